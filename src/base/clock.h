@@ -1,0 +1,8 @@
+/* Monotonic time: never jumps, has no date. Local. */
+#ifndef VOCDIST_BASE_CLOCK_H
+#define VOCDIST_BASE_CLOCK_H
+
+/* Seconds since some fixed moment before the process started. */
+double clock_now(void);
+
+#endif

@@ -1,0 +1,136 @@
+#include "base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_MESSAGE 4096
+
+/* One log per process: it is the standard error stream, which is global. */
+static struct {
+    pthread_mutex_t lock;
+    const char *program;
+    enum log_level level;
+    int rank, size;
+    char host[64];
+    FILE *file;
+} the_log = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .program = "vocdist",
+    .level = LOG_LEVEL_INFO,
+    .size = 1,
+};
+
+/* Per thread, so that a collector sees its own work's messages only. */
+static _Thread_local log_sink_fn *thread_sink;
+static _Thread_local void *thread_sink_ctx;
+
+static const char *const level_names[] = {
+    [LOG_LEVEL_ERROR] = "error: ",
+    [LOG_LEVEL_WARN] = "warning: ",
+    [LOG_LEVEL_INFO] = "",
+    [LOG_LEVEL_DEBUG] = "debug: ",
+};
+
+void log_init(const char *program, enum log_level level)
+{
+    the_log.program = program;
+    the_log.level = level;
+}
+
+void log_set_level(enum log_level level)
+{
+    the_log.level = level;
+}
+
+void log_set_rank(int rank, int size, const char *host)
+{
+    the_log.rank = rank;
+    the_log.size = size;
+    snprintf(the_log.host, sizeof the_log.host, "%s", host);
+}
+
+enum vd_err log_set_file(const char *path)
+{
+    FILE *file = path ? fopen(path, "a") : NULL;
+    if (path && !file)
+        return VD_FAIL(VD_CREATE, "%s: %s", path, strerror(errno));
+    pthread_mutex_lock(&the_log.lock);
+    FILE *old = the_log.file;
+    the_log.file = file;
+    pthread_mutex_unlock(&the_log.lock);
+    if (old)
+        fclose(old);
+    return VD_OK;
+}
+
+static void put_line(FILE *out, enum log_level level, const char *message)
+{
+    const char *remedy = strchr(message, '\n');
+    int length = remedy ? (int)(remedy - message) : (int)strlen(message);
+
+    if (the_log.size > 1 && level <= LOG_LEVEL_WARN)
+        fprintf(out, "[rank %d/%d %s] ", the_log.rank, the_log.size,
+                the_log.host);
+    else
+        fprintf(out, "%s: ", the_log.program);
+    fprintf(out, "%s%.*s\n", level_names[level], length, message);
+    if (remedy)
+        fprintf(out, "  ---> %s\n", remedy + 1);
+}
+
+static void put_time(FILE *out)
+{
+    time_t now = time(NULL);
+    struct tm local;
+    char text[32];
+    localtime_r(&now, &local);
+    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S ", &local);
+    fputs(text, out);
+}
+
+void log_write(enum log_level level, const char *format, va_list args)
+{
+    bool to_rank = the_log.rank == 0 || level <= LOG_LEVEL_WARN;
+    if (level > the_log.level || (!to_rank && !thread_sink))
+        return;
+
+    char message[MAX_MESSAGE];
+    vsnprintf(message, sizeof message, format, args);
+    if (thread_sink) {
+        thread_sink(thread_sink_ctx, level, message);
+        return;
+    }
+    pthread_mutex_lock(&the_log.lock);
+    put_line(stderr, level, message);
+    if (the_log.file) {
+        put_time(the_log.file);
+        put_line(the_log.file, level, message);
+        fflush(the_log.file);
+    }
+    pthread_mutex_unlock(&the_log.lock);
+}
+
+#define FORWARD(name, level)            \
+    void name(const char *format, ...)  \
+    {                                   \
+        va_list args;                   \
+        va_start(args, format);         \
+        log_write(level, format, args); \
+        va_end(args);                   \
+    }
+FORWARD(log_error, LOG_LEVEL_ERROR)
+FORWARD(log_warn, LOG_LEVEL_WARN)
+FORWARD(log_info, LOG_LEVEL_INFO)
+FORWARD(log_debug, LOG_LEVEL_DEBUG)
+#undef FORWARD
+
+void log_divert(log_sink_fn *sink, void *ctx)
+{
+    thread_sink = sink;
+    thread_sink_ctx = ctx;
+}

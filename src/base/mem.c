@@ -1,0 +1,77 @@
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+bool mem_mul(size_t a, size_t b, size_t *out)
+{
+    size_t product;
+    if (__builtin_mul_overflow(a, b, &product))
+        return false;
+    *out = product;
+    return true;
+}
+
+void *mem_new(size_t n, size_t size)
+{
+    void *p = calloc(n ? n : 1, size);
+    VD_ASSERT(p);
+    return p;
+}
+
+void *mem_grow(void *p, size_t n, size_t size)
+{
+    size_t bytes = 0;
+    VD_ASSERT(mem_mul(n, size, &bytes));
+    void *grown = realloc(p, bytes ? bytes : 1);
+    VD_ASSERT(grown);
+    return grown;
+}
+
+char *mem_copy_text(const char *text)
+{
+    char *copy = strdup(text);
+    VD_ASSERT(copy);
+    return copy;
+}
+
+char *mem_format(const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    int n = vasprintf(&text, format, args);
+    va_end(args);
+    VD_ASSERT(n >= 0);
+    return text;
+}
+
+enum vd_err mem_alloc(void **out, size_t n, size_t size, const char *what)
+{
+    size_t bytes = 0;
+    void *p = NULL;
+    if (!mem_mul(n, size, &bytes) || bytes > PTRDIFF_MAX - HUGE_PAGE)
+        return VD_FAIL(VD_SYSTEM, "%s: a size beyond the address space", what);
+
+    size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+    bytes = (bytes / align + 1) * align; /* never 0; room to read past */
+    if (posix_memalign(&p, align, bytes))
+        return VD_FAIL(VD_SYSTEM, "%s: no memory for %.1f MB", what,
+                       (double)bytes * 1e-6);
+    if (align == HUGE_PAGE)
+        madvise(p, bytes, MADV_HUGEPAGE); /* a hint: refusal costs speed only */
+    memset(p, 0, bytes);
+    *out = p;
+    return VD_OK;
+}
+
+void mem_free(void *p)
+{
+    free(p);
+}

@@ -1,0 +1,30 @@
+/*
+ * Host memory. Small bookkeeping ends the process when memory runs out;
+ * buffers whose size the user chose return VD_SYSTEM instead. Local.
+ */
+#ifndef VOCDIST_BASE_MEM_H
+#define VOCDIST_BASE_MEM_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Bookkeeping of bounded size: zeroed, never NULL. Owned; free() it. */
+void *mem_new(size_t n, size_t size);
+void *mem_grow(void *p, size_t n, size_t size);
+char *mem_copy_text(const char *text);
+char *mem_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * A large buffer: zeroed, 64-byte aligned, on huge pages where the system
+ * offers them. Owned; mem_free() it. `what` names it in the message.
+ */
+enum vd_err mem_alloc(void **out, size_t n, size_t size,
+                      const char *what) VD_MUST_USE;
+void mem_free(void *p);
+
+/* False when a x b does not fit into size_t; then `out` is untouched. */
+bool mem_mul(size_t a, size_t b, size_t *out);
+
+#endif

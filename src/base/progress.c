@@ -1,0 +1,66 @@
+#include "base/progress.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define REDRAW_S 0.1
+
+static bool can_redraw(void)
+{
+    const char *term = getenv("TERM");
+    return isatty(STDERR_FILENO) && term && strcmp(term, "dumb");
+}
+
+void progress_start(struct progress *p, const char *what, size_t total,
+                    bool silent)
+{
+    double now = clock_now();
+    *p = (struct progress){.what = what,
+                           .total = total,
+                           .terminal = can_redraw(),
+                           .silent = silent,
+                           .started = now,
+                           .shown = now};
+}
+
+static void format_time(char *out, size_t room, double seconds)
+{
+    long s = (long)(seconds + 0.5);
+    if (s < 60)
+        snprintf(out, room, "%ld s", s);
+    else if (s < 3600)
+        snprintf(out, room, "%ld min %02ld s", s / 60, s % 60);
+    else
+        snprintf(out, room, "%ld h %02ld min", s / 3600, s / 60 % 60);
+}
+
+void progress_show(struct progress *p, size_t done, const char *note)
+{
+    double now = clock_now(), spent = now - p->started;
+    double pause = p->terminal ? REDRAW_S : PROGRESS_EVERY_S;
+    if (p->silent || now - p->shown < pause || done == 0)
+        return;
+    p->shown = now;
+
+    char left[32], line[256];
+    format_time(left, sizeof left,
+                spent / (double)done * (double)(p->total - done));
+    snprintf(line, sizeof line, "%s %zu of %zu, %.1f/s, %s left%s%s", p->what,
+             done, p->total, (double)done / spent, left, note ? ", " : "",
+             note ? note : "");
+    if (p->terminal)
+        fprintf(stderr, "\r\033[K%s", line);
+    else
+        log_info("%s", line);
+}
+
+void progress_end(struct progress *p)
+{
+    if (p->terminal && !p->silent)
+        fputs("\r\033[K", stderr);
+}

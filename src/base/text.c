@@ -1,0 +1,125 @@
+#include "base/text.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_WORD 64
+
+static bool starts_like_number(const char *text)
+{
+    return isdigit((unsigned char)*text) || *text == '-' || *text == '+' ||
+           *text == '.';
+}
+
+bool text_to_int64(const char *text, int64_t *out)
+{
+    char *end = NULL;
+    if (!starts_like_number(text))
+        return false;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (errno || *end || end == text)
+        return false;
+    *out = value;
+    return true;
+}
+
+bool text_to_double(const char *text, double *out)
+{
+    char *end = NULL;
+    if (!starts_like_number(text) || strpbrk(text, "xXnN"))
+        return false;
+    errno = 0;
+    double value = strtod(text, &end);
+    if (*end || end == text || !isfinite(value))
+        return false;
+    *out = value;
+    return true;
+}
+
+static size_t min3(size_t a, size_t b, size_t c)
+{
+    size_t low = a < b ? a : b;
+    return low < c ? low : c;
+}
+
+size_t text_distance(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b), row[MAX_WORD];
+    if (n >= MAX_WORD || m >= MAX_WORD)
+        return MAX_WORD;
+    for (size_t j = 0; j <= m; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            row[j] = min3(row[j] + 1, row[j - 1] + 1, change);
+        }
+    }
+    return row[m];
+}
+
+const char *text_nearest(const char *word, const char *const *names, size_t n)
+{
+    const char *best = NULL;
+    size_t limit = strlen(word) / 3 + 1, best_distance = limit + 1;
+    for (size_t i = 0; i < n; i++) {
+        size_t d = text_distance(word, names[i]);
+        if (d < best_distance) {
+            best_distance = d;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
+char *text_trim(char *text)
+{
+    while (isspace((unsigned char)*text))
+        text++;
+    size_t n = strlen(text);
+    while (n > 0 && isspace((unsigned char)text[n - 1]))
+        n--;
+    text[n] = '\0';
+    return text;
+}
+
+static void make_room(struct text *t, size_t more)
+{
+    size_t need = t->length + more + 1;
+    if (need <= t->room)
+        return;
+    t->room = need < 2 * t->room ? 2 * t->room : need + 64;
+    t->bytes = mem_grow(t->bytes, t->room, 1);
+}
+
+void text_add_bytes(struct text *t, const void *bytes, size_t n)
+{
+    make_room(t, n);
+    memcpy(t->bytes + t->length, bytes, n);
+    t->length += n;
+    t->bytes[t->length] = '\0';
+}
+
+void text_add(struct text *t, const char *format, ...)
+{
+    char *piece = NULL;
+    va_list args;
+    va_start(args, format);
+    int n = vasprintf(&piece, format, args);
+    va_end(args);
+    VD_ASSERT(n >= 0);
+    text_add_bytes(t, piece, (size_t)n);
+    free(piece);
+}

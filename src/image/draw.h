@@ -1,0 +1,28 @@
+/*
+ * The one drawing module: boxes with labels over pictures, and sheets of
+ * several pictures. Fonts are cairo's built-in one, so that a picture looks
+ * the same on every machine. Local.
+ */
+#ifndef VOCDIST_IMAGE_DRAW_H
+#define VOCDIST_IMAGE_DRAW_H
+
+#include "image/image.h"
+
+struct draw_color {
+    double r, g, b; /* 0..1 */
+};
+
+/* Box edges x1 y1 x2 y2 in pixels of `im`; label may be NULL. */
+enum vd_err draw_box(struct image *im, const float box[4],
+                     struct draw_color color, const char *label) VD_MUST_USE;
+
+/*
+ * A sheet of n pictures in rows of `columns`, each scaled to cell x cell, with
+ * a caption under each (captions and entries of it may be NULL). `sheet` is
+ * made new.
+ */
+enum vd_err draw_sheet(struct image *sheet, const struct image *pictures,
+                       const char *const *captions, int n, int columns,
+                       int cell) VD_MUST_USE;
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * Files that exist whole or not at all, also after a power cut: a temporary
+ * name in the same folder, write, fsync, rename, fsync of the folder.
+ * (Measured with simulated power cuts: leaving out either fsync loses or ages
+ * the file.) fsync is never retried.
+ *
+ *     struct atomic_file f;
+ *     VD_TRY(atomic_open(&f, "out/labels.csv"));
+ *     fprintf(f.stream, ...);
+ *     VD_TRY(atomic_commit(&f));          on any error: atomic_abort(&f)
+ *
+ * Local. VD_CREATE when it cannot be created, VD_IO when a later step fails:
+ * the message names path, step and reason; the old file is untouched and the
+ * temporary one removed.
+ */
+#ifndef VOCDIST_STORE_ATOMIC_H
+#define VOCDIST_STORE_ATOMIC_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+struct atomic_file {
+    char *path, *temporary; /* owned */
+    FILE *stream;           /* owned; NULL when others write `temporary` */
+};
+
+/* Opens `temporary` for writing through `stream`. */
+enum vd_err atomic_open(struct atomic_file *f, const char *path) VD_MUST_USE;
+/* Only reserves the name: a library (HDF5) creates `temporary` and closes it
+ * before atomic_commit. */
+enum vd_err atomic_reserve(struct atomic_file *f, const char *path) VD_MUST_USE;
+enum vd_err atomic_commit(struct atomic_file *f) VD_MUST_USE;
+/* Accepts a file that was committed, aborted or never opened ({0}). */
+void atomic_abort(struct atomic_file *f);
+
+enum vd_err atomic_write(const char *path, const void *bytes,
+                         size_t n) VD_MUST_USE;
+
+#endif

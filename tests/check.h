@@ -1,0 +1,87 @@
+/*
+ * What every test program includes: cmocka with its needed headers, a reader
+ * of our own log messages, and a scratch folder.
+ */
+#ifndef VOCDIST_TESTS_CHECK_H
+#define VOCDIST_TESTS_CHECK_H
+
+#include "base/log.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define CHECK_SKIP 77
+
+/* The text of the last messages, for tests of what the user is told. */
+struct check_log {
+    char text[8192];
+    size_t length;
+};
+
+static inline void check_log_sink(void *ctx, enum log_level level,
+                                  const char *message)
+{
+    struct check_log *log = ctx;
+    (void)level;
+    int n = snprintf(log->text + log->length, sizeof log->text - log->length,
+                     "%s\n", message);
+    log->length += (size_t)n;
+    if (log->length >= sizeof log->text)
+        log->length = sizeof log->text - 1;
+}
+
+/* From here on this thread's messages go into `log` instead of stderr. */
+static inline void check_log_start(struct check_log *log)
+{
+    log->text[0] = '\0';
+    log->length = 0;
+    log_divert(check_log_sink, log);
+}
+
+static inline void check_log_end(void)
+{
+    log_divert(NULL, NULL);
+}
+
+#define assert_says(log, part)                                 \
+    do {                                                       \
+        if (!strstr((log)->text, (part)))                      \
+            fail_msg("no \"%s\" in: %s", (part), (log)->text); \
+    } while (0)
+
+/* Written so that NaN fails. */
+#define assert_near(a, b, tolerance)                                         \
+    do {                                                                     \
+        double a_ = (a), b_ = (b), t_ = (tolerance);                         \
+        if (!(fabs(a_ - b_) <= t_))                                          \
+            fail_msg("%s = %.9g, %s = %.9g, differ by more than %g", #a, a_, \
+                     #b, b_, t_);                                            \
+    } while (0)
+
+/* A fresh folder for this process; the name is owned by the caller. */
+static inline char *check_folder(void)
+{
+    const char *base = getenv("TMPDIR");
+    char *path = malloc(4096);
+    snprintf(path, 4096, "%s/vocdist-test-XXXXXX", base ? base : "/tmp");
+    assert_non_null(mkdtemp(path));
+    return path;
+}
+
+static inline void check_folder_remove(char *path)
+{
+    char command[4200];
+    snprintf(command, sizeof command, "rm -rf '%s'", path);
+    assert_int_equal(system(command), 0);
+    free(path);
+}
+
+#endif

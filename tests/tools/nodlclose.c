@@ -1,0 +1,9 @@
+/* Sanitizer builds only: plugins stay mapped, so that leak reports name them.
+ */
+int dlclose(void *handle);
+
+int dlclose(void *handle)
+{
+    (void)handle;
+    return 0;
+}
