@@ -100,7 +100,8 @@ static enum vd_err enqueue(struct step *s)
     return ops->update(s->net, s->left[0]);
 }
 
-enum vd_err step_run(struct step *s, struct result *results, int micro_batch,
+enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
+                     struct result *results, int micro_batch,
                      struct update_result *update)
 {
     const struct backend_ops *ops = s->backend->ops;
@@ -108,6 +109,7 @@ enum vd_err step_run(struct step *s, struct result *results, int micro_batch,
     VD_TRY(fault_at(SITE_STEP, s->comm->rank));
     for (s->leaf = 0; s->leaf < s->plan.n_inputs; s->leaf++) {
         bool replayed = false;
+        VD_TRY(wait(ctx));
         VD_TRY(ops->begin(s->net, s->leaf, &replayed));
         if (!replayed)
             VD_TRY(enqueue(s));

@@ -46,11 +46,13 @@ void step_close(struct step *s);
 
 /*
  * Collective: one step on the next staged batches, one for each of this
- * rank's replicas. `results` is [replicas of this rank, micro_batch]. An error
- * is this rank's own; it leaves ranges behind that others wait for, so the
- * caller ends the job.
+ * rank's replicas; `wait` returns when one more is staged. `results` is
+ * [replicas of this rank, micro_batch]. An error is this rank's own; it leaves
+ * ranges behind that others wait for, so the caller ends the job.
  */
-enum vd_err step_run(struct step *s, struct result *results, int micro_batch,
+typedef enum vd_err step_wait_fn(void *ctx);
+enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
+                     struct result *results, int micro_batch,
                      struct update_result *update) VD_MUST_USE;
 
 #endif
