@@ -276,8 +276,7 @@ static enum vd_err put(const struct option_at *at, const char *text,
     case OPTION_INTS:
         return put_ints(at, text, origin);
     }
-    VD_ASSERT(!"an option type");
-    return VD_BUG;
+    err_bug(__FILE__, __LINE__, "an option type");
 }
 
 enum vd_err options_set(struct option_set *set, const char *key,
