@@ -47,7 +47,7 @@ static void add_offer(int64_t replicas, int64_t wanted, int64_t n_images,
                  (long long)(above * replicas));
 }
 
-static enum vd_err refuse(const struct batch *b, int64_t n_images,
+static enum vd_err refuse(const struct batch_plan *b, int64_t n_images,
                           const char *why)
 {
     struct text offer = {0};
@@ -59,7 +59,7 @@ static enum vd_err refuse(const struct batch *b, int64_t n_images,
     return err;
 }
 
-static enum vd_err check(const struct batch *b, int64_t n_images)
+static enum vd_err check(const struct batch_plan *b, int64_t n_images)
 {
     if (b->global_batch > n_images) {
         struct text why = {0};
@@ -78,7 +78,7 @@ static enum vd_err check(const struct batch *b, int64_t n_images)
     return VD_OK;
 }
 
-static void warn(const struct batch *b, int64_t n_ranks)
+static void warn(const struct batch_plan *b, int64_t n_ranks)
 {
     if (b->micro_batch < SMALL_MICRO)
         log_warn("a micro-batch of %lld makes batch statistics noisy\n"
@@ -94,9 +94,9 @@ static void warn(const struct batch *b, int64_t n_ranks)
 }
 
 enum vd_err batch_resolve(const struct config *config, int64_t n_ranks,
-                          int64_t n_images, struct batch *out)
+                          int64_t n_images, struct batch_plan *out)
 {
-    struct batch b = {
+    struct batch_plan b = {
         .replicas = config->train.replicas,
         .micro_batch = config->train.micro_batch,
         .global_batch = config->train.global_batch,

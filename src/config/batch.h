@@ -15,7 +15,7 @@
 
 #include <stdint.h>
 
-struct batch {
+struct batch_plan {
     int64_t replicas, micro_batch, global_batch;
 };
 
@@ -27,7 +27,7 @@ struct batch {
  * micro-batches below 8 and of replicas that do not divide over the ranks.
  */
 enum vd_err batch_resolve(const struct config *config, int64_t n_ranks,
-                          int64_t n_images, struct batch *out) VD_MUST_USE;
+                          int64_t n_images, struct batch_plan *out) VD_MUST_USE;
 
 /* The first replica of a rank; the last one ends where the next rank's begin,
  * and batch_first_replica(R, N, N) is R. */

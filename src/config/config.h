@@ -37,8 +37,13 @@ enum config_freeze {
 };
 enum config_freeze_bn { FREEZE_BN_TRAIN, FREEZE_BN_EVAL };
 enum config_loss_weights { LOSS_WEIGHTS_NONE, LOSS_WEIGHTS_BALANCED };
-enum config_optimizer { OPTIMIZER_ADAM };
-enum config_schedule { SCHEDULE_CONSTANT, SCHEDULE_STEP, SCHEDULE_COSINE };
+enum config_optimizer { OPTIMIZER_ADAM, OPTIMIZER_ADAMW, OPTIMIZER_SGD };
+enum config_schedule {
+    SCHEDULE_CONSTANT,
+    SCHEDULE_STEP,
+    SCHEDULE_COSINE,
+    SCHEDULE_ONECYCLE,
+};
 enum config_lr_scale { LR_SCALE_NONE, LR_SCALE_SQRT, LR_SCALE_LINEAR };
 enum config_precision {
     PRECISION_FP32,
@@ -77,6 +82,7 @@ struct config {
     struct {
         int name; /* enum config_optimizer */
         double lr, backbone_lr_mult, beta1, beta2, eps, weight_decay;
+        double momentum;               /* SGD */
         double clip_norm;              /* 0: off */
         int lr_scale;                  /* enum config_lr_scale */
         int schedule;                  /* enum config_schedule */

@@ -6,12 +6,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum vd_err step_open(struct step *s, struct comm *comm,
+enum vd_err step_init(struct step *s, struct comm *comm,
                       struct backend *backend, struct net *net,
-                      const struct graph *graph, int replicas,
-                      const char *exchange)
+                      const struct graph *graph, int replicas)
 {
-    *s = (struct step){.comm = comm, .backend = backend, .net = net};
+    *s = (struct step){
+        .comm = comm, .backend = backend, .net = net, .replicas = replicas};
     tree_plan_init_block(&s->plan, comm->rank, comm->size, replicas);
     s->buffers = mem_new((size_t)s->plan.n_buffers, sizeof *s->buffers);
     s->left = mem_new((size_t)s->plan.n_left, sizeof *s->left);
@@ -20,9 +20,15 @@ enum vd_err step_open(struct step *s, struct comm *comm,
             backend->ops->alloc(backend, graph, BUF_EXCHANGE, &s->buffers[i]));
     for (int i = 0; i < s->plan.n_left; i++)
         s->left[i] = &s->buffers[s->plan.left_buffer[i]];
+    return VD_OK;
+}
 
-    struct exchange_spec spec = {
-        .comm = comm, .replicas = replicas, .plan = &s->plan, .left = s->left};
+enum vd_err step_connect(struct step *s, const char *exchange)
+{
+    struct exchange_spec spec = {.comm = s->comm,
+                                 .replicas = s->replicas,
+                                 .plan = &s->plan,
+                                 .left = s->left};
     return exchange_open(&s->exchange, exchange, &spec);
 }
 

@@ -29,6 +29,7 @@ struct step {
     struct backend *backend;
     struct net *net;
     struct exchange exchange;
+    int replicas;
     struct tree_plan plan; /* of this rank's replicas */
     struct buf *buffers;   /* [plan.n_buffers], owned */
     struct buf **left;     /* [plan.n_left], owned array */
@@ -37,11 +38,13 @@ struct step {
     struct step_times times;
 };
 
-/* Collective. `net` (NET_TRAIN) and the others are borrowed until close. */
-enum vd_err step_open(struct step *s, struct comm *comm,
+/* Local: plan and buffers. `net` (NET_TRAIN) and the others are borrowed until
+ * close. */
+enum vd_err step_init(struct step *s, struct comm *comm,
                       struct backend *backend, struct net *net,
-                      const struct graph *graph, int replicas,
-                      const char *exchange) VD_MUST_USE;
+                      const struct graph *graph, int replicas) VD_MUST_USE;
+/* Collective: opens the exchange of that name. */
+enum vd_err step_connect(struct step *s, const char *exchange) VD_MUST_USE;
 void step_close(struct step *s);
 
 /*
