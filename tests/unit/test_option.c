@@ -337,6 +337,24 @@ static void bad_yaml_is_named_by_line(void **state)
         assert_refuses(f, VD_CONFIG, yaml(f, cases[i].text), cases[i].says);
 }
 
+/* However long the value, the remedy arrives. */
+static void messages_stay_short_and_on_their_line(void **state)
+{
+    struct fixture *f = *state;
+    char endless[9000];
+    memset(endless, 'x', sizeof endless - 1);
+    endless[sizeof endless - 1] = '\0';
+    char *text = mem_format("run: {rate: %s}\n", endless);
+    assert_refuses(f, VD_CONFIG, yaml(f, text), "x...' is not a number\ngive");
+    free(text);
+    // libyaml takes keys of up to 1024 bytes.
+    text = mem_format("%s: 1\n", endless + sizeof endless - 1000);
+    assert_refuses(f, VD_CONFIG, yaml(f, text), "--help lists all keys");
+    free(text);
+    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.rate=1\n2"),
+                   "'1?2' is not a number\ngive a number");
+}
+
 static void yaml_files_have_a_size_limit(void **state)
 {
     struct fixture *f = *state;
@@ -474,6 +492,7 @@ int main(void)
         TEST(unknown_variables_are_errors),
         TEST(yaml_has_blocks_flows_and_lists),
         TEST(bad_yaml_is_named_by_line),
+        TEST(messages_stay_short_and_on_their_line),
         TEST(yaml_files_have_a_size_limit),
         TEST(deep_nesting_is_refused_quickly),
         TEST(written_yaml_reads_back_the_same),
