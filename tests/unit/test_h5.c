@@ -254,12 +254,16 @@ static void a_full_disk_is_an_error(void **state)
     else
         assert_int_equal(h5_close(f), VD_IO);
     check_log_end();
+    unlink(inside);
+    assert_int_equal(h5_create(&f, inside, "final"), VD_OK); /* room again */
+    assert_int_equal(h5_close(f), VD_OK);
     umount2(small, MNT_DETACH);
     assert_int_equal(err, VD_IO);
     assert_int_equal(closed, VD_IO);
     assert_says(&log, "final: r: write failed (HDF5: ");
     free(inside);
     free(small);
+    every_type_survives(NULL); /* the library is still usable */
 }
 
 static int make_folder(void **state)
