@@ -127,8 +127,9 @@ struct net_spec {
 struct net; /* the backend's own */
 
 /* Elements `range` of the exchange buffer are complete, in enqueued order.
- * Statistics and flag come once, before the gradients; the gradients' ranges
- * come once each and in ascending order without gaps. */
+ * Statistics and flag (1 if a loss is not finite, else 0) come once, before
+ * the gradients; the gradients' ranges come once each and in ascending order
+ * without gaps. */
 typedef enum vd_err ready_fn(void *ctx, struct range range);
 
 enum backend_caps {
@@ -180,19 +181,21 @@ struct backend_ops {
 
     /* *replayed: the recorded calls of `key` were launched; skip to end. */
     enum vd_err (*begin)(struct net *net, int key, bool *replayed) VD_MUST_USE;
-    /* On the oldest staged batch. */
+    /* On the oldest staged batch; that there is none is our bug. */
     enum vd_err (*forward)(struct net *net) VD_MUST_USE;
     enum vd_err (*backward)(struct net *net, struct buf *exchange,
                             ready_fn *ready, void *ctx) VD_MUST_USE;
     /* dst += src over `range` of two exchange buffers, element by element. */
     enum vd_err (*add)(struct net *net, struct buf *dst, const struct buf *src,
                        struct range range) VD_MUST_USE;
-    /* Optimizer step and running statistics from the mean over replicas;
-     * changes nothing if any of it is not finite. */
+    /* Optimizer step and running statistics from the mean over replicas, with
+     * the knobs of the last forward; changes nothing (not even `version`) if
+     * any of it is not finite or the flag is not 0. */
     enum vd_err (*update)(struct net *net, struct buf *exchange) VD_MUST_USE;
     enum vd_err (*end)(struct net *net) VD_MUST_USE;
 
-    /* Of the last forward, [micro_batch]; waits, then releases the place. */
+    /* Of the oldest forward not asked yet, [micro_batch], after its end;
+     * waits, then releases the place. */
     enum vd_err (*results)(struct net *net, struct result *out) VD_MUST_USE;
     /* Of the last update; waits. */
     enum vd_err (*update_result)(struct net *net,

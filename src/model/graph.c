@@ -209,14 +209,6 @@ int graph_loss(struct graph *g, int in, const struct graph_loss *loss)
 
 /* ---- layout ---- */
 
-/* How many tensors the node at this place of the table owns. */
-static int tensors_of(const struct graph_node *node)
-{
-    if (node->param < 0)
-        return 0;
-    return node->op == GRAPH_CONV ? 1 : 2;
-}
-
 /* Moves the table from creation order to backward order. */
 static void order_params(struct graph *g)
 {
@@ -225,7 +217,7 @@ static void order_params(struct graph *g)
     int at = 0;
     for (int i = g->n_nodes - 1; i >= 0; i--) {
         struct graph_node *node = &g->nodes[i];
-        int n = tensors_of(node);
+        int n = graph_node_tensors(node);
         for (int k = 0; k < n; k++) {
             ordered[at + k] = g->params[node->param + k];
             ordered[at + k].trainable = i >= g->first_trainable;

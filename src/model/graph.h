@@ -148,6 +148,24 @@ static inline size_t graph_node_count(const struct graph_node *node)
     return (size_t)node->c * (size_t)node->h * (size_t)node->w;
 }
 
+/* Tensors of this node in params: weight, or weight and bias. */
+static inline int graph_node_tensors(const struct graph_node *node)
+{
+    if (node->param < 0)
+        return 0;
+    return node->op == GRAPH_CONV ? 1 : 2;
+}
+
+/* Elements of them; they lie together, from the first one's offset on. */
+static inline size_t graph_node_params(const struct graph *g,
+                                       const struct graph_node *node)
+{
+    size_t n = 0;
+    for (int i = 0; i < graph_node_tensors(node); i++)
+        n += g->params[node->param + i].count;
+    return n;
+}
+
 /* Index in params or in stats, -1: none. */
 int graph_find_param(const struct graph *g, const char *name);
 int graph_find_stats(const struct graph *g, const char *name);
