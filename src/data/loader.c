@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum place_state { PLACE_FREE, PLACE_FILLING, PLACE_READY };
 
@@ -34,12 +33,8 @@ static enum vd_err fill_place(const struct loader *l, struct place *p, size_t k)
 {
     l->spec.fill(l->spec.ctx, k, p->loaded.slots);
     for (int i = 0; i < l->spec.micro_batch; i++) {
-        int64_t sample = p->loaded.slots[i].sample;
-        if (sample < 0)
-            memset(p->loaded.pixels[i], 0, l->picture_bytes);
-        else
-            VD_TRY(shard_set_read(l->spec.data, (size_t)sample,
-                                  p->loaded.pixels[i]));
+        size_t sample = (size_t)p->loaded.slots[i].sample;
+        VD_TRY(shard_set_read(l->spec.data, sample, p->loaded.pixels[i]));
     }
     return VD_OK;
 }

@@ -11,7 +11,8 @@
 #include "data/shard.h"
 #include "data/slot.h"
 
-/* Fills slots [micro_batch] of micro-batch k; called from loader threads. */
+/* Fills slots [micro_batch] of micro-batch k, without padding; called from
+ * loader threads. */
 typedef void loader_fill_fn(void *ctx, size_t k, struct slot *slots);
 
 struct loader_spec {
@@ -23,7 +24,7 @@ struct loader_spec {
     void *ctx; /* borrowed */
 };
 
-/* Pictures [micro_batch] of [H, W, 3]; those of padding slots are black. */
+/* Pictures [micro_batch] of [H, W, 3]. */
 struct loaded {
     struct slot *slots;
     uint8_t **pixels;

@@ -18,11 +18,14 @@
  * it); then brightness, contrast, saturation and hue are applied with factors
  * color[0..3] in the order order[0..3] (torchvision's formulas on values in
  * 0..1; a factor of 1 and a hue of 0 change nothing), then (value - mean) /
- * std of the input normalisation.
+ * std of the input normalisation. backend/pixels.h is the reference.
+ *
+ * A padding slot (sample -1; evaluation only) has pixels NULL, an input of
+ * zeros and a result of zeros.
  */
 struct slot {
     uint64_t position; /* step x global batch + slot: the key of dropout */
-    int64_t sample;    /* index in the data set; -1: padding, counts nowhere */
+    int64_t sample;    /* index in the data set; -1: padding */
     int32_t class;
     float box[4]; /* already transformed; pixels of the network's input */
     float warp[6];

@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* One thread with a net of its own. */
 struct worker {
@@ -41,8 +40,6 @@ static enum vd_err worker_init(struct worker *w, struct evaluator *e)
     w->pixels = mem_new(n, sizeof *w->pixels);
     w->results = mem_new(n, sizeof *w->results);
     VD_TRY(mem_alloc((void **)&w->memory, n, picture, "evaluation pictures"));
-    for (size_t i = 0; i < n; i++)
-        w->pixels[i] = w->memory + i * picture;
     struct net_spec spec = e->spec;
     spec.threads = 1;
     return e->backend->ops->net_new(e->backend, &spec, &w->net);
@@ -106,10 +103,9 @@ static enum vd_err load(struct worker *w, size_t batch)
                                     .class = real ? data->class[sample] : 0};
         augment_draw(NULL, 0, data->width,
                      real ? &data->box[4 * sample] : nowhere, &w->slots[i]);
+        w->pixels[i] = real ? w->memory + i * picture : NULL;
         if (real)
             VD_TRY(shard_set_read(data, sample, w->memory + i * picture));
-        else
-            memset(w->memory + i * picture, 0, picture);
     }
     return VD_OK;
 }

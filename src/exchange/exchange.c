@@ -5,13 +5,13 @@
 #include <string.h>
 
 extern const struct exchange_ops exchange_none;
-#ifdef VOCDIST_MPI
+#ifdef VOCDIST_HAVE_MPI
 extern const struct exchange_ops exchange_mpi;
 #endif
 
 static const struct exchange_ops *const built[] = {
     &exchange_none,
-#ifdef VOCDIST_MPI
+#ifdef VOCDIST_HAVE_MPI
     &exchange_mpi,
 #endif
 };

@@ -252,7 +252,7 @@ static enum vd_err first_validation(struct trainer *t)
 {
     struct eval_means means;
     bool best;
-    if (t->state.step > 0 || !t->has_val || t->run.metrics.length > 0)
+    if (t->state.step > 0 || !t->has_val)
         return VD_OK;
     VD_TRY(validate(t, &means));
     enum vd_err err =
