@@ -159,7 +159,7 @@ static void a_sheet_shows_every_picture(void **state)
     assert_true(pixel(&sheet, 167, 167)[2] < 130);
     assert_int_equal(pixel(&sheet, 168, 168)[2], 245);
     // The last has its middle, and no picture follows it.
-    assert_true(pixel(&sheet, 8 + 168 + 80, 8 + 190 + 80)[2] < 130);
+    assert_true(pixel(&sheet, 8 + 168 + 80, 8 + 190 + 120)[2] < 130);
     assert_int_equal(pixel(&sheet, 8 + 2 * 168 + 80, 8 + 190 + 80)[2], 245);
     keep(&sheet, "sheet.png");
     image_clear(&sheet);
