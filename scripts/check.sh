@@ -59,7 +59,7 @@ while read -r line; do
   [ -z "$line" ] || complain "$line"
 done < <(
   place 'mpi\.h' 'src/comm/|src/exchange/exchange_mpi\.c'
-  place 'hdf5' 'src/store/h5\.c'
+  place 'hdf5' 'src/store/h5_private\.h'
   place 'jansson' 'src/store/json\.c'
   place 'libxml/' 'preprocess/annotation\.c'
   place '(oneapi/dnnl/)?dnnl' 'src/backend/cpu/'
