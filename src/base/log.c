@@ -137,6 +137,16 @@ FORWARD(log_info, LOG_LEVEL_INFO)
 FORWARD(log_debug, LOG_LEVEL_DEBUG)
 #undef FORWARD
 
+void log_warn_global(const char *format, ...)
+{
+    if (the_log.rank != 0)
+        return;
+    va_list args;
+    va_start(args, format);
+    log_write(LOG_LEVEL_WARN, format, args);
+    va_end(args);
+}
+
 void log_last_words(const char *format, ...)
 {
     char prefix[160], message[512], line[sizeof prefix + sizeof message];

@@ -81,16 +81,16 @@ static enum vd_err check(const struct batch_plan *b, int64_t n_images)
 static void warn(const struct batch_plan *b, int64_t n_ranks)
 {
     if (b->micro_batch < SMALL_MICRO)
-        log_warn("a micro-batch of %lld makes batch statistics noisy\n"
-                 "give --train.micro_batch %d or more",
-                 (long long)b->micro_batch, SMALL_MICRO);
+        log_warn_global("a micro-batch of %lld makes batch statistics noisy\n"
+                        "give --train.micro_batch %d or more",
+                        (long long)b->micro_batch, SMALL_MICRO);
     if (b->replicas % n_ranks)
-        log_warn("%lld replicas do not divide evenly over %lld ranks: at most "
-                 "%.0f %% of the possible speed\n"
-                 "start a number of ranks that divides %lld",
-                 (long long)b->replicas, (long long)n_ranks,
-                 100 * batch_ceiling(b->replicas, n_ranks),
-                 (long long)b->replicas);
+        log_warn_global(
+            "%lld replicas do not divide evenly over %lld ranks: at most "
+            "%.0f %% of the possible speed\n"
+            "start a number of ranks that divides %lld",
+            (long long)b->replicas, (long long)n_ranks,
+            100 * batch_ceiling(b->replicas, n_ranks), (long long)b->replicas);
 }
 
 enum vd_err batch_resolve(const struct config *config, int64_t n_ranks,

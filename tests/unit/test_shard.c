@@ -360,6 +360,21 @@ static void a_truncated_shard_is_refused(void **state)
     fixture_clear(&f);
 }
 
+static void a_shard_of_another_packing_is_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct check_log log;
+    struct shard_entry other;
+    fixture_init(&f, 1);
+    write_shard(f.shard, 1, N, &other);
+    check_log_start(&log);
+    assert_int_equal(read_all(&f), VD_DATA);
+    check_log_end();
+    assert_says(&log, "not the file that pack.json describes");
+    fixture_clear(&f);
+}
+
 static void shrinking_under_the_reader_is_an_error(void **state)
 {
     (void)state;
@@ -493,6 +508,7 @@ int main(void)
         cmocka_unit_test(no_flipped_bit_is_silently_wrong),
         cmocka_unit_test(a_damaged_picture_is_named),
         cmocka_unit_test(a_truncated_shard_is_refused),
+        cmocka_unit_test(a_shard_of_another_packing_is_refused),
         cmocka_unit_test(shrinking_under_the_reader_is_an_error),
         cmocka_unit_test(a_folder_without_manifest_says_how_to_make_one),
         cmocka_unit_test(damaged_manifests_are_refused),

@@ -91,6 +91,7 @@ static void be_suspended(void)
     struct watchdog w;
     if (watchdog_start(&w, SITE_STEP, 1) != VD_OK)
         _exit(1);
+    nap(0.3); // until its thread is at work
     pid_t me = getpid();
     if (fork() == 0) {
         nap(2);
