@@ -8,11 +8,6 @@
 #define SMALLEST_MICRO 2 /* one value has no variance */
 #define SMALL_MICRO    8
 
-int64_t batch_first_replica(int64_t replicas, int64_t n_ranks, int64_t rank)
-{
-    return rank * replicas / n_ranks;
-}
-
 double batch_ceiling(int64_t replicas, int64_t n_ranks)
 {
     int64_t most = (replicas + n_ranks - 1) / n_ranks;

@@ -2,10 +2,11 @@
 #include "check.h"
 
 #include "config/batch.h"
+#include "exchange/tree.h"
 
 static enum vd_err resolve(int64_t replicas, int64_t global, int64_t micro,
-                           int64_t ranks, int64_t images, struct batch_plan *out,
-                           struct check_log *log)
+                           int64_t ranks, int64_t images,
+                           struct batch_plan *out, struct check_log *log)
 {
     struct config c = {
         .train = {.replicas = replicas,
@@ -139,15 +140,15 @@ static void small_and_uneven_splits_are_warned_of(void **state)
 static void every_replica_has_one_rank(void **state)
 {
     (void)state;
-    for (int64_t replicas = 1; replicas <= 40; replicas++)
-        for (int64_t ranks = 1; ranks <= replicas; ranks++) {
-            int64_t most = 0;
-            assert_int_equal(batch_first_replica(replicas, ranks, 0), 0);
-            assert_int_equal(batch_first_replica(replicas, ranks, ranks),
+    for (int replicas = 1; replicas <= 40; replicas++)
+        for (int ranks = 1; ranks <= replicas; ranks++) {
+            int most = 0;
+            assert_int_equal(tree_first_replica(0, ranks, replicas), 0);
+            assert_int_equal(tree_first_replica(ranks, ranks, replicas),
                              replicas);
-            for (int64_t r = 0; r < ranks; r++) {
-                int64_t n = batch_first_replica(replicas, ranks, r + 1) -
-                            batch_first_replica(replicas, ranks, r);
+            for (int r = 0; r < ranks; r++) {
+                int n = tree_first_replica(r + 1, ranks, replicas) -
+                        tree_first_replica(r, ranks, replicas);
                 assert_true(n >= 1);
                 most = n > most ? n : most;
             }
