@@ -5,6 +5,11 @@
 #include "cli/program.h"
 
 enum vd_err command_train(struct command_call *call);
+struct eval_options {
+    char *checkpoint, *data, *per_image;
+};
+extern const struct option_table eval_table;
+enum vd_err command_eval(struct command_call *call);
 enum vd_err command_info(struct command_call *call);
 
 #endif

@@ -14,6 +14,16 @@ static const struct command commands[] = {
         .run = command_train,
     },
     {
+        .name = "eval",
+        .summary = "measure a network on a data set",
+        .usage = "--checkpoint PATH [--data DIR] [--per-image FILE.csv]",
+        .details = "Every image counts once, at any number of ranks.",
+        .table = &eval_table,
+        .options_size = sizeof(struct eval_options),
+        .reads_config = true,
+        .run = command_eval,
+    },
+    {
         .name = "info",
         .summary = "show what this program was built with",
         .usage = "",
