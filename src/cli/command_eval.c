@@ -6,10 +6,11 @@
 #include "eval/evaluate.h"
 #include "train/restore.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define AT(field) offsetof(struct eval_options, field)
-static const struct option rows[] = {
+static const struct option options[] = {
     {.key = "checkpoint",
      .type = OPTION_TEXT,
      .offset = AT(checkpoint),
@@ -30,7 +31,7 @@ static const struct option rows[] = {
      .help = "write one row per image"},
 };
 const struct option_table eval_table = {
-    .name = "eval", .rows = rows, .n = sizeof rows / sizeof *rows};
+    .name = "eval", .rows = options, .n = sizeof options / sizeof *options};
 
 /* One evaluation, all its parts. */
 struct evaluation {
