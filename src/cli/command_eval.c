@@ -4,10 +4,13 @@
 #include "cli/command.h"
 #include "comm/cores.h"
 #include "eval/evaluate.h"
+#include "eval/picture.h"
 #include "train/restore.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#define PICTURES 16 /* on --picture's sheet */
 
 #define AT(field) offsetof(struct eval_options, field)
 static const struct option options[] = {
@@ -29,6 +32,12 @@ static const struct option options[] = {
      .fallback = "",
      .metavar = "FILE.csv",
      .help = "write one row per image"},
+    {.key = "picture",
+     .type = OPTION_TEXT,
+     .offset = AT(picture),
+     .fallback = "",
+     .metavar = "FILE.png",
+     .help = "draw true and predicted boxes of some images"},
 };
 const struct option_table eval_table = {
     .name = "eval", .rows = options, .n = sizeof options / sizeof *options};
@@ -73,10 +82,13 @@ static enum vd_err report(struct evaluation *e, const struct eval_row *rows,
     eval_format(&e->data, summary, &table);
     fputs(table.bytes, stdout);
     free(table.bytes);
-    if (!*e->options->per_image)
-        return VD_OK;
-    return eval_write_rows(e->options->per_image, &e->data, rows,
-                           e->data.n_images);
+    if (*e->options->per_image)
+        VD_TRY(eval_write_rows(e->options->per_image, &e->data, rows,
+                               e->data.n_images));
+    if (*e->options->picture)
+        VD_TRY(eval_write_picture(e->options->picture, &e->data, rows,
+                                  e->data.n_images, PICTURES));
+    return VD_OK;
 }
 
 static enum vd_err evaluate(struct evaluation *e)
