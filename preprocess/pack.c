@@ -309,13 +309,22 @@ out:
 
 /* ---- verdict, labels.csv, pack.json ---- */
 
+/* After bad files: the shards are of no use. A clean-up only, so a failure
+ * was said and changes nothing. */
+static void drop_shards(const struct pack *p)
+{
+    for (int k = 0; k < p->tree.n_splits; k++)
+        if (remove_leftovers(p->folders[k]) != VD_OK)
+            return;
+}
+
 /* All that was found, in order: first what stands in no job. */
 static void collect_findings(const struct pack *p, int split,
                              struct findings *out)
 {
     const struct tree *tree = &p->tree;
     findings_add_all(out, &tree->splits[split].findings);
-    for (size_t i = 0; i < tree->n_pictures; i++) {
+    for (size_t i = 0; split == 0 && i < tree->n_pictures; i++) {
         const struct picture *m = &tree->pictures[i];
         if (!m->picked && !m->readable) /* it may hold class names */
             findings_add_all(out, &m->findings);
@@ -393,7 +402,11 @@ enum vd_err pack_finish(struct pack *p)
         collect_findings(p, k, &found[k]);
         findings_add_all(&all, &found[k]);
     }
-    VD_TRY_ELSE(out, err, judge(p, &all));
+    err = judge(p, &all);
+    if (err != VD_OK) {
+        drop_shards(p);
+        goto out;
+    }
     for (int k = 0; k < n; k++) {
         if (report_pictures(p, k) == 0) {
             err = VD_FAIL(VD_DATA, "%s: not one picture is left to pack",

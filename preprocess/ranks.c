@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "comm/cores.h"
 #include "preprocess/report.h"
 
 #include <stdlib.h>
@@ -156,12 +157,16 @@ static enum vd_err share_work(struct pack *p, struct comm *comm)
 enum vd_err ranks_pack(const struct pack_options *options, char *const *roots,
                        int n_roots, struct comm *comm)
 {
-    struct pack p;
-    enum vd_err err = pack_open(&p, options, roots, n_roots);
-    enum vd_err agreed = comm_agree(comm, SITE_PACK, err);
-    if (agreed == VD_OK)
-        agreed = share_work(&p, comm);
+    struct pack p = {0};
+    struct pack_options mine = *options;
+    int n_threads = (int)options->threads;
+    if (n_threads < 0) /* ranks on one node share its cores */
+        VD_TRY(cores_divide(comm, &n_threads));
+    mine.threads = n_threads;
+    enum vd_err err = pack_open(&p, &mine, roots, n_roots);
+    err = comm_agree(comm, SITE_PACK, err);
     if (err == VD_OK)
-        pack_close(&p);
-    return agreed;
+        err = share_work(&p, comm);
+    pack_close(&p);
+    return err;
 }

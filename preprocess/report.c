@@ -149,8 +149,8 @@ static void log_kind(const struct findings *found, enum finding_kind kind,
             told++;
         }
     if (n > told)
-        log_warn("%s: %zu in all (pack.json lists them)", finding_text(kind),
-                 n);
+        log_warn("%s: %zu in all (vocpack check lists them)",
+                 finding_text(kind), n);
 }
 
 void report_log_findings(const struct findings *found, bool all_bad,

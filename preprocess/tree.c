@@ -403,7 +403,7 @@ static void find_image(const struct tree_root *root, struct picture *p)
         name = find_name(&root->images, p->note.filename);
     if (name)
         p->path = mem_format("%s/%s", root->pictures, name);
-    else if (p->picked)
+    else
         findings_add(&p->findings, FINDING_MISSING, p->xml, 1,
                      "no picture %s/%s.jpg, .jpeg or .png, and none named "
                      "\"%.80s\" as <filename> says",

@@ -303,7 +303,10 @@ static void bad_files_are_all_named(void **state)
     assert_says(&said, "3 files cannot be used; nothing was packed");
     assert_says(&said, "--skip-bad");
     char *manifest = mem_format("%s/pack.json", w.out);
+    char *shard = mem_format("%s/shard-00000.h5", w.out);
     assert_false(file_exists(manifest));
+    assert_false(file_exists(shard));
+    free(shard);
     free(manifest);
 
     w.options.skip_bad = true;
@@ -546,6 +549,26 @@ static void the_doctor_lists_everything(void **state)
     end_world(&w);
 }
 
+static void the_doctor_also_looks_where_nothing_is_right(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    static char empty[] = "";
+    struct doctor_options options = {.threads = 1, .split = empty};
+    char *text = NULL;
+    size_t n = 0;
+    FILE *out = open_memstream(&text, &n);
+    add(&w, "a", 64, 64, "not XML");
+    assert_int_equal(doctor_run(&options, &w.root, 1, out), VD_OK);
+    fclose(out);
+    assert_non_null(strstr(text, "/a.xml:1: not well-formed"));
+    assert_non_null(strstr(text, "0 of 1 annotated pictures are usable"));
+    free(text);
+    assert_int_equal(pack(&w), VD_DATA);
+    assert_says(&said, "1 files cannot be used");
+    end_world(&w);
+}
+
 /* ---- workers ---- */
 
 struct squares {
@@ -596,6 +619,7 @@ int main(void)
         cmocka_unit_test(outputs_that_cannot_be_are_said),
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(the_doctor_lists_everything),
+        cmocka_unit_test(the_doctor_also_looks_where_nothing_is_right),
         cmocka_unit_test(workers_deliver_in_order_and_stop_on_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
