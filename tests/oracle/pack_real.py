@@ -1,6 +1,8 @@
 """vocpack on real data, against an independent reading of the same files.
 
-    pack_real.py VOCPACK        (data in $VOCDIST_TEST_DATA/data)
+    pack_real.py VOCPACK [MPIRUN OPTION...]
+
+The data are in $VOCDIST_TEST_DATA/data.
 
 voc-real: every picture, class and box of its lists; pixels against
 torchvision's antialiased resize. voc2007-labels: the largest-object rule, with
@@ -8,6 +10,7 @@ difficult marks, against the published tables. messy: three data sets as their
 authors left them.
 """
 import csv
+import filecmp
 import json
 import os
 import subprocess
@@ -215,6 +218,22 @@ def messy(data, tmp):
           {k: v for k, v in d['manifest']['report']['found'].items() if v})
 
 
+def ranks(data, tmp):
+    """Three ranks write what one does."""
+    root = os.path.join(data, 'messy/BCCD_Dataset/BCCD')
+    one, three = os.path.join(tmp, 'one'), os.path.join(tmp, 'three')
+    pack(root, '-o', one, '--shard-size', 2)
+    command = [*sys.argv[2:], sys.argv[1], root, '-o', three, '--shard-size',
+               '2', '--log.level', 'error']
+    done = subprocess.run(command, capture_output=True, text=True)
+    check(done.returncode == 0, command, done.stderr)
+    names = sorted(os.listdir(one))
+    check(names == sorted(os.listdir(three)) and len(names) == 10, names)
+    same, other, bad = filecmp.cmpfiles(one, three, names, shallow=False)
+    check(not other and not bad, 'differ:', other, bad)
+    print('ranks: 3 write the same', len(same), 'files as 1')
+
+
 def main():
     data = os.environ.get('VOCDIST_TEST_DATA')
     if not data:
@@ -226,6 +245,8 @@ def main():
         voc2007_tables(data, tmp)
         voc2007_difficult(data, tmp)
         messy(data, tmp)
+        if len(sys.argv) > 2:
+            ranks(data, tmp)
 
 
 main()
