@@ -153,6 +153,9 @@ static struct h5_file *file_new(const char *label, bool writing)
     f->id = H5I_INVALID_HID;
     f->writing = writing;
     f->label = mem_copy_text(label);
+    /* Everything is closed by us. The library's own clean-up at exit would
+     * touch again, and crash on, a file whose close failed on a full disk. */
+    H5dont_atexit();
     h5_quiet();
     return f;
 }

@@ -78,7 +78,7 @@ out:
 
 /*
  * A fixed maximum gives an index of one block that is allocated with the first
- * row, so that all rows follow each other: see h5_rows_addresses().
+ * row, so that all others follow each other: see h5_rows_addresses().
  */
 static hid_t create_rows(struct h5_rows *rows, const struct h5_shape *row)
 {
