@@ -117,6 +117,8 @@ enum vd_err pack_open(struct pack *p, const struct pack_options *options,
                 tree_read(&p->tree, *options->classes != '\0', p->n_threads));
     VD_TRY_ELSE(out, err, find_classes(p));
     warn_of_overlap(&p->tree);
+    for (int k = 0; k < n_roots; k++)
+        text_add(&p->source, "%s%s", k ? "+" : "", p->tree.roots[k].label);
     plan_folders(p);
     err = plan_jobs(p);
 out:
@@ -135,6 +137,7 @@ void pack_close(struct pack *p)
     for (int k = 0; p->folders && k < p->tree.n_splits; k++)
         free(p->folders[k]);
     free(p->folders);
+    free(p->source.bytes);
     free(p->outcomes);
     free(p->jobs);
     classes_clear(&p->classes);

@@ -59,7 +59,8 @@ struct pack {
     const struct pack_options *options; /* borrowed */
     struct tree tree;
     struct classes classes;
-    char **folders; /* [n_splits], owned: where each split goes */
+    char **folders;     /* [n_splits], owned: where each split goes */
+    struct text source; /* the roots' names: "VOC2007+VOC2012" */
     struct pack_job *jobs;
     struct pack_outcome *outcomes; /* [n_jobs] */
     size_t n_jobs;

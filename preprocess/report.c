@@ -16,7 +16,7 @@ struct shard_format report_format(const struct pack *p)
         .height = (int)p->options->size,
         .classes = (const char *const *)p->classes.names,
         .n_classes = p->classes.n,
-        .source = p->tree.roots[0].label,
+        .source = p->source.bytes,
     };
 }
 
