@@ -5,6 +5,7 @@
 #include <dnnl.h>
 #include <dnnl_debug.h>
 #include <stdio.h>
+#include <string.h>
 
 #if DNNL_VERSION_MAJOR != 2
 #error "cpu_dnnl.c is written for oneDNN 2.x"
@@ -42,18 +43,20 @@ int dnn_block(void)
     return dnn_vector_bits() == 512 ? 16 : 8;
 }
 
+int32_t dnn_padded(int32_t channels)
+{
+    int32_t block = dnn_block();
+    return (channels + block - 1) / block * block;
+}
+
 void dnn_describe(char *text, size_t n)
 {
     const dnnl_version_t *v = dnnl_version();
     const char *name = dnnl_cpu_isa2str(dnnl_get_effective_cpu_isa());
     const char prefix[] = "cpu_isa_";
     size_t skip = sizeof prefix - 1;
-    for (size_t i = 0; i < sizeof prefix - 1; i++) {
-        if (name[i] != prefix[i]) {
-            skip = 0;
-            break;
-        }
-    }
+    if (strncmp(name, prefix, skip) != 0)
+        skip = 0;
     snprintf(text, n, "oneDNN %d.%d.%d, %s", v->major, v->minor, v->patch,
              name + skip);
 }
@@ -66,7 +69,8 @@ struct dnn {
     dnnl_primitive_attr_t attr; /* scratch memory comes from us */
     void *scratch;              /* owned; used by one primitive at a time */
     float *grad;                /* owned; weights gradient before reordering */
-    size_t scratch_bytes, grad_bytes, own_bytes;
+    float *wide;                /* owned; weights with padding channels */
+    size_t scratch_bytes, grad_bytes, wide_bytes, own_bytes;
 };
 
 enum vd_err dnn_new(struct dnn **out)
@@ -86,6 +90,7 @@ void dnn_free(struct dnn *d)
 {
     if (!d)
         return;
+    mem_free(d->wide);
     mem_free(d->grad);
     mem_free(d->scratch);
     dnnl_primitive_attr_destroy(d->attr);
@@ -96,16 +101,24 @@ void dnn_free(struct dnn *d)
 
 enum vd_err dnn_commit(struct dnn *d)
 {
-    void *grad = NULL;
+    void *grad = NULL, *wide = NULL;
     VD_TRY(mem_alloc(&d->scratch, d->scratch_bytes, 1, "oneDNN scratch"));
     VD_TRY(mem_alloc(&grad, d->grad_bytes, 1, "weights gradient"));
     d->grad = grad;
+    VD_TRY(mem_alloc(&wide, d->wide_bytes, 1, "padded weights"));
+    d->wide = wide;
     return VD_OK;
 }
 
 size_t dnn_bytes(const struct dnn *d)
 {
-    return d->scratch_bytes + d->grad_bytes + d->own_bytes;
+    return d->scratch_bytes + d->grad_bytes + d->wide_bytes + d->own_bytes;
+}
+
+static void at_least(size_t *bytes, size_t n)
+{
+    if (*bytes < n)
+        *bytes = n;
 }
 
 /* ---- one primitive with its arguments ---- */
@@ -142,9 +155,7 @@ static enum vd_err op_finish(struct dnn *d, struct op *op)
     op->dnn = d;
     DNN_TRY(dnnl_primitive_create(&op->primitive, op->pd));
     const dnnl_memory_desc_t *md = op_md(op, dnnl_query_scratchpad_md);
-    size_t bytes = dnnl_memory_desc_get_size(md);
-    if (bytes > d->scratch_bytes)
-        d->scratch_bytes = bytes;
+    at_least(&d->scratch_bytes, dnnl_memory_desc_get_size(md));
     return op_arg(op, DNNL_ARG_SCRATCHPAD, md);
 }
 
@@ -220,7 +231,31 @@ struct dnn_conv {
     float *packed[2];  /* owned */
     struct op unpack;  /* weights gradient */
     dnnl_memory_desc_t src, dst, weights, bias;
+    /* What oneDNN is told: it knows no padding. Padding channels of maps are
+     * zeros, and weights get such channels on the way in. */
+    int32_t ic, oc;
 };
+
+static bool is_padded(const struct dnn_conv *c)
+{
+    return c->ic != c->spec.ic || c->oc != c->spec.oc;
+}
+
+/* Copies the weights' [oc, ic, k, k] out of or into the wide ones. */
+static void copy_wide(const struct dnn_conv *c, float *wide, float *weights,
+                      bool widen)
+{
+    size_t window = (size_t)c->spec.kernel * (size_t)c->spec.kernel;
+    size_t row = (size_t)c->spec.ic * window, step = (size_t)c->ic * window;
+    for (int32_t o = 0; o < c->spec.oc; o++) {
+        if (widen)
+            memcpy(wide, weights, row * sizeof *wide);
+        else
+            memcpy(weights, wide, row * sizeof *wide);
+        wide += step;
+        weights += row;
+    }
+}
 
 /*
  * Winograd F(4x4, 3x3) works on 4 x 4 tiles of the result; with few of them
@@ -294,7 +329,8 @@ static enum vd_err conv_pack_make(struct dnn_conv *c, int direction)
 {
     const dnnl_memory_desc_t *want =
         op_md(&c->op[direction], dnnl_query_weights_md);
-    if (dnnl_memory_desc_equal(want, &c->weights) && !c->spec.folded)
+    if (dnnl_memory_desc_equal(want, &c->weights) && !c->spec.folded &&
+        !is_padded(c))
         return VD_OK;
     VD_TRY(reorder_make(c->dnn, &c->weights, want, &c->pack[direction]));
     return own(c->dnn, &c->packed[direction], dnnl_memory_desc_get_size(want),
@@ -361,20 +397,20 @@ static enum vd_err conv_make_weights(struct dnn_conv *c,
     VD_TRY(op_arg(op, DNNL_ARG_SRC, &c->src));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, &c->dst));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_WEIGHTS, made));
-    if (dnnl_memory_desc_equal(made, &c->weights))
+    if (dnnl_memory_desc_equal(made, &c->weights) && !is_padded(c))
         return VD_OK;
-    size_t bytes = dnnl_memory_desc_get_size(made);
-    if (bytes > c->dnn->grad_bytes)
-        c->dnn->grad_bytes = bytes;
+    at_least(&c->dnn->grad_bytes, dnnl_memory_desc_get_size(made));
     return reorder_make(c->dnn, made, &c->weights, &c->unpack);
 }
 
 static enum vd_err conv_make(struct dnn_conv *c)
 {
     const struct dnn_conv_spec *s = &c->spec;
-    dnnl_dim_t src[] = {s->batch, s->ic, s->ih, s->iw}, bias[] = {s->oc};
-    dnnl_dim_t dst[] = {s->batch, s->oc, s->oh, s->ow};
-    dnnl_dim_t weights[] = {s->oc, s->ic, s->kernel, s->kernel};
+    c->ic = s->plain_src ? s->ic : dnn_padded(s->ic);
+    c->oc = dnn_padded(s->oc);
+    dnnl_dim_t src[] = {s->batch, c->ic, s->ih, s->iw}, bias[] = {c->oc};
+    dnnl_dim_t dst[] = {s->batch, c->oc, s->oh, s->ow};
+    dnnl_dim_t weights[] = {c->oc, c->ic, s->kernel, s->kernel};
     dnnl_format_tag_t blocked =
         dnn_block() == 16 ? dnnl_OIhw16i16o : dnnl_OIhw8i8o;
     dnnl_memory_desc_t any;
@@ -384,6 +420,8 @@ static enum vd_err conv_make(struct dnn_conv *c)
     VD_TRY(describe(&c->weights, 4, weights,
                     s->blocked_weights ? blocked : dnnl_oihw));
     VD_TRY(describe(&any, 4, weights, dnnl_format_tag_any));
+    if (is_padded(c))
+        at_least(&c->dnn->wide_bytes, dnnl_memory_desc_get_size(&c->weights));
     VD_TRY(conv_make_forward(c, &any));
     if (s->backward_weights)
         VD_TRY(conv_make_weights(c, &any));
@@ -428,6 +466,11 @@ bool dnn_conv_is_winograd(const struct dnn_conv *c, int direction)
 
 enum vd_err dnn_conv_pack(struct dnn_conv *c, const float *weights)
 {
+    if (is_padded(c)) {
+        memset(c->dnn->wide, 0, dnnl_memory_desc_get_size(&c->weights));
+        copy_wide(c, c->dnn->wide, (float *)(uintptr_t)weights, true);
+        weights = c->dnn->wide;
+    }
     for (int i = 0; i < 2; i++) {
         if (c->packed[i])
             VD_TRY(op_run(&c->pack[i],
@@ -453,7 +496,11 @@ enum vd_err dnn_conv_backward_weights(struct dnn_conv *c, const float *src,
         return op_run(op, (const void *[]){src, dst_grad, weights_grad});
     float *grad = c->dnn->grad;
     VD_TRY(op_run(op, (const void *[]){src, dst_grad, grad}));
-    return op_run(&c->unpack, (const void *[]){grad, weights_grad});
+    if (!is_padded(c))
+        return op_run(&c->unpack, (const void *[]){grad, weights_grad});
+    VD_TRY(op_run(&c->unpack, (const void *[]){grad, c->dnn->wide}));
+    copy_wide(c, c->dnn->wide, weights_grad, false);
+    return VD_OK;
 }
 
 enum vd_err dnn_conv_backward_data(struct dnn_conv *c, const float *weights,
@@ -571,8 +618,9 @@ struct dnn_pool {
 static enum vd_err pool_make(struct dnn *d, struct dnn_pool *p,
                              const struct dnn_pool_spec *s)
 {
-    dnnl_dim_t in[] = {s->batch, s->c, s->ih, s->iw};
-    dnnl_dim_t result[] = {s->batch, s->c, s->oh, s->ow};
+    int32_t c = s->plain ? s->c : dnn_padded(s->c);
+    dnnl_dim_t in[] = {s->batch, c, s->ih, s->iw};
+    dnnl_dim_t result[] = {s->batch, c, s->oh, s->ow};
     dnnl_dims_t kernel = {s->kernel, s->kernel}, pad = {s->pad, s->pad};
     dnnl_dims_t stride = {s->stride, s->stride};
     dnnl_memory_desc_t src, dst;

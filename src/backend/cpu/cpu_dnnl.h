@@ -23,6 +23,7 @@
 
 /* Channels per block with the instruction set in effect: 16 or 8. */
 int dnn_block(void);
+int32_t dnn_padded(int32_t channels);
 /* "oneDNN 2.6.3, avx512_core" */
 void dnn_describe(char *text, size_t n);
 /* 512, 256 or 0: bits of the vectors that our own kernels may use. */
@@ -57,7 +58,7 @@ bool dnn_conv_is_winograd(const struct dnn_conv *c, int direction);
 /* To be called whenever `weights` changed, before the next use. */
 enum vd_err dnn_conv_pack(struct dnn_conv *c,
                           const float *weights) VD_MUST_USE;
-/* `weights` are those of the last pack; bias [oc] with `folded`. */
+/* `weights` are those of the last pack; with `folded` bias [padded oc]. */
 enum vd_err dnn_conv_forward(struct dnn_conv *c, const float *src,
                              const float *weights, const float *bias,
                              float *dst) VD_MUST_USE;

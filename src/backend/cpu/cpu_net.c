@@ -98,7 +98,7 @@ static enum vd_err new_conv(struct net *net, const struct plan_unit *u,
         .backward_data = u->grad_in >= 0,
     };
     if (folded)
-        unit->bias = mem_new((size_t)node->c, sizeof *unit->bias);
+        unit->bias = mem_new((size_t)dnn_padded(node->c), sizeof *unit->bias);
     return dnn_conv_new(net->dnn, &spec, &unit->conv);
 }
 
@@ -308,9 +308,10 @@ static void copy_out(const struct net *net, int node, const float *from,
 enum vd_err cpu_node_value(struct net *net, int node, float *out)
 {
     VD_ASSERT(node >= 0 && node < net->graph->n_nodes && net->forwarded);
-    int buffer = net->plan.values[node].buffer;
+    const struct plan_value *v = &net->plan.values[node];
     if (net->graph->nodes[node].op != GRAPH_INPUT &&
-        (buffer < 0 || !plan_is_intact(&net->plan, buffer)))
+        (v->buffer < 0 || v->replaced ||
+         !plan_is_intact(&net->plan, v->buffer)))
         return VD_UNSUPPORTED;
     copy_out(net, node, net_value(net, node), out);
     return VD_OK;

@@ -265,7 +265,7 @@ static void plan_forward(struct plan *p)
         touch_value(p, u->residual, t);
         if (u->fold >= 0 && u->residual >= 0) {
             out->buffer = p->values[u->residual].buffer;
-            p->values[u->residual].buffer = -1; /* overwritten */
+            p->values[u->residual].replaced = true;
         } else {
             out->buffer = add_buffer(p, out->n, t);
         }

@@ -62,6 +62,7 @@ struct plan_value {
     size_t n;         /* elements, with padding channels */
     int buffer;       /* -1: the input, or fused away */
     int unit;         /* that writes it; -1 */
+    bool replaced;    /* by a folded unit that adds to it in place */
     bool wants_grad;  /* something trainable lies in front of it */
     int grads[2];     /* buffers whose sum is its gradient */
     int n_grads;
