@@ -11,14 +11,13 @@
 #error "cpu_dnnl.c is written for oneDNN 2.x"
 #endif
 
-#define DNN_TRY(call)                                              \
-    do {                                                           \
-        dnnl_status_t status_ = (call);                            \
-        if (status_ != dnnl_success)                               \
-            return VD_FAIL(                                        \
-                status_ == dnnl_out_of_memory ? VD_SYSTEM          \
-                                              : VD_DEVICE,         \
-                "oneDNN: %s: %s", #call, dnnl_status2str(status_)); \
+#define DNN_TRY(call)                                                          \
+    do {                                                                       \
+        dnnl_status_t status_ = (call);                                        \
+        if (status_ != dnnl_success)                                           \
+            return VD_FAIL(status_ == dnnl_out_of_memory ? VD_SYSTEM           \
+                                                         : VD_DEVICE,          \
+                           "oneDNN: %s: %s", #call, dnnl_status2str(status_)); \
     } while (0)
 
 /* ---- what the processor can do ---- */
@@ -78,11 +77,11 @@ enum vd_err dnn_new(struct dnn **out)
     struct dnn *d = mem_new(1, sizeof *d);
     *out = d;
     DNN_TRY(dnnl_engine_create(&d->engine, dnnl_cpu, 0));
-    DNN_TRY(dnnl_stream_create(&d->stream, d->engine,
-                               dnnl_stream_default_flags));
+    DNN_TRY(
+        dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags));
     DNN_TRY(dnnl_primitive_attr_create(&d->attr));
-    DNN_TRY(dnnl_primitive_attr_set_scratchpad_mode(
-        d->attr, dnnl_scratchpad_mode_user));
+    DNN_TRY(dnnl_primitive_attr_set_scratchpad_mode(d->attr,
+                                                    dnnl_scratchpad_mode_user));
     return VD_OK;
 }
 
@@ -473,8 +472,8 @@ enum vd_err dnn_conv_pack(struct dnn_conv *c, const float *weights)
     }
     for (int i = 0; i < 2; i++) {
         if (c->packed[i])
-            VD_TRY(op_run(&c->pack[i],
-                          (const void *[]){weights, c->packed[i]}));
+            VD_TRY(
+                op_run(&c->pack[i], (const void *[]){weights, c->packed[i]}));
     }
     return VD_OK;
 }
@@ -528,10 +527,10 @@ static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
     VD_TRY(describe(&bias, 1, &dst_dims[1], dnnl_a));
 
     struct op *op = &l->op[FORWARD];
-    DNN_TRY(dnnl_inner_product_forward_desc_init(
-        &desc, dnnl_forward_training, &src, &weights, &bias, &dst));
-    DNN_TRY(dnnl_primitive_desc_create(&op->pd, &desc, d->attr, d->engine,
-                                       NULL));
+    DNN_TRY(dnnl_inner_product_forward_desc_init(&desc, dnnl_forward_training,
+                                                 &src, &weights, &bias, &dst));
+    DNN_TRY(
+        dnnl_primitive_desc_create(&op->pd, &desc, d->attr, d->engine, NULL));
     VD_TRY(op_finish(d, op));
     VD_TRY(op_arg(op, DNNL_ARG_SRC, &src));
     VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, &weights));
@@ -544,8 +543,8 @@ static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
     op = &l->op[WEIGHTS];
     DNN_TRY(dnnl_inner_product_backward_weights_desc_init(&desc, &src, &weights,
                                                           &bias, &dst));
-    DNN_TRY(dnnl_primitive_desc_create(&op->pd, &desc, d->attr, d->engine,
-                                       hint));
+    DNN_TRY(
+        dnnl_primitive_desc_create(&op->pd, &desc, d->attr, d->engine, hint));
     VD_TRY(op_finish(d, op));
     VD_TRY(op_arg(op, DNNL_ARG_SRC, &src));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, &dst));
@@ -555,8 +554,8 @@ static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
     op = &l->op[DATA];
     DNN_TRY(dnnl_inner_product_backward_data_desc_init(&desc, &src, &weights,
                                                        &dst));
-    DNN_TRY(dnnl_primitive_desc_create(&op->pd, &desc, d->attr, d->engine,
-                                       hint));
+    DNN_TRY(
+        dnnl_primitive_desc_create(&op->pd, &desc, d->attr, d->engine, hint));
     VD_TRY(op_finish(d, op));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, &dst));
     VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, &weights));
@@ -598,8 +597,8 @@ enum vd_err dnn_linear_backward_weights(struct dnn_linear *l, const float *src,
                                         const float *dst_grad,
                                         float *weights_grad, float *bias_grad)
 {
-    return op_run(&l->op[WEIGHTS], (const void *[]){src, dst_grad, weights_grad,
-                                                    bias_grad});
+    return op_run(&l->op[WEIGHTS],
+                  (const void *[]){src, dst_grad, weights_grad, bias_grad});
 }
 
 enum vd_err dnn_linear_backward_data(struct dnn_linear *l, const float *weights,

@@ -56,8 +56,7 @@ void dnn_conv_free(struct dnn_conv *c);
 /* True where Winograd runs: forward, data or weights (0, 1, 2). */
 bool dnn_conv_is_winograd(const struct dnn_conv *c, int direction);
 /* To be called whenever `weights` changed, before the next use. */
-enum vd_err dnn_conv_pack(struct dnn_conv *c,
-                          const float *weights) VD_MUST_USE;
+enum vd_err dnn_conv_pack(struct dnn_conv *c, const float *weights) VD_MUST_USE;
 /* `weights` are those of the last pack; with `folded` bias [padded oc]. */
 enum vd_err dnn_conv_forward(struct dnn_conv *c, const float *src,
                              const float *weights, const float *bias,

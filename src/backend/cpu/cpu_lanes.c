@@ -10,7 +10,7 @@ typedef float vec __attribute__((vector_size(LANES * 4), aligned(4)));
 typedef int32_t mask __attribute__((vector_size(LANES * 4), aligned(4)));
 typedef double wide __attribute__((vector_size(LANES * 8), aligned(8)));
 
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE   static inline __attribute__((always_inline))
 #define AT(p, i) (*(vec *)(uintptr_t)((p) + (i)*LANES))
 #define WIDE(v)  __builtin_convertvector((v), wide)
 
@@ -232,8 +232,8 @@ static void adam(float *restrict p, float *restrict m, float *restrict v,
         float v1 = b2 * v[i] + c2 * (grad * grad);
         m[i] = m1;
         v[i] = v1;
-        p[i] = w -
-               r->step_size * (m1 / (sqrtf(v1) / r->root_correction + r->eps));
+        p[i] =
+            w - r->step_size * (m1 / (sqrtf(v1) / r->root_correction + r->eps));
     }
 }
 

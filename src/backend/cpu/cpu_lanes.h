@@ -38,7 +38,7 @@ struct lanes_slope {
 struct lanes_rule {
     float scale; /* of the gradient: clipping */
     float lr, beta1, beta2, eps, decay, momentum;
-    float rest1, rest2; /* 1 - beta, rounded once */
+    float rest1, rest2;    /* 1 - beta, rounded once */
     float step_size;       /* Adam: lr / (1 - beta1^t) */
     float root_correction; /* Adam: sqrt(1 - beta2^t) */
     float shrink;          /* AdamW: 1 - lr decay; else 1 */

@@ -39,8 +39,7 @@ void layout_unpack(const struct graph_tensor *t, int block,
     size_t lanes = (size_t)block, window = window_of(t);
     for (size_t o = 0; o < (size_t)t->dims[0]; o++) {
         for (size_t i = 0; i < (size_t)t->dims[1]; i++) {
-            const float *from =
-                blocked + blocked_at(t, lanes, o, i, window);
+            const float *from = blocked + blocked_at(t, lanes, o, i, window);
             for (size_t k = 0; k < window; k++)
                 *oihw++ = from[k * lanes * lanes];
         }

@@ -310,8 +310,8 @@ static void plain_backward(struct norm *m, const struct norm_backward *b,
 void norm_forward(struct norm *m, const struct lanes *lanes,
                   const struct norm_forward *f)
 {
-    struct job j = {m, lanes, f, NULL, forward_sum, forward_finish,
-                    forward_apply};
+    struct job j = {
+        m, lanes, f, NULL, forward_sum, forward_finish, forward_apply};
     if (m->blocks) {
         run(&j);
         return;
@@ -325,8 +325,8 @@ void norm_forward(struct norm *m, const struct lanes *lanes,
 void norm_backward(struct norm *m, const struct lanes *lanes,
                    const struct norm_backward *b)
 {
-    struct job j = {m, lanes, NULL, b, backward_sum, backward_finish,
-                    backward_apply};
+    struct job j = {
+        m, lanes, NULL, b, backward_sum, backward_finish, backward_apply};
     if (m->blocks) {
         run(&j);
         return;

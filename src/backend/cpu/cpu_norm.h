@@ -24,8 +24,8 @@ struct norm {
     int threads;
     double eps;
     /* Per channel, padding included; owned, in one allocation. */
-    float *mean, *scale, *shift; /* y = scale x + shift */
-    float *slope[3];             /* lanes_slope */
+    float *mean, *scale, *shift;   /* y = scale x + shift */
+    float *slope[3];               /* lanes_slope */
     float *batch_mean, *batch_var; /* what goes to the exchange; unbiased */
     double *inv_std;
     double *sums; /* owned: [batch, blocks, 2 width] */
@@ -50,8 +50,8 @@ struct norm_backward {
 };
 
 /* Then set `threads` and `eps`. */
-void norm_init(struct norm *m, int32_t batch, int32_t c, size_t area,
-               int width, bool blocked);
+void norm_init(struct norm *m, int32_t batch, int32_t c, size_t area, int width,
+               bool blocked);
 void norm_clear(struct norm *m);
 void norm_forward(struct norm *m, const struct lanes *lanes,
                   const struct norm_forward *f);

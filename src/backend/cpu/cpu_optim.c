@@ -105,8 +105,7 @@ static void update_params(struct net *net, const float *grad, double norm)
     struct lanes_rule rule = rule_of(net, knobs, knobs->lr, scale);
     update_group(net, &rule, grad, (struct range){0, head});
     rule = rule_of(net, knobs, knobs->backbone_lr, scale);
-    update_group(net, &rule, grad,
-                 (struct range){head, g->n_trainable - head});
+    update_group(net, &rule, grad, (struct range){head, g->n_trainable - head});
 }
 
 /* ---- running statistics ---- */

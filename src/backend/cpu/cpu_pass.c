@@ -45,8 +45,7 @@ static void add_all(const struct net *net, float *out, const float *a,
 /* One picture's share of an element-wise job: [first, first + n) of values. */
 static struct range picture_range(const struct net *net, int node, int picture)
 {
-    size_t n =
-        net->plan.values[node].n / (size_t)net->spec.micro_batch;
+    size_t n = net->plan.values[node].n / (size_t)net->spec.micro_batch;
     return (struct range){(size_t)picture * n, n};
 }
 
@@ -72,7 +71,8 @@ static void fold(struct net *net, const struct plan_unit *u, float *bias)
         bias[c] = (float)((double)param(net, norm->param + 1)[c] -
                           (double)mean[c] * scale);
         for (size_t i = 0; i < n; i++)
-            net->fold[c * n + i] = (float)((double)net->fold[c * n + i] * scale);
+            net->fold[c * n + i] =
+                (float)((double)net->fold[c * n + i] * scale);
     }
 }
 
@@ -81,8 +81,7 @@ static enum vd_err pack(struct net *net)
     uint64_t version = net->spec.weights->version;
     for (int i = 0; i < net->plan.n_units; i++) {
         const struct plan_unit *u = &net->plan.units[i];
-        uint64_t made =
-            u->learns ? net->learning_version : net->frozen_version;
+        uint64_t made = u->learns ? net->learning_version : net->frozen_version;
         if (u->kind != UNIT_CONV || made == version)
             continue;
         const float *weights = param(net, net->graph->nodes[u->node].param);

@@ -68,10 +68,10 @@ static void warp(const struct slot *slot, const uint8_t *pixels, int32_t size,
     for (int32_t y = 0; y < size; y++) {
         for (int32_t x = 0; x < size; x++, at++) {
             double fx = x, fy = y;
-            float u = (float)((double)t[0] * fx + (double)t[1] * fy +
-                              (double)t[2]);
-            float v = (float)((double)t[3] * fx + (double)t[4] * fy +
-                              (double)t[5]);
+            float u =
+                (float)((double)t[0] * fx + (double)t[1] * fy + (double)t[2]);
+            float v =
+                (float)((double)t[3] * fx + (double)t[4] * fy + (double)t[5]);
             float rgb[3];
             if (u >= 0 && v >= 0 && u < last && v < last)
                 sample_inside(pixels, size, u, v, rgb);

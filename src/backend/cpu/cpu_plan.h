@@ -58,13 +58,13 @@ struct plan_unit {
 
 /* What is known of a node's value. */
 struct plan_value {
-    bool blocked;     /* a map in channel blocks; else plain */
-    size_t n;         /* elements, with padding channels */
-    int buffer;       /* -1: the input, or fused away */
-    int unit;         /* that writes it; -1 */
-    bool replaced;    /* by a folded unit that adds to it in place */
-    bool wants_grad;  /* something trainable lies in front of it */
-    int grads[2];     /* buffers whose sum is its gradient */
+    bool blocked;    /* a map in channel blocks; else plain */
+    size_t n;        /* elements, with padding channels */
+    int buffer;      /* -1: the input, or fused away */
+    int unit;        /* that writes it; -1 */
+    bool replaced;   /* by a folded unit that adds to it in place */
+    bool wants_grad; /* something trainable lies in front of it */
+    int grads[2];    /* buffers whose sum is its gradient */
     int n_grads;
 };
 
@@ -74,7 +74,7 @@ struct plan {
     bool training;
     struct plan_unit *units; /* owned */
     int n_units;
-    struct plan_value *values; /* owned, one per node */
+    struct plan_value *values;   /* owned, one per node */
     struct plan_buffer *buffers; /* owned */
     int n_buffers;
     size_t arena; /* elements */
