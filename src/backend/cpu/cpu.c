@@ -73,21 +73,40 @@ static size_t like_params(const struct graph *g, enum buf_kind kind)
     return 0;
 }
 
+/*
+ * A buffer starts between one and two cache lines into its memory: as far as
+ * puts the blocked convolution weights (whose sizes are whole lines) on line
+ * boundaries, whatever the head before them adds up to.
+ */
+#define LINE ((size_t)16)
+
+static size_t line_shift(const struct graph *g)
+{
+    for (int i = 0; i < g->n_param_tensors; i++) {
+        if (layout_is_blocked(&g->params[i], dnn_block()))
+            return (LINE - g->params[i].offset % LINE) % LINE;
+    }
+    return 0;
+}
+
 static enum vd_err cpu_alloc(struct backend *b, const struct graph *g,
                              enum buf_kind kind, struct buf *out)
 {
     (void)b;
-    void *data = NULL;
+    void *memory = NULL;
     size_t n = elements(g, kind);
-    VD_TRY(mem_alloc(&data, n, sizeof(float), "weights"));
-    *out = (struct buf){kind, data, n};
+    VD_TRY(mem_alloc(&memory, n + 2 * LINE, sizeof(float), "weights"));
+    *out = (struct buf){kind, (float *)memory + LINE + line_shift(g), n};
     return VD_OK;
 }
 
 static void cpu_free(struct backend *b, struct buf *buf)
 {
     (void)b;
-    mem_free(buf->data);
+    if (buf->data) {
+        uintptr_t line = (uintptr_t)buf->data & ~(uintptr_t)63;
+        mem_free((float *)line - LINE);
+    }
     *buf = (struct buf){.data = NULL};
 }
 

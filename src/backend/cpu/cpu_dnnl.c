@@ -396,9 +396,9 @@ static enum vd_err conv_make_weights(struct dnn_conv *c,
     VD_TRY(op_arg(op, DNNL_ARG_SRC, &c->src));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, &c->dst));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_WEIGHTS, made));
+    at_least(&c->dnn->grad_bytes, dnnl_memory_desc_get_size(made));
     if (dnnl_memory_desc_equal(made, &c->weights) && !is_padded(c))
         return VD_OK;
-    at_least(&c->dnn->grad_bytes, dnnl_memory_desc_get_size(made));
     return reorder_make(c->dnn, made, &c->weights, &c->unpack);
 }
 
@@ -486,15 +486,27 @@ enum vd_err dnn_conv_forward(struct dnn_conv *c, const float *src,
     return op_run(&c->op[FORWARD], (const void *[]){src, w, dst, bias});
 }
 
+/* Winograd writes the weights gradient with streaming stores, which fault on
+ * anything but a whole cache line. */
+static bool is_aligned(const void *p)
+{
+    return (uintptr_t)p % 64 == 0;
+}
+
 enum vd_err dnn_conv_backward_weights(struct dnn_conv *c, const float *src,
                                       const float *dst_grad,
                                       float *weights_grad)
 {
     struct op *op = &c->op[WEIGHTS];
-    if (!c->unpack.primitive)
-        return op_run(op, (const void *[]){src, dst_grad, weights_grad});
+    bool direct = !c->unpack.primitive;
     float *grad = c->dnn->grad;
+    if (direct && is_aligned(weights_grad))
+        return op_run(op, (const void *[]){src, dst_grad, weights_grad});
     VD_TRY(op_run(op, (const void *[]){src, dst_grad, grad}));
+    if (direct) {
+        memcpy(weights_grad, grad, dnnl_memory_desc_get_size(&c->weights));
+        return VD_OK;
+    }
     if (!is_padded(c))
         return op_run(&c->unpack, (const void *[]){grad, weights_grad});
     VD_TRY(op_run(&c->unpack, (const void *[]){grad, c->dnn->wide}));
