@@ -59,6 +59,8 @@ struct program {
     size_t n_commands;
 };
 
+const char *program_version(void);
+
 /* The whole program; returns the exit status. Output that could not be
  * written to stdout (disk full) is an error too. */
 int program_main(const struct program *program, int argc, char **argv);

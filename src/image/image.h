@@ -15,6 +15,7 @@ struct image {
     int width, height;
 };
 
+/* Black. Sizes are positive. */
 enum vd_err image_new(struct image *im, int width, int height) VD_MUST_USE;
 void image_clear(struct image *im);
 
@@ -31,12 +32,21 @@ struct image_source {
 #define IMAGE_MAX_FILE_BYTES ((size_t)64 << 20)
 #define IMAGE_MAX_PIXELS     ((int64_t)64 << 20)
 #define IMAGE_MAX_SCANS      100
+#define IMAGE_MAX_SIDE       65500
 
 /*
  * Decodes JPEG (gray, RGB/YCC, CMYK/YCCK) or PNG (any depth; alpha over
  * white), told apart by content, as RGB, turned upright by its EXIF tag.
  * `name` is for messages. VD_DATA when malformed, truncated or over a limit.
- * libjpeg's warnings are errors (a truncated file only warns).
+ * libjpeg's warnings are errors (a truncated file only warns); bytes behind
+ * the picture's end are not looked at.
+ *
+ * Pixels are those of libjpeg's accurate integer transform and smooth chroma,
+ * as PIL and torchvision decode: equal to theirs bit by bit where they use the
+ * same libjpeg-turbo, for JPEG, and for PNG of up to 8 bits without alpha.
+ * CMYK is taken as inverted (Adobe's way), whether or not it says so. 16-bit
+ * samples are rounded to 8; an alpha channel is composited linearly in the
+ * stored values, gamma and color profiles are not applied.
  */
 enum vd_err image_decode(struct image *im, struct image_source *source,
                          const char *name, const void *bytes,

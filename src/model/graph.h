@@ -1,0 +1,146 @@
+/*
+ * The network as data: nodes with inferred shapes, and the parameter table.
+ *
+ * A graph says what is computed, backends decide how: they may fuse any run
+ * of nodes and keep private layouts, as long as every node's value can be
+ * asked for in tests. Loss and dropout are nodes. Shapes are per picture,
+ * [c, h, w] (a vector is [c, 1, 1]); the batch is the backend's business.
+ *
+ * Build it node by node, then graph_finish() lays out the flat buffers:
+ *
+ *     parameters   [0, n_params)      in backward order: the gradient that is
+ *                                     ready first comes first, so the head's
+ *                                     tensors lead and the stem's end it
+ *       trainable  [0, n_trainable)   freezing goes from the input up, so the
+ *                                     frozen ones are the tail
+ *       head       [0, n_head)        the rest is the backbone (its own rate)
+ *     statistics   [0, n_stats)       running mean and variance of each norm
+ *     exchange     [0, n_exchange)    what replicas average: gradients
+ *                                     [0, n_trainable), then the replica's
+ *                                     batch mean and unbiased variance of each
+ *                                     norm (n_stats), then one non-finite flag
+ *
+ * Every tensor is packed without gaps in PyTorch's layout ("canonical").
+ * Optimizer, exchange, checkpoint and weight files all walk this one table.
+ * Local.
+ */
+#ifndef VOCDIST_MODEL_GRAPH_H
+#define VOCDIST_MODEL_GRAPH_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum graph_op {
+    GRAPH_INPUT, /* the staged picture, [3, S, S], float */
+    GRAPH_CONV,  /* square kernel, no bias; weight [out, in, k, k] */
+    GRAPH_NORM,  /* batch norm over batch, h and w; weight, bias [c] */
+    GRAPH_RELU,
+    GRAPH_ADD,     /* of two nodes of one shape */
+    GRAPH_MAXPOOL, /* square window, padding never wins */
+    GRAPH_FLATTEN, /* [c, h, w] -> [c h w, 1, 1], in that order */
+    GRAPH_DROPOUT, /* kept values scaled by 1 / (1 - rate); off in eval */
+    GRAPH_LINEAR,  /* weight [out, in], bias [out] */
+    GRAPH_LOSS,    /* the last node; see struct graph_loss */
+};
+
+struct graph_node {
+    enum graph_op op;
+    int in[2];       /* producers, -1: none */
+    int32_t c, h, w; /* of the result, per picture */
+    int param;       /* index of the weight in the table, bias follows; -1 */
+    int stats;       /* index of running_mean, running_var follows; -1 */
+    int32_t kernel, stride, pad;
+    double rate;     /* dropout */
+    int32_t ordinal; /* dropout: which one, 0, 1, ...; part of the bits */
+    bool fixed_norm; /* norm: running statistics also in training */
+};
+
+/*
+ * Per picture, from the last linear's y [4 + classes]:
+ *
+ *     box    b_i = S sigmoid(y_i), i < 4           x1 y1 x2 y2 in pixels
+ *     l1     = mean over i of |b_i - target_i|     pixels
+ *     ce     = -log softmax(y_4..)[class]          nats
+ *     loss   = box_scale l1 + class_scale w[class] ce
+ *
+ * and the micro-batch's loss is the mean over its pictures.
+ */
+struct graph_loss {
+    int32_t size; /* S */
+    int32_t classes;
+    double box_scale, class_scale;
+    double *class_weights; /* w [classes], owned; NULL: all 1 */
+};
+
+/* How a tensor starts (PyTorch's defaults). */
+enum graph_init {
+    GRAPH_INIT_CONV,   /* normal, variance 2 / (out k k) */
+    GRAPH_INIT_LINEAR, /* uniform in +-1 / sqrt(fan_in), weight and bias */
+    GRAPH_INIT_ONE,
+    GRAPH_INIT_ZERO,
+};
+
+#define GRAPH_MAX_NAME 64
+struct graph_tensor {
+    char name[GRAPH_MAX_NAME]; /* torchvision's, "layer1.0.conv1.weight" */
+    int n_dims;
+    int32_t dims[4];
+    size_t offset, count; /* in its flat buffer, elements */
+    enum graph_init init;
+    int32_t fan; /* for init: out k k, or fan_in */
+    bool head, trainable;
+};
+
+struct graph {
+    struct graph_node *nodes; /* owned, in forward order */
+    int n_nodes;
+    struct graph_tensor *params; /* owned; creation order until finished */
+    int n_param_tensors;
+    struct graph_tensor *stats; /* owned; pairs mean, variance */
+    int n_stats_tensors;
+    struct graph_loss loss;
+    int first_trainable; /* backward ends at this node */
+    size_t n_params, n_trainable, n_head, n_stats, n_exchange;
+    double norm_eps, norm_momentum; /* 1e-5, 0.1 as PyTorch's */
+};
+
+void graph_init(struct graph *g);
+void graph_clear(struct graph *g);
+
+/*
+ * Each adds a node and returns its index. Shapes are inferred; shapes that do
+ * not fit are our own bug (VD_ASSERT): what a user can set is checked before.
+ * `name` is the layer's ("layer1.0.conv1", "head.fc1").
+ */
+int graph_input(struct graph *g, int32_t size);
+int graph_conv(struct graph *g, int in, const char *name, int32_t out,
+               int32_t kernel, int32_t stride, int32_t pad);
+int graph_norm(struct graph *g, int in, const char *name);
+int graph_relu(struct graph *g, int in);
+int graph_add(struct graph *g, int a, int b);
+int graph_maxpool(struct graph *g, int in, int32_t kernel, int32_t stride,
+                  int32_t pad);
+int graph_flatten(struct graph *g, int in);
+int graph_dropout(struct graph *g, int in, double rate);
+int graph_linear(struct graph *g, int in, const char *name, int32_t out);
+/* Takes a copy of class_weights. */
+int graph_loss(struct graph *g, int in, const struct graph_loss *loss);
+
+/*
+ * Freezes all tensors of nodes [0, first_trainable) (their norms use running
+ * statistics if fixed_norms), orders and lays out the flat buffers.
+ */
+void graph_finish(struct graph *g, int first_trainable, bool fixed_norms);
+
+/* Index in params (or stats if not found there), -1: none. */
+int graph_find_param(const struct graph *g, const char *name);
+int graph_find_stats(const struct graph *g, const char *name);
+
+/* Of everything backends must agree on: hash.h's value of the finished graph.
+ */
+uint64_t graph_digest(const struct graph *g);
+
+#endif
