@@ -46,7 +46,8 @@ struct sketch {
     double left, top, right, below; /* its box around the centre, radius 1 */
     double x, y, radius;            /* pixels */
     double color[3], mark[3], rim[3];
-    double period; /* of the texture, in radii */
+    double period;   /* of the texture, in radii */
+    double rim_from; /* level */
     bool is_truncated;
 };
 
@@ -63,10 +64,15 @@ static void mix(double *rgb, const double *other, double share)
 
 /* ---- background ------------------------------------------------------- */
 
+/* Any colour; as often as not near one of a class, so that the amounts of
+ * colours in a picture say little about its objects. */
 static void draw_color(struct draws *d, double rgb[3])
 {
+    double any[3];
     for (int k = 0; k < 3; k++)
-        rgb[k] = draw_between(d, 0.12, 0.92);
+        any[k] = draw_between(d, 0.12, 0.92);
+    demo_class_color(draw_index(d, DEMO_CLASSES), rgb);
+    mix(rgb, any, draw_chance(d, 0.5) ? 1 : draw_between(d, 0.1, 0.6));
 }
 
 #define PATCHES 5 /* of slow noise in each direction */
@@ -144,8 +150,6 @@ static void paint_stroke(struct canvas *c, struct draws *d)
     }
     double radius = draw_between(d, 0.004, 0.014) * (c->width + c->height) / 2;
     draw_color(d, color);
-    if (draw_chance(d, 0.5))
-        demo_class_color(draw_index(d, DEMO_CLASSES), color);
     double length = hypot(p[1][0] - p[0][0], p[1][1] - p[0][1]) +
                     hypot(p[2][0] - p[1][0], p[2][1] - p[1][1]);
     int steps = 2 + (int)(length / fmax(radius, 0.5));
@@ -189,24 +193,26 @@ static void sketch_measure(struct sketch *s)
 /* A class's look with its variations; a mark is nearly white. */
 static void sketch_dress(struct sketch *s, struct draws *d)
 {
-    double light = draw_between(d, 0.82, 1.12);
+    double light = draw_between(d, 0.78, 1.12);
     demo_class_color(s->class, s->color);
     for (int k = 0; k < 3; k++)
         s->color[k] = s->color[k] * light + draw_between(d, -0.05, 0.05);
     double tone = draw_between(d, 0.9, 1);
+    double shade = draw_between(d, 0, 0.25);
     double share = draw_between(d, 0.75, 0.92);
     for (int k = 0; k < 3; k++) {
         s->mark[k] = s->color[k] + share * (tone - s->color[k]);
-        s->rim[k] = s->color[k] * 0.4;
+        s->rim[k] = shade + 0.2 * s->color[k];
     }
     s->period = draw_between(d, 0.55, 0.70);
+    s->rim_from = draw_between(d, 0.83, 0.94);
 }
 
 static void sketch_draw(struct sketch *s, struct draws *d, int class,
                         double area)
 {
     s->class = class;
-    double angle = draw_between(d, -0.45, 0.45);
+    double angle = draw_between(d, -0.35, 0.35);
     s->cosine = cos(angle);
     s->sine = sin(angle);
     s->stretch = draw_between(d, 0.9, 1.11);
@@ -264,7 +270,7 @@ static double sketch_overlap(const struct sketch *a, const struct sketch *b)
 static const double *sketch_color(const struct sketch *s, double level,
                                   double u, double v)
 {
-    if (level > 0.88)
+    if (level > s->rim_from)
         return s->rim;
     return demo_texture_mark(s->class, s->period, u, v) ? s->mark : s->color;
 }
@@ -401,11 +407,15 @@ static void find_boxes(struct demo_picture *p)
         }
 }
 
-/* Noise as from a camera, now and then pale colours, rounding. */
+/* As a camera does: light, white balance, now and then pale colours, noise,
+ * rounding. */
 static void develop(const struct canvas *c, struct draws *d, uint8_t *rgb)
 {
-    double noise = draw_between(d, 2, 16);
+    double noise = draw_between(d, 2, 16), light = draw_between(d, 0.68, 1.10);
     double color = draw_chance(d, 0.06) ? draw_between(d, 0.45, 0.7) : 1;
+    double gain[3];
+    for (int k = 0; k < 3; k++)
+        gain[k] = 255 * light * draw_between(d, 0.92, 1.08);
     ptrdiff_t n = 3 * (ptrdiff_t)c->width * c->height;
     for (ptrdiff_t i = 0; i < n; i += 3) {
         uint32_t words[4];
@@ -413,10 +423,9 @@ static void develop(const struct canvas *c, struct draws *d, uint8_t *rgb)
         const double *from = c->rgb + i;
         double gray = 0.3 * from[0] + 0.59 * from[1] + 0.11 * from[2];
         for (int k = 0; k < 3; k++) {
-            double v = gray + color * (from[k] - gray);
-            double unit = words[k] * 0x1p-32 - 0.5;
-            rgb[i + k] =
-                (uint8_t)clamp_int(255 * v + noise * unit + 0.5, 0, 255);
+            double v = gain[k] * (gray + color * (from[k] - gray));
+            v += noise * (words[k] * 0x1p-32 - 0.5) + 0.5;
+            rgb[i + k] = (uint8_t)clamp_int(v, 0, 255);
         }
     }
 }

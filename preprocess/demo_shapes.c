@@ -3,7 +3,7 @@
 #include <math.h>
 
 enum shape { CROSS, DISC, RING, STAR, TRIANGLE };
-enum texture { CHECKED, DOTTED, PLAIN, STRIPED };
+enum texture { DOTTED, PLAIN };
 enum color { BLUE, GREEN, PURPLE, RED, YELLOW };
 
 struct class
@@ -15,26 +15,26 @@ struct class
 };
 
 static const struct class classes[DEMO_CLASSES] = {
+    {"blue_dotted_cross", BLUE, DOTTED, CROSS},
     {"blue_dotted_disc", BLUE, DOTTED, DISC},
     {"blue_plain_cross", BLUE, PLAIN, CROSS},
-    {"blue_striped_cross", BLUE, STRIPED, CROSS},
-    {"blue_striped_disc", BLUE, STRIPED, DISC},
-    {"green_checked_ring", GREEN, CHECKED, RING},
+    {"blue_plain_disc", BLUE, PLAIN, DISC},
     {"green_dotted_disc", GREEN, DOTTED, DISC},
     {"green_dotted_ring", GREEN, DOTTED, RING},
-    {"green_striped_disc", GREEN, STRIPED, DISC},
-    {"purple_checked_ring", PURPLE, CHECKED, RING},
-    {"purple_checked_star", PURPLE, CHECKED, STAR},
+    {"green_plain_disc", GREEN, PLAIN, DISC},
+    {"green_plain_ring", GREEN, PLAIN, RING},
     {"purple_dotted_ring", PURPLE, DOTTED, RING},
+    {"purple_dotted_star", PURPLE, DOTTED, STAR},
+    {"purple_plain_ring", PURPLE, PLAIN, RING},
     {"purple_plain_star", PURPLE, PLAIN, STAR},
-    {"red_checked_star", RED, CHECKED, STAR},
+    {"red_dotted_star", RED, DOTTED, STAR},
     {"red_dotted_triangle", RED, DOTTED, TRIANGLE},
     {"red_plain_star", RED, PLAIN, STAR},
     {"red_plain_triangle", RED, PLAIN, TRIANGLE},
+    {"yellow_dotted_cross", YELLOW, DOTTED, CROSS},
     {"yellow_dotted_triangle", YELLOW, DOTTED, TRIANGLE},
     {"yellow_plain_cross", YELLOW, PLAIN, CROSS},
     {"yellow_plain_triangle", YELLOW, PLAIN, TRIANGLE},
-    {"yellow_striped_cross", YELLOW, STRIPED, CROSS},
 };
 
 static const double palette[][3] = {
@@ -111,23 +111,11 @@ double demo_shape_level(int class, double x, double y)
     return level;
 }
 
-int demo_texture_mark(int class, double period, double x, double y)
+bool demo_texture_mark(int class, double period, double x, double y)
 {
-    double u = x / period - floor(x / period);
-    double v = y / period - floor(y / period);
-    int mark = 0;
-    switch (classes[class].texture) {
-    case CHECKED:
-        mark = (u < 0.5) != (v < 0.5);
-        break;
-    case DOTTED:
-        mark = (u - 0.5) * (u - 0.5) + (v - 0.5) * (v - 0.5) < 0.11;
-        break;
-    case PLAIN:
-        break;
-    case STRIPED:
-        mark = u < 0.5;
-        break;
-    }
-    return mark;
+    if (classes[class].texture == PLAIN)
+        return false;
+    double u = x / period - floor(x / period) - 0.5;
+    double v = y / period - floor(y / period) - 0.5;
+    return u * u + v * v < 0.11;
 }

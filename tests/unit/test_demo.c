@@ -97,8 +97,8 @@ static void a_picture_does_not_depend_on_how_many_there_are(void **state)
 /* Leaves "000007\n" in `text` (of 4096 bytes). */
 static void read_list(const char *root, const char *split, char *text)
 {
-    char *bytes = NULL, *path = mem_format("%s/ImageSets/Main/%s.txt", root,
-                                           split);
+    char *bytes = NULL,
+         *path = mem_format("%s/ImageSets/Main/%s.txt", root, split);
     size_t n = 0;
     assert_int_equal(file_read(path, 4095, &bytes, &n), VD_OK);
     memcpy(text, bytes, n + 1);
