@@ -34,9 +34,9 @@ static void add_name(struct classes *c, const char *name)
 /* Limits, and the order for look-up; `where` is for messages. */
 static enum vd_err finish(struct classes *c, const char *where)
 {
-    if (c->n == 0 || c->n > SHARD_MAX_CLASSES)
-        return VD_FAIL(VD_DATA, "%s: %d class names, 1 to %d are possible",
-                       where, c->n, SHARD_MAX_CLASSES);
+    if (c->n > SHARD_MAX_CLASSES)
+        return VD_FAIL(VD_DATA, "%s: more than %d class names", where,
+                       SHARD_MAX_CLASSES);
     c->order = mem_new((size_t)c->n, sizeof *c->order);
     for (int i = 0; i < c->n; i++)
         c->order[i] = i;
@@ -66,6 +66,10 @@ enum vd_err classes_read(struct classes *c, const char *path)
         }
         if (*name)
             add_name(&list, name);
+    }
+    if (list.n == 0) {
+        err = VD_FAIL(VD_DATA, "%s: no class name in it", path);
+        goto out;
     }
     VD_TRY_ELSE(out, err, finish(&list, path));
     *c = list;

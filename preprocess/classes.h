@@ -20,7 +20,7 @@ struct classes {
 /* One name a line, in the order of the class numbers; blank lines are left
  * out. VD_DATA for a name given twice or an empty list. */
 enum vd_err classes_read(struct classes *c, const char *path) VD_MUST_USE;
-/* From annotations that were read; VD_DATA when there is no object at all. */
+/* From annotations that were read; may be none. VD_DATA when too many. */
 enum vd_err classes_collect(struct classes *c,
                             const struct tree *tree) VD_MUST_USE;
 void classes_clear(struct classes *c);

@@ -33,7 +33,7 @@ static void tell(struct checkup *c, const struct findings *findings)
     for (size_t i = 0; i < findings->n; i++) {
         const struct finding *f = &findings->list[i];
         c->found[f->kind]++;
-        fprintf(c->out, "%s:%d: %s\n", f->file, f->line ? f->line : 1, f->text);
+        fprintf(c->out, "%s:%d: %s\n", f->file, f->line, f->text);
     }
 }
 

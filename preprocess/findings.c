@@ -90,7 +90,7 @@ static void catch_message(void *ctx, enum log_level level, const char *message)
 {
     struct findings_catch *c = ctx;
     size_t n = strlen(c->file);
-    int line = 0;
+    int line = 1;
     if (level != LOG_LEVEL_ERROR)
         return;
     if (!strncmp(message, c->file, n) && message[n] == ':') {
@@ -99,7 +99,7 @@ static void catch_message(void *ctx, enum log_level level, const char *message)
         if (sscanf(message, "%d:%n", &line, &used) == 1 && used)
             message += used;
         else
-            line = 0;
+            line = 1;
         message += *message == ' ';
     }
     findings_add(c->to, c->kind, c->file, line, "%s", message);

@@ -33,7 +33,7 @@ bool finding_is_bad(enum finding_kind kind);
 struct finding {
     enum finding_kind kind;
     char *file; /* owned */
-    int line;   /* 0: the file as a whole */
+    int line;   /* 1 where the file as a whole is meant */
     char *text; /* owned: element, value, what was done or is to be done */
 };
 

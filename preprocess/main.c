@@ -1,10 +1,10 @@
 /* vocpack: VOC folders to data sets. */
-#include "base/clock.h"
 #include "cli/program.h"
+#include "comm/comm.h"
 #include "preprocess/demo.h"
 #include "preprocess/doctor.h"
 #include "preprocess/pack.h"
-#include "preprocess/report.h"
+#include "preprocess/ranks.h"
 
 #include <stdio.h>
 
@@ -82,16 +82,11 @@ static const struct option_table pack_table = {
 
 static enum vd_err run_pack(struct command_call *call)
 {
-    enum vd_err err = VD_OK;
-    double start = clock_now();
-    struct pack p;
-    VD_TRY(pack_open(&p, call->options, call->words, call->n_words));
-    VD_TRY_ELSE(out, err, pack_prepare(&p));
-    VD_TRY_ELSE(out, err, pack_work(&p, 0, 1));
-    VD_TRY_ELSE(out, err, pack_finish(&p));
-    report_log_summary(&p, clock_now() - start);
-out:
-    pack_close(&p);
+    struct comm comm;
+    VD_TRY(comm_open(&comm, NULL, NULL));
+    enum vd_err err =
+        ranks_pack(call->options, call->words, call->n_words, &comm);
+    comm_close(&comm, err); /* its value is what `err` becomes in main() */
     return err;
 }
 

@@ -49,14 +49,21 @@ static size_t shard_pictures(const struct pack_options *o)
 {
     size_t picture = (size_t)o->size * (size_t)o->size * 3;
     size_t n = ((size_t)o->shard_mib << 20) / picture;
+    if (n > SHARD_MAX_IMAGES)
+        n = SHARD_MAX_IMAGES;
     return n > 0 ? n : 1;
 }
 
-static void plan_jobs(struct pack *p)
+static enum vd_err plan_jobs(struct pack *p)
 {
     size_t per_shard = shard_pictures(p->options);
     for (int k = 0; k < p->tree.n_splits; k++) {
         size_t n = p->tree.splits[k].n;
+        if ((n - 1) / per_shard >= SHARD_MAX_FILES && n > 0)
+            return VD_FAIL(VD_USAGE,
+                           "more than %d files for %zu pictures\nallow larger "
+                           "ones with --shard-size",
+                           SHARD_MAX_FILES, n);
         for (size_t first = 0, index = 0; first < n;
              first += per_shard, index++) {
             p->jobs = mem_grow(p->jobs, p->n_jobs + 1, sizeof *p->jobs);
@@ -68,6 +75,7 @@ static void plan_jobs(struct pack *p)
     for (size_t j = 0; j < p->n_jobs; j++)
         p->outcomes[j].class_counts =
             mem_new((size_t)p->classes.n, sizeof(size_t));
+    return VD_OK;
 }
 
 /* One split goes into DIR itself, several into DIR/NAME. */
@@ -110,7 +118,7 @@ enum vd_err pack_open(struct pack *p, const struct pack_options *options,
     VD_TRY_ELSE(out, err, find_classes(p));
     warn_of_overlap(&p->tree);
     plan_folders(p);
-    plan_jobs(p);
+    err = plan_jobs(p);
 out:
     if (err != VD_OK)
         pack_close(p);
@@ -156,8 +164,8 @@ static enum vd_err remove_leftovers(const char *folder)
     VD_TRY(file_list_read(&list, folder));
     for (size_t i = 0; err == VD_OK && i < list.n; i++) {
         const char *name = list.names[i];
-        name += *name == '.'; /* temporary names may begin with a dot */
-        if (!strncmp(name, "shard-", 6) || !strncmp(name, "labels.csv", 10))
+        if (!strncmp(name, "shard-", 6) || !strncmp(name, "labels.csv", 10) ||
+            !strncmp(name, "pack.json", 9)) /* and their temporary names */
             err = remove_file(folder, list.names[i]);
     }
     file_list_clear(&list);
@@ -301,13 +309,22 @@ out:
 
 /* ---- verdict, labels.csv, pack.json ---- */
 
+/* After bad files: the shards are of no use. A clean-up only, so a failure
+ * was said and changes nothing. */
+static void drop_shards(const struct pack *p)
+{
+    for (int k = 0; k < p->tree.n_splits; k++)
+        if (remove_leftovers(p->folders[k]) != VD_OK)
+            return;
+}
+
 /* All that was found, in order: first what stands in no job. */
 static void collect_findings(const struct pack *p, int split,
                              struct findings *out)
 {
     const struct tree *tree = &p->tree;
     findings_add_all(out, &tree->splits[split].findings);
-    for (size_t i = 0; i < tree->n_pictures; i++) {
+    for (size_t i = 0; split == 0 && i < tree->n_pictures; i++) {
         const struct picture *m = &tree->pictures[i];
         if (!m->picked && !m->readable) /* it may hold class names */
             findings_add_all(out, &m->findings);
@@ -385,7 +402,11 @@ enum vd_err pack_finish(struct pack *p)
         collect_findings(p, k, &found[k]);
         findings_add_all(&all, &found[k]);
     }
-    VD_TRY_ELSE(out, err, judge(p, &all));
+    err = judge(p, &all);
+    if (err != VD_OK) {
+        drop_shards(p);
+        goto out;
+    }
     for (int k = 0; k < n; k++) {
         if (report_pictures(p, k) == 0) {
             err = VD_FAIL(VD_DATA, "%s: not one picture is left to pack",

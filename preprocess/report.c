@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -66,95 +67,76 @@ size_t report_class_pictures(const struct pack *p, int split, int class)
 
 /* ---- pack.json ---- */
 
-static void add_json_text(struct text *out, const char *value)
-{
-    text_add(out, "\"");
-    for (; *value; value++) {
-        unsigned char c = (unsigned char)*value;
-        if (c == '"' || c == '\\')
-            text_add(out, "\\%c", c);
-        else if (c < 0x20)
-            text_add(out, "\\u%04x", c);
-        else
-            text_add_bytes(out, value, 1);
-    }
-    text_add(out, "\"");
-}
-
-static void add_options(const struct pack *p, int split, struct text *out)
+static struct json *options_json(const struct pack *p, int split)
 {
     const struct pack_options *o = p->options;
-    text_add(out, "\"options\": {\"split\": ");
-    add_json_text(out, p->tree.splits[split].name);
-    text_add(out,
-             ", \"size\": %lld, \"classes\": \"%s\", \"empty\": \"%s\", "
-             "\"skip_bad\": %s, \"shard_size\": %lld}",
-             (long long)o->size, *o->classes ? "from a file" : "collected",
-             o->empty == PACK_EMPTY_ERROR ? "error" : "skip",
-             o->skip_bad ? "true" : "false", (long long)o->shard_mib);
+    struct json *out = json_new_object();
+    json_put_text(out, "split", p->tree.splits[split].name);
+    json_put_int(out, "size", o->size);
+    json_put_text(out, "classes", *o->classes ? "from a file" : "collected");
+    json_put_text(out, "empty",
+                  o->empty == PACK_EMPTY_ERROR ? "error" : "skip");
+    json_put_text(out, "skip_bad", o->skip_bad ? "yes" : "no");
+    json_put_int(out, "shard_mib", o->shard_mib);
+    return out;
 }
 
-static void add_finding(const struct pack *p, const struct finding *f,
-                        struct text *out)
+static struct json *finding_json(const struct pack *p, const struct finding *f)
 {
+    struct json *out = json_new_object();
     char *file = tree_relative(&p->tree, f->file);
-    text_add(out, "{\"kind\": \"%s\", \"file\": ", finding_key(f->kind));
-    add_json_text(out, file);
-    text_add(out, ", \"line\": %d, \"text\": ", f->line);
-    add_json_text(out, f->text);
-    text_add(out, "}");
+    json_put_text(out, "kind", finding_key(f->kind));
+    json_put_text(out, "file", file);
+    json_put_int(out, "line", f->line);
+    json_put_text(out, "text", f->text);
     free(file);
+    return out;
 }
 
 /* By kind, the gravest first, so that the limit leaves out the mildest. */
-static void add_findings(const struct pack *p, const struct findings *found,
-                         struct text *out)
+static struct json *findings_json(const struct pack *p,
+                                  const struct findings *found)
 {
     size_t n = 0;
-    text_add(out, "\"findings\": [");
+    struct json *list = json_new_list();
     for (int kind = 0; kind < FINDING_KINDS; kind++)
-        for (size_t i = 0; i < found->n && n < REPORT_MAX_FINDINGS; i++) {
-            if ((int)found->list[i].kind != kind)
-                continue;
-            text_add(out, n++ ? ",\n  " : "\n  ");
-            add_finding(p, &found->list[i], out);
-        }
-    text_add(out, "], \"findings_left_out\": %zu", found->n - n);
+        for (size_t i = 0; i < found->n && n < REPORT_MAX_FINDINGS; i++)
+            if ((int)found->list[i].kind == kind) {
+                json_add(list, finding_json(p, &found->list[i]));
+                n++;
+            }
+    return list;
 }
 
 char *report_json(const struct pack *p, int split, const struct findings *found)
 {
-    struct text out = {0};
-    text_add(&out, "{\"pictures\": %zu, \"listed\": %zu,\n",
-             report_pictures(p, split), p->tree.splits[split].n);
-    add_options(p, split, &out);
-    text_add(&out, ",\n\"pictures_by_class\": {");
-    for (int c = 0; c < p->classes.n; c++) {
-        text_add(&out, c ? ", " : "");
-        add_json_text(&out, p->classes.names[c]);
-        text_add(&out, ": %zu", report_class_pictures(p, split, c));
-    }
-    text_add(&out, "},\n\"found\": {");
+    struct json *out = json_new_object(), *classes = json_new_object();
+    struct json *counts = json_new_object();
+    for (int c = 0; c < p->classes.n; c++)
+        json_put_int(classes, p->classes.names[c],
+                     (int64_t)report_class_pictures(p, split, c));
     for (int k = 0; k < FINDING_KINDS; k++)
-        text_add(&out, "%s\"%s\": %zu", k ? ", " : "",
-                 finding_key((enum finding_kind)k),
-                 findings_count(found, (enum finding_kind)k));
-    text_add(&out, "},\n");
-    add_findings(p, found, &out);
-    text_add(&out, "}");
-    return out.bytes;
+        json_put_int(counts, finding_key((enum finding_kind)k),
+                     (int64_t)findings_count(found, (enum finding_kind)k));
+    json_put_int(out, "listed", (int64_t)p->tree.splits[split].n);
+    json_put_int(out, "packed", (int64_t)report_pictures(p, split));
+    json_put(out, "options", options_json(p, split));
+    json_put(out, "pictures_by_class", classes);
+    json_put(out, "found", counts);
+    json_put(out, "findings", findings_json(p, found));
+    char *text = json_format(out, 1);
+    json_free(out);
+    return text;
 }
 
 /* ---- terminal ---- */
 
 static void log_finding(const struct finding *f, bool is_error)
 {
-    char *line = f->line ? mem_format(":%d", f->line) : mem_copy_text("");
     if (is_error)
-        log_error("%s%s: %s", f->file, line, f->text);
+        log_error("%s:%d: %s", f->file, f->line, f->text);
     else
-        log_warn("%s%s: %s", f->file, line, f->text);
-    free(line);
+        log_warn("%s:%d: %s", f->file, f->line, f->text);
 }
 
 static void log_kind(const struct findings *found, enum finding_kind kind,
@@ -167,8 +149,8 @@ static void log_kind(const struct findings *found, enum finding_kind kind,
             told++;
         }
     if (n > told)
-        log_warn("%s: %zu in all (pack.json lists them)", finding_text(kind),
-                 n);
+        log_warn("%s: %zu in all (vocpack check lists them)",
+                 finding_text(kind), n);
 }
 
 void report_log_findings(const struct findings *found, bool all_bad,

@@ -1,6 +1,7 @@
 #include "preprocess/sample.h"
 
 #include "base/mem.h"
+#include "data/box.h"
 #include "image/image.h"
 #include "preprocess/frame.h"
 
@@ -31,22 +32,23 @@ static void add_frame_findings(struct sample *s, const struct picture *p,
                                const struct frame *f)
 {
     if (f->size_differs)
-        findings_add(&s->findings, FINDING_SIZE, p->xml, 0,
+        findings_add(&s->findings, FINDING_SIZE, p->xml, 1,
                      "<size> is %d x %d, but the picture is %d x %d; the "
                      "picture's is used",
                      p->note.width, p->note.height, f->upright_w, f->upright_h);
     if (f->orientation != 1)
-        findings_add(&s->findings, FINDING_TURNED, p->path, 0,
+        findings_add(&s->findings, FINDING_TURNED, p->path, 1,
                      "EXIF orientation %d, and <size> is that of the stored "
                      "pixels; the boxes are turned with the picture",
                      f->orientation);
     else if (f->unsure)
-        findings_add(&s->findings, FINDING_TURNED, p->path, 0,
+        findings_add(&s->findings, FINDING_TURNED, p->path, 1,
                      "has an EXIF orientation, and <size> cannot tell whether "
                      "the boxes are for the upright picture; taken as upright");
 }
 
-/* The object's box in the stored picture; false: it has no area there. */
+/* The object's box in the stored picture (or, for side 0, in the original);
+ * false: it has no area there. */
 static bool place_object(struct sample *s, const struct picture *p,
                          const struct frame *f,
                          const struct annotation_object *o, int side,
@@ -54,23 +56,25 @@ static bool place_object(struct sample *s, const struct picture *p,
 {
     double box[4], overrun = 0;
     const double *c = o->box;
-    if (!frame_box(f, c, box, &overrun)) {
+    const int from[2] = {f->upright_w, f->upright_h};
+    const int to[2] = {side ? side : from[0], side ? side : from[1]};
+    bool has_area = frame_box(f, c, box, &overrun);
+    if (has_area) {
+        box_scale(box, from, to, out);
+        has_area = box_area(out) > 0; /* float32 may have lost it */
+    }
+    if (!has_area)
         findings_add(&s->findings, FINDING_NO_AREA, p->xml, o->line,
                      "the box %g %g %g %g of \"%s\" has no area in the %d x %d "
                      "picture; the object is left out",
-                     c[0], c[1], c[2], c[3], o->name, f->upright_w,
-                     f->upright_h);
-        return false;
-    }
-    if (overrun >= OVERRUN_TOLD)
+                     c[0], c[1], c[2], c[3], o->name, from[0], from[1]);
+    else if (overrun >= OVERRUN_TOLD)
         findings_add(&s->findings, FINDING_CLIPPED, p->xml, o->line,
                      "the box %g %g %g %g of \"%s\" reaches %.2f pixels out of "
                      "the %d x %d picture; clipped",
-                     c[0], c[1], c[2], c[3], o->name, overrun, f->upright_w,
-                     f->upright_h);
-    for (int k = 0; k < 4; k++)
-        out[k] = (float)(box[k] * side / (k % 2 ? f->upright_h : f->upright_w));
-    return true;
+                     c[0], c[1], c[2], c[3], o->name, overrun, from[0],
+                     from[1]);
+    return has_area;
 }
 
 /* Fills in the objects, and the largest one's class and box. */
@@ -103,7 +107,7 @@ static void place_objects(struct sample *s, const struct picture *p,
             d->box[k] = out->box[k];
     }
     if (d->n_objects == 0)
-        findings_add(&s->findings, FINDING_EMPTY, p->xml, 0,
+        findings_add(&s->findings, FINDING_EMPTY, p->xml, 1,
                      "no object with a usable box");
 }
 

@@ -165,33 +165,64 @@ static int by_id(const void *a, const void *b)
     return strcmp((*x)->id, (*y)->id);
 }
 
+/* What a shard's /id can hold. */
+static enum vd_err check_id(const struct picture *p)
+{
+    for (const char *c = p->id; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return VD_FAIL(VD_DATA,
+                           "%s: a control character in its name\nrename it",
+                           p->xml);
+    if (strlen(p->id) > SHARD_MAX_ID)
+        return VD_FAIL(VD_DATA,
+                       "%s: its id %s is longer than %d bytes\nrename it, or "
+                       "its root folder",
+                       p->xml, p->id, SHARD_MAX_ID);
+    return VD_OK;
+}
+
+/* All pictures in order of their ids; the array is owned. */
+static struct picture **sort_by_id(const struct tree *tree)
+{
+    struct picture **sorted = mem_new(tree->n_pictures, sizeof *sorted);
+    for (size_t i = 0; i < tree->n_pictures; i++)
+        sorted[i] = &tree->pictures[i];
+    qsort(sorted, tree->n_pictures, sizeof *sorted, by_id);
+    return sorted;
+}
+
 /* Puts the root's name before every stem that more than one root has. */
+static void prefix_clashes(struct tree *tree)
+{
+    size_t n = tree->n_pictures;
+    struct picture **sorted = sort_by_id(tree);
+    for (size_t first = 0, end; first < n; first = end) {
+        for (end = first + 1;
+             end < n && !strcmp(sorted[first]->id, sorted[end]->id);)
+            end++;
+        for (size_t i = first; end - first > 1 && i < end; i++) {
+            char *stem = sorted[i]->id;
+            sorted[i]->id =
+                mem_format("%s-%s", tree->roots[sorted[i]->root].label, stem);
+            free(stem);
+        }
+    }
+    free(sorted);
+}
+
 static enum vd_err make_ids_unique(struct tree *tree)
 {
     enum vd_err err = VD_OK;
-    size_t n = tree->n_pictures;
-    struct picture **sorted = mem_new(n, sizeof *sorted);
-    bool *clashes = mem_new(n, sizeof *clashes);
-    for (size_t i = 0; i < n; i++)
-        sorted[i] = &tree->pictures[i];
-    qsort(sorted, n, sizeof *sorted, by_id);
-    for (size_t i = 1; i < n; i++)
-        if (!strcmp(sorted[i - 1]->id, sorted[i]->id))
-            clashes[i - 1] = clashes[i] = true;
-    for (size_t i = 0; i < n && err == VD_OK; i++) {
-        struct picture *p = sorted[i];
-        char *stem = p->id;
-        if (clashes[i]) {
-            p->id = mem_format("%s/%s", tree->roots[p->root].label, stem);
-            free(stem);
-        }
-        if (strlen(p->id) > SHARD_MAX_ID)
+    prefix_clashes(tree);
+    struct picture **sorted = sort_by_id(tree);
+    for (size_t i = 0; i < tree->n_pictures && err == VD_OK; i++) {
+        err = check_id(sorted[i]);
+        if (err == VD_OK && i > 0 && !strcmp(sorted[i - 1]->id, sorted[i]->id))
             err = VD_FAIL(VD_DATA,
-                          "%s: its id %s is longer than %d bytes\nrename it, "
-                          "or its root folder",
-                          p->xml, p->id, SHARD_MAX_ID);
+                          "%s and %s: both would get the id %s\nrename one of "
+                          "them",
+                          sorted[i - 1]->xml, sorted[i]->xml, sorted[i]->id);
     }
-    free(clashes);
     free(sorted);
     return err;
 }
@@ -372,8 +403,8 @@ static void find_image(const struct tree_root *root, struct picture *p)
         name = find_name(&root->images, p->note.filename);
     if (name)
         p->path = mem_format("%s/%s", root->pictures, name);
-    else if (p->picked)
-        findings_add(&p->findings, FINDING_MISSING, p->xml, 0,
+    else
+        findings_add(&p->findings, FINDING_MISSING, p->xml, 1,
                      "no picture %s/%s.jpg, .jpeg or .png, and none named "
                      "\"%.80s\" as <filename> says",
                      file_name(root->pictures), stem, p->note.filename);

@@ -15,8 +15,9 @@
  * first counts.
  *
  * The id of a picture is its stem. A stem that several roots have (whatever
- * the split) gets the name of its root in front, "VOC2007/000005"; roots of
- * the same name are told apart as "NAME", "NAME-2".
+ * the split) gets the name of its root in front, "VOC2007-000005"; roots of
+ * the same name are told apart as "NAME", "NAME-2". Should such an id be a
+ * stem as well, that is an error.
  *
  * Order: roots as given; in each, the split file's order, or without splits
  * the stems sorted by bytes. All calls are Local.

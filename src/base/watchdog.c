@@ -13,7 +13,7 @@
 
 _Noreturn static void fire(const struct watchdog *w)
 {
-    log_last_words("watchdog: no progress for %.0f s while %s, step %" PRId64
+    log_last_words("watchdog: no progress for %g s while %s, step %" PRId64
                    "; this rank ends",
                    w->limit_s, fault_site_doing(w->site), w->step);
     _exit(err_exit_code(VD_BUG));

@@ -134,19 +134,20 @@ static const char *command_near(const struct program *p, const char *word)
 static enum vd_err find_command(struct run *r, int argc, char **argv)
 {
     const struct program *p = r->program;
-    const char *word = argc > 1 ? argv[1] : "-";
-    r->command = command_named(p, word);
-    r->argc = argc - (argc > 1 ? 1 : 0);
-    r->argv = argv + (argc > 1 ? 1 : 0);
-    if (r->command) {
+    r->command = &p->commands[0];
+    if (argc < 2)
+        return VD_OK;
+    r->argc = argc - 1;
+    r->argv = argv + 1;
+    const char *word = argv[1];
+    const struct command *named = command_named(p, word);
+    if (named) {
+        r->command = named;
         r->argc--;
         r->argv++;
         return VD_OK;
     }
-    r->command = &p->commands[0];
     const char *near = command_near(p, word);
-    if (argc < 2)
-        r->argc = 0;
     if (word[0] == '-' ||
         (r->command->takes_words && (!near || file_exists(word))))
         return VD_OK;

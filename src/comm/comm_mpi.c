@@ -62,11 +62,13 @@ enum vd_err comm_mpi_check(int rc, const char *call)
 
 /* ---- waiting -------------------------------------------------------- */
 
-static void list_rank(const struct comm *c, int rank, int *n, struct text *out)
+/* Adds "rank 3 (host)", and where it waits if `doing` is given. */
+static void list_rank(const struct comm *c, int rank, const char *doing, int *n,
+                      struct text *out)
 {
     if (++*n <= MAX_NAMED)
-        text_add(out, "%srank %d (%s)", *n > 1 ? ", " : "", rank,
-                 c->hosts[rank]);
+        text_add(out, "%srank %d (%s)%s%s", *n > 1 ? ", " : "", rank,
+                 c->hosts[rank], doing ? " while " : "", doing ? doing : "");
 }
 
 /* Sends "I wait at `site`" to all; fills at[] with the others', -1 = silent. */
@@ -104,9 +106,10 @@ static enum vd_err say_who_is_late(const struct comm *c, enum fault_site site,
 
     for (int r = 0; r < c->size; r++)
         if (at[r] < 0)
-            list_rank(c, r, &n_silent, &silent);
+            list_rank(c, r, NULL, &n_silent, &silent);
         else if (at[r] != (int)site && at[r] < FAULT_SITE_COUNT)
-            list_rank(c, r, &n_elsewhere, &elsewhere);
+            list_rank(c, r, fault_site_doing((enum fault_site)at[r]),
+                      &n_elsewhere, &elsewhere);
     if (n_silent)
         log_error("%d of %d ranks did not come within %.0f s while %s: %s%s\n"
                   "look at these hosts first; ranks that are only slow need a "
@@ -115,10 +118,9 @@ static enum vd_err say_who_is_late(const struct comm *c, enum fault_site site,
                   silent.bytes, n_silent > MAX_NAMED ? ", ..." : "");
     else
         log_error("ranks wait for each other for %.0f s: this one while %s, "
-                  "elsewhere: %s\nthis is a bug of the program; please report "
-                  "it",
+                  "but %s\nthis is a bug of the program; please report it",
                   waited_s, fault_site_doing(site),
-                  n_elsewhere ? elsewhere.bytes : "none");
+                  n_elsewhere ? elsewhere.bytes : "in different calls");
     free(silent.bytes);
     free(elsewhere.bytes);
     return VD_COMM;

@@ -11,11 +11,11 @@
 
 static int table_index(const struct option_set *set)
 {
-    for (int t = 0; t < set->n; t++)
-        if (set->tables[t] == &config_table)
-            return t;
-    VD_ASSERT(!"the config table is in the set");
-    return 0;
+    int t = 0;
+    while (t < set->n && set->tables[t] != &config_table)
+        t++;
+    VD_ASSERT(t < set->n);
+    return t;
 }
 
 static struct config *config_of(const struct option_set *set)

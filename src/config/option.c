@@ -33,6 +33,18 @@ bool option_find(const struct option_set *set, const char *key,
     return false;
 }
 
+bool option_find_letter(const struct option_set *set, char letter,
+                        struct option_at *out)
+{
+    for (int t = 0; t < set->n; t++)
+        for (size_t i = 0; i < set->tables[t]->n; i++)
+            if (letter && set->tables[t]->rows[i].letter == letter) {
+                *out = option_at(set, t, i);
+                return true;
+            }
+    return false;
+}
+
 void options_init(struct option_set *set)
 {
     *set = (struct option_set){0};
@@ -40,6 +52,14 @@ void options_init(struct option_set *set)
 
 static enum vd_err put(const struct option_at *at, const char *text,
                        const char *origin);
+
+/* No other row of the set may have its key or letter. */
+static bool is_unique(const struct option_set *set, const struct option *row)
+{
+    struct option_at first;
+    return option_find(set, row->key, &first) && first.row == row &&
+           (!option_find_letter(set, row->letter, &first) || first.row == row);
+}
 
 void options_add(struct option_set *set, const struct option_table *table,
                  void *target)
@@ -51,6 +71,7 @@ void options_add(struct option_set *set, const struct option_table *table,
     set->origins[t] = mem_new(table->n, sizeof *set->origins[t]);
     for (size_t i = 0; i < table->n; i++) {
         struct option_at at = option_at(set, t, i);
+        VD_ASSERT(is_unique(set, at.row));
         if (at.row->type == OPTION_TEXT)
             *(char **)at.field = NULL;
         VD_ASSERT(put(&at, at.row->fallback, "built-in default") == VD_OK);
@@ -112,13 +133,25 @@ const char *option_suggest(const struct option_set *set, const char *key)
 
 /* ---- values ------------------------------------------------------------ */
 
+struct option_shown option_show(const char *text)
+{
+    struct option_shown shown;
+    size_t n = strlen(text), most = sizeof shown.text - 4;
+    snprintf(shown.text, sizeof shown.text, "%.*s%s", (int)most, text,
+             n > most ? "..." : "");
+    for (char *p = shown.text; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = '?';
+    return shown;
+}
+
 static enum vd_err refuse(const struct option_at *at, const char *text,
                           const char *origin, const char *what,
                           const char *remedy)
 {
     enum vd_err err = strcmp(origin, ORIGIN_ARGUMENTS) ? VD_CONFIG : VD_USAGE;
-    return VD_FAIL(err, "%s: %s: '%s' is %s\n%s", origin, at->row->key, text,
-                   what, remedy);
+    return VD_FAIL(err, "%s: %s: '%s' is %s\n%s", origin, at->row->key,
+                   option_show(text).text, what, remedy);
 }
 
 /* "a whole number from 1 to 64, or auto" */
@@ -153,16 +186,23 @@ static bool in_range(const struct option *o, double value)
     return !(o->min < o->max) || (value >= o->min && value <= o->max);
 }
 
-static enum vd_err put_bool(const struct option_at *at, const char *text,
-                            const char *origin)
+bool option_parse_bool(const char *text, bool *out)
 {
     static const char *const words[] = {"false", "true", "off",
                                         "on",    "no",   "yes"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!strcmp(text, words[i])) {
-            *(bool *)at->field = i % 2 == 1;
-            return VD_OK;
+            *out = i % 2 == 1;
+            return true;
         }
+    return false;
+}
+
+static enum vd_err put_bool(const struct option_at *at, const char *text,
+                            const char *origin)
+{
+    if (option_parse_bool(text, at->field))
+        return VD_OK;
     return refuse(at, text, origin, "neither true nor false",
                   "give true or false");
 }
@@ -276,8 +316,7 @@ static enum vd_err put(const struct option_at *at, const char *text,
     case OPTION_INTS:
         return put_ints(at, text, origin);
     }
-    VD_ASSERT(!"an option type");
-    return VD_BUG;
+    err_bug(__FILE__, __LINE__, "an option type");
 }
 
 enum vd_err options_set(struct option_set *set, const char *key,
@@ -289,7 +328,7 @@ enum vd_err options_set(struct option_set *set, const char *key,
         return VD_FAIL(strcmp(origin, ORIGIN_ARGUMENTS) ? VD_CONFIG : VD_USAGE,
                        near ? "%s: unknown key '%s'\ndid you mean '%s'?"
                             : "%s: unknown key '%s'\n--help lists all keys",
-                       origin, key, near);
+                       origin, option_show(key).text, near);
     }
     char *copy = mem_copy_text(origin); // `origin` may be the one replaced
     enum vd_err err = put(&at, text, copy);

@@ -94,7 +94,7 @@ struct option_words {
 
 void options_init(struct option_set *set);
 /* Also sets every field of `target` to its default. The table and `target`
- * must outlive the set. */
+ * must outlive the set; a key or letter that is taken is our bug. */
 void options_add(struct option_set *set, const struct option_table *table,
                  void *target);
 void options_clear(struct option_set *set);

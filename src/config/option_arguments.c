@@ -35,20 +35,14 @@ static bool looks_like_option(const char *word)
     return word[0] == '-' && word[1] && !is_negative_number(word);
 }
 
-static bool is_truth(const char *word)
-{
-    return !strcmp(word, "true") || !strcmp(word, "false") ||
-           !strcmp(word, "on") || !strcmp(word, "off") ||
-           !strcmp(word, "yes") || !strcmp(word, "no");
-}
-
 /* Takes the value of the option just found from the next argument. */
 static enum vd_err take_value(struct walk *w, const char *shown)
 {
     const char *next = w->next < w->argc ? w->argv[w->next] : NULL;
     if (w->at.row->type == OPTION_BOOL) {
+        bool ignored;
         w->value = "true";
-        if (next && is_truth(next))
+        if (next && option_parse_bool(next, &ignored))
             w->value = w->argv[w->next++];
         return VD_OK;
     }
@@ -75,7 +69,7 @@ static enum vd_err long_option(struct walk *w, const char *word)
                              "did you mean --%s?"
                            : "command line: unknown option --%s\n"
                              "--help lists all options",
-                      key, near);
+                      option_show(key).text, near);
     } else if (equals) {
         w->value = equals + 1;
     } else {
@@ -87,17 +81,12 @@ static enum vd_err long_option(struct walk *w, const char *word)
 
 static enum vd_err letter_option(struct walk *w, const char *word)
 {
-    bool found = false;
-    for (int t = 0; t < w->set->n && !found; t++)
-        for (size_t i = 0; i < w->set->tables[t]->n && !found; i++) {
-            w->at = option_at(w->set, t, i);
-            found = w->at.row->letter && w->at.row->letter == word[1];
-        }
-    if (!found || (word[2] && w->at.row->type == OPTION_BOOL))
+    if (!option_find_letter(w->set, word[1], &w->at) ||
+        (word[2] && w->at.row->type == OPTION_BOOL))
         return VD_FAIL(VD_USAGE,
                        "command line: unknown option %s\n"
                        "--help lists all options",
-                       word);
+                       option_show(word).text);
     if (!word[2])
         return take_value(w, word);
     w->value = word + 2;

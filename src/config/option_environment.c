@@ -58,7 +58,7 @@ static enum vd_err check_known(const char *entry, char **names, size_t n)
                 near ? "environment: unknown variable %s\ndid you mean %s?"
                      : "environment: unknown variable %s\nunset it; names are "
                        "VOCDIST_SECTION_KEY, as in VOCDIST_OPTIM_LR",
-                word, near);
+                option_show(word).text, near);
     free(word);
     return err;
 }

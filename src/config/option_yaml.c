@@ -71,11 +71,11 @@ static enum vd_err next_event(struct reader *r, yaml_event_t *e)
         anchor ? FAIL_AT(r, line_of(e),
                          "anchors and aliases (%s) are not supported\n"
                          "write the value out",
-                         (const char *)anchor)
+                         option_show((const char *)anchor).text)
                : FAIL_AT(r, line_of(e),
                          "the tag %s is not supported\n"
                          "remove it: types come from the option",
-                         (const char *)tag);
+                         option_show((const char *)tag).text);
     yaml_event_delete(e);
     return err;
 }
@@ -141,9 +141,10 @@ static enum vd_err unknown_key(const struct reader *r, const char *key,
     if (!near)
         near = section;
     enum vd_err err =
-        near ? FAIL_AT(r, line, "unknown key '%s'\ndid you mean '%s'?", key,
-                       near)
-             : FAIL_AT(r, line, "unknown key '%s'\n--help lists all keys", key);
+        near ? FAIL_AT(r, line, "unknown key '%s'\ndid you mean '%s'?",
+                       option_show(key).text, near)
+             : FAIL_AT(r, line, "unknown key '%s'\n--help lists all keys",
+                       option_show(key).text);
     free(section);
     return err;
 }

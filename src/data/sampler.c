@@ -5,7 +5,8 @@
 
 #include <stddef.h>
 
-/* Enough that the pictures' places look independent (4 are not). */
+/* Two fail the test of places, four pass it; twice that for what it does not
+ * see. */
 #define ROUNDS 8
 
 static uint64_t exact(const struct sampler *s, uint64_t epoch, uint64_t index)

@@ -217,7 +217,7 @@ enum vd_err draw_box(struct image *im, const float box[4],
     return err;
 }
 
-/* The largest size of the picture's shape that fits into the cell. */
+/* As large as fits into the cell, down at the caption. */
 static enum vd_err put_scaled(struct canvas *c, const struct image *im,
                               struct rect cell)
 {
@@ -230,7 +230,7 @@ static enum vd_err put_scaled(struct canvas *c, const struct image *im,
     enum vd_err err = image_squash(im, width, height, small.rgb);
     if (err == VD_OK)
         canvas_put(c, (int)(cell.x + (cell.width - width) / 2),
-                   (int)(cell.y + (cell.height - height) / 2), &small);
+                   (int)(cell.y + cell.height - height), &small);
     image_clear(&small);
     return err;
 }

@@ -41,12 +41,12 @@ struct image_source {
  * libjpeg's warnings are errors (a truncated file only warns); bytes behind
  * the picture's end are not looked at.
  *
- * Pixels are those of libjpeg's accurate integer transform and smooth chroma,
- * as PIL and torchvision decode: equal to theirs bit by bit where they use the
- * same libjpeg-turbo, for JPEG, and for PNG of up to 8 bits without alpha.
- * CMYK is taken as inverted (Adobe's way), whether or not it says so. 16-bit
- * samples are rounded to 8; an alpha channel is composited linearly in the
- * stored values, gamma and color profiles are not applied.
+ * JPEG pixels come from libjpeg's accurate integer transform with smooth
+ * chroma, the setting of PIL and torchvision: equal to theirs bit by bit where
+ * the library is the same (libjpeg-turbo 2.1.5 compared). CMYK is taken as
+ * inverted (Adobe's way), whether or not the file says so. PNG samples of 16
+ * bits are rounded to 8; alpha is applied to the stored values; gamma and
+ * color profiles are not.
  */
 enum vd_err image_decode(struct image *im, struct image_source *source,
                          const char *name, const void *bytes,
@@ -64,7 +64,8 @@ enum vd_err image_write_jpeg(const struct image *im, const char *path,
 /*
  * Squashes (aspect ratio not kept) to width x height with a triangle filter
  * whose support grows with the reduction, as PyTorch's
- * interpolate(mode="bilinear", antialias=True) does, rounded to nearest.
+ * interpolate(mode="bilinear", antialias=True) does, rounded to nearest (ties
+ * to even). The picture's own size copies it. The same bits on every machine.
  * `out` is [height, width, 3].
  */
 enum vd_err image_squash(const struct image *im, int width, int height,

@@ -123,7 +123,7 @@ static enum vd_err decode(struct reader *r)
         if (four)
             rgb_from_cmyk(to, r->cmyk, width);
     }
-    jpeg_finish_decompress(jpeg); // warns where the end is missing
+    jpeg_finish_decompress(jpeg);
     return VD_OK;
 }
 

@@ -14,9 +14,6 @@
 
 #include <png.h>
 
-/* The largest EXIF block a JPEG can hold; no other chunk is kept. */
-#define MAX_CHUNK_BYTES 65536
-
 struct guard {
     jmp_buf escape;
     char text[256];
@@ -55,14 +52,19 @@ static void take_bytes(png_structp png, png_bytep to, size_t n)
     r->at += n;
 }
 
-/* Of all optional chunks only transparency and EXIF are looked at, so that
- * there is no compressed text or color profile to go wrong. */
+/*
+ * Of all optional chunks only transparency and EXIF are looked at, so that
+ * there is no compressed text or color profile to go wrong. A chunk larger
+ * than the file is refused before memory is taken for it, which libpng does
+ * only when its "benign" errors are errors.
+ */
 static void set_limits(struct reader *r)
 {
     static const png_byte exif[] = "eXIf";
     png_set_crc_action(r->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
     png_set_user_limits(r->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
-    png_set_chunk_malloc_max(r->png, MAX_CHUNK_BYTES);
+    png_set_benign_errors(r->png, 0);
+    png_set_chunk_malloc_max(r->png, r->in->n);
     png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_AS_DEFAULT, exif, 1);
 }

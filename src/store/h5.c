@@ -153,6 +153,9 @@ static struct h5_file *file_new(const char *label, bool writing)
     f->id = H5I_INVALID_HID;
     f->writing = writing;
     f->label = mem_copy_text(label);
+    /* Everything is closed by us. The library's own clean-up at exit would
+     * touch again, and crash on, a file whose close failed on a full disk. */
+    H5dont_atexit();
     h5_quiet();
     return f;
 }
@@ -168,9 +171,12 @@ enum vd_err h5_create(struct h5_file **out, const char *path, const char *label)
     struct h5_file *f = file_new(label, true);
     /* Strong: after a failed write the ids that could not be closed go. */
     hid_t list = access_list(H5F_CLOSE_STRONG);
-    f->id = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, list);
+    hid_t root = H5Pcreate(H5P_FILE_CREATE);
+    H5Pset_obj_track_times(root, false); /* the same bytes at any time */
+    f->id = H5Fcreate(path, H5F_ACC_TRUNC, root, list);
     enum vd_err err =
         f->id < 0 ? h5_failed(f, NULL, "cannot create it") : VD_OK;
+    h5_drop(root);
     h5_drop(list);
     if (err == VD_OK)
         *out = f;

@@ -81,9 +81,9 @@ enum vd_err h5_rows_close(struct h5_rows *rows) VD_MUST_USE;
 
 /*
  * Where row i begins in the file, for pread(): all rows lie inside the file,
- * with no filter. `out` has room for expected->dims[0]. Order between the
- * first and the last row is inferred where they are packed (the library needs
- * a walk over all rows for each question), so check what was read.
+ * with no filter. `out` has room for expected->dims[0]. The order of rows that
+ * lie packed is inferred from their ends (the library walks over all rows at
+ * each question), so check what was read.
  */
 enum vd_err h5_rows_addresses(struct h5_file *f, const char *name,
                               const struct h5_shape *expected,

@@ -234,15 +234,17 @@ static enum vd_err all_addresses(const struct h5_file *f, const char *name,
                                  uint64_t *out)
 {
     uint64_t n = d->shape.dims[0];
-    if (n == 0)
+    for (uint64_t k = 0; k < 2 && k < n; k++)
+        VD_TRY(row_address(f, name, d, k, bytes, &out[k]));
+    if (n <= 2)
         return VD_OK;
-    VD_TRY(row_address(f, name, d, 0, bytes, &out[0]));
     VD_TRY(row_address(f, name, d, n - 1, bytes, &out[n - 1]));
-    bool packed = out[n - 1] >= out[0] &&
-                  out[n - 1] - out[0] == (n - 1) * (uint64_t)bytes;
-    for (uint64_t k = 1; k + 1 < n; k++) {
+    /* As we write them: the index lies between the first and the second. */
+    bool packed =
+        out[n - 1] > out[1] && out[n - 1] - out[1] == (n - 2) * (uint64_t)bytes;
+    for (uint64_t k = 2; k < n - 1; k++) {
         if (packed)
-            out[k] = out[0] + k * bytes;
+            out[k] = out[1] + (k - 1) * bytes;
         else
             VD_TRY(row_address(f, name, d, k, bytes, &out[k]));
     }

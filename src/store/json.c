@@ -145,11 +145,6 @@ const struct json *json_value(void *at)
     return (const struct json *)json_object_iter_value(at);
 }
 
-const char *json_text(const struct json *value)
-{
-    return json_string_value(peek(value));
-}
-
 struct json *json_new_object(void)
 {
     json_t *object = json_object();

@@ -51,8 +51,6 @@ void *json_first(const struct json *object);
 void *json_next(const struct json *object, void *at);
 const char *json_key(void *at);
 const struct json *json_value(void *at);
-/* NULL when the value is not a text. */
-const char *json_text(const struct json *value);
 
 /* ---- building ---- */
 

@@ -349,7 +349,9 @@ enum vd_err safetensors_write(const char *path,
     fwrite(&length, sizeof length, 1, f.stream);
     fprintf(f.stream, "%s%*s", header, (int)blanks, "");
     for (size_t k = 0; k < n; k++)
-        fwrite(tensors[k].data, sizeof(float), count(&tensors[k]), f.stream);
+        if (count(&tensors[k])) /* an empty one may have no data at all */
+            fwrite(tensors[k].data, sizeof(float), count(&tensors[k]),
+                   f.stream);
     free(header);
     json_free(root);
     return atomic_commit(&f);

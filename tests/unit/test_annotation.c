@@ -2,11 +2,13 @@
  * or add, and what strangers' files may try. */
 #include "voc.h"
 
-#include "base/clock.h"
 #include "base/text.h"
 #include "preprocess/annotation.h"
 
-/* Seconds a hostile file may take; sanitizers are several times slower. */
+#include <time.h>
+
+/* Seconds of the processor that a hostile file may take; sanitizers are
+ * several times slower. */
 #define MAX_SECONDS 1.0
 #if defined(__SANITIZE_ADDRESS__)
 #define SLOWER 5.0
@@ -172,9 +174,9 @@ static void refuse_bytes(const void *bytes, size_t n, const char *message)
     struct annotation a;
     findings_clear(&found);
     check_log_start(&said);
-    double start = clock_now();
+    clock_t start = clock();
     enum vd_err err = annotation_parse(&a, "a.xml", bytes, n, &found);
-    double seconds = clock_now() - start;
+    double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
     check_log_end();
     assert_int_equal(err, VD_DATA);
     assert_says(&said, "a.xml:");
@@ -207,7 +209,7 @@ static void document_types_are_refused(void **state)
         text_add(&laughs, "\">");
     }
     text_add(&laughs, "]><annotation><folder>&l9;</folder></annotation>");
-    refuse(laughs.bytes, "");
+    refuse(laughs.bytes, "a.xml:1:"); /* a loop, says libxml2 */
     free(laughs.bytes);
 
     struct text quadratic = {0}; /* one long entity, used 2000 times */
@@ -218,7 +220,7 @@ static void document_types_are_refused(void **state)
     for (int k = 0; k < 2000; k++)
         text_add(&quadratic, "&q;");
     text_add(&quadratic, "</folder></annotation>");
-    refuse(quadratic.bytes, "");
+    refuse(quadratic.bytes, "document type");
     free(quadratic.bytes);
 }
 
@@ -239,31 +241,19 @@ static void floods_are_refused(void **state)
     refuse(objects.bytes, "1001 objects, more than the 1000 allowed");
     free(objects.bytes);
 
+    struct text attributes = {0};
+    text_add(&attributes, "<annotation><object");
+    while (attributes.length < ANNOTATION_MAX_BYTES - 100)
+        text_add(&attributes, " a%zx=\"\"", attributes.length);
+    text_add(&attributes, "/></annotation>");
+    refuse(attributes.bytes, "a tag of more than 4096 bytes");
+    free(attributes.bytes);
+
     char *huge = mem_new(20 << 20, 1);
     memset(huge, 'x', 20 << 20);
     memcpy(huge, "<annotation>", 12);
     refuse_bytes(huge, 20 << 20, "more than 256 KiB");
     free(huge);
-}
-
-/* Well-formed, so it is read: but not for long. */
-static void many_attributes_take_bounded_time(void **state)
-{
-    (void)state;
-    struct annotation a;
-    struct text t = {0};
-    text_add(&t, "<annotation><object");
-    while (t.length < ANNOTATION_MAX_BYTES - 100)
-        text_add(&t, " a%zx=\"\"", t.length);
-    text_add(&t, "/></annotation>");
-    double start = clock_now();
-    enum vd_err err = parse(&a, t.bytes);
-    double seconds = clock_now() - start;
-    if (err == VD_OK)
-        annotation_clear(&a);
-    if (!(seconds <= MAX_SECONDS * SLOWER))
-        fail_msg("%.2f s", seconds);
-    free(t.bytes);
 }
 
 static void broken_files_are_refused(void **state)
@@ -312,7 +302,6 @@ int main(void)
         cmocka_unit_test(sizes_that_are_no_sizes_count_as_missing),
         cmocka_unit_test(document_types_are_refused),
         cmocka_unit_test(floods_are_refused),
-        cmocka_unit_test(many_attributes_take_bounded_time),
         cmocka_unit_test(broken_files_are_refused),
         cmocka_unit_test(a_large_file_is_not_even_opened),
     };

@@ -114,6 +114,7 @@ static void odd_boxes_and_labels_are_drawn_anyhow(void **state)
         for (size_t k = 0; k < sizeof labels / sizeof *labels; k++) {
             struct image im = slope(120, 90), dot = slope(1, 1);
             assert_int_equal(draw_box(&im, boxes[i], orange, labels[k]), VD_OK);
+            assert_true(k == 0 || count_color(&im, orange) > 100);
             assert_int_equal(draw_box(&dot, boxes[i], orange, labels[k]),
                              VD_OK);
             image_clear(&dot);
@@ -158,8 +159,14 @@ static void a_sheet_shows_every_picture(void **state)
     assert_true(pixel(&sheet, 8, 8)[2] < 130);
     assert_true(pixel(&sheet, 167, 167)[2] < 130);
     assert_int_equal(pixel(&sheet, 168, 168)[2], 245);
+    // Its caption is below it.
+    int ink = 0;
+    for (int y = 168; y < 190; y++)
+        for (int x = 8; x < 168; x++)
+            ink += pixel(&sheet, x, y)[1] < 100;
+    assert_true(ink > 100);
     // The last has its middle, and no picture follows it.
-    assert_true(pixel(&sheet, 8 + 168 + 80, 8 + 190 + 80)[2] < 130);
+    assert_true(pixel(&sheet, 8 + 168 + 80, 8 + 190 + 120)[2] < 130);
     assert_int_equal(pixel(&sheet, 8 + 2 * 168 + 80, 8 + 190 + 80)[2], 245);
     keep(&sheet, "sheet.png");
     image_clear(&sheet);

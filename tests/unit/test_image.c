@@ -252,6 +252,12 @@ static void damage_in_png_chunks_is_refused(void **state)
     data[40] ^= 1;
     refused(bytes, n, "PNG: IDAT: ");
     free(bytes);
+    // libpng would take 2 GB for a chunk that claims them.
+    read_bytes("turned-6.png", &bytes, &n);
+    char *exif = memmem(bytes, n, "eXIf", 4);
+    exif[-4] = 0x75;
+    refused(bytes, n, "PNG: eXIf: chunk data is too large");
+    free(bytes);
 }
 
 /* Sets the size a JPEG or PNG claims. */
