@@ -10,7 +10,8 @@
 
 #define SUBSAMPLES 3 /* per pixel and direction */
 
-/* The random numbers of one picture, one after the other. */
+/* The random numbers of one picture, one after the other: never two in one
+ * call or initializer, whose order is the compiler's choice. */
 struct draws {
     uint64_t seed, index;
     uint32_t element;
@@ -331,9 +332,10 @@ static int draw_sketches(struct sketch *s, struct draws *d, double pixels)
     sketch_draw(&s[0], d, class, largest);
     int other = (class + 1 + draw_index(d, DEMO_CLASSES - 1)) % DEMO_CLASSES;
     sketch_draw(&s[1], d, other, rival * largest);
-    for (int k = 2; k < n; k++)
-        sketch_draw(&s[k], d, draw_index(d, DEMO_CLASSES),
-                    draw_between(d, 0.1, 0.5) * rival * largest);
+    for (int k = 2; k < n; k++) {
+        double area = draw_between(d, 0.1, 0.5) * rival * largest;
+        sketch_draw(&s[k], d, draw_index(d, DEMO_CLASSES), area);
+    }
     return n;
 }
 
@@ -351,7 +353,9 @@ static void place_rivals(struct sketch *s, const struct canvas *c,
 {
     double best = INFINITY;
     struct sketch plain[2] = {s[0], s[1]};
-    bool is_cut[2] = {draw_chance(d, 0.08), draw_chance(d, 0.08)};
+    bool is_cut[2];
+    for (int k = 0; k < 2; k++)
+        is_cut[k] = draw_chance(d, 0.08);
     for (int i = 0; i < 80 && best > 0; i++) {
         struct sketch tried[2] = {plain[0], plain[1]};
         place_one(&tried[0], c, d, is_cut[0]);
