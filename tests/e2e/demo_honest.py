@@ -148,7 +148,7 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("dir", nargs="?")
     ap.add_argument("--vocpack")
-    ap.add_argument("--images", type=int, default=2400)
+    ap.add_argument("--images", type=int, default=1600)
     ap.add_argument("--seed", type=int, default=1)
     args = ap.parse_args()
     if (args.dir is None) == (args.vocpack is None):
