@@ -28,3 +28,8 @@ uint64_t hash_end(struct hash *h)
     h->state = NULL;
     return value;
 }
+
+unsigned hash_library_version(void)
+{
+    return XXH_versionNumber();
+}

@@ -1,12 +1,14 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MAX_MESSAGE 4096
 
@@ -68,17 +70,23 @@ enum vd_err log_set_file(const char *path)
     return VD_OK;
 }
 
+static void format_prefix(enum log_level level, char *out, size_t room)
+{
+    if (the_log.size > 1 && level <= LOG_LEVEL_WARN)
+        snprintf(out, room, "[rank %d/%d %s] %s", the_log.rank, the_log.size,
+                 the_log.host, level_names[level]);
+    else
+        snprintf(out, room, "%s: %s", the_log.program, level_names[level]);
+}
+
 static void put_line(FILE *out, enum log_level level, const char *message)
 {
+    char prefix[160];
     const char *remedy = strchr(message, '\n');
     int length = remedy ? (int)(remedy - message) : (int)strlen(message);
 
-    if (the_log.size > 1 && level <= LOG_LEVEL_WARN)
-        fprintf(out, "[rank %d/%d %s] ", the_log.rank, the_log.size,
-                the_log.host);
-    else
-        fprintf(out, "%s: ", the_log.program);
-    fprintf(out, "%s%.*s\n", level_names[level], length, message);
+    format_prefix(level, prefix, sizeof prefix);
+    fprintf(out, "%s%.*s\n", prefix, length, message);
     if (remedy)
         fprintf(out, "  ---> %s\n", remedy + 1);
 }
@@ -128,6 +136,21 @@ FORWARD(log_warn, LOG_LEVEL_WARN)
 FORWARD(log_info, LOG_LEVEL_INFO)
 FORWARD(log_debug, LOG_LEVEL_DEBUG)
 #undef FORWARD
+
+void log_last_words(const char *format, ...)
+{
+    char prefix[160], message[512], line[sizeof prefix + sizeof message];
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+    va_list args;
+
+    format_prefix(LOG_LEVEL_ERROR, prefix, sizeof prefix);
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    int n = snprintf(line, sizeof line, "%s%s\n", prefix, message);
+    if (poll(&ready, 1, 1000) == 1 && write(STDERR_FILENO, line, (size_t)n) < n)
+        return; // nobody is left to tell
+}
 
 void log_divert(log_sink_fn *sink, void *ctx)
 {

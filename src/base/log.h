@@ -41,6 +41,13 @@ void log_debug(const char *format, ...) LOG_PRINTF;
 void log_write(enum log_level level, const char *format, va_list args);
 
 /*
+ * One error line straight to standard error: no lock, no heap, not into the
+ * file, and never waiting for a reader. For a process whose other threads may
+ * be stuck anywhere and that ends right after.
+ */
+void log_last_words(const char *format, ...) LOG_PRINTF;
+
+/*
  * Diverts this thread's lines to `sink` until it is set to NULL: for callers
  * that collect problems (data doctor) and for tests that read messages.
  */

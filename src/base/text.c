@@ -73,6 +73,8 @@ size_t text_distance(const char *a, const char *b)
 const char *text_nearest(const char *word, const char *const *names, size_t n)
 {
     const char *best = NULL;
+    if (strlen(word) >= MAX_WORD)
+        return NULL;
     size_t limit = strlen(word) / 3 + 1, best_distance = limit + 1;
     for (size_t i = 0; i < n; i++) {
         size_t d = text_distance(word, names[i]);
@@ -93,6 +95,26 @@ char *text_trim(char *text)
         n--;
     text[n] = '\0';
     return text;
+}
+
+size_t text_utf8(const char *text, uint32_t *code)
+{
+    static const uint32_t smallest[] = {0, 1, 0x80, 0x800, 0x10000};
+    const unsigned char *p = (const unsigned char *)text;
+    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    if (p[0] >= 0xf8 || (p[0] & 0xc0) == 0x80)
+        return 0;
+    uint32_t value = n == 1 ? p[0] : p[0] & (0xffu >> (n + 1));
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        value = value << 6 | (p[i] & 0x3fu);
+    }
+    if (value < smallest[n] || value > 0x10ffff ||
+        (value >= 0xd800 && value < 0xe000))
+        return 0;
+    *code = value;
+    return n;
 }
 
 static void make_room(struct text *t, size_t more)

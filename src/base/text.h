@@ -25,6 +25,12 @@ const char *text_nearest(const char *word, const char *const *names, size_t n);
 /* Removes blanks at both ends in place; returns the new start. */
 char *text_trim(char *text);
 
+/*
+ * The code point at the start of `text` and how many bytes it takes; 0 when
+ * they are not UTF-8 (also overlong forms, surrogates, and the final NUL).
+ */
+size_t text_utf8(const char *text, uint32_t *code);
+
 /* A growing text. Start it as {0}; free() bytes. `bytes` ends with NUL. */
 struct text {
     char *bytes; /* owned, NULL while empty */

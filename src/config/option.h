@@ -12,7 +12,11 @@
  *     options_init(&set);
  *     options_add(&set, &config_table, &config);
  *     options_add(&set, &eval_table, &eval);
- *     VD_TRY(options_read(&set, argc - 1, argv + 1, &words));
+ *     VD_TRY(options_read_yaml(&set, "voc2007.yaml"));
+ *     VD_TRY(options_read_environment(&set));
+ *     VD_TRY(options_read_arguments(&set, argc - 1, argv + 1, &words));
+ *     ...
+ *     options_clear(&set);
  *
  * All calls are Local. Messages name the key, the value, its origin and what
  * would be right; codes: VD_USAGE from the command line, else VD_CONFIG.
@@ -84,29 +88,44 @@ struct option_set {
 
 /* Arguments that are not options, borrowed from argv. */
 struct option_words {
-    char **words; /* owned array */
+    char **words; /* owned array; free() it */
     int n;
 };
 
 void options_init(struct option_set *set);
-/* Also sets every field of `target` to its default. */
+/* Also sets every field of `target` to its default. The table and `target`
+ * must outlive the set; a key or letter that is taken is our bug. */
 void options_add(struct option_set *set, const struct option_table *table,
                  void *target);
 void options_clear(struct option_set *set);
 
-/* `origin` is copied. */
+/* `origin` is copied: "command line", "environment NAME", "FILE:LINE". */
 enum vd_err options_set(struct option_set *set, const char *key,
                         const char *text, const char *origin) VD_MUST_USE;
+/* YAML mappings of scalars, up to 1 MiB; no anchors, aliases, tags. */
 enum vd_err options_read_yaml(struct option_set *set,
                               const char *path) VD_MUST_USE;
+/* As options_read_yaml, for text that came from elsewhere; `name` stands for
+ * the path in messages and origins. */
+enum vd_err options_read_yaml_text(struct option_set *set, const char *name,
+                                   const char *bytes, size_t n) VD_MUST_USE;
+/* Every VOCDIST_* variable must be one of ours. Not options, and passed over:
+ * VOCDIST_TEST_DATA, VOCDIST_PYTHON, VOCDIST_FAULT. */
 enum vd_err options_read_environment(struct option_set *set) VD_MUST_USE;
-/* --key value, --key=value, -j 4, -j4, --flag (a bool's true), "--" ends. */
+/* --key value, --key=value, -j 4, -j4, --flag or --flag true, "--" ends. */
 enum vd_err options_read_arguments(struct option_set *set, int argc,
                                    char **argv,
                                    struct option_words *words) VD_MUST_USE;
+/* All values `key` has on the command line, in order, setting nothing: for
+ * what must be acted on before the rest is read (-c FILE, --help). */
+enum vd_err options_collect_arguments(const struct option_set *set, int argc,
+                                      char **argv, const char *key,
+                                      struct option_words *values) VD_MUST_USE;
 
 /* Was it given anywhere (not the default)? Unknown keys are our bug. */
 bool options_given(const struct option_set *set, const char *key);
+/* Where its value comes from; "default" when it was not given. */
+const char *options_origin(const struct option_set *set, const char *key);
 
 /* The value as it is written to YAML. */
 void options_format(const struct option_set *set, const char *key,
@@ -116,5 +135,8 @@ void options_format_yaml(const struct option_set *set, bool with_origins,
                          struct text *out);
 /* One block per table: "--key METAVAR   help (default)". */
 void options_format_help(const struct option_set *set, struct text *out);
+
+/* "0.2.5": the libyaml that is linked; static. */
+const char *options_yaml_library(void);
 
 #endif

@@ -1,23 +1,31 @@
+/* clang-format off */
 /*
  * Shards: HDF5 files of squashed pictures with their labels.
  *
- *     /images        uint8   [N, H, W, 3]  RGB; one picture per chunk, no
- * filter /class         int32   [N]           of the largest object /box
- * float32 [N, 4]        x1 y1 x2 y2, pixels of the stored picture, 0-based, x2
- * y2 exclusive /size          int32   [N, 2]        original width, height /id
- * strings [N]           fixed length, NUL padded /objects       float32 [M, 6]
- * x1 y1 x2 y2 class difficult /object_start  int64   [N + 1]       objects of
- * n: [start[n], start[n+1]) /digest        uint64  [N]           see
- * shard_digest() attributes     format, classes, source
+ *     /images        uint8   [N, H, W, 3]  RGB; one picture a chunk, no filter
+ *     /class         int32   [N]           of the largest object
+ *     /box           float32 [N, 4]        x1 y1 x2 y2, pixels of the stored
+ *                                          picture, 0-based, x2 y2 exclusive
+ *     /size          int32   [N, 2]        original width, height
+ *     /id            strings [N]           fixed length, NUL padded
+ *     /objects       float32 [M, 6]        x1 y1 x2 y2 class difficult
+ *     /object_start  int64   [N + 1]       of n: [start[n], start[n + 1])
+ *     /digest        uint64  [N]           see shard_digest()
+ *     attributes     format, classes, source
  *
  * A folder of shards is a data set: shard-00000.h5, ..., with pack.json, the
  * manifest, which is written last: a folder without it is unfinished.
  * Pixels carry no filter (deflate costs 50 times the reading speed), so the
- * digest is checked whenever a picture is read; metadata carries HDF5's own
- * checksums (format 1.10).
+ * digest is checked whenever a picture is read; labels carry fletcher32, and
+ * metadata HDF5's own checksums (format 1.10).
+ *
+ * Boxes are finite, inside the picture and have an area. Ids need not be
+ * unique; they have no control character and no '/', so that they can become
+ * file names.
  *
  * Nothing in a file is trusted before it was checked. All calls are Local.
  */
+/* clang-format on */
 #ifndef VOCDIST_DATA_SHARD_H
 #define VOCDIST_DATA_SHARD_H
 
@@ -29,8 +37,10 @@
 #define SHARD_FORMAT      1
 #define SHARD_MAX_ID      255 /* bytes */
 #define SHARD_MAX_CLASSES 10000
-#define SHARD_MAX_SIDE    4096 /* pixels */
-#define SHARD_MAX_OBJECTS 1000 /* in one picture */
+#define SHARD_MAX_SIDE    4096  /* pixels */
+#define SHARD_MAX_OBJECTS 1000  /* in one picture */
+#define SHARD_MAX_IMAGES  16384 /* in one file */
+#define SHARD_MAX_FILES   10000 /* in one data set */
 
 struct shard_object {
     float box[4]; /* as /box */
@@ -68,9 +78,11 @@ uint64_t shard_digest(const struct shard_sample *sample, size_t n_pixel_bytes);
 struct shard_writer;
 enum vd_err shard_writer_new(struct shard_writer **out, const char *path,
                              const struct shard_format *format) VD_MUST_USE;
+/* Copies all of it. VD_DATA, naming the id, when the sample is not valid. */
 enum vd_err shard_writer_add(struct shard_writer *w,
                              const struct shard_sample *sample) VD_MUST_USE;
-/* Publishes the file; `digest` is that of all its pictures' digests. */
+/* Publishes the file; `digest` is that of all its pictures' digests. Refused
+ * without a picture. Once only, whatever it returns. */
 enum vd_err shard_writer_commit(struct shard_writer *w, size_t *n_images,
                                 uint64_t *digest) VD_MUST_USE;
 /* Frees; removes the file unless it was committed. NULL is fine. */
@@ -85,7 +97,8 @@ struct shard_entry {
 };
 /*
  * Writes pack.json into `folder`, last of all. `report` is the packer's own
- * JSON object text (counts, skipped files), stored as it is, may be NULL.
+ * JSON object text (counts, skipped files), stored as it is unless it is
+ * longer than 8 MB, may be NULL.
  */
 enum vd_err shard_write_manifest(const char *folder,
                                  const struct shard_format *format,
@@ -104,7 +117,7 @@ struct shard_set {
     int32_t *class; /* [n_images] */
     float *box;     /* [n_images, 4] */
     int32_t *size;  /* [n_images, 2] */
-    char **id;      /* [n_images] */
+    char **id;      /* [n_images], all in one block: id[0] */
     struct shard_object *objects;
     int64_t *object_start; /* [n_images + 1] */
     void *impl;            /* files, addresses of pictures, digests */

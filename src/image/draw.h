@@ -12,14 +12,18 @@ struct draw_color {
     double r, g, b; /* 0..1 */
 };
 
-/* Box edges x1 y1 x2 y2 in pixels of `im`; label may be NULL. */
+/*
+ * Box edges x1 y1 x2 y2 in pixels of `im`, drawn inside the box; parts outside
+ * the picture are cut off. The label (may be NULL) stays inside the picture;
+ * its characters beyond ASCII become '?'. Pictures of up to 32767 a side.
+ */
 enum vd_err draw_box(struct image *im, const float box[4],
                      struct draw_color color, const char *label) VD_MUST_USE;
 
 /*
- * A sheet of n pictures in rows of `columns`, each scaled to cell x cell, with
- * a caption under each (captions and entries of it may be NULL). `sheet` is
- * made new.
+ * A sheet of n pictures in rows of `columns`, each scaled to fit into cell x
+ * cell, with a caption under each (captions and entries of it may be NULL).
+ * `sheet` is made new.
  */
 enum vd_err draw_sheet(struct image *sheet, const struct image *pictures,
                        const char *const *captions, int n, int columns,

@@ -66,6 +66,37 @@ static void typos_get_a_suggestion(void **state)
     assert_string_equal(text_nearest("train.epoch", names, 3), "train.epochs");
     assert_string_equal(text_nearest("optm.lr", names, 3), "optim.lr");
     assert_null(text_nearest("banana", names, 3));
+    char endless[400] = {0};
+    memset(endless, 'a', sizeof endless - 1);
+    assert_null(text_nearest(endless, names, 3));
+}
+
+static void utf8_is_strict(void **state)
+{
+    (void)state;
+    uint32_t code = 0;
+    assert_int_equal(text_utf8("a", &code), 1);
+    assert_int_equal(text_utf8("\xc3\xa9", &code), 2);
+    assert_int_equal(code, 0xe9);
+    assert_int_equal(text_utf8("\xe2\x82\xac", &code), 3);
+    assert_int_equal(code, 0x20ac);
+    assert_int_equal(text_utf8("\xf4\x8f\xbf\xbf", &code), 4);
+    assert_int_equal(code, 0x10ffff);
+    const char *const bad[] = {"",
+                               "\x80",
+                               "\xc3",
+                               "\xc3(",
+                               "\xc0\xaf",
+                               "\xe0\x80\x80",
+                               "\xed\xa0\x80",
+                               "\xe2\x82",
+                               "\xf4\x90\x80\x80",
+                               "\xf8\x88\x80\x80\x80",
+                               "\xff",
+                               "\xf0\x8f\xbf\xbf"};
+    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
+        assert_int_equal(text_utf8(bad[k], &code), 0);
+    assert_int_equal(code, 0x10ffff);
 }
 
 static void texts_grow(void **state)
@@ -188,6 +219,7 @@ int main(void)
         cmocka_unit_test(an_error_is_said_once_and_passed_on),
         cmocka_unit_test(numbers_are_strict),
         cmocka_unit_test(typos_get_a_suggestion),
+        cmocka_unit_test(utf8_is_strict),
         cmocka_unit_test(texts_grow),
         cmocka_unit_test(files_are_read_whole_or_refused),
         cmocka_unit_test(hash_of_pieces_is_hash_of_whole),

@@ -1,0 +1,114 @@
+#include "base/fault.h"
+
+#include "base/log.h"
+#include "base/text.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct site_text {
+    const char *name, *doing;
+};
+#define TEXT(site, name, doing) [site] = {name, doing},
+static const struct site_text texts[FAULT_SITE_COUNT] = {FAULT_SITES(TEXT)};
+#undef TEXT
+
+enum action { ACT_ERROR, ACT_EXIT, ACT_HANG, ACT_KILL, ACT_NAN, ACT_COUNT };
+static const char *const action_names[ACT_COUNT] = {
+    [ACT_ERROR] = "error", [ACT_EXIT] = "exit", [ACT_HANG] = "hang",
+    [ACT_KILL] = "kill",   [ACT_NAN] = "nan",
+};
+
+struct fault {
+    int site; /* enum fault_site */
+    int64_t rank, pass;
+    int action; /* enum action */
+};
+
+const char *fault_site_name(enum fault_site site)
+{
+    return texts[site].name;
+}
+
+const char *fault_site_doing(enum fault_site site)
+{
+    return texts[site].doing;
+}
+
+/* Splits off the text before the next ':'; NULL at the end. */
+static char *next_field(char **rest)
+{
+    return strsep(rest, ":");
+}
+
+static bool parse(const char *spec, struct fault *out)
+{
+    char copy[128];
+    if (snprintf(copy, sizeof copy, "%s", spec) >= (int)sizeof copy)
+        return false;
+    char *rest = copy;
+    const char *site = next_field(&rest), *rank = next_field(&rest);
+    const char *action = next_field(&rest), *pass = next_field(&rest);
+    struct fault f = {.pass = 1, .action = ACT_ERROR};
+
+    while (f.site < FAULT_SITE_COUNT && strcmp(site, texts[f.site].name) != 0)
+        f.site++;
+    if (action) {
+        f.action = 0;
+        while (f.action < ACT_COUNT &&
+               strcmp(action, action_names[f.action]) != 0)
+            f.action++;
+    }
+    if (rest || f.site == FAULT_SITE_COUNT || f.action == ACT_COUNT || !rank ||
+        !text_to_int64(rank, &f.rank) ||
+        (pass && !text_to_int64(pass, &f.pass)))
+        return false;
+    *out = f;
+    return true;
+}
+
+/* The fault that is due here and now; false almost always. */
+static bool is_due(const struct fault *f, enum fault_site site, int rank,
+                   atomic_int_fast64_t *passes)
+{
+    if (f->site != (int)site || f->rank != rank)
+        return false;
+    return atomic_fetch_add(passes, 1) + 1 == f->pass;
+}
+
+enum vd_err fault_at(enum fault_site site, int rank)
+{
+    // Visits of the one injected site; there is one fault per process.
+    static atomic_int_fast64_t passes;
+    const char *spec = getenv("VOCDIST_FAULT");
+    struct fault f;
+    if (!spec)
+        return VD_OK;
+    if (!parse(spec, &f))
+        return VD_FAIL(VD_CONFIG,
+                       "VOCDIST_FAULT: cannot read \"%s\"\n"
+                       "write SITE:RANK[:error|exit|hang|kill|nan[:PASS]]",
+                       spec);
+    if (f.action == ACT_NAN || !is_due(&f, site, rank, &passes))
+        return VD_OK;
+    if (f.action == ACT_EXIT)
+        _exit(err_exit_code(VD_BUG));
+    if (f.action == ACT_KILL)
+        raise(SIGKILL);
+    while (f.action == ACT_HANG)
+        pause();
+    return VD_FAIL(VD_BUG, "injected fault at %s", texts[site].name);
+}
+
+bool fault_nan(enum fault_site site, int rank)
+{
+    static atomic_int_fast64_t passes; // as in fault_at()
+    const char *spec = getenv("VOCDIST_FAULT");
+    struct fault f;
+    return spec && parse(spec, &f) && f.action == ACT_NAN &&
+           is_due(&f, site, rank, &passes);
+}

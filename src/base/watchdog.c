@@ -1,0 +1,90 @@
+#include "base/watchdog.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_TICK_S 0.5
+
+_Noreturn static void fire(const struct watchdog *w)
+{
+    log_last_words("watchdog: no progress for %g s while %s, step %" PRId64
+                   "; this rank ends",
+                   w->limit_s, fault_site_doing(w->site), w->step);
+    _exit(err_exit_code(VD_BUG));
+}
+
+/* Sleeps `tick_s`, or until stopped; the lock is held. */
+static void sleep_a_tick(struct watchdog *w, double tick_s)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    double end = (double)until.tv_nsec * 1e-9 + tick_s;
+    until.tv_sec += (time_t)floor(end);
+    until.tv_nsec = (long)((end - floor(end)) * 1e9);
+    pthread_cond_timedwait(&w->stopped, &w->lock, &until);
+}
+
+static void *watch(void *ctx)
+{
+    struct watchdog *w = ctx;
+    pthread_mutex_lock(&w->lock);
+    while (w->running) {
+        double tick_s = fmin(MAX_TICK_S, w->limit_s / 4);
+        double start = clock_now();
+        sleep_a_tick(w, tick_s);
+        // A longer sleep than asked for means that we were stopped, too.
+        w->idle_s += fmin(clock_now() - start, 2 * tick_s);
+        // A beat in mid-tick is charged with all of it: hence one tick more.
+        if (w->running && w->idle_s > w->limit_s + tick_s)
+            fire(w);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+enum vd_err watchdog_start(struct watchdog *w, enum fault_site site,
+                           double limit_s)
+{
+    pthread_condattr_t monotonic;
+    *w = (struct watchdog){.running = true, .site = site, .limit_s = limit_s};
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->stopped, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    int rc = pthread_create(&w->thread, NULL, watch, w);
+    if (rc == 0)
+        return VD_OK;
+    w->running = false;
+    return VD_FAIL(VD_SYSTEM, "watchdog: no thread: %s", strerror(rc));
+}
+
+void watchdog_beat(struct watchdog *w, enum fault_site site, int64_t step,
+                   double limit_s)
+{
+    pthread_mutex_lock(&w->lock);
+    w->site = site;
+    w->step = step;
+    w->limit_s = limit_s;
+    w->idle_s = 0;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void watchdog_stop(struct watchdog *w)
+{
+    if (!w->running)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->running = false;
+    pthread_cond_signal(&w->stopped);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+    pthread_cond_destroy(&w->stopped);
+    pthread_mutex_destroy(&w->lock);
+}

@@ -1,0 +1,35 @@
+#include "base/hash.h"
+#include "cli/command.h"
+#include "config/option.h"
+
+#include <stdio.h>
+
+static void print_instruction_sets(void)
+{
+    printf("cpu        ");
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    printf("x86-64%s%s%s%s%s\n",
+           __builtin_cpu_supports("sse4.2") ? " sse4.2" : "",
+           __builtin_cpu_supports("avx2") ? " avx2" : "",
+           __builtin_cpu_supports("fma") ? " fma" : "",
+           __builtin_cpu_supports("avx512f") ? " avx512f" : "",
+           __builtin_cpu_supports("avx512vnni") ? " avx512vnni" : "");
+#elif defined(__aarch64__)
+    printf("aarch64\n");
+#else
+    printf("other\n");
+#endif
+}
+
+enum vd_err command_info(struct command_call *call)
+{
+    (void)call;
+    unsigned xxhash = hash_library_version();
+    printf("vocdist    %s\n", program_version());
+    printf("built      %s\n", VOCDIST_BUILD);
+    printf("libraries  libyaml %s, xxHash %u.%u.%u\n", options_yaml_library(),
+           xxhash / 10000, xxhash / 100 % 100, xxhash % 100);
+    print_instruction_sets();
+    return VD_OK;
+}

@@ -1,0 +1,95 @@
+/* The calls that are the same for both implementations. */
+#include "comm/comm.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#define MAX_NAMED 8
+#define SUM_ROOM  ((size_t)1 << 17) /* doubles gathered at a time */
+
+static int count_of(const uint64_t *all, int n, uint64_t value)
+{
+    int count = 0;
+    for (int r = 0; r < n; r++)
+        count += all[r] == value;
+    return count;
+}
+
+/* The value most ranks have; among equals that of the lowest rank. */
+static uint64_t majority_of(const uint64_t *all, int n)
+{
+    uint64_t best = all[0];
+    int best_count = 0;
+    for (int r = 0; r < n && best_count <= n / 2; r++) {
+        int count = count_of(all, n, all[r]);
+        if (count > best_count) {
+            best_count = count;
+            best = all[r];
+        }
+    }
+    return best;
+}
+
+static void name_the_odd(const struct comm *c, const uint64_t *all,
+                         uint64_t usual, struct text *out)
+{
+    int odd = c->size - count_of(all, c->size, usual), named = 0;
+    for (int r = 0; r < c->size && named < MAX_NAMED; r++)
+        if (all[r] != usual)
+            text_add(out, "%srank %d (%s) has %016" PRIx64, named++ ? ", " : "",
+                     r, c->hosts[r], all[r]);
+    if (odd > named)
+        text_add(out, " and %d more differ", odd - named);
+    text_add(out, ", the other %d have %016" PRIx64, c->size - odd, usual);
+}
+
+enum vd_err comm_same(struct comm *c, enum fault_site site, const char *what,
+                      uint64_t digest)
+{
+    uint64_t *all = mem_new((size_t)c->size, sizeof *all);
+    enum vd_err err;
+
+    VD_TRY_ELSE(out, err, comm_allgather(c, site, &digest, sizeof digest, all));
+    uint64_t usual = majority_of(all, c->size);
+    if (count_of(all, c->size, usual) == c->size)
+        goto out;
+    err = c->verdict = VD_CONFIG;
+    if (c->rank == 0) {
+        struct text odd = {0};
+        name_the_odd(c, all, usual, &odd);
+        log_error("ranks differ in %s: %s\nstart every rank with the same "
+                  "program, options and files",
+                  what, odd.bytes);
+        free(odd.bytes);
+    }
+out:
+    free(all);
+    return err;
+}
+
+enum vd_err comm_sum(struct comm *c, enum fault_site site, double *values,
+                     size_t n)
+{
+    size_t size = (size_t)c->size;
+    size_t most = SUM_ROOM / size + 1;
+    double *all = mem_new(size * (n < most ? n : most) + 1, sizeof *all);
+    enum vd_err err = VD_OK;
+
+    for (size_t done = 0; done < n && err == VD_OK;) {
+        size_t k = n - done < most ? n - done : most;
+        err = comm_allgather(c, site, values + done, k * sizeof *all, all);
+        for (size_t i = 0; err == VD_OK && i < k; i++) {
+            values[done + i] = all[i];
+            for (size_t r = 1; r < size; r++)
+                values[done + i] += all[r * k + i];
+        }
+        done += k;
+    }
+    free(all);
+    return err;
+}

@@ -1,0 +1,424 @@
+/*
+ * Ranks over MPI. Blocking calls are non-blocking ones with a bounded wait:
+ * MPI itself waits for ever for a rank that is frozen or cut off (measured).
+ */
+#include "comm/comm_mpi.h"
+#include "comm/launch.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+#include <limits.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PIECE        ((size_t)64 << 20) /* bytes of one message: counts are int */
+#define TAG_GATHER   1
+#define TAG_ROLLCALL 2
+#define SPIN_S       10e-6  /* of a wait: test only, */
+#define YIELD_S      200e-6 /* then let others run between tests, then sleep */
+#define ALARM_S      0.1    /* from here on answer those whose time is up */
+#define ROLLCALL_S   1.0
+#define MAX_NAMED    8
+
+struct flags {
+    MPI_Request request;
+    enum fault_site site;
+    uint32_t mine, any;
+};
+
+struct comm_mpi {
+    MPI_Comm world, alarm;
+    struct flags flags[COMM_FLAGS_MAX];
+    size_t first, n; /* the ring of those under way */
+};
+
+static struct comm_mpi *impl_of(const struct comm *c)
+{
+    return c->impl;
+}
+
+MPI_Comm comm_mpi_world(const struct comm *c)
+{
+    return impl_of(c)->world;
+}
+
+enum vd_err comm_mpi_check(int rc, const char *call)
+{
+    char text[MPI_MAX_ERROR_STRING + 1] = "";
+    int length = 0;
+    if (rc == MPI_SUCCESS)
+        return VD_OK;
+    MPI_Error_string(rc, text, &length);
+    return VD_FAIL(VD_COMM, "%.*s: %s", (int)strcspn(call, "("), call, text);
+}
+
+/* ---- waiting -------------------------------------------------------- */
+
+/* Adds "rank 3 (host)", and where it waits if `doing` is given. */
+static void list_rank(const struct comm *c, int rank, const char *doing, int *n,
+                      struct text *out)
+{
+    if (++*n <= MAX_NAMED)
+        text_add(out, "%srank %d (%s)%s%s", *n > 1 ? ", " : "", rank,
+                 c->hosts[rank], doing ? " while " : "", doing ? doing : "");
+}
+
+/* Sends "I wait at `site`" to all; fills at[] with the others', -1 = silent. */
+static void call_the_roll(struct comm *c, enum fault_site site, int *at)
+{
+    static int here; // the sends outlive this call; a process does one
+    struct comm_mpi *m = impl_of(c);
+    double end = clock_now() + ROLLCALL_S;
+
+    here = (int)site;
+    for (int r = 0; r < c->size; r++) {
+        MPI_Request sent;
+        at[r] = r == c->rank ? here : -1;
+        if (r != c->rank && MPI_Isend(&here, 1, MPI_INT, r, TAG_ROLLCALL,
+                                      m->alarm, &sent) == MPI_SUCCESS)
+            MPI_Request_free(&sent);
+    }
+    while (clock_now() < end) {
+        int found = 0;
+        MPI_Status s;
+        MPI_Iprobe(MPI_ANY_SOURCE, TAG_ROLLCALL, m->alarm, &found, &s);
+        if (found)
+            MPI_Recv(&at[s.MPI_SOURCE], 1, MPI_INT, s.MPI_SOURCE, TAG_ROLLCALL,
+                     m->alarm, MPI_STATUS_IGNORE);
+        else
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+}
+
+static enum vd_err say_who_is_late(const struct comm *c, enum fault_site site,
+                                   double waited_s, const int *at)
+{
+    struct text silent = {0}, elsewhere = {0};
+    int n_silent = 0, n_elsewhere = 0;
+
+    for (int r = 0; r < c->size; r++)
+        if (at[r] < 0)
+            list_rank(c, r, NULL, &n_silent, &silent);
+        else if (at[r] != (int)site && at[r] < FAULT_SITE_COUNT)
+            list_rank(c, r, fault_site_doing((enum fault_site)at[r]),
+                      &n_elsewhere, &elsewhere);
+    if (n_silent)
+        log_error("%d of %d ranks did not come within %.0f s while %s: %s%s\n"
+                  "look at these hosts first; ranks that are only slow need a "
+                  "larger timeout",
+                  n_silent, c->size, waited_s, fault_site_doing(site),
+                  silent.bytes, n_silent > MAX_NAMED ? ", ..." : "");
+    else
+        log_error("ranks wait for each other for %.0f s: this one while %s, "
+                  "but %s\nthis is a bug of the program; please report it",
+                  waited_s, fault_site_doing(site),
+                  n_elsewhere ? elsewhere.bytes : "in different calls");
+    free(silent.bytes);
+    free(elsewhere.bytes);
+    return VD_COMM;
+}
+
+/* The lowest of the ranks that wait speaks for them. */
+static enum vd_err give_up(struct comm *c, enum fault_site site,
+                           double waited_s)
+{
+    int *at = mem_new((size_t)c->size, sizeof *at), first = 0;
+    call_the_roll(c, site, at);
+    while (at[first] < 0)
+        first++;
+    if (first == c->rank)
+        say_who_is_late(c, site, waited_s, at);
+    free(at);
+    return VD_COMM;
+}
+
+static bool alarm_rings(const struct comm *c)
+{
+    int found = 0;
+    MPI_Iprobe(MPI_ANY_SOURCE, TAG_ROLLCALL, impl_of(c)->alarm, &found,
+               MPI_STATUS_IGNORE);
+    return found;
+}
+
+/* Between two tests: the longer it takes, the more room for others. */
+static void rest(double waited_s)
+{
+    if (waited_s < SPIN_S)
+        return;
+    if (waited_s < YIELD_S) {
+        sched_yield();
+        return;
+    }
+    double sleep_s = waited_s / 10 < 1e-3 ? waited_s / 10 : 1e-3;
+    nanosleep(&(struct timespec){.tv_nsec = (long)(sleep_s * 1e9)}, NULL);
+}
+
+enum vd_err comm_mpi_wait(struct comm *c, enum fault_site site,
+                          MPI_Request *request)
+{
+    double start = clock_now(), last = start, waited_s = 0;
+    for (;;) {
+        int done = 0;
+        MPI_TRY(MPI_Test(request, &done, MPI_STATUS_IGNORE));
+        if (done)
+            return VD_OK;
+        double now = clock_now();
+        if (now - last < ROLLCALL_S) // else this process was suspended
+            waited_s += now - last;
+        last = now;
+        if (waited_s > c->timeout_s || (waited_s > ALARM_S && alarm_rings(c)))
+            return give_up(c, site, waited_s);
+        rest(waited_s);
+    }
+}
+
+/* ---- collectives without fault injection ---------------------------- */
+
+static enum vd_err allgather(struct comm *c, enum fault_site site,
+                             const void *mine, size_t n, void *all)
+{
+    MPI_Request request;
+    VD_ASSERT(n <= INT_MAX);
+    MPI_TRY(MPI_Iallgather(mine, (int)n, MPI_BYTE, all, (int)n, MPI_BYTE,
+                           comm_mpi_world(c), &request));
+    return comm_mpi_wait(c, site, &request);
+}
+
+static enum vd_err agree(struct comm *c, enum fault_site site, enum vd_err mine)
+{
+    struct {
+        int code, rank;
+    } pair = {(int)mine, c->rank};
+    MPI_Request request;
+
+    MPI_TRY(MPI_Iallreduce(MPI_IN_PLACE, &pair, 1, MPI_2INT, MPI_MAXLOC,
+                           comm_mpi_world(c), &request));
+    VD_TRY(comm_mpi_wait(c, site, &request));
+    c->verdict = (enum vd_err)pair.code;
+    if (c->rank == 0 && c->size > 1 && c->verdict > VD_STOPPED)
+        log_info("rank %d (%s) failed while %s: %s", pair.rank,
+                 c->hosts[pair.rank], fault_site_doing(site),
+                 err_text(c->verdict));
+    return c->verdict;
+}
+
+/* Moves `n` bytes from rank `from` to rank 0; both call it. */
+static enum vd_err move_row(struct comm *c, enum fault_site site, char *bytes,
+                            size_t n, int from)
+{
+    for (size_t done = 0; done < n; done += PIECE) {
+        int k = (int)(n - done < PIECE ? n - done : PIECE);
+        MPI_Request request;
+        if (c->rank == 0)
+            MPI_TRY(MPI_Irecv(bytes + done, k, MPI_BYTE, from, TAG_GATHER,
+                              comm_mpi_world(c), &request));
+        else
+            MPI_TRY(MPI_Isend(bytes + done, k, MPI_BYTE, 0, TAG_GATHER,
+                              comm_mpi_world(c), &request));
+        VD_TRY(comm_mpi_wait(c, site, &request));
+    }
+    return VD_OK;
+}
+
+/* ---- opening and closing -------------------------------------------- */
+
+static enum vd_err find_node(struct comm *c)
+{
+    MPI_Comm node;
+    c->node_root = c->rank;
+    MPI_TRY(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, c->rank,
+                                MPI_INFO_NULL, &node));
+    MPI_TRY(MPI_Comm_rank(node, &c->node_rank));
+    MPI_TRY(MPI_Comm_size(node, &c->node_size));
+    MPI_TRY(MPI_Bcast(&c->node_root, 1, MPI_INT, 0, node));
+    return comm_mpi_check(MPI_Comm_free(&node), "MPI_Comm_free");
+}
+
+static enum vd_err find_ranks(struct comm *c)
+{
+    struct comm_mpi *m = impl_of(c);
+    char host[COMM_HOST_MAX] = "";
+
+    MPI_TRY(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+    MPI_TRY(MPI_Comm_rank(MPI_COMM_WORLD, &c->rank));
+    MPI_TRY(MPI_Comm_size(MPI_COMM_WORLD, &c->size));
+    gethostname(host, sizeof host - 1);
+    log_set_rank(c->rank, c->size, host);
+    VD_TRY(launch_check_size(c->size));
+    MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &m->world)); // keeps the handler
+    MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &m->alarm));
+    VD_TRY(find_node(c));
+    c->hosts = mem_new((size_t)c->size, sizeof *c->hosts);
+    return allgather(c, SITE_OPEN, host, sizeof host, c->hosts);
+}
+
+enum vd_err comm_open(struct comm *c, int *argc, char ***argv)
+{
+    int provided = MPI_THREAD_SINGLE;
+    *c = (struct comm){
+        .size = 1, .node_size = 1, .timeout_s = COMM_SETUP_TIMEOUT_S};
+    VD_TRY(launch_check_environment());
+    MPI_TRY(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
+    struct comm_mpi *m = mem_new(1, sizeof *m);
+    m->world = m->alarm = MPI_COMM_NULL;
+    c->impl = m;
+    VD_TRY(find_ranks(c));
+    if (provided < MPI_THREAD_FUNNELED)
+        return comm_agree(c, SITE_OPEN,
+                          VD_FAIL(VD_COMM, "this MPI forbids threads\nuse one "
+                                           "with MPI_THREAD_FUNNELED"));
+    return comm_agree(c, SITE_OPEN, VD_OK);
+}
+
+/* All ranks are here with one verdict. */
+static enum vd_err close_in_order(struct comm *c)
+{
+    struct comm_mpi *m = impl_of(c);
+    uint32_t any;
+    while (m->n > 0)
+        VD_TRY(comm_flags_finish(c, &any));
+    VD_TRY(comm_barrier(c, SITE_CLOSE));
+    MPI_TRY(MPI_Comm_free(&m->alarm));
+    MPI_TRY(MPI_Comm_free(&m->world));
+    MPI_TRY(MPI_Finalize());
+    return VD_OK;
+}
+
+int comm_close(struct comm *c, enum vd_err err)
+{
+    if (c->impl) {
+        enum vd_err closed = err == c->verdict ? close_in_order(c) : err;
+        if (closed != VD_OK)
+            comm_abort(c, closed);
+    }
+    free(c->impl);
+    free(c->hosts);
+    c->impl = NULL;
+    c->hosts = NULL;
+    return err_exit_code(err);
+}
+
+void comm_abort(struct comm *c, enum vd_err why)
+{
+    fflush(NULL);
+    if (c->impl)
+        MPI_Abort(MPI_COMM_WORLD, err_exit_code(why));
+    _exit(err_exit_code(why));
+}
+
+/* ---- the calls of comm.h -------------------------------------------- */
+
+enum vd_err comm_agree(struct comm *c, enum fault_site site, enum vd_err mine)
+{
+    enum vd_err injected = fault_at(site, c->rank);
+    return agree(c, site, injected > mine ? injected : mine);
+}
+
+enum vd_err comm_bcast(struct comm *c, enum fault_site site, void *bytes,
+                       size_t n, int root)
+{
+    char *at = bytes;
+    VD_TRY(fault_at(site, c->rank));
+    for (size_t done = 0; done < n; done += PIECE) {
+        size_t k = n - done < PIECE ? n - done : PIECE;
+        MPI_Request request;
+        MPI_TRY(MPI_Ibcast(at + done, (int)k, MPI_BYTE, root, comm_mpi_world(c),
+                           &request));
+        VD_TRY(comm_mpi_wait(c, site, &request));
+    }
+    return VD_OK;
+}
+
+enum vd_err comm_allgather(struct comm *c, enum fault_site site,
+                           const void *mine, size_t n, void *all)
+{
+    VD_TRY(fault_at(site, c->rank));
+    return allgather(c, site, mine, n, all);
+}
+
+/* Room for all rows in rank 0, which puts its own there. */
+static enum vd_err make_room(const struct comm *c, const void *mine,
+                             const size_t *sizes, void **out)
+{
+    size_t total = 1; // never nothing
+    if (c->rank != 0)
+        return VD_OK;
+    for (int r = 0; r < c->size; r++)
+        total += sizes[r];
+    VD_TRY(mem_alloc(out, total, 1, "gathered rows"));
+    if (sizes[0])
+        memcpy(*out, mine, sizes[0]);
+    return VD_OK;
+}
+
+enum vd_err comm_gather(struct comm *c, enum fault_site site, const void *mine,
+                        size_t n, void **all, size_t *sizes)
+{
+    void *rows = NULL;
+    VD_TRY(comm_allgather(c, site, &n, sizeof n, sizes));
+    enum vd_err err = agree(c, site, make_room(c, mine, sizes, &rows));
+    if (err != VD_OK) {
+        mem_free(rows);
+        return err;
+    }
+    size_t at = sizes[0];
+    for (int r = 1; c->rank == 0 && r < c->size; at += sizes[r++])
+        VD_TRY(move_row(c, site, (char *)rows + at, sizes[r], r));
+    if (c->rank != 0)
+        VD_TRY(move_row(c, site, (char *)mine, n, c->rank));
+    *all = rows;
+    return VD_OK;
+}
+
+enum vd_err comm_sum_int64(struct comm *c, enum fault_site site,
+                           int64_t *values, size_t n)
+{
+    MPI_Request request;
+    VD_ASSERT(n <= INT_MAX);
+    VD_TRY(fault_at(site, c->rank));
+    MPI_TRY(MPI_Iallreduce(MPI_IN_PLACE, values, (int)n, MPI_INT64_T, MPI_SUM,
+                           comm_mpi_world(c), &request));
+    return comm_mpi_wait(c, site, &request);
+}
+
+enum vd_err comm_barrier(struct comm *c, enum fault_site site)
+{
+    MPI_Request request;
+    VD_TRY(fault_at(site, c->rank));
+    MPI_TRY(MPI_Ibarrier(comm_mpi_world(c), &request));
+    return comm_mpi_wait(c, site, &request);
+}
+
+enum vd_err comm_flags_start(struct comm *c, enum fault_site site,
+                             uint32_t mine)
+{
+    struct comm_mpi *m = impl_of(c);
+    VD_TRY(fault_at(site, c->rank));
+    VD_ASSERT(m->n < COMM_FLAGS_MAX);
+    struct flags *f = &m->flags[(m->first + m->n) % COMM_FLAGS_MAX];
+    *f = (struct flags){.site = site, .mine = mine};
+    MPI_TRY(MPI_Iallreduce(&f->mine, &f->any, 1, MPI_UINT32_T, MPI_BOR,
+                           m->world, &f->request));
+    m->n++;
+    return VD_OK;
+}
+
+enum vd_err comm_flags_finish(struct comm *c, uint32_t *any)
+{
+    struct comm_mpi *m = impl_of(c);
+    VD_ASSERT(m->n > 0);
+    struct flags *f = &m->flags[m->first];
+    VD_TRY(comm_mpi_wait(c, f->site, &f->request));
+    m->first = (m->first + 1) % COMM_FLAGS_MAX;
+    m->n--;
+    *any = f->any;
+    return VD_OK;
+}

@@ -1,0 +1,120 @@
+/* The serial twin: one rank, same interface, same checks, no library. */
+#include "comm/comm.h"
+#include "comm/launch.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct serial {
+    uint32_t flags[COMM_FLAGS_MAX];
+    size_t first, n; /* a ring */
+};
+
+enum vd_err comm_open(struct comm *c, int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    *c = (struct comm){
+        .size = 1, .node_size = 1, .timeout_s = COMM_SETUP_TIMEOUT_S};
+    VD_TRY(launch_check_environment());
+    VD_TRY(launch_check_size(1));
+    c->impl = mem_new(1, sizeof(struct serial));
+    c->hosts = mem_new(1, sizeof *c->hosts);
+    gethostname(c->hosts[0], COMM_HOST_MAX - 1);
+    log_set_rank(0, 1, c->hosts[0]);
+    return fault_at(SITE_OPEN, 0);
+}
+
+int comm_close(struct comm *c, enum vd_err err)
+{
+    free(c->impl);
+    free(c->hosts);
+    c->impl = NULL;
+    c->hosts = NULL;
+    return err_exit_code(err);
+}
+
+void comm_abort(struct comm *c, enum vd_err why)
+{
+    (void)c;
+    fflush(NULL);
+    _exit(err_exit_code(why));
+}
+
+enum vd_err comm_agree(struct comm *c, enum fault_site site, enum vd_err mine)
+{
+    enum vd_err injected = fault_at(site, 0);
+    c->verdict = injected > mine ? injected : mine;
+    return c->verdict;
+}
+
+enum vd_err comm_bcast(struct comm *c, enum fault_site site, void *bytes,
+                       size_t n, int root)
+{
+    (void)c;
+    (void)bytes;
+    (void)n;
+    VD_ASSERT(root == 0);
+    return fault_at(site, 0);
+}
+
+enum vd_err comm_allgather(struct comm *c, enum fault_site site,
+                           const void *mine, size_t n, void *all)
+{
+    (void)c;
+    VD_TRY(fault_at(site, 0));
+    memcpy(all, mine, n);
+    return VD_OK;
+}
+
+enum vd_err comm_gather(struct comm *c, enum fault_site site, const void *mine,
+                        size_t n, void **all, size_t *sizes)
+{
+    void *copy = NULL;
+    VD_TRY(comm_agree(c, site, mem_alloc(&copy, n + 1, 1, "gathered rows")));
+    if (n)
+        memcpy(copy, mine, n);
+    sizes[0] = n;
+    *all = copy;
+    return VD_OK;
+}
+
+enum vd_err comm_sum_int64(struct comm *c, enum fault_site site,
+                           int64_t *values, size_t n)
+{
+    (void)c;
+    (void)values;
+    (void)n;
+    return fault_at(site, 0);
+}
+
+enum vd_err comm_barrier(struct comm *c, enum fault_site site)
+{
+    (void)c;
+    return fault_at(site, 0);
+}
+
+enum vd_err comm_flags_start(struct comm *c, enum fault_site site,
+                             uint32_t mine)
+{
+    struct serial *s = c->impl;
+    VD_TRY(fault_at(site, 0));
+    VD_ASSERT(s->n < COMM_FLAGS_MAX);
+    s->flags[(s->first + s->n++) % COMM_FLAGS_MAX] = mine;
+    return VD_OK;
+}
+
+enum vd_err comm_flags_finish(struct comm *c, uint32_t *any)
+{
+    struct serial *s = c->impl;
+    VD_ASSERT(s->n > 0);
+    *any = s->flags[s->first];
+    s->first = (s->first + 1) % COMM_FLAGS_MAX;
+    s->n--;
+    return VD_OK;
+}

@@ -1,0 +1,299 @@
+#include "config/config.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "config/option_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int table_index(const struct option_set *set)
+{
+    int t = 0;
+    while (t < set->n && set->tables[t] != &config_table)
+        t++;
+    VD_ASSERT(t < set->n);
+    return t;
+}
+
+static struct config *config_of(const struct option_set *set)
+{
+    return set->targets[table_index(set)];
+}
+
+/* ---- rules between keys ------------------------------------------------ */
+
+static enum vd_err check_model(const struct option_set *set,
+                               const struct config *c)
+{
+    if (c->model.width % 8)
+        return VD_FAIL(VD_CONFIG,
+                       "%s: model.width: %lld is not a multiple of 8\n"
+                       "give a multiple of 8 from 8 to 512",
+                       options_origin(set, "model.width"),
+                       (long long)c->model.width);
+    if (c->model.blocks.n != 4)
+        return VD_FAIL(VD_CONFIG,
+                       "%s: model.blocks: %d numbers\n"
+                       "give four, one per stage, as in 3,4,6,3",
+                       options_origin(set, "model.blocks"), c->model.blocks.n);
+    if (c->model.freeze > FREEZE_NONE && !*c->model.weights) {
+        struct text value = {0};
+        options_format(set, "model.freeze", &value);
+        enum vd_err err =
+            VD_FAIL(VD_CONFIG,
+                    "%s: model.freeze: %s would freeze random weights\n"
+                    "give pretrained ones with --model.weights FILE, or leave "
+                    "model.freeze at auto",
+                    options_origin(set, "model.freeze"), value.bytes);
+        free(value.bytes);
+        return err;
+    }
+    return VD_OK;
+}
+
+static enum vd_err check_schedule(const struct option_set *set,
+                                  const struct config *c)
+{
+    const struct option_ints *m = &c->optim.milestones;
+    if (c->optim.schedule == SCHEDULE_STEP && m->n == 0)
+        return VD_FAIL(VD_CONFIG,
+                       "%s: optim.schedule: step needs optim.milestones\n"
+                       "give the steps, as in --optim.milestones 1000,2000",
+                       options_origin(set, "optim.schedule"));
+    if (c->optim.schedule != SCHEDULE_STEP && m->n > 0)
+        return VD_FAIL(VD_CONFIG,
+                       "%s: optim.milestones: only schedule step has them\n"
+                       "give --optim.schedule step, or no milestones",
+                       options_origin(set, "optim.milestones"));
+    for (int i = 1; i < m->n; i++)
+        if (m->values[i] <= m->values[i - 1])
+            return VD_FAIL(VD_CONFIG,
+                           "%s: optim.milestones: %lld does not follow %lld\n"
+                           "give growing numbers of steps",
+                           options_origin(set, "optim.milestones"),
+                           (long long)m->values[i],
+                           (long long)m->values[i - 1]);
+    return VD_OK;
+}
+
+static enum vd_err check_name(const struct option_set *set,
+                              const struct config *c)
+{
+    const char *name = c->train.name;
+    bool bad = name[0] == '.' || strchr(name, '/') || strlen(name) > 128;
+    for (const char *p = name; *p; p++)
+        bad = bad || (unsigned char)*p < 0x20 || *p == 0x7f;
+    if (bad)
+        return VD_FAIL(VD_CONFIG,
+                       "%s: train.name: '%s' cannot name a folder\n"
+                       "give up to 128 characters without '/' or control "
+                       "characters, not starting with '.'",
+                       options_origin(set, "train.name"), name);
+    if (!*c->train.dir || !*c->data.train)
+        return VD_FAIL(VD_CONFIG, "%s is empty\ngive a folder",
+                       *c->train.dir ? "data.train" : "train.dir");
+    return VD_OK;
+}
+
+/* Later kinds of origin win; two files are of one kind. */
+static int origin_rank(const struct option_set *set, const char *key)
+{
+    const char *origin = options_origin(set, key);
+    if (!options_given(set, key))
+        return 0;
+    if (!strcmp(origin, ORIGIN_ARGUMENTS))
+        return 3;
+    return strncmp(origin, "environment ", 12) ? 1 : 2;
+}
+
+/*
+ * global_batch and micro_batch say the same thing twice. The one from the
+ * later kind of origin counts, so that --train.micro_batch 8 works with a file
+ * that has a global batch; from one kind, both must agree (as they do in a
+ * run's own config.yaml).
+ */
+static enum vd_err settle_batch(const struct option_set *set, struct config *c)
+{
+    int64_t *global = &c->train.global_batch, *micro = &c->train.micro_batch;
+    int64_t replicas = c->train.replicas;
+    int global_rank = origin_rank(set, "train.global_batch");
+    int micro_rank = origin_rank(set, "train.micro_batch");
+
+    if (*micro == CONFIG_AUTO) {
+        if (*global == CONFIG_AUTO)
+            *global = CONFIG_GLOBAL_BATCH;
+        return VD_OK;
+    }
+    if (*global == CONFIG_AUTO ||
+        (replicas != CONFIG_AUTO && *global == *micro * replicas))
+        return VD_OK;
+    if (global_rank == micro_rank && global_rank > 0)
+        return VD_FAIL(
+            VD_CONFIG,
+            "both train.global_batch %lld (%s) and train.micro_batch %lld (%s) "
+            "are given\n"
+            "give one of them: global batch = replicas x micro-batch",
+            (long long)*global, options_origin(set, "train.global_batch"),
+            (long long)*micro, options_origin(set, "train.micro_batch"));
+    *(global_rank > micro_rank ? micro : global) = CONFIG_AUTO;
+    return VD_OK;
+}
+
+/* "configs/voc2007.yaml" names the run "voc2007". */
+static enum vd_err name_run(struct option_set *set, const char *first_file)
+{
+    if (*config_of(set)->train.name)
+        return VD_OK;
+    if (!first_file)
+        return options_set(set, "train.name", "default", "default");
+    char *stem = mem_copy_text(file_name(first_file));
+    char *dot = strrchr(stem, '.');
+    if (dot && dot != stem)
+        *dot = '\0';
+    enum vd_err err = options_set(set, "train.name", stem, first_file);
+    free(stem);
+    return err;
+}
+
+enum vd_err config_check(struct option_set *set, const char *first_file)
+{
+    struct config *c = config_of(set);
+    VD_TRY(name_run(set, first_file));
+    VD_TRY(check_name(set, c));
+    VD_TRY(check_model(set, c));
+    VD_TRY(check_schedule(set, c));
+    return settle_batch(set, c);
+}
+
+/* ---- digest ------------------------------------------------------------ */
+
+uint64_t config_digest(const struct option_set *set, unsigned classes)
+{
+    int t = table_index(set);
+    struct hash h;
+    hash_init(&h);
+    for (size_t i = 0; i < config_table.n; i++) {
+        const struct option *o = &config_table.rows[i];
+        if (!(classes & CONFIG_CLASS(o->class)))
+            continue;
+        struct option_at at = option_at(set, t, i);
+        struct text line = {0};
+        text_add(&line, "%s: ", o->key);
+        option_text(&at, &line);
+        hash_add(&h, line.bytes, line.length + 1); // the NUL ends the value
+        free(line.bytes);
+    }
+    return hash_end(&h);
+}
+
+/* ---- resume ------------------------------------------------------------ */
+
+/* One row of a resumed run: what is asked for now, and what was saved. */
+struct pair {
+    const struct option *row;
+    struct option_at now, saved;
+    char *now_text, *saved_text; /* owned */
+};
+
+static void pair_init(struct pair *p, const struct option_set *set,
+                      const struct option_set *saved, size_t row)
+{
+    struct text now = {0}, old = {0};
+    p->row = &config_table.rows[row];
+    p->now = option_at(set, table_index(set), row);
+    p->saved = option_at(saved, 0, row);
+    text_add(&now, "%s", "");
+    text_add(&old, "%s", "");
+    option_text(&p->now, &now);
+    option_text(&p->saved, &old);
+    p->now_text = now.bytes;
+    p->saved_text = old.bytes;
+}
+
+static void pair_clear(struct pair *p)
+{
+    free(p->now_text);
+    free(p->saved_text);
+}
+
+/* Given now, and not as "auto", which means "as it was". */
+static bool is_asked(const struct pair *p)
+{
+    return *p->now.origin && strcmp(p->now_text, "auto");
+}
+
+/* Only numbers have an extent; auto (from the epochs) has no size here. */
+static bool shrinks(const struct pair *p)
+{
+    int64_t now = *(const int64_t *)p->now.field;
+    int64_t old = *(const int64_t *)p->saved.field;
+    return now != CONFIG_AUTO && old != CONFIG_AUTO && now < old;
+}
+
+/* Adds to `problems` where the pair cannot be resumed. */
+static void compare(const struct pair *p, struct text *problems)
+{
+    if (!is_asked(p) || !strcmp(p->now_text, p->saved_text))
+        return;
+    bool refused = p->row->class == OPTION_IDENTITY ||
+                   (p->row->class == OPTION_EXTENT && shrinks(p));
+    if (refused)
+        text_add(problems, "%s%s: %s here (%s), %s in the run%s",
+                 problems->length ? "; " : "", p->row->key, p->now_text,
+                 *p->now.origin, p->saved_text,
+                 p->row->class == OPTION_EXTENT ? ", which may only grow" : "");
+    else if (p->row->class == OPTION_BACKEND)
+        log_warn("backend %s instead of %s: from here on the weights are not "
+                 "bit-equal to an undisturbed run",
+                 p->now_text, p->saved_text);
+}
+
+static enum vd_err take_over(struct option_set *set, const struct pair *p)
+{
+    if (p->row->class == OPTION_FREE || is_asked(p) || !*p->saved.origin)
+        return VD_OK;
+    return options_set(set, p->row->key, p->saved_text, *p->saved.origin);
+}
+
+static enum vd_err resume_from(struct option_set *set,
+                               const struct option_set *saved, const char *name)
+{
+    enum vd_err err = VD_OK;
+    struct text problems = {0};
+    struct pair p;
+    for (size_t i = 0; i < config_table.n; i++) {
+        pair_init(&p, set, saved, i);
+        compare(&p, &problems);
+        pair_clear(&p);
+    }
+    if (problems.length)
+        err = VD_FAIL(VD_CONFIG,
+                      "%s: cannot go on with other settings: %s\n"
+                      "leave these keys out to go on, or start another run "
+                      "with --train.name NAME",
+                      name, problems.bytes);
+    for (size_t i = 0; err == VD_OK && i < config_table.n; i++) {
+        pair_init(&p, set, saved, i);
+        err = take_over(set, &p);
+        pair_clear(&p);
+    }
+    free(problems.bytes);
+    return err;
+}
+
+enum vd_err config_resume(struct option_set *set, const char *name,
+                          const char *yaml, size_t n)
+{
+    struct config old;
+    struct option_set saved;
+    options_init(&saved);
+    options_add(&saved, &config_table, &old);
+    enum vd_err err = options_read_yaml_text(&saved, name, yaml, n);
+    if (err == VD_OK)
+        err = resume_from(set, &saved, name);
+    options_clear(&saved);
+    return err;
+}

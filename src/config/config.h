@@ -1,0 +1,165 @@
+/*
+ * Every setting of a training run: one struct, one table.
+ *
+ *     struct config config;
+ *     struct option_set set;
+ *     options_init(&set);
+ *     options_add(&set, &config_table, &config);
+ *     ... options_read_*(&set, ...) ...
+ *     VD_TRY(config_check(&set, first_file));
+ *
+ * -1 in a field that allows "auto" means auto; it is resolved at the first
+ * start of a run, agreed by all ranks, saved and kept. Everything here is
+ * Local.
+ */
+#ifndef VOCDIST_CONFIG_CONFIG_H
+#define VOCDIST_CONFIG_CONFIG_H
+
+#include "base/err.h"
+#include "config/option.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CONFIG_AUTO         ((int64_t)-1)
+#define CONFIG_GLOBAL_BATCH 64 /* when neither batch is given */
+
+/* Choices, in the order of the table's words. */
+enum config_normalize { NORMALIZE_NONE, NORMALIZE_IMAGENET };
+enum config_freeze {
+    FREEZE_AUTO,
+    FREEZE_NONE,
+    FREEZE_STEM,
+    FREEZE_LAYER1,
+    FREEZE_LAYER2,
+    FREEZE_LAYER3,
+    FREEZE_BACKBONE,
+};
+enum config_freeze_bn { FREEZE_BN_TRAIN, FREEZE_BN_EVAL };
+enum config_loss_weights { LOSS_WEIGHTS_NONE, LOSS_WEIGHTS_BALANCED };
+enum config_optimizer { OPTIMIZER_ADAM };
+enum config_schedule { SCHEDULE_CONSTANT, SCHEDULE_STEP, SCHEDULE_COSINE };
+enum config_lr_scale { LR_SCALE_NONE, LR_SCALE_SQRT, LR_SCALE_LINEAR };
+enum config_precision {
+    PRECISION_FP32,
+    PRECISION_TF32,
+    PRECISION_BF16,
+    PRECISION_FP16,
+};
+enum config_backend { BACKEND_AUTO, BACKEND_CPU, BACKEND_CUDA, BACKEND_REF };
+enum config_exchange {
+    EXCHANGE_AUTO,
+    EXCHANGE_NONE,
+    EXCHANGE_MPI,
+    EXCHANGE_NCCL,
+};
+enum config_order { ORDER_FIXED, ORDER_FAST };
+
+struct config {
+    struct {
+        char *train, *val; /* shard folders; val may be "" */
+        bool shuffle;
+        int normalize;          /* enum config_normalize */
+        int64_t loader_threads; /* or auto */
+    } data;
+    struct {
+        char *weights; /* file, or "" */
+        int freeze;    /* enum config_freeze */
+        int freeze_bn; /* enum config_freeze_bn */
+        double head_dropout;
+        int64_t width;
+        struct option_ints blocks; /* four */
+    } model;
+    struct {
+        double box_scale, class_scale;
+        int weights; /* enum config_loss_weights */
+    } loss;
+    struct {
+        int name; /* enum config_optimizer */
+        double lr, backbone_lr_mult, beta1, beta2, eps, weight_decay;
+        double clip_norm;              /* 0: off */
+        int lr_scale;                  /* enum config_lr_scale */
+        int schedule;                  /* enum config_schedule */
+        int64_t schedule_steps;        /* or auto: the first start's total */
+        int64_t warmup;                /* steps */
+        struct option_ints milestones; /* steps, growing */
+        double gamma;
+    } optim;
+    struct {
+        int64_t epochs, steps; /* steps: or auto, from the epochs */
+        /* After config_check() one of the two is auto, or both agree with
+         * `replicas`; batch_resolve() fills them in. */
+        int64_t global_batch, micro_batch;
+        int64_t replicas; /* or auto */
+        int64_t seed;
+        int precision;    /* enum config_precision */
+        char *name, *dir; /* the run is DIR/NAME; name never "" once checked */
+        int64_t stop_at;  /* step, 0: off */
+        double max_time;  /* minutes, 0: off */
+    } train;
+    struct {
+        bool enable;
+        double flip;   /* probability */
+        double rotate; /* degrees, either way */
+        double brightness, contrast, saturation, hue;
+    } augment;
+    int backend; /* enum config_backend */
+    char *backend_dir;
+    struct {
+        int64_t threads; /* per replica, or auto */
+    } cpu;
+    char *tune; /* "auto", "on", "off" or a plan's path */
+    struct {
+        int name;  /* enum config_exchange */
+        int order; /* enum config_order */
+    } exchange;
+    char *resume; /* "auto", "none" or a path */
+    struct {
+        int64_t every;  /* steps; 0: after each epoch only */
+        double minutes; /* 0: off */
+        int64_t keep;
+    } checkpoint;
+    struct {
+        int64_t every; /* epochs */
+        int64_t batch;
+    } eval;
+    struct {
+        double setup, step, checkpoint; /* seconds */
+    } timeout;
+    struct {
+        int level;     /* enum log_level */
+        int64_t every; /* steps */
+    } log;
+};
+
+extern const struct option_table config_table;
+
+/*
+ * The rules between keys; call it once all origins are read. Names the run
+ * (train.name: the stem of `first_file`, which may be NULL, else "default")
+ * and settles which of the two batch sizes counts. VD_CONFIG.
+ */
+enum vd_err config_check(struct option_set *set,
+                         const char *first_file) VD_MUST_USE;
+
+/*
+ * One number for the rows of the given classes, equal where their values are
+ * equal: CONFIG_CLASS(OPTION_IDENTITY) | CONFIG_CLASS(OPTION_BACKEND).
+ */
+#define CONFIG_CLASS(class) (1u << (class))
+#define CONFIG_CLASSES_ALL                                       \
+    (CONFIG_CLASS(OPTION_FREE) | CONFIG_CLASS(OPTION_IDENTITY) | \
+     CONFIG_CLASS(OPTION_EXTENT) | CONFIG_CLASS(OPTION_BACKEND))
+uint64_t config_digest(const struct option_set *set, unsigned classes);
+
+/*
+ * Takes over what the run `name` was started with (`yaml`: n bytes of its
+ * config.yaml), before anything that was auto is resolved anew. Where `set`
+ * has nothing, or auto, the saved value is taken. VD_CONFIG with all old and
+ * new values where an identity key differs or an extent shrinks; another
+ * backend is warned of. Free keys are left alone.
+ */
+enum vd_err config_resume(struct option_set *set, const char *name,
+                          const char *yaml, size_t n) VD_MUST_USE;
+
+#endif

@@ -1,0 +1,159 @@
+#include "base/mem.h"
+#include "config/option.h"
+#include "config/option_internal.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where a walk over the arguments stands, and what it found last. */
+struct walk {
+    const struct option_set *set;
+    char **argv;
+    int argc, next;
+    bool only_words;     /* "--" was seen */
+    struct option_at at; /* at.row is NULL for a word */
+    const char *value;   /* borrowed from argv, or static */
+};
+
+static void words_add(struct option_words *words, const char *word)
+{
+    words->words =
+        mem_grow(words->words, (size_t)words->n + 1, sizeof *words->words);
+    words->words[words->n++] = (char *)word;
+}
+
+static bool is_negative_number(const char *word)
+{
+    return word[0] == '-' &&
+           (isdigit((unsigned char)word[1]) || word[1] == '.');
+}
+
+/* -5 is a value, -c and --key are not; "-" (standard input) is a word. */
+static bool looks_like_option(const char *word)
+{
+    return word[0] == '-' && word[1] && !is_negative_number(word);
+}
+
+/* Takes the value of the option just found from the next argument. */
+static enum vd_err take_value(struct walk *w, const char *shown)
+{
+    const char *next = w->next < w->argc ? w->argv[w->next] : NULL;
+    if (w->at.row->type == OPTION_BOOL) {
+        bool ignored;
+        w->value = "true";
+        if (next && option_parse_bool(next, &ignored))
+            w->value = w->argv[w->next++];
+        return VD_OK;
+    }
+    if (!next || looks_like_option(next))
+        return VD_FAIL(VD_USAGE,
+                       "command line: %s needs a value\n"
+                       "write %s VALUE, or --%s=VALUE for one that starts "
+                       "with '-'",
+                       shown, shown, w->at.row->key);
+    w->value = w->argv[w->next++];
+    return VD_OK;
+}
+
+static enum vd_err long_option(struct walk *w, const char *word)
+{
+    const char *equals = strchr(word, '=');
+    size_t length = equals ? (size_t)(equals - word) : strlen(word);
+    char *key = mem_format("%.*s", (int)(length - 2), word + 2);
+    enum vd_err err = VD_OK;
+    if (!option_find(w->set, key, &w->at)) {
+        const char *near = option_suggest(w->set, key);
+        err = VD_FAIL(VD_USAGE,
+                      near ? "command line: unknown option --%s\n"
+                             "did you mean --%s?"
+                           : "command line: unknown option --%s\n"
+                             "--help lists all options",
+                      option_show(key).text, near);
+    } else if (equals) {
+        w->value = equals + 1;
+    } else {
+        err = take_value(w, word);
+    }
+    free(key);
+    return err;
+}
+
+static enum vd_err letter_option(struct walk *w, const char *word)
+{
+    if (!option_find_letter(w->set, word[1], &w->at) ||
+        (word[2] && w->at.row->type == OPTION_BOOL))
+        return VD_FAIL(VD_USAGE,
+                       "command line: unknown option %s\n"
+                       "--help lists all options",
+                       option_show(word).text);
+    if (!word[2])
+        return take_value(w, word);
+    w->value = word + 2;
+    return VD_OK;
+}
+
+/* The next option or word; only while w->next < w->argc. */
+static enum vd_err step(struct walk *w)
+{
+    const char *word = w->argv[w->next++];
+    w->at = (struct option_at){0};
+    w->value = word;
+    if (w->only_words || word[0] != '-' || !word[1])
+        return VD_OK;
+    if (word[1] == '-')
+        return long_option(w, word);
+    return letter_option(w, word);
+}
+
+/* Steps over "--"; false at the end of the arguments. */
+static bool more(struct walk *w)
+{
+    if (!w->only_words && w->next < w->argc &&
+        !strcmp(w->argv[w->next], "--")) {
+        w->only_words = true;
+        w->next++;
+    }
+    return w->next < w->argc;
+}
+
+enum vd_err options_read_arguments(struct option_set *set, int argc,
+                                   char **argv, struct option_words *words)
+{
+    struct walk w = {.set = set, .argc = argc, .argv = argv};
+    struct option_words found = {0};
+    enum vd_err err = VD_OK;
+    while (more(&w)) {
+        VD_TRY_ELSE(out, err, step(&w));
+        if (!w.at.row)
+            words_add(&found, w.value);
+        else
+            VD_TRY_ELSE(
+                out, err,
+                options_set(set, w.at.row->key, w.value, ORIGIN_ARGUMENTS));
+    }
+    *words = found;
+    found.words = NULL;
+out:
+    free(found.words);
+    return err;
+}
+
+enum vd_err options_collect_arguments(const struct option_set *set, int argc,
+                                      char **argv, const char *key,
+                                      struct option_words *values)
+{
+    struct walk w = {.set = set, .argc = argc, .argv = argv};
+    struct option_words found = {0};
+    enum vd_err err = VD_OK;
+    while (more(&w)) {
+        VD_TRY_ELSE(out, err, step(&w));
+        if (w.at.row && !strcmp(w.at.row->key, key))
+            words_add(&found, w.value);
+    }
+    *values = found;
+    found.words = NULL;
+out:
+    free(found.words);
+    return err;
+}

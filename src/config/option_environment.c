@@ -1,0 +1,98 @@
+#include "base/mem.h"
+#include "config/option.h"
+#include "config/option_internal.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PREFIX "VOCDIST_"
+
+/* For tests and scripts, read by others. */
+static const char *const not_options[] = {
+    "VOCDIST_TEST_DATA",
+    "VOCDIST_PYTHON",
+    "VOCDIST_FAULT",
+};
+
+char *option_variable(const char *key)
+{
+    char *name = mem_format(PREFIX "%s", key);
+    for (char *p = name + strlen(PREFIX); *p; p++)
+        *p = *p == '.' || *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+    return name;
+}
+
+/* All variable names of the set's config tables; owned, `n` of them. */
+static char **variables(const struct option_set *set, size_t *n)
+{
+    char **names = NULL;
+    *n = 0;
+    for (int t = 0; t < set->n; t++) {
+        const struct option_table *table = set->tables[t];
+        if (!table->is_config)
+            continue;
+        names = mem_grow(names, *n + table->n, sizeof *names);
+        for (size_t i = 0; i < table->n; i++)
+            names[(*n)++] = option_variable(table->rows[i].key);
+    }
+    return names;
+}
+
+/* `entry` is "VOCDIST_OPTIM_LR=1e-3". */
+static enum vd_err check_known(const char *entry, char **names, size_t n)
+{
+    size_t length = strcspn(entry, "=");
+    for (size_t i = 0; i < sizeof not_options / sizeof *not_options; i++)
+        if (strlen(not_options[i]) == length &&
+            !strncmp(entry, not_options[i], length))
+            return VD_OK;
+    for (size_t i = 0; i < n; i++)
+        if (strlen(names[i]) == length && !strncmp(entry, names[i], length))
+            return VD_OK;
+    char *word = mem_format("%.*s", (int)length, entry);
+    const char *near = text_nearest(word, (const char *const *)names, n);
+    enum vd_err err =
+        VD_FAIL(VD_CONFIG,
+                near ? "environment: unknown variable %s\ndid you mean %s?"
+                     : "environment: unknown variable %s\nunset it; names are "
+                       "VOCDIST_SECTION_KEY, as in VOCDIST_OPTIM_LR",
+                option_show(word).text, near);
+    free(word);
+    return err;
+}
+
+static enum vd_err read_table(struct option_set *set,
+                              const struct option_table *table)
+{
+    enum vd_err err = VD_OK;
+    for (size_t i = 0; err == VD_OK && i < table->n; i++) {
+        char *name = option_variable(table->rows[i].key);
+        const char *value = getenv(name);
+        if (value) {
+            char *origin = mem_format("environment %s", name);
+            err = options_set(set, table->rows[i].key, value, origin);
+            free(origin);
+        }
+        free(name);
+    }
+    return err;
+}
+
+enum vd_err options_read_environment(struct option_set *set)
+{
+    enum vd_err err = VD_OK;
+    size_t n = 0;
+    char **names = variables(set, &n);
+    for (char **e = environ; err == VD_OK && e && *e; e++)
+        if (!strncmp(*e, PREFIX, strlen(PREFIX)))
+            err = check_known(*e, names, n);
+    for (int t = 0; err == VD_OK && t < set->n; t++)
+        if (set->tables[t]->is_config)
+            err = read_table(set, set->tables[t]);
+    for (size_t i = 0; i < n; i++)
+        free(names[i]);
+    free(names);
+    return err;
+}

@@ -1,0 +1,115 @@
+#include "base/mem.h"
+#include "config/option.h"
+#include "config/option_internal.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HELP_COLUMN 34
+#define WIDTH       80
+
+/* Owned; "" for a flag. */
+static char *metavar(const struct option *o)
+{
+    if (o->metavar)
+        return mem_copy_text(o->metavar);
+    switch (o->type) {
+    case OPTION_BOOL:
+        return mem_copy_text(strcmp(o->fallback, "true") ? "" : "BOOL");
+    case OPTION_INT:
+        return mem_copy_text(o->is_auto ? "N|auto" : "N");
+    case OPTION_REAL:
+        return mem_copy_text("X");
+    case OPTION_TEXT:
+        return mem_copy_text("TEXT");
+    case OPTION_CHOICE:
+        // A long list would push the help aside: it follows there instead.
+        return mem_copy_text(strlen(o->choices) > 16 ? "WORD" : o->choices);
+    case OPTION_INTS:
+        return mem_copy_text("N,N,...");
+    }
+    return NULL;
+}
+
+/* What the row does, its choices where the metavar has no room, its default. */
+static char *explanation(const struct option *o)
+{
+    struct text t = {0};
+    text_add(&t, "%s", o->help);
+    if (o->type == OPTION_CHOICE && (o->metavar || strlen(o->choices) > 16)) {
+        text_add(&t, "; one of ");
+        for (const char *p = o->choices; *p; p++)
+            text_add(&t, "%s", *p == '|' ? ", " : (char[]){*p, '\0'});
+    }
+    bool is_flag = o->type == OPTION_BOOL && !strcmp(o->fallback, "false");
+    if (*o->fallback && !is_flag)
+        text_add(&t, " (%s)", o->fallback);
+    return t.bytes;
+}
+
+/* Words of `text` from HELP_COLUMN on, in as many lines as they need. */
+static void add_wrapped(const char *text, struct text *out)
+{
+    size_t column = HELP_COLUMN;
+    while (*text) {
+        size_t n = strcspn(text, " ");
+        if (column > HELP_COLUMN && column + 1 + n > WIDTH) {
+            text_add(out, "\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        }
+        if (column > HELP_COLUMN) {
+            text_add(out, " ");
+            column++;
+        }
+        text_add_bytes(out, text, n);
+        column += n;
+        text += n + strspn(text + n, " ");
+    }
+    text_add(out, "\n");
+}
+
+static void add_row(const struct option *o, struct text *out)
+{
+    size_t start = out->length;
+    char *value = metavar(o), *help = explanation(o);
+    if (o->letter)
+        text_add(out, "  -%c, ", o->letter);
+    else
+        text_add(out, "      ");
+    text_add(out, "--%s%s%s", o->key, *value ? " " : "", value);
+    size_t used = out->length - start;
+    if (used + 2 > HELP_COLUMN)
+        text_add(out, "\n%*s", HELP_COLUMN, "");
+    else
+        text_add(out, "%*s", (int)(HELP_COLUMN - used), "");
+    add_wrapped(help, out);
+    free(value);
+    free(help);
+}
+
+/* Are both keys in the same section ("optim.lr", "optim.eps")? */
+static bool same_section(const char *a, const char *b)
+{
+    const char *dot_a = strchr(a, '.'), *dot_b = strchr(b, '.');
+    return dot_a && dot_b
+               ? dot_a - a == dot_b - b && !strncmp(a, b, (size_t)(dot_a - a))
+               : !dot_a && !dot_b;
+}
+
+void options_format_help(const struct option_set *set, struct text *out)
+{
+    for (int t = 0; t < set->n; t++) {
+        const struct option_table *table = set->tables[t];
+        if (table->n == 0)
+            continue;
+        text_add(out, "\n%c%s options:\n",
+                 toupper((unsigned char)table->name[0]), table->name + 1);
+        for (size_t i = 0; i < table->n; i++) {
+            if (i > 0 && table->is_config &&
+                !same_section(table->rows[i - 1].key, table->rows[i].key))
+                text_add(out, "\n");
+            add_row(&table->rows[i], out);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+#include "store/atomic.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* More left-overs of dead processes under one name than anyone has. */
+#define MAX_TRIES 1000
+
+static void forget(struct atomic_file *f)
+{
+    free(f->path);
+    free(f->temporary);
+    *f = (struct atomic_file){0};
+}
+
+void atomic_abort(struct atomic_file *f)
+{
+    if (f->stream)
+        fclose(f->stream);
+    if (f->temporary)
+        unlink(f->temporary);
+    forget(f);
+}
+
+/*
+ * Creates the temporary file anew: O_EXCL tells it from one that belongs to
+ * another thread, to another host's process of the same number, or to a dead
+ * process.
+ */
+static enum vd_err create(struct atomic_file *f, const char *path, int *out)
+{
+    *f = (struct atomic_file){0};
+    for (int k = 0; k < MAX_TRIES; k++) {
+        char *name = mem_format("%s.tmp-%ld-%d", path, (long)getpid(), k);
+        int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0) {
+            f->path = mem_copy_text(path);
+            f->temporary = name;
+            *out = fd;
+            return VD_OK;
+        }
+        int reason = errno;
+        free(name);
+        if (reason != EEXIST)
+            return VD_FAIL(VD_CREATE, "%s: open: %s", path, strerror(reason));
+    }
+    return VD_FAIL(VD_CREATE,
+                   "%s: open: %d temporary files are in the way\n"
+                   "remove the files %s.tmp-*",
+                   path, MAX_TRIES, path);
+}
+
+enum vd_err atomic_reserve(struct atomic_file *f, const char *path)
+{
+    int fd = -1;
+    VD_TRY(create(f, path, &fd));
+    close(fd);
+    return VD_OK;
+}
+
+enum vd_err atomic_open(struct atomic_file *f, const char *path)
+{
+    int fd = -1;
+    VD_TRY(create(f, path, &fd));
+    f->stream = fdopen(fd, "w");
+    VD_ASSERT(f->stream);
+    return VD_OK;
+}
+
+static enum vd_err failed(const struct atomic_file *f, const char *step,
+                          int reason)
+{
+    return VD_FAIL(VD_IO, "%s: %s: %s", f->path, step, strerror(reason));
+}
+
+static enum vd_err sync_stream(struct atomic_file *f)
+{
+    /* An earlier write may have failed without anyone looking: the flag
+     * stays, its reason does not. */
+    errno = 0;
+    if (fflush(f->stream) || ferror(f->stream))
+        return failed(f, "write", errno ? errno : EIO);
+    if (fsync(fileno(f->stream)))
+        return failed(f, "fsync", errno);
+    FILE *stream = f->stream;
+    f->stream = NULL;
+    if (fclose(stream))
+        return failed(f, "close", errno);
+    return VD_OK;
+}
+
+/* fsync() concerns the file, not the descriptor it was written through. */
+static enum vd_err sync_name(const struct atomic_file *f, const char *name,
+                             const char *step)
+{
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return failed(f, step, errno);
+    int bad = fsync(fd), reason = errno;
+    close(fd);
+    return bad ? failed(f, step, reason) : VD_OK;
+}
+
+static enum vd_err publish(struct atomic_file *f)
+{
+    if (rename(f->temporary, f->path))
+        return failed(f, "rename", errno);
+    free(f->temporary); /* from here on the name may be someone else's */
+    f->temporary = NULL;
+    char *folder = file_folder(f->path);
+    enum vd_err err = sync_name(f, folder, "fsync folder");
+    free(folder);
+    return err;
+}
+
+enum vd_err atomic_commit(struct atomic_file *f)
+{
+    enum vd_err err =
+        f->stream ? sync_stream(f) : sync_name(f, f->temporary, "fsync");
+    if (err == VD_OK)
+        err = publish(f);
+    if (err == VD_OK)
+        forget(f);
+    else
+        atomic_abort(f);
+    return err;
+}
+
+enum vd_err atomic_write(const char *path, const void *bytes, size_t n)
+{
+    struct atomic_file f;
+    VD_TRY(atomic_open(&f, path));
+    if (fwrite(bytes, 1, n, f.stream) != n) {
+        enum vd_err err = failed(&f, "write", errno);
+        atomic_abort(&f);
+        return err;
+    }
+    return atomic_commit(&f);
+}

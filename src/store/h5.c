@@ -1,0 +1,222 @@
+/* Files, types and errors. Data sets: h5_write.c, h5_read.c. */
+#include "store/h5.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "store/h5_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* H5Pset_file_locking() came with 1.10.7, 1.12.1 and 1.14.0. */
+#define HAS_LOCK_SETTING                              \
+    (H5_VERSION_GE(1, 14, 0) ||                       \
+     (H5_VERS_MINOR == 12 && H5_VERS_RELEASE >= 1) || \
+     (H5_VERS_MINOR == 10 && H5_VERS_RELEASE >= 7))
+
+static herr_t note_cause(unsigned depth, const H5E_error2_t *error, void *ctx)
+{
+    char *out = ctx;
+    if (depth == 0 && error->desc)
+        snprintf(out, 256, " (HDF5: %s)", error->desc);
+    return 0;
+}
+
+enum vd_err h5_failed(const struct h5_file *f, const char *name,
+                      const char *what)
+{
+    char cause[256] = "";
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, note_cause, cause);
+    return VD_FAIL(f->writing ? VD_IO : VD_DATA, "%s: %s%s%s%s", f->label,
+                   name ? name : "", name ? ": " : "", what, cause);
+}
+
+bool h5_drop(hid_t id)
+{
+    return id < 0 || H5Idec_ref(id) >= 0;
+}
+
+void h5_quiet(void)
+{
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+hid_t h5_text_type(size_t bytes)
+{
+    hid_t type = H5Tcopy(H5T_C_S1);
+    if (type < 0 || H5Tset_size(type, bytes) < 0 ||
+        H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 ||
+        H5Tset_cset(type, H5T_CSET_UTF8) < 0) {
+        h5_drop(type);
+        return H5I_INVALID_HID;
+    }
+    return type;
+}
+
+hid_t h5_stored_type(const struct h5_shape *shape, bool big_endian)
+{
+    switch (shape->type) {
+    case H5_TYPE_UINT8:
+        return H5Tcopy(H5T_STD_U8LE);
+    case H5_TYPE_INT32:
+        return H5Tcopy(big_endian ? H5T_STD_I32BE : H5T_STD_I32LE);
+    case H5_TYPE_INT64:
+        return H5Tcopy(big_endian ? H5T_STD_I64BE : H5T_STD_I64LE);
+    case H5_TYPE_UINT64:
+        return H5Tcopy(big_endian ? H5T_STD_U64BE : H5T_STD_U64LE);
+    case H5_TYPE_FLOAT32:
+        return H5Tcopy(big_endian ? H5T_IEEE_F32BE : H5T_IEEE_F32LE);
+    case H5_TYPE_TEXT:
+        return h5_text_type(shape->text_bytes);
+    }
+    return H5I_INVALID_HID;
+}
+
+hid_t h5_memory_type(const struct h5_shape *shape)
+{
+    return h5_stored_type(shape, __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+}
+
+bool h5_classify(hid_t type, struct h5_shape *out)
+{
+    if (H5Tget_class(type) == H5T_STRING) {
+        size_t bytes = H5Tget_size(type);
+        if (H5Tis_variable_str(type) != 0 || bytes == 0 ||
+            H5Tget_strpad(type) == H5T_STR_SPACEPAD)
+            return false;
+        out->type = H5_TYPE_TEXT;
+        out->text_bytes = bytes;
+        return true;
+    }
+    for (int k = H5_TYPE_UINT8; k < H5_TYPE_TEXT; k++) {
+        out->type = (enum h5_type)k;
+        out->text_bytes = 0;
+        hid_t little = h5_stored_type(out, false);
+        hid_t big = h5_stored_type(out, true);
+        bool same = H5Tequal(type, little) > 0 || H5Tequal(type, big) > 0;
+        if (h5_drop(little) && h5_drop(big) && same)
+            return true;
+    }
+    return false;
+}
+
+static size_t element_bytes(const struct h5_shape *shape)
+{
+    switch (shape->type) {
+    case H5_TYPE_UINT8:
+        return 1;
+    case H5_TYPE_INT32:
+    case H5_TYPE_FLOAT32:
+        return 4;
+    case H5_TYPE_INT64:
+    case H5_TYPE_UINT64:
+        return 8;
+    case H5_TYPE_TEXT:
+        return shape->text_bytes;
+    }
+    return 0;
+}
+
+enum vd_err h5_bytes(const struct h5_shape *shape, size_t *out)
+{
+    size_t bytes = element_bytes(shape);
+    for (int k = 0; k < shape->rank; k++)
+        if (!mem_mul(bytes, shape->dims[k], &bytes))
+            return VD_FAIL(VD_DATA, "a data set beyond the address space");
+    *out = bytes;
+    return VD_OK;
+}
+
+/* How files are opened: plain files, no locks, the library's newest format
+ * that HDF5 1.10 reads. Negative on failure. */
+static hid_t access_list(H5F_close_degree_t degree)
+{
+    hid_t list = H5Pcreate(H5P_FILE_ACCESS);
+    herr_t bad = H5Pset_fapl_sec2(list);
+    bad |= H5Pset_fclose_degree(list, degree);
+    bad |= H5Pset_libver_bounds(list, H5F_LIBVER_V110, H5F_LIBVER_V110);
+#if HAS_LOCK_SETTING
+    bad |= H5Pset_file_locking(list, false, true);
+#endif
+    if (bad < 0) {
+        h5_drop(list);
+        return H5I_INVALID_HID;
+    }
+    return list;
+}
+
+static struct h5_file *file_new(const char *label, bool writing)
+{
+    struct h5_file *f = mem_new(1, sizeof *f);
+    f->id = H5I_INVALID_HID;
+    f->writing = writing;
+    f->label = mem_copy_text(label);
+    /* Everything is closed by us. The library's own clean-up at exit would
+     * touch again, and crash on, a file whose close failed on a full disk. */
+    H5dont_atexit();
+    h5_quiet();
+    return f;
+}
+
+static void file_free(struct h5_file *f)
+{
+    free(f->label);
+    free(f);
+}
+
+enum vd_err h5_create(struct h5_file **out, const char *path, const char *label)
+{
+    struct h5_file *f = file_new(label, true);
+    /* Strong: after a failed write the ids that could not be closed go. */
+    hid_t list = access_list(H5F_CLOSE_STRONG);
+    hid_t root = H5Pcreate(H5P_FILE_CREATE);
+    H5Pset_obj_track_times(root, false); /* the same bytes at any time */
+    f->id = H5Fcreate(path, H5F_ACC_TRUNC, root, list);
+    enum vd_err err =
+        f->id < 0 ? h5_failed(f, NULL, "cannot create it") : VD_OK;
+    h5_drop(root);
+    h5_drop(list);
+    if (err == VD_OK)
+        *out = f;
+    else
+        file_free(f);
+    return err;
+}
+
+enum vd_err h5_open(struct h5_file **out, const char *path)
+{
+    struct stat info;
+    if (stat(path, &info) < 0)
+        return VD_FAIL(VD_NOINPUT, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        return VD_FAIL(VD_DATA, "%s: not a regular file", path);
+
+    struct h5_file *f = file_new(path, false);
+    f->bytes = (uint64_t)info.st_size;
+    H5PLset_loading_state(0);
+    /* Semi: closing fails while one of our ids is still open. */
+    hid_t list = access_list(H5F_CLOSE_SEMI);
+    f->id = H5Fopen(path, H5F_ACC_RDONLY, list);
+    enum vd_err err =
+        f->id < 0 ? h5_failed(f, NULL, "not readable as HDF5") : VD_OK;
+    h5_drop(list);
+    if (err == VD_OK)
+        *out = f;
+    else
+        file_free(f);
+    return err;
+}
+
+enum vd_err h5_close(struct h5_file *f)
+{
+    enum vd_err err = VD_OK;
+    if (!f)
+        return VD_OK;
+    h5_quiet();
+    if (H5Fclose(f->id) < 0)
+        err = h5_failed(f, NULL, "cannot close it");
+    file_free(f);
+    return err;
+}

@@ -1,0 +1,383 @@
+#include "base/mem.h"
+#include "store/h5_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A chunk is what one read makes room for, whatever the data set's size. */
+#define MAX_CHUNK_BYTES ((uint64_t)256 << 20)
+/* The best that deflate does is 1032 to 1. */
+#define MAX_EXPANSION 1032
+
+struct data_set {
+    hid_t id, list, space, type;
+    bool deflated;
+    int n_filters;
+    struct h5_shape shape;
+};
+
+static void data_set_clear(struct data_set *d)
+{
+    h5_drop(d->type);
+    h5_drop(d->space);
+    h5_drop(d->list);
+    h5_drop(d->id);
+}
+
+static enum vd_err refuse(const struct h5_file *f, const char *name,
+                          const char *why)
+{
+    return VD_FAIL(VD_DATA, "%s: %s: %s", f->label, name, why);
+}
+
+static enum vd_err check_link(const struct h5_file *f, const char *name)
+{
+    H5L_info_t link;
+    if (H5Lexists(f->id, name, H5P_DEFAULT) <= 0)
+        return refuse(f, name, "no such data set");
+    if (H5Lget_info(f->id, name, &link, H5P_DEFAULT) < 0)
+        return h5_failed(f, name, "unreadable");
+    if (link.type != H5L_TYPE_HARD)
+        return refuse(f, name, "a link to elsewhere, which is not followed");
+    return VD_OK;
+}
+
+static enum vd_err check_filters(const struct h5_file *f, const char *name,
+                                 struct data_set *d)
+{
+    d->n_filters = H5Pget_nfilters(d->list);
+    if (d->n_filters < 0)
+        return h5_failed(f, name, "unreadable");
+    for (int k = 0; k < d->n_filters; k++) {
+        unsigned flags = 0;
+        size_t n = 0;
+        H5Z_filter_t filter = H5Pget_filter2(d->list, (unsigned)k, &flags, &n,
+                                             NULL, 0, NULL, NULL);
+        if (filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_FLETCHER32)
+            return refuse(f, name,
+                          "a filter other than deflate and fletcher32");
+        d->deflated |= filter == H5Z_FILTER_DEFLATE;
+    }
+    return VD_OK;
+}
+
+static enum vd_err check_chunk(const struct h5_file *f, const char *name,
+                               const struct data_set *d)
+{
+    hsize_t chunk[H5S_MAX_RANK];
+    int rank = H5Pget_chunk(d->list, H5S_MAX_RANK, chunk);
+    size_t bytes = H5Tget_size(d->type);
+    if (rank < 0)
+        return h5_failed(f, name, "unreadable");
+    for (int k = 0; k < rank; k++)
+        if (!mem_mul(bytes, chunk[k], &bytes) || bytes > MAX_CHUNK_BYTES)
+            return refuse(f, name, "chunks of more than 256 MB");
+    return VD_OK;
+}
+
+/* Where its bytes are: in this file, in a layout without side effects. The
+ * order matters: a virtual data set's own calls open other files. */
+static enum vd_err check_layout(const struct h5_file *f, const char *name,
+                                struct data_set *d)
+{
+    H5D_layout_t layout = H5Pget_layout(d->list);
+    if (layout == H5D_VIRTUAL)
+        return refuse(f, name, "a virtual data set: its bytes lie elsewhere");
+    if (layout < 0)
+        return h5_failed(f, name, "unreadable");
+    if (H5Pget_external_count(d->list) != 0)
+        return refuse(f, name, "external storage: its bytes lie elsewhere");
+    VD_TRY(check_filters(f, name, d));
+    d->type = H5Dget_type(d->id);
+    if (d->type < 0)
+        return h5_failed(f, name, "unreadable");
+    return layout == H5D_CHUNKED ? check_chunk(f, name, d) : VD_OK;
+}
+
+static enum vd_err check_size(const struct h5_file *f, const char *name,
+                              const struct data_set *d)
+{
+    size_t claimed = 0;
+    VD_TRY(h5_bytes(&d->shape, &claimed));
+    hsize_t stored = H5Dget_storage_size(d->id);
+    size_t most = stored;
+    if (d->deflated && !mem_mul(stored, MAX_EXPANSION, &most))
+        most = SIZE_MAX;
+    if (stored > f->bytes || claimed > most)
+        return VD_FAIL(VD_DATA,
+                       "%s: %s: claims %zu bytes, stores %llu, in a file of "
+                       "%llu",
+                       f->label, name, claimed, (unsigned long long)stored,
+                       (unsigned long long)f->bytes);
+    return VD_OK;
+}
+
+static enum vd_err get_shape(const struct h5_file *f, const char *name,
+                             struct data_set *d)
+{
+    hsize_t dims[H5S_MAX_RANK];
+    if (!h5_classify(d->type, &d->shape))
+        return refuse(f, name, "of a type that is not expected here");
+    d->space = H5Dget_space(d->id);
+    int rank = H5Sget_simple_extent_dims(d->space, dims, NULL);
+    if (d->space < 0 || rank < 0)
+        return h5_failed(f, name, "unreadable");
+    if (rank < 1 || rank > H5_MAX_RANK)
+        return refuse(f, name, "of a rank that is not expected here");
+    d->shape.rank = rank;
+    for (int k = 0; k < rank; k++)
+        d->shape.dims[k] = dims[k];
+    return VD_OK;
+}
+
+/* On error `d` is to be cleared too. */
+static enum vd_err open_data_set(const struct h5_file *f, const char *name,
+                                 struct data_set *d)
+{
+    *d = (struct data_set){H5I_INVALID_HID,
+                           H5I_INVALID_HID,
+                           H5I_INVALID_HID,
+                           H5I_INVALID_HID,
+                           false,
+                           0,
+                           {0}};
+    VD_ASSERT(!strchr(name, '/'));
+    h5_quiet();
+    VD_TRY(check_link(f, name));
+    d->id = H5Dopen2(f->id, name, H5P_DEFAULT);
+    d->list = d->id < 0 ? H5I_INVALID_HID : H5Dget_create_plist(d->id);
+    if (d->list < 0)
+        return h5_failed(f, name, "not a readable data set");
+    VD_TRY(check_layout(f, name, d));
+    VD_TRY(get_shape(f, name, d));
+    return check_size(f, name, d);
+}
+
+static enum vd_err expect(const struct h5_file *f, const char *name,
+                          const struct h5_shape *have,
+                          const struct h5_shape *want)
+{
+    bool same =
+        have->type == want->type && have->rank == want->rank &&
+        (want->type != H5_TYPE_TEXT || have->text_bytes == want->text_bytes);
+    for (int k = 0; same && k < want->rank; k++)
+        same = have->dims[k] == want->dims[k];
+    if (!same)
+        return refuse(f, name, "not of the expected type and shape");
+    return VD_OK;
+}
+
+enum vd_err h5_shape(struct h5_file *f, const char *name, struct h5_shape *out)
+{
+    struct data_set d;
+    enum vd_err err = open_data_set(f, name, &d);
+    if (err == VD_OK)
+        *out = d.shape;
+    data_set_clear(&d);
+    return err;
+}
+
+enum vd_err h5_read(struct h5_file *f, const char *name,
+                    const struct h5_shape *expected, void *out)
+{
+    struct data_set d;
+    hid_t memory = H5I_INVALID_HID;
+    enum vd_err err = open_data_set(f, name, &d);
+    if (err == VD_OK)
+        err = expect(f, name, &d.shape, expected);
+    if (err != VD_OK)
+        goto out;
+    /* Texts as they are stored: HDF5 converts no character sets. */
+    memory = expected->type == H5_TYPE_TEXT ? H5Tcopy(d.type)
+                                            : h5_memory_type(expected);
+    H5_TRY_ELSE(out, err,
+                H5Dread(d.id, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, out), f,
+                name, "cannot be read");
+out:
+    h5_drop(memory);
+    data_set_clear(&d);
+    return err;
+}
+
+static enum vd_err row_address(const struct h5_file *f, const char *name,
+                               const struct data_set *d, uint64_t row,
+                               size_t bytes, uint64_t *out)
+{
+    hsize_t at[H5_MAX_RANK] = {row}, size = 0;
+    unsigned skipped = 0;
+    haddr_t address = HADDR_UNDEF;
+    if (H5Dget_chunk_info_by_coord(d->id, at, &skipped, &address, &size) < 0)
+        return h5_failed(f, name, "unreadable index");
+    if (address == HADDR_UNDEF || size != bytes || bytes > f->bytes ||
+        address > f->bytes - bytes)
+        return VD_FAIL(VD_DATA, "%s: %s: row %llu is not in the file", f->label,
+                       name, (unsigned long long)row);
+    *out = address;
+    return VD_OK;
+}
+
+static enum vd_err check_rows(const struct h5_file *f, const char *name,
+                              const struct data_set *d)
+{
+    hsize_t chunk[H5S_MAX_RANK];
+    if (H5Pget_layout(d->list) != H5D_CHUNKED || d->n_filters != 0 ||
+        H5Pget_chunk(d->list, H5S_MAX_RANK, chunk) != d->shape.rank)
+        return refuse(f, name, "not stored as one chunk a row, unfiltered");
+    for (int k = 0; k < d->shape.rank; k++)
+        if (chunk[k] != (k == 0 ? 1 : d->shape.dims[k]))
+            return refuse(f, name, "not stored as one chunk a row");
+    return VD_OK;
+}
+
+static enum vd_err all_addresses(const struct h5_file *f, const char *name,
+                                 const struct data_set *d, size_t bytes,
+                                 uint64_t *out)
+{
+    uint64_t n = d->shape.dims[0];
+    for (uint64_t k = 0; k < 2 && k < n; k++)
+        VD_TRY(row_address(f, name, d, k, bytes, &out[k]));
+    if (n <= 2)
+        return VD_OK;
+    VD_TRY(row_address(f, name, d, n - 1, bytes, &out[n - 1]));
+    /* As we write them: the index lies between the first and the second. */
+    bool packed =
+        out[n - 1] > out[1] && out[n - 1] - out[1] == (n - 2) * (uint64_t)bytes;
+    for (uint64_t k = 2; k < n - 1; k++) {
+        if (packed)
+            out[k] = out[1] + (k - 1) * bytes;
+        else
+            VD_TRY(row_address(f, name, d, k, bytes, &out[k]));
+    }
+    return VD_OK;
+}
+
+enum vd_err h5_rows_addresses(struct h5_file *f, const char *name,
+                              const struct h5_shape *expected, uint64_t *out)
+{
+    struct data_set d;
+    hid_t creation = H5I_INVALID_HID;
+    hsize_t user_block = 0;
+    size_t bytes = 0;
+    struct h5_shape row = *expected;
+    row.dims[0] = 1;
+    enum vd_err err = open_data_set(f, name, &d);
+    VD_TRY_ELSE(out, err, err);
+    VD_TRY_ELSE(out, err, expect(f, name, &d.shape, expected));
+    VD_TRY_ELSE(out, err, check_rows(f, name, &d));
+    VD_TRY_ELSE(out, err, h5_bytes(&row, &bytes));
+    creation = H5Fget_create_plist(f->id);
+    H5_TRY_ELSE(out, err, H5Pget_userblock(creation, &user_block), f, name,
+                "unreadable");
+    if (user_block != 0) /* addresses would not be offsets */
+        err = refuse(f, name, "in a file with a user block");
+    else
+        err = all_addresses(f, name, &d, bytes, out);
+out:
+    h5_drop(creation);
+    data_set_clear(&d);
+    return err;
+}
+
+/* ---- attributes ---- */
+
+struct attribute {
+    hid_t id, type, space;
+    struct h5_shape shape;
+    uint64_t n;
+};
+
+static void attribute_clear(struct attribute *a)
+{
+    h5_drop(a->space);
+    h5_drop(a->type);
+    h5_drop(a->id);
+}
+
+static enum vd_err open_attribute(const struct h5_file *f, const char *name,
+                                  struct attribute *a)
+{
+    *a = (struct attribute){
+        H5I_INVALID_HID, H5I_INVALID_HID, H5I_INVALID_HID, {0}, 0};
+    h5_quiet();
+    if (H5Aexists(f->id, name) <= 0)
+        return refuse(f, name, "no such attribute");
+    a->id = H5Aopen(f->id, name, H5P_DEFAULT);
+    if (a->id < 0)
+        return h5_failed(f, name, "unreadable attribute");
+    a->type = H5Aget_type(a->id);
+    a->space = H5Aget_space(a->id);
+    hssize_t n = H5Sget_simple_extent_npoints(a->space);
+    if (a->type < 0 || n < 0)
+        return h5_failed(f, name, "unreadable attribute");
+    if (!h5_classify(a->type, &a->shape))
+        return refuse(f, name, "an attribute of a type that is not expected");
+    a->n = (uint64_t)n;
+    return VD_OK;
+}
+
+enum vd_err h5_get_int(struct h5_file *f, const char *name, int64_t *out)
+{
+    struct attribute a;
+    int64_t value = 0;
+    enum vd_err err = open_attribute(f, name, &a);
+    VD_TRY_ELSE(out, err, err);
+    if (a.n != 1 ||
+        (a.shape.type != H5_TYPE_INT64 && a.shape.type != H5_TYPE_INT32))
+        err = refuse(f, name, "expected one integer");
+    else if (H5Aread(a.id, H5T_NATIVE_INT64, &value) < 0)
+        err = h5_failed(f, name, "unreadable attribute");
+    else
+        *out = value;
+out:
+    attribute_clear(&a);
+    return err;
+}
+
+enum vd_err h5_get_texts(struct h5_file *f, const char *name, size_t n,
+                         size_t max_bytes, char ***out)
+{
+    struct attribute a;
+    char *block = NULL;
+    size_t bytes = 0;
+    enum vd_err err = open_attribute(f, name, &a);
+    VD_TRY_ELSE(out, err, err);
+    if (a.shape.type != H5_TYPE_TEXT || a.n != n ||
+        a.shape.text_bytes > max_bytes + 1 ||
+        !mem_mul(n, a.shape.text_bytes, &bytes)) {
+        err =
+            VD_FAIL(VD_DATA, "%s: %s: expected %zu texts of at most %zu bytes",
+                    f->label, name, n, max_bytes);
+        goto out;
+    }
+    block = mem_new(bytes, 1);
+    if (H5Aread(a.id, a.type, block) < 0) {
+        err = h5_failed(f, name, "unreadable attribute");
+        goto out;
+    }
+    char **texts = mem_new(n, sizeof *texts);
+    for (size_t k = 0; k < n; k++)
+        texts[k] = mem_format("%.*s", (int)a.shape.text_bytes,
+                              block + k * a.shape.text_bytes);
+    *out = texts;
+out:
+    free(block);
+    attribute_clear(&a);
+    return err;
+}
+
+void h5_free_texts(char **texts, size_t n)
+{
+    for (size_t k = 0; texts && k < n; k++)
+        free(texts[k]);
+    free(texts);
+}
+
+enum vd_err h5_get_text(struct h5_file *f, const char *name, size_t max_bytes,
+                        char **out)
+{
+    char **texts = NULL;
+    VD_TRY(h5_get_texts(f, name, 1, max_bytes, &texts));
+    *out = texts[0];
+    free(texts);
+    return VD_OK;
+}

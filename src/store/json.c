@@ -1,0 +1,220 @@
+#include "store/json.h"
+
+#include "base/mem.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *raw(struct json *value)
+{
+    return (json_t *)value;
+}
+
+static const json_t *peek(const struct json *value)
+{
+    return (const json_t *)value;
+}
+
+enum vd_err json_parse(struct json **out, const char *where, const char *bytes,
+                       size_t n)
+{
+    json_error_t error;
+    json_t *root = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &error);
+    if (!root)
+        return VD_FAIL(VD_DATA, "%s: line %d, column %d: not JSON: %s", where,
+                       error.line, error.column, error.text);
+    *out = (struct json *)root;
+    return VD_OK;
+}
+
+void json_free(struct json *root)
+{
+    json_decref(raw(root));
+}
+
+enum vd_err json_check_object(const struct json *value, const char *where)
+{
+    if (!json_is_object(peek(value)))
+        return VD_FAIL(VD_DATA, "%s: expected an object { }", where);
+    return VD_OK;
+}
+
+static enum vd_err to_int(const json_t *value, const char *where,
+                          const char *key, int64_t min, int64_t max,
+                          int64_t *out)
+{
+    int64_t number = json_is_integer(value) ? json_integer_value(value) : 0;
+    if (!json_is_integer(value) || number < min || number > max)
+        return VD_FAIL(VD_DATA,
+                       "%s: \"%s\": expected an integer from %lld to %lld",
+                       where, key, (long long)min, (long long)max);
+    *out = number;
+    return VD_OK;
+}
+
+static enum vd_err to_text(const json_t *value, const char *where,
+                           const char *key, const char **out)
+{
+    if (!json_is_string(value))
+        return VD_FAIL(VD_DATA, "%s: \"%s\": expected a text", where, key);
+    *out = json_string_value(value);
+    return VD_OK;
+}
+
+enum vd_err json_get_int(const struct json *object, const char *where,
+                         const char *key, int64_t min, int64_t max,
+                         int64_t *out)
+{
+    return to_int(json_object_get(peek(object), key), where, key, min, max,
+                  out);
+}
+
+enum vd_err json_get_text(const struct json *object, const char *where,
+                          const char *key, const char **out)
+{
+    return to_text(json_object_get(peek(object), key), where, key, out);
+}
+
+enum vd_err json_get_list(const struct json *object, const char *where,
+                          const char *key, size_t max_n,
+                          const struct json **out)
+{
+    const json_t *value = json_object_get(peek(object), key);
+    if (!json_is_array(value) || json_array_size(value) > max_n)
+        return VD_FAIL(VD_DATA,
+                       "%s: \"%s\": expected a list [ ] of at most %zu", where,
+                       key, max_n);
+    *out = (const struct json *)value;
+    return VD_OK;
+}
+
+size_t json_count(const struct json *value)
+{
+    return json_is_array(peek(value)) ? json_array_size(peek(value))
+                                      : json_object_size(peek(value));
+}
+
+const struct json *json_at(const struct json *list, size_t i)
+{
+    const json_t *value = json_array_get(peek(list), i);
+    VD_ASSERT(value);
+    return (const struct json *)value;
+}
+
+enum vd_err json_int_at(const struct json *list, const char *where, size_t i,
+                        int64_t min, int64_t max, int64_t *out)
+{
+    char key[32];
+    snprintf(key, sizeof key, "[%zu]", i);
+    return to_int(peek(json_at(list, i)), where, key, min, max, out);
+}
+
+enum vd_err json_text_at(const struct json *list, const char *where, size_t i,
+                         const char **out)
+{
+    char key[32];
+    snprintf(key, sizeof key, "[%zu]", i);
+    return to_text(peek(json_at(list, i)), where, key, out);
+}
+
+/* The library's iterator writes nothing, it only lacks the const. */
+static json_t *walk(const struct json *object)
+{
+    return (json_t *)(uintptr_t)object;
+}
+
+void *json_first(const struct json *object)
+{
+    return json_object_iter(walk(object));
+}
+
+void *json_next(const struct json *object, void *at)
+{
+    return json_object_iter_next(walk(object), at);
+}
+
+const char *json_key(void *at)
+{
+    return json_object_iter_key(at);
+}
+
+const struct json *json_value(void *at)
+{
+    return (const struct json *)json_object_iter_value(at);
+}
+
+struct json *json_new_object(void)
+{
+    json_t *object = json_object();
+    VD_ASSERT(object);
+    return (struct json *)object;
+}
+
+struct json *json_new_list(void)
+{
+    json_t *list = json_array();
+    VD_ASSERT(list);
+    return (struct json *)list;
+}
+
+bool json_can_hold(const char *text)
+{
+    json_t *value = json_string(text);
+    bool ok = value;
+    json_decref(value);
+    return ok;
+}
+
+static struct json *new_text(const char *text)
+{
+    json_t *value = json_string(text);
+    if (!value) {
+        char *plain = mem_copy_text(text);
+        for (char *p = plain; *p; p++)
+            *p = (unsigned char)*p < 0x80 ? *p : '?';
+        value = json_string(plain);
+        free(plain);
+    }
+    VD_ASSERT(value);
+    return (struct json *)value;
+}
+
+void json_put(struct json *object, const char *key, struct json *child)
+{
+    VD_ASSERT(json_object_set_new_nocheck(raw(object), key, raw(child)) == 0);
+}
+
+void json_add(struct json *list, struct json *child)
+{
+    VD_ASSERT(json_array_append_new(raw(list), raw(child)) == 0);
+}
+
+void json_put_int(struct json *object, const char *key, int64_t value)
+{
+    json_put(object, key, (struct json *)json_integer(value));
+}
+
+void json_put_text(struct json *object, const char *key, const char *text)
+{
+    json_put(object, key, new_text(text));
+}
+
+void json_add_int(struct json *list, int64_t value)
+{
+    json_add(list, (struct json *)json_integer(value));
+}
+
+void json_add_text(struct json *list, const char *text)
+{
+    json_add(list, new_text(text));
+}
+
+char *json_format(const struct json *root, int indent)
+{
+    size_t flags = indent ? JSON_INDENT((size_t)indent) : JSON_COMPACT;
+    char *text = json_dumps(peek(root), flags);
+    VD_ASSERT(text);
+    return text;
+}

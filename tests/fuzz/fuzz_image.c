@@ -1,0 +1,24 @@
+/* Pictures from strangers: JPEG, PNG and EXIF blocks inside them. */
+#include "base/log.h"
+#include "image/codec.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+
+static void drop(void *ctx, enum log_level level, const char *message)
+{
+    (void)ctx;
+    (void)level;
+    (void)message;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    struct image im = {0};
+    // Small: a run should try many files, not fill large ones.
+    const struct image_input in = {"fuzz", bytes, n, 1 << 16};
+    log_divert(drop, NULL);
+    if (image_decode_input(&in, &im, NULL) == VD_OK)
+        image_clear(&im);
+    log_divert(NULL, NULL);
+    return 0;
+}

@@ -1,0 +1,136 @@
+/*
+ * A program like any other on comm, for test_comm_failure to start and break:
+ *
+ *     comm_probe CALL [TIMEOUT_S [WATCHDOG_S WATCHED_RANK]]
+ *
+ * makes one Collective call, CALL, at every site. Instead of a call: `sites`
+ * lists the sites; `raise` is a rank 1 that returns an error nobody agreed on,
+ * `agreed` one that the ranks agree on, `abort` one that ends the job;
+ * `cores` divides the cores; `order` has rank 1 wait for a message that no rank
+ * sends.
+ */
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/watchdog.h"
+#include "comm/comm_mpi.h"
+#include "comm/cores.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static enum vd_err gather(struct comm *c, enum fault_site site)
+{
+    size_t *sizes = mem_new((size_t)c->size, sizeof *sizes);
+    void *all = NULL;
+    enum vd_err err =
+        comm_gather(c, site, &c->rank, sizeof c->rank, &all, sizes);
+    mem_free(all);
+    free(sizes);
+    return err;
+}
+
+static enum vd_err allgather(struct comm *c, enum fault_site site)
+{
+    int *all = mem_new((size_t)c->size, sizeof *all);
+    enum vd_err err = comm_allgather(c, site, &c->rank, sizeof c->rank, all);
+    free(all);
+    return err;
+}
+
+static enum vd_err flags(struct comm *c, enum fault_site site)
+{
+    uint32_t any;
+    VD_TRY(comm_flags_start(c, site, 1));
+    return comm_flags_finish(c, &any);
+}
+
+static void nap(double seconds)
+{
+    time_t whole = (time_t)seconds;
+    struct timespec t = {whole, (long)((seconds - (double)whole) * 1e9)};
+    nanosleep(&t, NULL);
+}
+
+static enum vd_err wait_for_nothing(struct comm *c)
+{
+    MPI_Request request;
+    int value;
+    MPI_TRY(MPI_Irecv(&value, 1, MPI_INT, 0, 99, comm_mpi_world(c), &request));
+    return comm_mpi_wait(c, SITE_REDUCE, &request);
+}
+
+static enum vd_err visit(struct comm *c, const char *call, enum fault_site site)
+{
+    double x = 1;
+    int64_t i = 1;
+    if (strcmp(call, "agree") == 0)
+        return comm_agree(c, site, VD_OK);
+    if (strcmp(call, "same") == 0)
+        return comm_same(c, site, "nothing", 7);
+    if (strcmp(call, "bcast") == 0)
+        return comm_bcast(c, site, &x, sizeof x, 0);
+    if (strcmp(call, "allgather") == 0)
+        return allgather(c, site);
+    if (strcmp(call, "gather") == 0)
+        return gather(c, site);
+    if (strcmp(call, "sum") == 0)
+        return comm_sum(c, site, &x, 1);
+    if (strcmp(call, "sum_int64") == 0)
+        return comm_sum_int64(c, site, &i, 1);
+    if (strcmp(call, "flags") == 0)
+        return flags(c, site);
+    if (strcmp(call, "barrier") == 0)
+        return comm_barrier(c, site);
+    return VD_FAIL(VD_USAGE, "no call %s", call);
+}
+
+static enum vd_err run(struct comm *c, const char *call)
+{
+    bool guilty = c->rank == 1;
+    int threads;
+    if (strcmp(call, "raise") == 0)
+        return guilty ? VD_FAIL(VD_DATA, "torn file")
+                      : comm_barrier(c, SITE_DATA);
+    if (strcmp(call, "agreed") == 0)
+        return comm_agree(c, SITE_DATA,
+                          guilty ? VD_FAIL(VD_DATA, "torn file") : VD_OK);
+    if (strcmp(call, "abort") == 0 && guilty)
+        comm_abort(c, VD_FAIL(VD_IO, "disk full"));
+    if (strcmp(call, "abort") == 0)
+        return comm_barrier(c, SITE_DATA);
+    if (strcmp(call, "order") == 0)
+        return guilty ? wait_for_nothing(c) : comm_barrier(c, SITE_DATA);
+    if (strcmp(call, "late") == 0 && c->rank > 0)
+        nap(guilty ? 60 : 1.5);
+    if (strcmp(call, "late") == 0)
+        return comm_barrier(c, SITE_DATA);
+    if (strcmp(call, "cores") == 0)
+        return cores_divide(c, &threads);
+    for (int s = 0; s < FAULT_SITE_COUNT; s++)
+        VD_TRY(visit(c, call, (enum fault_site)s));
+    return VD_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct watchdog watchdog = {0};
+    struct comm comm;
+    const char *call = argc > 1 ? argv[1] : "";
+    if (strcmp(call, "sites") == 0) {
+        for (int s = 0; s < FAULT_SITE_COUNT; s++)
+            puts(fault_site_name((enum fault_site)s));
+        return 0;
+    }
+    enum vd_err err = comm_open(&comm, &argc, &argv);
+    if (argc > 2)
+        comm.timeout_s = atof(argv[2]);
+    if (err == VD_OK && argc > 4 && comm.rank == atoi(argv[4]))
+        err = watchdog_start(&watchdog, SITE_STEP, atof(argv[3]));
+    if (err == VD_OK)
+        err = run(&comm, call);
+    int status = comm_close(&comm, err);
+    watchdog_stop(&watchdog);
+    return status;
+}

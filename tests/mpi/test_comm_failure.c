@@ -1,0 +1,242 @@
+/* What a failing job does, seen from outside: it ends, soon, with the right
+ * exit code, and one line says why. */
+#include "check.h"
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/mem.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ENOUGH_S 20.0
+
+static const char *const calls[] = {"agree",     "same",   "bcast",
+                                    "allgather", "gather", "sum",
+                                    "sum_int64", "flags",  "barrier"};
+#define N_CALLS (sizeof calls / sizeof *calls)
+
+struct job {
+    char output[32768];
+    int status, causes; /* exit code; lines with a cause */
+    double seconds;
+};
+
+static int count(const char *text, const char *part)
+{
+    int n = 0;
+    for (; (text = strstr(text, part)); text++)
+        n++;
+    return n;
+}
+
+/* ranks 0: without mpirun. `variables` and `arguments` as in a shell. */
+static void start(struct job *job, int ranks, const char *variables,
+                  const char *arguments)
+{
+    char *mpirun =
+        ranks ? mem_format("%s %d", MPIEXEC, ranks) : mem_copy_text("");
+    char *command = mem_format("%s timeout -k 1 60 %s %s %s 2>&1", variables,
+                               mpirun, PROBE, arguments);
+    double start_s = clock_now();
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t n = fread(job->output, 1, sizeof job->output - 1, pipe);
+    int status = pclose(pipe);
+    job->output[n] = '\0';
+    job->status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    job->seconds = clock_now() - start_s;
+    job->causes = count(job->output, "] error: ") +
+                  count(job->output, "vocdist: error: ");
+    free(command);
+    free(mpirun);
+}
+
+#define assert_job(job, expected, n_causes)                               \
+    do {                                                                  \
+        if ((job)->status != (expected) || (job)->causes != (n_causes) || \
+            !((job)->seconds < ENOUGH_S))                                 \
+            fail_msg("status %d, %d causes, %.1f s:\n%s", (job)->status,  \
+                     (job)->causes, (job)->seconds, (job)->output);       \
+    } while (0)
+
+#define assert_job_says(job, part)                                \
+    do {                                                          \
+        if (!strstr((job)->output, (part)))                       \
+            fail_msg("no \"%s\" in:\n%s", (part), (job)->output); \
+    } while (0)
+
+static void a_sound_job_says_nothing(void **state)
+{
+    (void)state;
+    struct job job;
+    for (size_t k = 0; k < N_CALLS; k++) {
+        start(&job, k % 2 ? 2 : 0, "", calls[k]);
+        assert_job(&job, 0, 0);
+        assert_string_equal(job.output, "");
+    }
+}
+
+static void an_error_at_any_site_ends_with_one_cause(void **state)
+{
+    (void)state;
+    struct job job;
+    for (int s = 0; s < FAULT_SITE_COUNT; s++) {
+        const char *name = fault_site_name((enum fault_site)s);
+        char *fault = mem_format("VOCDIST_FAULT=%s:%d", name, s % 2);
+        char *cause = mem_format("injected fault at %s", name);
+        start(&job, 2, fault, "agree");
+        assert_job(&job, 70, 1);
+        assert_job_says(&job, cause);
+        free(cause);
+        free(fault);
+    }
+}
+
+static void an_error_in_any_call_ends_with_one_cause(void **state)
+{
+    (void)state;
+    struct job job;
+    for (size_t k = 0; k < N_CALLS; k++) {
+        start(&job, 3, "VOCDIST_FAULT=data:1", calls[k]);
+        assert_job(&job, 70, 1);
+        assert_job_says(&job, "rank 1/3");
+    }
+}
+
+static void a_rank_that_vanishes_ends_the_job(void **state)
+{
+    (void)state;
+    struct job job;
+    start(&job, 2, "VOCDIST_FAULT=data:1:exit", "barrier");
+    assert_job(&job, 70, 0);
+    start(&job, 2, "VOCDIST_FAULT=data:0:kill", "agree");
+    assert_job(&job, 137, 0);
+}
+
+static void a_rank_that_hangs_is_named_by_the_others(void **state)
+{
+    (void)state;
+    struct job job;
+    start(&job, 3, "VOCDIST_FAULT=eval:1:hang", "barrier 2");
+    assert_job(&job, 69, 1);
+    assert_job_says(&job, "[rank 0/3");
+    assert_job_says(&job, "1 of 3 ranks did not come within 2 s while "
+                          "evaluating: rank 1 (");
+    start(&job, 3, "VOCDIST_FAULT=eval:0:hang", "sum 1");
+    assert_job(&job, 69, 1);
+    assert_job_says(&job, "[rank 1/3");
+    assert_job_says(&job, "while evaluating: rank 0 (");
+}
+
+/* One that came late, but came, answers when another's time is up. */
+static void only_the_missing_rank_is_named(void **state)
+{
+    (void)state;
+    struct job job;
+    start(&job, 3, "", "late 2");
+    assert_job(&job, 69, 1);
+    assert_job_says(&job, "1 of 3 ranks did not come");
+    assert_job_says(&job, "while opening the data: rank 1 (");
+}
+
+static void ranks_at_different_places_are_told_apart(void **state)
+{
+    (void)state;
+    struct job job;
+    start(&job, 3, "", "order 1");
+    assert_job(&job, 69, 1);
+    assert_job_says(&job, "this one while opening the data");
+    assert_job_says(&job, "rank 1 (");
+    assert_job_says(&job, "while averaging gradients");
+}
+
+static void the_watchdog_ends_a_hung_rank_and_the_job(void **state)
+{
+    (void)state;
+    struct job job;
+    start(&job, 2, "VOCDIST_FAULT=data:1:hang", "barrier 60 1 1");
+    assert_job(&job, 70, 1);
+    assert_job_says(&job, "[rank 1/2");
+    assert_job_says(&job, "watchdog: no progress for 1 s while computing a "
+                          "step, step 0");
+    assert_true(job.seconds < 8);
+}
+
+static void an_agreed_error_ends_in_order(void **state)
+{
+    (void)state;
+    struct job job;
+    start(&job, 3, "", "agreed");
+    assert_job(&job, 65, 1);
+    assert_job_says(&job, "rank 1 (");
+    assert_job_says(&job, "failed while opening the data: input malformed");
+    assert_null(strstr(job.output, "MPI_ABORT"));
+}
+
+static void an_error_nobody_agreed_on_ends_the_job(void **state)
+{
+    (void)state;
+    struct job job;
+    start(&job, 3, "", "raise");
+    assert_job(&job, 65, 1);
+}
+
+static void any_rank_can_abort_the_job(void **state)
+{
+    (void)state;
+    struct job job;
+    start(&job, 4, "", "abort");
+    assert_job(&job, 74, 1);
+    assert_job_says(&job, "disk full");
+}
+
+static void separate_programs_under_srun_are_refused(void **state)
+{
+    (void)state;
+    struct job job;
+    const char *first = "SLURM_STEP_NUM_TASKS=2 SLURM_STEP_ID=0 SLURM_PROCID=0";
+    const char *next = "SLURM_STEP_NUM_TASKS=2 SLURM_STEP_ID=0 SLURM_PROCID=1";
+    start(&job, 0, first, "agree");
+    assert_job(&job, 78, 1);
+    assert_job_says(&job, "srun --mpi=pmix vocdist");
+    start(&job, 0, next, "agree");
+    assert_job(&job, 78, 0);
+    start(&job, 2, first, "agree"); // mpirun inside a step knows its ranks
+    assert_job(&job, 0, 0);
+}
+
+static void cores_of_no_rank_are_warned_of_once(void **state)
+{
+    (void)state;
+    struct job job;
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+        skip();
+    start(&job, 2, "taskset -c 0", "cores");
+    assert_job(&job, 0, 0);
+    assert_int_equal(count(job.output, "given to no rank"), 1);
+    assert_job_says(&job, "add --bind-to none");
+    start(&job, 2, "", "cores");
+    assert_job(&job, 0, 0);
+    assert_string_equal(job.output, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_sound_job_says_nothing),
+        cmocka_unit_test(an_error_at_any_site_ends_with_one_cause),
+        cmocka_unit_test(an_error_in_any_call_ends_with_one_cause),
+        cmocka_unit_test(a_rank_that_vanishes_ends_the_job),
+        cmocka_unit_test(a_rank_that_hangs_is_named_by_the_others),
+        cmocka_unit_test(only_the_missing_rank_is_named),
+        cmocka_unit_test(ranks_at_different_places_are_told_apart),
+        cmocka_unit_test(the_watchdog_ends_a_hung_rank_and_the_job),
+        cmocka_unit_test(an_agreed_error_ends_in_order),
+        cmocka_unit_test(an_error_nobody_agreed_on_ends_the_job),
+        cmocka_unit_test(any_rank_can_abort_the_job),
+        cmocka_unit_test(separate_programs_under_srun_are_refused),
+        cmocka_unit_test(cores_of_no_rank_are_warned_of_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

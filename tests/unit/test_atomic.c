@@ -1,0 +1,250 @@
+/* store/atomic: a file is whole and new, or whole and old; never in between,
+ * and nothing is left behind. */
+#include "check.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "store/atomic.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void assert_holds(const char *path, const char *expected)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    assert_int_equal(file_read(path, 1 << 20, &bytes, &n), VD_OK);
+    assert_string_equal(bytes, expected);
+    free(bytes);
+}
+
+static size_t files_in(const char *folder)
+{
+    struct file_list list;
+    assert_int_equal(file_list_read(&list, folder), VD_OK);
+    size_t n = list.n;
+    file_list_clear(&list);
+    return n;
+}
+
+static void a_committed_file_is_there_and_alone(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *path = mem_format("%s/f", folder);
+    struct atomic_file f;
+    assert_int_equal(atomic_write(path, "old", 3), VD_OK);
+    assert_int_equal(atomic_open(&f, path), VD_OK);
+    fputs("new", f.stream);
+    fflush(f.stream);
+    assert_holds(path, "old");
+    assert_int_equal(atomic_commit(&f), VD_OK);
+    assert_holds(path, "new");
+    assert_int_equal(files_in(folder), 1);
+    atomic_abort(&f);
+    assert_holds(path, "new");
+    free(path);
+    check_folder_remove(folder);
+}
+
+static void an_aborted_file_leaves_the_old_one(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *path = mem_format("%s/f", folder);
+    struct atomic_file f, none = {0};
+    assert_int_equal(atomic_write(path, "old", 3), VD_OK);
+    assert_int_equal(atomic_open(&f, path), VD_OK);
+    fputs("new", f.stream);
+    atomic_abort(&f);
+    atomic_abort(&f);
+    atomic_abort(&none);
+    assert_holds(path, "old");
+    assert_int_equal(files_in(folder), 1);
+    free(path);
+    check_folder_remove(folder);
+}
+
+static void a_library_may_write_the_reserved_name(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *path = mem_format("%s/f", folder);
+    struct atomic_file f, g;
+    assert_int_equal(atomic_reserve(&f, path), VD_OK);
+    assert_int_equal(atomic_reserve(&g, path), VD_OK);
+    assert_string_not_equal(f.temporary, g.temporary);
+    char *pid = mem_format("%ld", (long)getpid());
+    assert_non_null(strstr(f.temporary, pid));
+    free(pid);
+    FILE *by_library = fopen(f.temporary, "w");
+    fputs("theirs", by_library);
+    fclose(by_library);
+    assert_int_equal(atomic_commit(&f), VD_OK);
+    atomic_abort(&g);
+    assert_holds(path, "theirs");
+    assert_int_equal(files_in(folder), 1);
+    free(path);
+    check_folder_remove(folder);
+}
+
+static void a_missing_folder_is_named(void **state)
+{
+    (void)state;
+    struct check_log log;
+    check_log_start(&log);
+    assert_int_equal(atomic_write("/no/such/f", "x", 1), VD_CREATE);
+    assert_int_equal(atomic_write("/proc/f", "x", 1), VD_CREATE);
+    check_log_end();
+    assert_says(&log, "/no/such/f: open: No such file or directory");
+    assert_says(&log, "/proc/f: open: ");
+}
+
+static void a_failing_rename_leaves_nothing(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *path = mem_format("%s/d", folder);
+    struct check_log log;
+    assert_int_equal(file_make_folder(path), VD_OK);
+    check_log_start(&log);
+    assert_int_equal(atomic_write(path, "x", 1), VD_IO);
+    check_log_end();
+    assert_says(&log, "/d: rename: Is a directory");
+    assert_int_equal(files_in(folder), 1);
+    free(path);
+    check_folder_remove(folder);
+}
+
+static void a_lost_library_file_is_an_error(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *path = mem_format("%s/f", folder);
+    struct atomic_file f;
+    struct check_log log;
+    assert_int_equal(atomic_write(path, "old", 3), VD_OK);
+    assert_int_equal(atomic_reserve(&f, path), VD_OK);
+    unlink(f.temporary);
+    check_log_start(&log);
+    assert_int_equal(atomic_commit(&f), VD_IO);
+    check_log_end();
+    assert_says(&log, "/f: fsync: No such file");
+    assert_holds(path, "old");
+    free(path);
+    check_folder_remove(folder);
+}
+
+/* In a child, as the limit stays: its exit code says what went wrong. */
+static int write_beyond_limit(const char *path, bool small_pieces)
+{
+    struct rlimit limit = {4096, 4096};
+    struct check_log log;
+    struct atomic_file f;
+    char block[64] = {0};
+    signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &limit))
+        return 1;
+    check_log_start(&log);
+    if (atomic_open(&f, path) != VD_OK)
+        return 2;
+    for (int k = 0; k < 10000; k++) {
+        size_t n = fwrite(block, 1, sizeof block, f.stream);
+        if (n != sizeof block && !small_pieces)
+            break;
+    }
+    if (atomic_commit(&f) != VD_IO)
+        return 3;
+    return strstr(log.text, ": write: ") ? 0 : 4;
+}
+
+static void a_write_over_the_limit_keeps_the_old_file(void **state)
+{
+    (void)state;
+    for (int small = 0; small < 2; small++) {
+        char *folder = check_folder(), *path = mem_format("%s/f", folder);
+        int status = -1;
+        assert_int_equal(atomic_write(path, "old", 3), VD_OK);
+        pid_t child = fork();
+        if (child == 0)
+            _exit(write_beyond_limit(path, small));
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+        assert_holds(path, "old");
+        assert_int_equal(files_in(folder), 1);
+        free(path);
+        check_folder_remove(folder);
+    }
+}
+
+static void a_full_disk_keeps_the_old_file(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *path = mem_format("%s/f", folder);
+    if (mount("none", folder, "tmpfs", 0, "size=64k")) {
+        free(path);
+        check_folder_remove(folder);
+        skip(); /* needs root */
+    }
+    struct check_log log;
+    const size_t n = 1 << 20;
+    char *big = mem_new(n, 1);
+    assert_int_equal(atomic_write(path, "old", 3), VD_OK);
+    check_log_start(&log);
+    enum vd_err err = atomic_write(path, big, n);
+    check_log_end();
+    size_t left = files_in(folder);
+    assert_holds(path, "old");
+    umount(folder);
+    assert_int_equal(err, VD_IO);
+    assert_says(&log, "/f: write: No space left on device");
+    assert_int_equal(left, 1);
+    free(big);
+    free(path);
+    check_folder_remove(folder);
+}
+
+#define WRITERS 4
+static void *write_often(void *path)
+{
+    struct check_log log;
+    check_log_start(&log);
+    for (int k = 0; k < 50; k++)
+        if (atomic_write(path, "0123456789", 10) != VD_OK)
+            return path;
+    return NULL;
+}
+
+static void writers_of_one_name_do_not_mix(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *path = mem_format("%s/f", folder);
+    pthread_t threads[WRITERS];
+    for (int k = 0; k < WRITERS; k++)
+        pthread_create(&threads[k], NULL, write_often, path);
+    for (int k = 0; k < WRITERS; k++) {
+        void *failed = NULL;
+        pthread_join(threads[k], &failed);
+        assert_null(failed);
+    }
+    assert_holds(path, "0123456789");
+    assert_int_equal(files_in(folder), 1);
+    free(path);
+    check_folder_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_committed_file_is_there_and_alone),
+        cmocka_unit_test(an_aborted_file_leaves_the_old_one),
+        cmocka_unit_test(a_library_may_write_the_reserved_name),
+        cmocka_unit_test(a_missing_folder_is_named),
+        cmocka_unit_test(a_failing_rename_leaves_nothing),
+        cmocka_unit_test(a_lost_library_file_is_an_error),
+        cmocka_unit_test(a_write_over_the_limit_keeps_the_old_file),
+        cmocka_unit_test(a_full_disk_keeps_the_old_file),
+        cmocka_unit_test(writers_of_one_name_do_not_mix),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

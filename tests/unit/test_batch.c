@@ -1,0 +1,173 @@
+/* config: how many images a step takes and who takes them. */
+#include "check.h"
+
+#include "config/batch.h"
+
+static enum vd_err resolve(int64_t replicas, int64_t global, int64_t micro,
+                           int64_t ranks, int64_t images, struct batch *out,
+                           struct check_log *log)
+{
+    struct config c = {
+        .train = {.replicas = replicas,
+                  .global_batch = global,
+                  .micro_batch = micro},
+    };
+    check_log_start(log);
+    enum vd_err err = batch_resolve(&c, ranks, images, out);
+    check_log_end();
+    return err;
+}
+
+static void replicas_default_to_ranks(void **state)
+{
+    (void)state;
+    struct batch b;
+    struct check_log log;
+    assert_int_equal(resolve(-1, 64, -1, 8, 5000, &b, &log), VD_OK);
+    assert_int_equal(b.replicas, 8);
+    assert_int_equal(b.micro_batch, 8);
+    assert_int_equal(b.global_batch, 64);
+    assert_string_equal(log.text, "");
+    assert_int_equal(resolve(8, 64, -1, 2, 5000, &b, &log), VD_OK);
+    assert_int_equal(b.replicas, 8);
+    assert_string_equal(log.text, "");
+}
+
+static void the_micro_batch_gives_the_global_one(void **state)
+{
+    (void)state;
+    struct batch b;
+    struct check_log log;
+    assert_int_equal(resolve(-1, -1, 32, 3, 5000, &b, &log), VD_OK);
+    assert_int_equal(b.global_batch, 96);
+    assert_int_equal(resolve(8, 64, 8, 3, 5000, &b, &log), VD_OK);
+    assert_int_equal(b.global_batch, 64);
+}
+
+static void more_ranks_than_replicas_are_refused(void **state)
+{
+    (void)state;
+    struct batch b = {0};
+    struct check_log log;
+    assert_int_equal(resolve(3, 66, -1, 8, 5000, &b, &log), VD_CONFIG);
+    assert_says(&log, "8 ranks for 3 replicas");
+    assert_says(&log, "start at most 3 ranks");
+    assert_int_equal(b.replicas, 0);
+}
+
+static void an_uneven_batch_offers_the_nearest(void **state)
+{
+    (void)state;
+    struct batch b;
+    struct check_log log;
+    assert_int_equal(resolve(-1, 64, -1, 6, 5000, &b, &log), VD_CONFIG);
+    assert_says(&log, "a global batch of 64 over 6 replicas does not divide");
+    assert_says(&log, "\ngive --train.micro_batch 10, or --train.global_batch "
+                      "60 or 66");
+    // Too few images for the one above; too few for the one below.
+    assert_int_equal(resolve(-1, 64, -1, 6, 65, &b, &log), VD_CONFIG);
+    assert_says(&log, "--train.global_batch 60\n");
+    assert_int_equal(resolve(-1, 5, -1, 4, 100, &b, &log), VD_CONFIG);
+    assert_says(&log, "--train.micro_batch 2, or --train.global_batch 8\n");
+    assert_int_equal(resolve(-1, 5, -1, 4, 7, &b, &log), VD_CONFIG);
+    assert_says(&log, "each needs 2 images");
+}
+
+static void what_is_offered_is_accepted(void **state)
+{
+    (void)state;
+    for (int64_t ranks = 1; ranks <= 9; ranks++)
+        for (int64_t global = 2; global <= 40; global++) {
+            struct batch b;
+            struct check_log log;
+            long long micro = 0, low = 0, high = 0;
+            if (resolve(-1, global, -1, ranks, 30, &b, &log) == VD_OK)
+                continue;
+            const char *offer = strstr(log.text, "give ");
+            assert_non_null(offer);
+            int n = sscanf(offer,
+                           "give --train.micro_batch %lld, or "
+                           "--train.global_batch %lld or %lld",
+                           &micro, &low, &high);
+            assert_true(n >= 2);
+            assert_int_equal(resolve(-1, -1, micro, ranks, 30, &b, &log),
+                             VD_OK);
+            assert_int_equal(resolve(-1, low, -1, ranks, 30, &b, &log), VD_OK);
+            if (n == 3)
+                assert_int_equal(resolve(-1, high, -1, ranks, 30, &b, &log),
+                                 VD_OK);
+        }
+}
+
+static void batch_norm_needs_two_images(void **state)
+{
+    (void)state;
+    struct batch b;
+    struct check_log log;
+    assert_int_equal(resolve(-1, 8, -1, 8, 5000, &b, &log), VD_CONFIG);
+    assert_says(&log, "batch norm\ngive --train.micro_batch 2, or "
+                      "--train.global_batch 16\n");
+}
+
+static void a_batch_is_no_larger_than_the_data(void **state)
+{
+    (void)state;
+    struct batch b;
+    struct check_log log;
+    assert_int_equal(resolve(-1, 64, -1, 4, 63, &b, &log), VD_CONFIG);
+    assert_says(&log, "more than the 63 training images");
+    assert_says(&log, "--train.global_batch 60\n");
+    assert_int_equal(resolve(-1, 64, -1, 4, 64, &b, &log), VD_OK);
+    assert_int_equal(resolve(-1, -1, 17, 4, 64, &b, &log), VD_CONFIG);
+}
+
+static void small_and_uneven_splits_are_warned_of(void **state)
+{
+    (void)state;
+    struct batch b;
+    struct check_log log;
+    assert_int_equal(resolve(-1, 28, -1, 4, 5000, &b, &log), VD_OK);
+    assert_says(&log, "micro-batch of 7");
+    assert_int_equal(resolve(8, 64, -1, 3, 5000, &b, &log), VD_OK);
+    assert_says(&log, "8 replicas do not divide evenly over 3 ranks: at most "
+                      "89 %");
+    assert_near(batch_ceiling(8, 3), 8.0 / 9, 1e-15);
+    assert_near(batch_ceiling(8, 5), 0.8, 1e-15);
+    assert_near(batch_ceiling(8, 4), 1, 0);
+}
+
+static void every_replica_has_one_rank(void **state)
+{
+    (void)state;
+    for (int64_t replicas = 1; replicas <= 40; replicas++)
+        for (int64_t ranks = 1; ranks <= replicas; ranks++) {
+            int64_t most = 0;
+            assert_int_equal(batch_first_replica(replicas, ranks, 0), 0);
+            assert_int_equal(batch_first_replica(replicas, ranks, ranks),
+                             replicas);
+            for (int64_t r = 0; r < ranks; r++) {
+                int64_t n = batch_first_replica(replicas, ranks, r + 1) -
+                            batch_first_replica(replicas, ranks, r);
+                assert_true(n >= 1);
+                most = n > most ? n : most;
+            }
+            assert_near(batch_ceiling(replicas, ranks),
+                        (double)replicas / (double)(ranks * most), 1e-15);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(replicas_default_to_ranks),
+        cmocka_unit_test(the_micro_batch_gives_the_global_one),
+        cmocka_unit_test(more_ranks_than_replicas_are_refused),
+        cmocka_unit_test(an_uneven_batch_offers_the_nearest),
+        cmocka_unit_test(what_is_offered_is_accepted),
+        cmocka_unit_test(batch_norm_needs_two_images),
+        cmocka_unit_test(a_batch_is_no_larger_than_the_data),
+        cmocka_unit_test(small_and_uneven_splits_are_warned_of),
+        cmocka_unit_test(every_replica_has_one_rank),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

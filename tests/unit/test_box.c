@@ -1,0 +1,104 @@
+/* data/box: against numbers worked out by hand. */
+#include "check.h"
+
+#include "data/box.h"
+
+#define PRECISE 1e-5 /* float32 at 224: half a unit is 8e-6 */
+
+static void assert_box(const float b[4], double x1, double y1, double x2,
+                       double y2)
+{
+    assert_near((double)b[0], x1, PRECISE);
+    assert_near((double)b[1], y1, PRECISE);
+    assert_near((double)b[2], x2, PRECISE);
+    assert_near((double)b[3], y2, PRECISE);
+}
+
+static void scaling_squashes_each_axis_on_its_own(void **state)
+{
+    (void)state;
+    float out[4];
+    box_scale((double[]){0, 0, 500, 375}, (int[]){500, 375}, (int[]){224, 224},
+              out);
+    assert_true(out[0] == 0 && out[1] == 0 && out[2] == 224 && out[3] == 224);
+    box_scale((double[]){50, 75, 250, 150}, (int[]){500, 375},
+              (int[]){224, 224}, out);
+    assert_box(out, 22.4, 44.8, 112, 89.6);
+    box_scale((double[]){-3, 0, 501, 375}, (int[]){500, 375}, (int[]){200, 100},
+              out);
+    assert_box(out, 0, 0, 200, 100);
+}
+
+static void flipping_swaps_left_and_right(void **state)
+{
+    (void)state;
+    float b[4] = {10, 20, 40, 60};
+    box_flip(b, 224, b);
+    assert_box(b, 184, 20, 214, 60);
+    box_flip(b, 224, b);
+    assert_box(b, 10, 20, 40, 60);
+}
+
+static void a_quarter_turn_moves_the_right_to_the_top(void **state)
+{
+    (void)state;
+    float b[4] = {80, 40, 100, 50};
+    box_turn(b, 90, 100, 100, b); /* anticlockwise as seen, y down */
+    assert_box(b, 40, 0, 50, 20);
+}
+
+static void a_turn_gives_the_upright_hull(void **state)
+{
+    (void)state;
+    float out[4];
+    /* A square of side 20 about the centre: by 45 degrees its half diagonal
+     * is 10 sqrt 2; by 10 degrees 10 (cos 10 + sin 10). */
+    const float square[4] = {40, 40, 60, 60};
+    box_turn(square, 45, 100, 100, out);
+    assert_box(out, 35.857864, 35.857864, 64.142136, 64.142136);
+    box_turn(square, -10, 100, 100, out);
+    assert_box(out, 38.415441, 38.415441, 61.584559, 61.584559);
+    box_turn(square, 0, 100, 100, out);
+    assert_box(out, 40, 40, 60, 60);
+    /* Off the centre, 30 degrees: corners of {70,50,90,60} about (50,50) are
+     * (17.32,-10) (34.64,-20) (22.32,-1.34) (39.64,-11.34). */
+    box_turn((float[]){70, 50, 90, 60}, 30, 100, 100, out);
+    assert_box(out, 67.320508, 30, 89.641016, 48.660254);
+}
+
+static void a_turn_is_clipped_to_the_picture(void **state)
+{
+    (void)state;
+    float out[4];
+    box_turn((float[]){0, 0, 200, 100}, 10, 200, 100, out);
+    assert_box(out, 0, 0, 200, 100);
+    box_turn((float[]){0, 0, 2, 2}, 45, 100, 100, out);
+    assert_true(box_area(out) == 0);
+}
+
+static void iou_is_shared_over_covered(void **state)
+{
+    (void)state;
+    const float a[4] = {0, 0, 10, 10}, b[4] = {5, 5, 15, 15};
+    const float far[4] = {20, 20, 30, 30}, empty[4] = {5, 5, 5, 9};
+    assert_near(box_iou(a, b), 25.0 / 175, 1e-12);
+    assert_near(box_iou(a, a), 1, 1e-12);
+    assert_near(box_iou(a, far), 0, 0);
+    assert_near(box_iou(empty, empty), 0, 0);
+    assert_near(box_iou(a, empty), 0, 0);
+    assert_near(box_area((float[]){9, 0, 1, 5}), 0, 0);
+    assert_near(box_area(a), 100, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scaling_squashes_each_axis_on_its_own),
+        cmocka_unit_test(flipping_swaps_left_and_right),
+        cmocka_unit_test(a_quarter_turn_moves_the_right_to_the_top),
+        cmocka_unit_test(a_turn_gives_the_upright_hull),
+        cmocka_unit_test(a_turn_is_clipped_to_the_picture),
+        cmocka_unit_test(iou_is_shared_over_covered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

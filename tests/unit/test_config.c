@@ -1,0 +1,378 @@
+/* config: the table's own consistency, rules between keys, digests, and what
+ * a resumed run may change. */
+#include "check.h"
+
+#include "base/mem.h"
+#include "config/config.h"
+#include "config/option_internal.h"
+
+struct fixture {
+    struct option_set set;
+    struct config config;
+    struct check_log log;
+};
+
+static void start(struct fixture *f)
+{
+    options_init(&f->set);
+    options_add(&f->set, &config_table, &f->config);
+    check_log_start(&f->log);
+}
+
+static int set_up(void **state)
+{
+    *state = calloc(1, sizeof(struct fixture));
+    start(*state);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    check_log_end();
+    options_clear(&f->set);
+    free(f);
+    return 0;
+}
+
+/* All defaults again. */
+static void reset(struct fixture *f)
+{
+    options_clear(&f->set);
+    start(f);
+}
+
+static void set(struct fixture *f, const char *key, const char *text)
+{
+    assert_int_equal(options_set(&f->set, key, text, "command line"), VD_OK);
+}
+
+static void yaml(struct fixture *f, const char *text)
+{
+    assert_int_equal(
+        options_read_yaml_text(&f->set, "a.yaml", text, strlen(text)), VD_OK);
+}
+
+/* ---- the table --------------------------------------------------------- */
+
+static void option_and_variable_names_are_unique(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < config_table.n; i++)
+        for (size_t j = 0; j < i; j++) {
+            char *a = option_variable(config_table.rows[i].key);
+            char *b = option_variable(config_table.rows[j].key);
+            assert_string_not_equal(a, b);
+            assert_string_not_equal(config_table.rows[i].key,
+                                    config_table.rows[j].key);
+            assert_string_not_equal(a, "VOCDIST_TEST_DATA");
+            assert_string_not_equal(a, "VOCDIST_PYTHON");
+            assert_string_not_equal(a, "VOCDIST_FAULT");
+            free(a);
+            free(b);
+        }
+}
+
+static void no_key_is_both_leaf_and_section(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < config_table.n; i++) {
+        const char *key = config_table.rows[i].key;
+        size_t n = strlen(key);
+        for (size_t j = 0; j < config_table.n; j++) {
+            const char *other = config_table.rows[j].key;
+            assert_false(!strncmp(key, other, n) && other[n] == '.');
+        }
+    }
+}
+
+/* Or a written config would open a section twice, which is refused. */
+static void rows_of_a_section_stand_together(void **state)
+{
+    struct fixture *f = *state;
+    struct text out = {0};
+    options_format_yaml(&f->set, true, &out);
+    yaml(f, out.bytes);
+    free(out.bytes);
+}
+
+static void every_row_has_help_and_a_valid_default(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; i < config_table.n; i++) {
+        const struct option *o = &config_table.rows[i];
+        assert_true(strlen(o->help) > 5);
+        assert_int_equal(options_set(&f->set, o->key, o->fallback, "test"),
+                         VD_OK);
+        if (o->type == OPTION_CHOICE)
+            assert_non_null(strstr(o->choices, o->fallback));
+        if (o->type == OPTION_INT || o->type == OPTION_REAL)
+            assert_true(o->min < o->max);
+    }
+}
+
+/* Two rows that write the same field would be a slip of the pen. */
+static void every_row_has_a_field_of_its_own(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < config_table.n; i++)
+        for (size_t j = 0; j < i; j++)
+            assert_int_not_equal(config_table.rows[i].offset,
+                                 config_table.rows[j].offset);
+}
+
+/* The words of the table and the enums of the header, in the same order. */
+static void choices_match_their_enums(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "model.freeze", "backbone");
+    assert_int_equal(f->config.model.freeze, FREEZE_BACKBONE);
+    set(f, "model.freeze", "stem");
+    assert_int_equal(f->config.model.freeze, FREEZE_STEM);
+    set(f, "model.freeze_bn", "eval");
+    assert_int_equal(f->config.model.freeze_bn, FREEZE_BN_EVAL);
+    set(f, "data.normalize", "imagenet");
+    assert_int_equal(f->config.data.normalize, NORMALIZE_IMAGENET);
+    set(f, "loss.weights", "balanced");
+    assert_int_equal(f->config.loss.weights, LOSS_WEIGHTS_BALANCED);
+    set(f, "optim.schedule", "cosine");
+    assert_int_equal(f->config.optim.schedule, SCHEDULE_COSINE);
+    set(f, "optim.lr_scale", "linear");
+    assert_int_equal(f->config.optim.lr_scale, LR_SCALE_LINEAR);
+    set(f, "train.precision", "fp16");
+    assert_int_equal(f->config.train.precision, PRECISION_FP16);
+    set(f, "backend", "ref");
+    assert_int_equal(f->config.backend, BACKEND_REF);
+    set(f, "exchange.name", "nccl");
+    assert_int_equal(f->config.exchange.name, EXCHANGE_NCCL);
+    set(f, "exchange.order", "fast");
+    assert_int_equal(f->config.exchange.order, ORDER_FAST);
+    set(f, "log.level", "debug");
+    assert_int_equal(f->config.log.level, LOG_LEVEL_DEBUG);
+}
+
+static void the_recipe_file_equals_the_defaults(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t defaults = config_digest(&f->set, CONFIG_CLASSES_ALL);
+    assert_int_equal(options_read_yaml(&f->set, RECIPE), VD_OK);
+    assert_true(options_given(&f->set, "augment.rotate"));
+    assert_true(options_given(&f->set, "train.global_batch"));
+    assert_true(config_digest(&f->set, CONFIG_CLASSES_ALL) == defaults);
+    assert_int_equal(config_check(&f->set, RECIPE), VD_OK);
+    assert_string_equal(f->config.train.name, "voc2007");
+}
+
+/* ---- rules ------------------------------------------------------------- */
+
+#define assert_check_says(f, part)                                  \
+    do {                                                            \
+        assert_int_equal(config_check(&(f)->set, NULL), VD_CONFIG); \
+        assert_says(&(f)->log, (part));                             \
+        reset(f);                                                   \
+    } while (0)
+
+static void contradictions_are_refused_with_the_remedy(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "model.freeze", "stem");
+    assert_check_says(f, "command line: model.freeze: stem would freeze random "
+                         "weights\ngive pretrained ones with --model.weights");
+    set(f, "model.width", "12");
+    assert_check_says(f, "12 is not a multiple of 8");
+    set(f, "model.blocks", "1,1,1");
+    assert_check_says(f, "model.blocks: 3 numbers\ngive four");
+    set(f, "optim.schedule", "step");
+    assert_check_says(f, "step needs optim.milestones");
+    set(f, "optim.milestones", "10");
+    assert_check_says(f, "only schedule step has them");
+    set(f, "optim.schedule", "step");
+    set(f, "optim.milestones", "10,20,20");
+    assert_check_says(f, "20 does not follow 20");
+    static const char *const bad_names[] = {"a/b", "..", ".hidden", "a\nb"};
+    for (size_t i = 0; i < 4; i++) {
+        set(f, "train.name", bad_names[i]);
+        assert_check_says(f, "cannot name a folder");
+    }
+    set(f, "train.dir", "");
+    assert_check_says(f, "train.dir is empty");
+    set(f, "data.train", "");
+    assert_check_says(f, "data.train is empty");
+}
+
+static void sound_configs_pass(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "model.freeze", "stem");
+    set(f, "model.weights", "a.pth");
+    set(f, "model.width", "8");
+    set(f, "model.blocks", "1,1,1,1");
+    set(f, "optim.schedule", "step");
+    set(f, "optim.milestones", "10,20");
+    assert_int_equal(config_check(&f->set, NULL), VD_OK);
+    assert_string_equal(f->config.train.name, "default");
+    assert_string_equal(f->log.text, "");
+    reset(f);
+    set(f, "model.freeze", "none");
+    assert_int_equal(config_check(&f->set, "runs/x.y/a.b.yaml"), VD_OK);
+    assert_string_equal(f->config.train.name, "a.b");
+    reset(f);
+    set(f, "train.name", "mine");
+    assert_int_equal(config_check(&f->set, "a.yaml"), VD_OK);
+    assert_string_equal(f->config.train.name, "mine");
+}
+
+static void one_batch_size_counts(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(config_check(&f->set, NULL), VD_OK);
+    assert_int_equal(f->config.train.global_batch, 64);
+    assert_int_equal(f->config.train.micro_batch, CONFIG_AUTO);
+
+    set(f, "train.micro_batch", "8"); // over the built-in 64
+    assert_int_equal(config_check(&f->set, NULL), VD_OK);
+    assert_int_equal(f->config.train.global_batch, CONFIG_AUTO);
+    assert_int_equal(f->config.train.micro_batch, 8);
+    reset(f);
+    yaml(f, "train: {global_batch: 32}\n");
+    set(f, "train.micro_batch", "8"); // over a file
+    assert_int_equal(config_check(&f->set, NULL), VD_OK);
+    assert_int_equal(f->config.train.global_batch, CONFIG_AUTO);
+    reset(f);
+    yaml(f, "train: {micro_batch: 8}\n");
+    set(f, "train.global_batch", "32");
+    assert_int_equal(config_check(&f->set, NULL), VD_OK);
+    assert_int_equal(f->config.train.micro_batch, CONFIG_AUTO);
+    assert_int_equal(f->config.train.global_batch, 32);
+    reset(f);
+    yaml(f, "train: {global_batch: 32, micro_batch: 8}\n");
+    assert_check_says(f, "both train.global_batch 32 (a.yaml:1) and "
+                         "train.micro_batch 8 (a.yaml:1)");
+    yaml(f, "train: {global_batch: 32, micro_batch: 8, replicas: 4}\n");
+    assert_int_equal(config_check(&f->set, NULL), VD_OK);
+    assert_int_equal(f->config.train.global_batch, 32);
+    assert_int_equal(f->config.train.micro_batch, 8);
+    reset(f);
+    set(f, "train.global_batch", "auto");
+    assert_int_equal(config_check(&f->set, NULL), VD_OK);
+    assert_int_equal(f->config.train.global_batch, 64);
+}
+
+/* ---- digest ------------------------------------------------------------ */
+
+static void digests_see_values_of_their_classes_only(void **state)
+{
+    struct fixture *f = *state;
+    const unsigned identity = CONFIG_CLASS(OPTION_IDENTITY);
+    uint64_t first = config_digest(&f->set, identity);
+    uint64_t all = config_digest(&f->set, CONFIG_CLASSES_ALL);
+    set(f, "optim.lr", "0.001"); // the default in another spelling
+    set(f, "checkpoint.every", "7");
+    set(f, "train.epochs", "9");
+    set(f, "backend", "ref");
+    assert_true(config_digest(&f->set, identity) == first);
+    assert_true(config_digest(&f->set, CONFIG_CLASSES_ALL) != all);
+    set(f, "train.seed", "2");
+    assert_true(config_digest(&f->set, identity) != first);
+}
+
+/* ---- resume ------------------------------------------------------------ */
+
+#define SAVED                                                      \
+    "optim: {lr: 0.01, schedule_steps: 100}\n"                     \
+    "train: {epochs: 5, seed: 7, replicas: 4, global_batch: 32,\n" \
+    "        micro_batch: 8}\n"                                    \
+    "model: {weights: a.pth, freeze: backbone}\n"                  \
+    "cpu: {threads: 2}\ntune: 'off'\nbackend: cpu\n"               \
+    "checkpoint: {every: 50}\n"
+
+static enum vd_err resume(struct fixture *f)
+{
+    assert_int_equal(config_check(&f->set, NULL), VD_OK);
+    return config_resume(&f->set, "runs/a/config.yaml", SAVED, strlen(SAVED));
+}
+
+static void unset_and_auto_keys_take_the_saved_value(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "cpu.threads", "auto");
+    set(f, "tune", "auto");
+    set(f, "optim.lr", "1e-2");
+    assert_int_equal(resume(f), VD_OK);
+    assert_int_equal(f->config.cpu.threads, 2);
+    assert_string_equal(f->config.tune, "off");
+    assert_int_equal(f->config.train.seed, 7);
+    assert_int_equal(f->config.train.replicas, 4);
+    assert_int_equal(f->config.train.global_batch, 32);
+    assert_int_equal(f->config.train.micro_batch, 8);
+    assert_int_equal(f->config.optim.schedule_steps, 100);
+    assert_int_equal(f->config.model.freeze, FREEZE_BACKBONE);
+    assert_int_equal(f->config.backend, BACKEND_CPU);
+    assert_string_equal(options_origin(&f->set, "train.seed"),
+                        "runs/a/config.yaml:2");
+    // Free keys are chosen anew.
+    assert_int_equal(f->config.checkpoint.every, 0);
+    assert_string_equal(f->config.model.weights, "");
+}
+
+static void all_changed_identity_keys_are_listed(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "optim.lr", "0.02");
+    set(f, "train.seed", "8");
+    set(f, "train.global_batch", "64");
+    assert_int_equal(resume(f), VD_CONFIG);
+    assert_says(&f->log, "optim.lr: 0.02 here (command line), 0.01 in the run");
+    assert_says(&f->log, "train.seed: 8 here (command line), 7 in the run");
+    assert_says(&f->log, "train.global_batch: 64 here");
+    assert_says(&f->log, "--train.name NAME");
+    assert_int_equal(f->config.train.replicas, CONFIG_AUTO); // untouched
+}
+
+static void extents_grow_and_do_not_shrink(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "train.epochs", "9");
+    set(f, "optim.schedule_steps", "200");
+    assert_int_equal(resume(f), VD_OK);
+    assert_int_equal(f->config.train.epochs, 9);
+    assert_int_equal(f->config.optim.schedule_steps, 200);
+    reset(f);
+    set(f, "train.epochs", "4");
+    assert_int_equal(resume(f), VD_CONFIG);
+    assert_says(&f->log, "train.epochs: 4 here (command line), 5 in the run, "
+                         "which may only grow");
+}
+
+static void another_backend_is_warned_of(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "backend", "ref");
+    assert_int_equal(resume(f), VD_OK);
+    assert_says(&f->log, "backend ref instead of cpu");
+    assert_int_equal(f->config.backend, BACKEND_REF);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(option_and_variable_names_are_unique),
+        TEST(no_key_is_both_leaf_and_section),
+        TEST(rows_of_a_section_stand_together),
+        TEST(every_row_has_help_and_a_valid_default),
+        TEST(every_row_has_a_field_of_its_own),
+        TEST(choices_match_their_enums),
+        TEST(the_recipe_file_equals_the_defaults),
+        TEST(contradictions_are_refused_with_the_remedy),
+        TEST(sound_configs_pass),
+        TEST(one_batch_size_counts),
+        TEST(digests_see_values_of_their_classes_only),
+        TEST(unset_and_auto_keys_take_the_saved_value),
+        TEST(all_changed_identity_keys_are_listed),
+        TEST(extents_grow_and_do_not_shrink),
+        TEST(another_backend_is_warned_of),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
