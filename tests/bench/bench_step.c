@@ -4,7 +4,9 @@
  *     bench_step BACKEND BATCH THREADS STEPS [train|frozen|eval]
  *
  * prints the median and the least time of a step in ms, its parts, and
- * pictures per second. Staging is timed apart: in a run it has its own thread.
+ * pictures per second; and the same from processor time, which on a shared
+ * machine says more (with OMP_WAIT_POLICY=passive). Staging is timed apart: in
+ * a run it has its own thread.
  */
 #include "backend/backend.h"
 #include "base/clock.h"
@@ -17,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #define SIZE 224
 #define MUST(call)           \
@@ -36,7 +39,8 @@ struct bench {
     struct result *results;
     int batch, steps;
     bool train;
-    double *ms[4]; /* [steps]: stage, forward, backward, update */
+    double *ms[4];  /* [steps]: stage, forward, backward, update */
+    double *cpu_ms; /* [steps]: processor time of the last three */
 };
 
 static enum vd_err ignore(void *ctx, struct range range)
@@ -82,6 +86,13 @@ static double lap(double *since)
     return ms;
 }
 
+static double cpu_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
 static void step(struct bench *b, int i)
 {
     const struct backend_ops *ops = b->backend.ops;
@@ -93,6 +104,7 @@ static void step(struct bench *b, int i)
     batch.knobs.step = (uint64_t)k + 1;
     MUST(ops->stage(b->net, &batch));
     b->ms[0][k] = lap(&t);
+    double cpu = cpu_now();
     MUST(ops->begin(b->net, 0, &replayed));
     MUST(ops->forward(b->net));
     b->ms[1][k] = lap(&t);
@@ -103,6 +115,7 @@ static void step(struct bench *b, int i)
         b->ms[3][k] = lap(&t);
     }
     MUST(ops->end(b->net));
+    b->cpu_ms[k] = cpu_now() - cpu;
     MUST(ops->results(b->net, b->results));
 }
 
@@ -124,16 +137,18 @@ static void report(struct bench *b, const char *mode, int threads)
     double *sum = mem_new((size_t)b->steps, sizeof *sum);
     for (int i = 0; i < b->steps; i++)
         sum[i] = b->ms[1][i] + b->ms[2][i] + b->ms[3][i];
-    double middle = median(sum, b->steps);
+    double middle = median(sum, b->steps), cpu = median(b->cpu_ms, b->steps);
     getrusage(RUSAGE_SELF, &usage);
     printf("%s (%s) batch %d threads %d %s: median %.1f ms least %.1f "
-           "(forward %.1f backward %.1f update %.1f) %.2f pictures/s, stage "
-           "%.1f ms, %ld MB, l1 %.3f\n",
+           "(forward %.1f backward %.1f update %.1f) %.2f pictures/s; "
+           "processor %.1f ms, %.2f pictures/s; stage %.1f ms, %ld MB, "
+           "l1 %.3f\n",
            b->backend.ops->name, b->backend.ops->describe(&b->backend),
            b->batch, threads, mode, middle, sum[0], median(b->ms[1], b->steps),
            median(b->ms[2], b->steps), median(b->ms[3], b->steps),
-           b->batch * 1e3 / middle, median(b->ms[0], b->steps),
-           usage.ru_maxrss / 1024, (double)b->results[0].l1);
+           b->batch * 1e3 / middle, cpu, b->batch * 1e3 / cpu,
+           median(b->ms[0], b->steps), usage.ru_maxrss / 1024,
+           (double)b->results[0].l1);
     free(sum);
 }
 
@@ -166,6 +181,7 @@ int main(int argc, char **argv)
                            .std = {1, 1, 1}};
     for (int i = 0; i < 4; i++)
         b.ms[i] = mem_new((size_t)b.steps, sizeof(double));
+    b.cpu_ms = mem_new((size_t)b.steps, sizeof(double));
     MUST(b.backend.ops->net_new(&b.backend, &net, &b.net));
     fill(&b);
     step(&b, -1);
