@@ -461,5 +461,5 @@ void plan_clear(struct plan *p)
     free(p->units);
     free(p->values);
     free(p->buffers);
-    *p = (struct plan){NULL};
+    *p = (struct plan){.batch = 0};
 }
