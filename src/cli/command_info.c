@@ -4,6 +4,7 @@
 #include "config/option.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static void print_instruction_sets(void)
 {
@@ -44,5 +45,7 @@ enum vd_err command_info(struct command_call *call)
     printf("libraries  libyaml %s, xxHash %u.%u.%u\n", options_yaml_library(),
            xxhash / 10000, xxhash / 100 % 100, xxhash % 100);
     print_instruction_sets();
+    const char *policy = getenv("OMP_WAIT_POLICY");
+    printf("threads    OMP_WAIT_POLICY %s\n", policy ? policy : "not set");
     return print_backends();
 }
