@@ -97,7 +97,8 @@ struct shard_entry {
 };
 /*
  * Writes pack.json into `folder`, last of all. `report` is the packer's own
- * JSON object text (counts, skipped files), stored as it is, may be NULL.
+ * JSON object text (counts, skipped files), stored as it is unless it is
+ * longer than 8 MB, may be NULL.
  */
 enum vd_err shard_write_manifest(const char *folder,
                                  const struct shard_format *format,

@@ -1,9 +1,12 @@
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "data/shard_private.h"
 #include "store/atomic.h"
 #include "store/json.h"
 
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +70,31 @@ static struct json *to_json(const struct shard_format *f,
     return root;
 }
 
+static char *format_lines(const struct json *root)
+{
+    char *text = json_format(root, 2);
+    char *lines = mem_format("%s\n", text);
+    free(text);
+    return lines;
+}
+
+/* A report that would make the manifest unreadable is left out: the shards
+ * are worth more. */
+static char *with_report(struct json *root, const char *path,
+                         struct json *report)
+{
+    char *bare = format_lines(root);
+    json_put(root, "report", report);
+    char *full = format_lines(root);
+    bool fits = strlen(full) <= SHARD_MAX_MANIFEST_BYTES;
+    if (!fits)
+        log_warn("%s: its report of %zu bytes is left out, more than %zu would "
+                 "not be read again",
+                 path, strlen(full) - strlen(bare), SHARD_MAX_MANIFEST_BYTES);
+    free(fits ? bare : full);
+    return fits ? full : bare;
+}
+
 enum vd_err shard_write_manifest(const char *folder,
                                  const struct shard_format *format,
                                  const struct shard_entry *entries, size_t n,
@@ -74,22 +102,17 @@ enum vd_err shard_write_manifest(const char *folder,
 {
     enum vd_err err = VD_OK;
     struct json *root = NULL, *extra = NULL;
-    char *path = mem_format("%s/%s", folder, SHARD_MANIFEST);
-    char *text = NULL, *lines = NULL;
+    char *path = mem_format("%s/%s", folder, SHARD_MANIFEST), *lines = NULL;
     VD_TRY_ELSE(out, err, shard_check_format(path, format));
     root = to_json(format, entries, n);
-    if (report) {
+    if (report)
         VD_TRY_ELSE(
             out, err,
             json_parse(&extra, "the packer's report", report, strlen(report)));
-        json_put(root, "report", extra);
-    }
-    text = json_format(root, 2);
-    lines = mem_format("%s\n", text);
+    lines = extra ? with_report(root, path, extra) : format_lines(root);
     err = atomic_write(path, lines, strlen(lines));
 out:
     free(lines);
-    free(text);
     json_free(root);
     free(path);
     return err;

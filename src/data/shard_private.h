@@ -4,10 +4,11 @@
 
 #include "data/shard.h"
 
-#define SHARD_MANIFEST         "pack.json"
-#define SHARD_MAX_CLASS_BYTES  255
-#define SHARD_MAX_SOURCE_BYTES 4096
-#define SHARD_REMEDY           "pack the data set again, or copy this file anew"
+#define SHARD_MANIFEST           "pack.json"
+#define SHARD_MAX_MANIFEST_BYTES ((size_t)8 << 20)
+#define SHARD_MAX_CLASS_BYTES    255
+#define SHARD_MAX_SOURCE_BYTES   4096
+#define SHARD_REMEDY             "pack the data set again, or copy this file anew"
 
 /* What writers refuse and readers do not believe: VD_DATA. `where` starts the
  * message. */

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_MANIFEST_BYTES ((size_t)64 << 20)
-
 struct shard_file {
     char *path; /* owned */
     int fd;
@@ -276,7 +274,7 @@ static enum vd_err read_manifest(struct shard_manifest *m, const char *folder,
                        "%s: no %s here: no shards, or packing did not end\n"
                        "make the shards with: vocpack pack VOCROOT -o %s",
                        folder, SHARD_MANIFEST, folder);
-    VD_TRY(file_read(path, MAX_MANIFEST_BYTES, &bytes, &n));
+    VD_TRY(file_read(path, SHARD_MAX_MANIFEST_BYTES, &bytes, &n));
     enum vd_err err = shard_manifest_parse(m, path, bytes, n);
     free(bytes);
     return err;

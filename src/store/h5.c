@@ -171,9 +171,12 @@ enum vd_err h5_create(struct h5_file **out, const char *path, const char *label)
     struct h5_file *f = file_new(label, true);
     /* Strong: after a failed write the ids that could not be closed go. */
     hid_t list = access_list(H5F_CLOSE_STRONG);
-    f->id = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, list);
+    hid_t root = H5Pcreate(H5P_FILE_CREATE);
+    H5Pset_obj_track_times(root, false); /* the same bytes at any time */
+    f->id = H5Fcreate(path, H5F_ACC_TRUNC, root, list);
     enum vd_err err =
         f->id < 0 ? h5_failed(f, NULL, "cannot create it") : VD_OK;
+    h5_drop(root);
     h5_drop(list);
     if (err == VD_OK)
         *out = f;

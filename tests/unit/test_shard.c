@@ -464,6 +464,30 @@ static void damaged_manifests_are_refused(void **state)
     }
 }
 
+static void a_report_too_long_to_be_read_is_left_out(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct check_log log;
+    struct shard_entry entry = {.file = (char[]){"shard-00000.h5"}};
+    char *bytes = NULL, *report = mem_new(9 << 20, 1);
+    size_t n = 0;
+    fixture_init(&f, 1);
+    assert_int_equal(file_read(f.manifest, 1 << 20, &bytes, &n), VD_OK);
+    assert_non_null(strstr(bytes, "a.xml"));
+    write_shard(f.shard, 0, N, &entry);
+    sprintf(report, "{\"all\":\"%*s\"}", 8 << 20, "");
+    check_log_start(&log);
+    assert_int_equal(shard_write_manifest(f.folder, &format, &entry, 1, report),
+                     VD_OK);
+    check_log_end();
+    assert_says(&log, "its report of 8388");
+    assert_int_equal(read_all(&f), VD_OK);
+    free(bytes);
+    free(report);
+    fixture_clear(&f);
+}
+
 static void bad_samples_are_not_written(void **state)
 {
     (void)state;
@@ -512,6 +536,7 @@ int main(void)
         cmocka_unit_test(shrinking_under_the_reader_is_an_error),
         cmocka_unit_test(a_folder_without_manifest_says_how_to_make_one),
         cmocka_unit_test(damaged_manifests_are_refused),
+        cmocka_unit_test(a_report_too_long_to_be_read_is_left_out),
         cmocka_unit_test(bad_samples_are_not_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

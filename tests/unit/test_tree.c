@@ -1,140 +1,361 @@
-/* exchange/tree: one order of additions, whoever does them. */
-#include "check.h"
+/* Finding annotated pictures: folders, splits, names, several roots; and the
+ * class list. */
+#include "voc.h"
 
-#include "base/mem.h"
-#include "exchange/tree.h"
+#include "preprocess/classes.h"
+#include "preprocess/tree.h"
 
-#define MAX_R 24
+static struct check_log said;
 
-/* Sums of replicas as text: "((0+1)+2)" shows the order itself. */
-static void run_plan(const struct tree_plan *plan, char **inputs, char **left)
+#define DOG VOC_FILE("", VOC_OBJECT("dog", "0", "1", "1", "5", "5"))
+#define CAT VOC_FILE("", VOC_OBJECT("cat", "0", "1", "1", "5", "5"))
+
+/* A scratch folder with two VOC folders whose files are not pictures: only
+ * names matter here. */
+struct world {
+    char *folder, *roots[2];
+};
+
+static struct world make_world(void)
 {
-    char *buffers[MAX_R] = {0};
-    for (int i = 0; i < plan->n_inputs; i++) {
-        int b = plan->buffer[i];
-        free(buffers[b]);
-        buffers[b] = mem_copy_text(inputs[i]);
-        for (int k = plan->add_start[i]; k < plan->add_start[i + 1]; k++) {
-            struct tree_add a = plan->adds[k];
-            char *sum = mem_format("(%s+%s)", buffers[a.dst], buffers[a.src]);
-            free(buffers[a.dst]);
-            buffers[a.dst] = sum;
-        }
+    struct world w = {check_folder(), {NULL, NULL}};
+    w.roots[0] = mem_format("%s/VOC2007", w.folder);
+    w.roots[1] = mem_format("%s/VOC2012", w.folder);
+    static const char *const names[] = {"a", "a-b", "b", "c"};
+    for (int k = 0; k < 4; k++) {
+        char *xml = mem_format("Annotations/%s.xml", names[k]);
+        char *image = mem_format("JPEGImages/%s.jpg", names[k]);
+        voc_text(w.roots[0], xml, DOG);
+        voc_text(w.roots[0], image, "");
+        free(image);
+        free(xml);
     }
-    for (int i = 0; i < plan->n_left; i++)
-        left[i] = mem_copy_text(buffers[plan->left_buffer[i]]);
-    for (int b = 0; b < MAX_R; b++)
-        free(buffers[b]);
+    voc_text(w.roots[1], "Annotations/b.xml", CAT);
+    voc_text(w.roots[1], "JPEGImages/b.jpg", "");
+    return w;
 }
 
-/* The whole sum as N ranks and an owner form it. */
-static char *sum_over_ranks(int size, int replicas)
+static void end_world(struct world *w)
 {
-    char *parts[MAX_R], *left[MAX_R], *total[1];
-    struct tree_node nodes[MAX_R];
-    struct tree_plan plan;
-    int n = 0;
-    for (int rank = 0; rank < size; rank++) {
-        char *leaves[MAX_R];
-        int first = tree_first_replica(rank, size, replicas);
-        int end = tree_first_replica(rank + 1, size, replicas);
-        for (int i = first; i < end; i++)
-            leaves[i - first] = mem_format("%d", i);
-        tree_plan_init_block(&plan, rank, size, replicas);
-        run_plan(&plan, leaves, left);
-        for (int i = 0; i < plan.n_left; i++) {
-            parts[n] = left[i];
-            nodes[n++] = plan.left[i];
-        }
-        for (int i = first; i < end; i++)
-            free(leaves[i - first]);
-        tree_plan_clear(&plan);
-    }
-    tree_plan_init(&plan, replicas, nodes, n);
-    assert_int_equal(plan.n_left, 1);
-    run_plan(&plan, parts, total);
-    tree_plan_clear(&plan);
-    for (int i = 0; i < n; i++)
-        free(parts[i]);
-    return total[0];
+    free(w->roots[0]);
+    free(w->roots[1]);
+    check_folder_remove(w->folder);
 }
 
-static void order_is_the_documented_one(void **state)
+static enum vd_err open_tree(struct tree *t, struct world *w, int n_roots,
+                             const char *splits)
+{
+    check_log_start(&said);
+    enum vd_err err = tree_open(t, w->roots, n_roots, splits);
+    if (err == VD_OK)
+        err = tree_read(t, false, 2);
+    check_log_end();
+    return err;
+}
+
+static const struct picture *member(const struct tree *t, int split, size_t i)
+{
+    assert_true(i < t->splits[split].n);
+    return &t->pictures[t->splits[split].members[i]];
+}
+
+static void without_splits_all_annotations_count(void **state)
 {
     (void)state;
-    const char *const expected[] = {
-        NULL,
-        "0",
-        "(0+1)",
-        "((0+1)+2)",
-        "((0+1)+(2+3))",
-        "(((0+1)+(2+3))+4)",
-        "(((0+1)+(2+3))+(4+5))",
-        "(((0+1)+(2+3))+((4+5)+6))",
-        "(((0+1)+(2+3))+((4+5)+(6+7)))",
+    struct world w = make_world();
+    struct tree t;
+    voc_text(w.roots[0], "Annotations/readme.txt", "not an annotation");
+    voc_text(w.roots[0], "JPEGImages/z.jpg", "");
+    assert_int_equal(open_tree(&t, &w, 1, ""), VD_OK);
+    assert_int_equal(t.n_splits, 1);
+    assert_int_equal(t.splits[0].n, 4);
+    assert_string_equal(member(&t, 0, 0)->id, "a-b");
+    assert_string_equal(member(&t, 0, 1)->id, "a");
+    char *path = mem_format("%s/JPEGImages/a.jpg", w.roots[0]);
+    assert_string_equal(member(&t, 0, 1)->path, path);
+    char *relative = tree_relative(&t, path);
+    assert_string_equal(relative, "VOC2007/JPEGImages/a.jpg");
+    free(relative);
+    free(path);
+    tree_close(&t);
+    end_world(&w);
+}
+
+static void splits_have_columns_blank_lines_and_crlf(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct tree t;
+    voc_text(w.roots[0], "ImageSets/Main/one.txt", "c\r\n\r\na-b\r\n");
+    voc_text(w.roots[0], "ImageSets/Main/two.txt", "b  1\na -1\n\n");
+    voc_text(w.roots[0], "ImageSets/Main/three.txt", "a 1 0\na 2 1\nc\t1 -1");
+    assert_int_equal(open_tree(&t, &w, 1, "one,two, three"), VD_OK);
+    assert_int_equal(t.n_splits, 3);
+    assert_int_equal(t.splits[0].n, 2);
+    assert_string_equal(member(&t, 0, 0)->id, "c");
+    assert_string_equal(member(&t, 0, 1)->id, "a-b");
+    assert_int_equal(t.splits[1].n, 2);
+    assert_string_equal(member(&t, 1, 0)->id, "b");
+    assert_string_equal(member(&t, 1, 1)->id, "a");
+    assert_string_equal(t.splits[2].name, "three");
+    assert_int_equal(t.splits[2].n, 2);
+    assert_string_equal(member(&t, 2, 0)->id, "a");
+    assert_string_equal(member(&t, 2, 1)->id, "c");
+    tree_close(&t);
+    end_world(&w);
+}
+
+static void split_lines_without_annotation_are_found(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct tree t;
+    voc_text(w.roots[0], "ImageSets/Main/s.txt",
+             "a\nnone\n../../VOC2012/Annotations/b\nb\n");
+    voc_text(w.folder, "none.xml", DOG);
+    assert_int_equal(open_tree(&t, &w, 1, "s"), VD_OK);
+    assert_int_equal(t.splits[0].n, 2);
+    const struct findings *f = &t.splits[0].findings;
+    assert_int_equal(f->n, 2);
+    assert_int_equal(f->list[0].line, 2);
+    assert_int_equal(f->list[0].kind, FINDING_ANNOTATION);
+    assert_non_null(strstr(f->list[0].file, "ImageSets/Main/s.txt"));
+    assert_int_equal(f->list[1].line, 3);
+    tree_close(&t);
+    end_world(&w);
+}
+
+static void missing_splits_and_folders_say_what_there_is(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct tree t;
+    voc_text(w.roots[0], "ImageSets/Main/train.txt", "a\n");
+    voc_text(w.roots[0], "ImageSets/Main/val.txt", "b\n");
+    voc_text(w.roots[0], "ImageSets/Main/dog_val.txt", "b 1\n");
+    assert_int_equal(open_tree(&t, &w, 1, "vale"), VD_NOINPUT);
+    assert_says(&said, "there is no split \"vale\"");
+    assert_says(&said, "train");
+    assert_null(strstr(said.text, "dog_val"));
+    assert_int_equal(open_tree(&t, &w, 1, "val,val"), VD_USAGE);
+    assert_int_equal(open_tree(&t, &w, 1, "../val"), VD_USAGE);
+    assert_int_equal(open_tree(&t, &w, 1, "val,"), VD_USAGE);
+
+    char *other = w.roots[0];
+    w.roots[0] = w.folder;
+    assert_int_equal(open_tree(&t, &w, 1, ""), VD_NOINPUT);
+    assert_says(&said, "no folder Annotations in it");
+    w.roots[0] = mem_format("%s/no-such", w.folder);
+    assert_int_equal(open_tree(&t, &w, 1, ""), VD_NOINPUT);
+    assert_says(&said, "no-such: no such folder");
+    free(w.roots[0]);
+    w.roots[0] = other;
+    end_world(&w);
+}
+
+static void images_are_found_by_stem_then_by_filename(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct tree t;
+    char *root = w.roots[0] = (free(w.roots[0]), mem_format("%s/x", w.folder));
+    static const struct {
+        const char *stem, *filename, *image;
+    } cases[] = {
+        {"a", "wrong.jpg", "a.JPG"},
+        {"b", "", "b.Jpeg"},
+        {"c", "", "c.png"},
+        {"d", "photo 1.JPG", "photo 1.JPG"},
+        {"e", "other", "other.png"},
+        {"f.v2", "", "f.v2.jpg"},
+        {"g", "../annotations/x.jpg", NULL},
+        {"h", "../../secret.jpg", NULL},
+        {"i", "", NULL},
     };
-    for (int r = 1; r <= 8; r++) {
-        char *sum = sum_over_ranks(1, r);
-        assert_string_equal(sum, expected[r]);
-        free(sum);
+    enum { N = sizeof cases / sizeof *cases };
+    voc_text(w.folder, "secret.jpg", "");
+    voc_text(root, "annotations/x.jpg", "");
+    voc_text(root, "images/a.txt", "");
+    voc_text(root, "images/i.gif", "");
+    for (int k = 0; k < N; k++) {
+        char *xml = mem_format("annotations/%s.xml", cases[k].stem);
+        char *text = mem_format("<annotation><filename>%s</filename>"
+                                "</annotation>",
+                                cases[k].filename);
+        char *image = mem_format("images/%s", cases[k].image);
+        voc_text(root, xml, text);
+        if (cases[k].image)
+            voc_text(root, image, "");
+        free(image);
+        free(text);
+        free(xml);
     }
-}
-
-static void order_does_not_depend_on_the_ranks(void **state)
-{
-    (void)state;
-    for (int r = 1; r <= MAX_R; r++) {
-        char *alone = sum_over_ranks(1, r);
-        for (int size = 2; size <= r; size++) {
-            char *shared = sum_over_ranks(size, r);
-            assert_string_equal(shared, alone);
-            free(shared);
-        }
-        free(alone);
-    }
-}
-
-static void a_rank_needs_few_buffers(void **state)
-{
-    (void)state;
-    for (int r = 1; r <= 64; r++) {
-        for (int size = 1; size <= r; size++) {
-            for (int rank = 0; rank < size; rank++) {
-                struct tree_plan plan;
-                tree_plan_init_block(&plan, rank, size, r);
-                int log2 = 0;
-                while (plan.n_inputs >> (log2 + 1))
-                    log2++;
-                int limit = log2 ? 2 * log2 : 1;
-                assert_true(plan.n_left <= limit);
-                assert_true(plan.n_buffers <= limit + 1);
-                tree_plan_clear(&plan);
-            }
+    assert_int_equal(open_tree(&t, &w, 1, ""), VD_OK);
+    for (size_t k = 0; k < N; k++) {
+        const struct picture *p = member(&t, 0, k);
+        assert_string_equal(p->id, cases[k].stem);
+        if (cases[k].image) {
+            assert_non_null(p->path);
+            assert_string_equal(file_name(p->path), cases[k].image);
+            assert_int_equal(p->findings.n, 0);
+        } else {
+            assert_null(p->path);
+            assert_int_equal(p->findings.list[0].kind, FINDING_MISSING);
         }
     }
+    tree_close(&t);
+    end_world(&w);
 }
 
-static void blocks_cover_all_replicas_once(void **state)
+static void stems_of_two_roots_get_the_roots_names(void **state)
 {
     (void)state;
-    for (int r = 1; r <= MAX_R; r++) {
-        for (int size = 1; size <= r; size++) {
-            assert_int_equal(tree_first_replica(0, size, r), 0);
-            assert_int_equal(tree_first_replica(size, size, r), r);
-            for (int rank = 0; rank < size; rank++)
-                assert_true(tree_first_replica(rank + 1, size, r) >
-                            tree_first_replica(rank, size, r));
-        }
-    }
+    struct world w = make_world();
+    struct tree t;
+    voc_text(w.roots[0], "ImageSets/Main/s.txt", "a\nb\n");
+    voc_text(w.roots[1], "ImageSets/Main/s.txt", "b\n");
+    assert_int_equal(open_tree(&t, &w, 2, "s"), VD_OK);
+    assert_int_equal(t.splits[0].n, 3);
+    assert_string_equal(member(&t, 0, 0)->id, "a");
+    assert_string_equal(member(&t, 0, 1)->id, "VOC2007-b");
+    assert_string_equal(member(&t, 0, 2)->id, "VOC2012-b");
+    tree_close(&t);
+
+    voc_text(w.roots[0], "Annotations/VOC2012-b.xml", DOG);
+    assert_int_equal(open_tree(&t, &w, 2, ""), VD_DATA);
+    assert_says(&said, "both would get the id VOC2012-b");
+
+    free(w.roots[1]);
+    w.roots[1] = mem_format("%s/VOC2012/../VOC2007/", w.folder);
+    assert_int_equal(open_tree(&t, &w, 2, ""), VD_USAGE);
+    assert_says(&said, "are the same folder");
+    end_world(&w);
+}
+
+static void roots_of_one_name_are_told_apart(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct tree t;
+    free(w.roots[1]);
+    w.roots[1] = mem_format("%s/more/VOC2007", w.folder);
+    voc_text(w.roots[1], "Annotations/b.xml", CAT);
+    voc_text(w.roots[1], "JPEGImages/b.jpg", "");
+    assert_int_equal(open_tree(&t, &w, 2, ""), VD_OK);
+    assert_int_equal(t.splits[0].n, 5);
+    assert_string_equal(member(&t, 0, 2)->id, "VOC2007-b");
+    assert_string_equal(member(&t, 0, 4)->id, "VOC2007-2-b");
+    tree_close(&t);
+    end_world(&w);
+}
+
+static void unreadable_annotations_are_findings(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct tree t;
+    voc_text(w.roots[0], "Annotations/b.xml", "<annotation>\n<object>");
+    assert_int_equal(open_tree(&t, &w, 1, ""), VD_OK);
+    const struct picture *p = member(&t, 0, 2);
+    assert_string_equal(p->id, "b");
+    assert_false(p->readable);
+    assert_int_equal(p->findings.n, 1);
+    assert_int_equal(p->findings.list[0].kind, FINDING_ANNOTATION);
+    assert_int_equal(p->findings.list[0].line, 2);
+    assert_string_equal(p->findings.list[0].file, p->xml);
+    assert_true(member(&t, 0, 3)->readable);
+    tree_close(&t);
+    end_world(&w);
+}
+
+/* ---- classes ---- */
+
+static void classes_are_those_of_all_splits(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct tree t;
+    struct classes c;
+    voc_text(w.roots[0], "ImageSets/Main/s.txt", "a\n");
+    voc_text(w.roots[0], "Annotations/c.xml",
+             VOC_FILE("", VOC_OBJECT("zebra", "1", "x", "1", "5", "5")
+                              VOC_OBJECT("Ape", "0", "1", "1", "5", "5")));
+    assert_int_equal(open_tree(&t, &w, 1, "s"), VD_OK);
+    assert_int_equal(classes_collect(&c, &t), VD_OK);
+    assert_int_equal(c.n, 3);
+    assert_string_equal(c.names[0], "Ape");
+    assert_string_equal(c.names[1], "dog");
+    assert_string_equal(c.names[2], "zebra");
+    assert_int_equal(classes_find(&c, "zebra"), 2);
+    assert_int_equal(classes_find(&c, "cat"), -1);
+    classes_clear(&c);
+    tree_close(&t);
+    end_world(&w);
+}
+
+static void class_files_keep_their_order(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct classes c;
+    char *path = mem_format("%s/classes.txt", w.folder);
+    voc_text(w.folder, "classes.txt", "zebra\r\n\r\npotted plant\ndog");
+    assert_int_equal(classes_read(&c, path), VD_OK);
+    assert_int_equal(c.n, 3);
+    assert_string_equal(c.names[0], "zebra");
+    assert_int_equal(classes_find(&c, "potted plant"), 1);
+    assert_int_equal(classes_find(&c, "dog"), 2);
+    classes_clear(&c);
+
+    check_log_start(&said);
+    voc_text(w.folder, "classes.txt", "dog\ncat\ndog\n");
+    assert_int_equal(classes_read(&c, path), VD_DATA);
+    voc_text(w.folder, "classes.txt", "\n\n");
+    assert_int_equal(classes_read(&c, path), VD_DATA);
+    check_log_end();
+    assert_says(&said, "\"dog\" is given twice");
+    assert_says(&said, "no class name in it");
+    free(path);
+    end_world(&w);
+}
+
+static void unknown_classes_are_counted_and_guessed(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct tree t;
+    struct classes c;
+    char *path = mem_format("%s/classes.txt", w.folder);
+    voc_text(w.folder, "classes.txt", "dogs\nperson\n");
+    voc_text(w.roots[0], "Annotations/b.xml", CAT);
+    assert_int_equal(open_tree(&t, &w, 1, ""), VD_OK);
+    assert_int_equal(classes_read(&c, path), VD_OK);
+    check_log_start(&said);
+    assert_int_equal(classes_check(&c, &t, path), VD_DATA);
+    check_log_end();
+    assert_says(&said, "2 class names");
+    assert_says(&said, "\"cat\" (1 object)");
+    assert_says(&said, "\"dog\" (3 objects; did you mean \"dogs\"?)");
+    classes_clear(&c);
+    tree_close(&t);
+    free(path);
+    end_world(&w);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order_is_the_documented_one),
-        cmocka_unit_test(order_does_not_depend_on_the_ranks),
-        cmocka_unit_test(a_rank_needs_few_buffers),
-        cmocka_unit_test(blocks_cover_all_replicas_once),
+        cmocka_unit_test(without_splits_all_annotations_count),
+        cmocka_unit_test(splits_have_columns_blank_lines_and_crlf),
+        cmocka_unit_test(split_lines_without_annotation_are_found),
+        cmocka_unit_test(missing_splits_and_folders_say_what_there_is),
+        cmocka_unit_test(images_are_found_by_stem_then_by_filename),
+        cmocka_unit_test(stems_of_two_roots_get_the_roots_names),
+        cmocka_unit_test(roots_of_one_name_are_told_apart),
+        cmocka_unit_test(unreadable_annotations_are_findings),
+        cmocka_unit_test(classes_are_those_of_all_splits),
+        cmocka_unit_test(class_files_keep_their_order),
+        cmocka_unit_test(unknown_classes_are_counted_and_guessed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,180 @@
+#include "preprocess/classes.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "data/shard.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_CLASS_FILE_BYTES ((size_t)4 << 20)
+#define MAX_UNKNOWN_TOLD     20
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int by_name(const void *a, const void *b, void *names)
+{
+    char *const *n = names;
+    return strcmp(n[*(const int *)a], n[*(const int *)b]);
+}
+
+static void add_name(struct classes *c, const char *name)
+{
+    if ((c->n & (c->n - 1)) == 0)
+        c->names =
+            mem_grow(c->names, c->n ? 2 * (size_t)c->n : 1, sizeof *c->names);
+    c->names[c->n++] = mem_copy_text(name);
+}
+
+/* Limits, and the order for look-up; `where` is for messages. */
+static enum vd_err finish(struct classes *c, const char *where)
+{
+    if (c->n > SHARD_MAX_CLASSES)
+        return VD_FAIL(VD_DATA, "%s: more than %d class names", where,
+                       SHARD_MAX_CLASSES);
+    c->order = mem_new((size_t)c->n, sizeof *c->order);
+    for (int i = 0; i < c->n; i++)
+        c->order[i] = i;
+    qsort_r(c->order, (size_t)c->n, sizeof *c->order, by_name, c->names);
+    for (int i = 1; i < c->n; i++)
+        if (!strcmp(c->names[c->order[i - 1]], c->names[c->order[i]]))
+            return VD_FAIL(VD_DATA, "%s: class \"%s\" is given twice", where,
+                           c->names[c->order[i]]);
+    return VD_OK;
+}
+
+enum vd_err classes_read(struct classes *c, const char *path)
+{
+    enum vd_err err = VD_OK;
+    struct classes list = {0};
+    char *text = NULL;
+    size_t n = 0;
+    int line = 0;
+    VD_TRY(file_read(path, MAX_CLASS_FILE_BYTES, &text, &n));
+    for (char *rest = text, *name; (name = strsep(&rest, "\n"));) {
+        line++;
+        name = text_trim(name);
+        if (strlen(name) > ANNOTATION_MAX_NAME) {
+            err = VD_FAIL(VD_DATA, "%s:%d: a name of more than %d bytes", path,
+                          line, ANNOTATION_MAX_NAME);
+            goto out;
+        }
+        if (*name)
+            add_name(&list, name);
+    }
+    if (list.n == 0) {
+        err = VD_FAIL(VD_DATA, "%s: no class name in it", path);
+        goto out;
+    }
+    VD_TRY_ELSE(out, err, finish(&list, path));
+    *c = list;
+    list = (struct classes){0};
+out:
+    classes_clear(&list);
+    free(text);
+    return err;
+}
+
+/* Names of all objects (of the picked pictures only, if so asked), sorted,
+ * with repetitions; the array is owned, the texts are borrowed. */
+static char **all_names(const struct tree *tree, bool only_picked, size_t *n)
+{
+    size_t total = 0, k = 0;
+    for (size_t i = 0; i < tree->n_pictures; i++)
+        total += (size_t)tree->pictures[i].note.n_objects;
+    char **names = mem_new(total, sizeof *names);
+    for (size_t i = 0; i < tree->n_pictures; i++) {
+        const struct picture *p = &tree->pictures[i];
+        for (int j = 0; j < p->note.n_objects; j++)
+            if (p->picked || !only_picked)
+                names[k++] = p->note.objects[j].name;
+    }
+    qsort(names, k, sizeof *names, by_text);
+    *n = k;
+    return names;
+}
+
+enum vd_err classes_collect(struct classes *c, const struct tree *tree)
+{
+    struct classes list = {0};
+    size_t n = 0;
+    char **names = all_names(tree, false, &n);
+    for (size_t i = 0; i < n && list.n <= SHARD_MAX_CLASSES; i++)
+        if (i == 0 || strcmp(names[i - 1], names[i]))
+            add_name(&list, names[i]);
+    free(names);
+    enum vd_err err = finish(&list, tree->roots[0].annotations);
+    if (err != VD_OK) {
+        classes_clear(&list);
+        return err;
+    }
+    *c = list;
+    return VD_OK;
+}
+
+void classes_clear(struct classes *c)
+{
+    for (int i = 0; i < c->n; i++)
+        free(c->names[i]);
+    free(c->names);
+    free(c->order);
+    *c = (struct classes){0};
+}
+
+int32_t classes_find(const struct classes *c, const char *name)
+{
+    int low = 0, high = c->n - 1;
+    while (low <= high) {
+        int middle = low + (high - low) / 2;
+        int order = strcmp(c->names[c->order[middle]], name);
+        if (order == 0)
+            return c->order[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle - 1;
+    }
+    return -1;
+}
+
+static void add_unknown(const struct classes *c, const char *name, size_t n,
+                        struct text *out)
+{
+    const char *near =
+        text_nearest(name, (const char *const *)c->names, (size_t)c->n);
+    text_add(out, "%s\"%s\" (%zu object%s", out->length ? ", " : "", name, n,
+             n == 1 ? "" : "s");
+    if (near)
+        text_add(out, "; did you mean \"%s\"?", near);
+    text_add(out, ")");
+}
+
+enum vd_err classes_check(const struct classes *c, const struct tree *tree,
+                          const char *path)
+{
+    enum vd_err err = VD_OK;
+    struct text unknown = {0};
+    size_t n = 0, n_unknown = 0;
+    char **names = all_names(tree, true, &n);
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && !strcmp(names[i], names[end]);)
+            end++;
+        if (classes_find(c, names[i]) < 0 && n_unknown++ < MAX_UNKNOWN_TOLD)
+            add_unknown(c, names[i], end - i, &unknown);
+    }
+    if (n_unknown)
+        err =
+            VD_FAIL(VD_DATA,
+                    "%s: %zu class name%s of the annotations not in it: "
+                    "%s%s\nadd them to the list, or correct the annotations",
+                    path, n_unknown, n_unknown == 1 ? " is" : "s are",
+                    unknown.bytes, n_unknown > MAX_UNKNOWN_TOLD ? ", ..." : "");
+    free(unknown.bytes);
+    free(names);
+    return err;
+}

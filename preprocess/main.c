@@ -1,0 +1,156 @@
+/* vocpack: VOC folders to data sets. */
+#include "cli/program.h"
+#include "comm/comm.h"
+#include "preprocess/doctor.h"
+#include "preprocess/pack.h"
+#include "preprocess/ranks.h"
+
+#include <stdio.h>
+
+/* ---- pack ---- */
+
+#define AT(field) offsetof(struct pack_options, field)
+
+static const struct option pack_rows[] = {
+    {.key = "output",
+     .letter = 'o',
+     .type = OPTION_TEXT,
+     .offset = AT(output),
+     .fallback = "",
+     .metavar = "DIR",
+     .help = "folder to write the data set into"},
+    {.key = "threads",
+     .letter = 'j',
+     .type = OPTION_INT,
+     .offset = AT(threads),
+     .fallback = "auto",
+     .is_auto = true,
+     .min = 1,
+     .max = 1024,
+     .help = "threads; auto: one per core"},
+    {.key = "split",
+     .type = OPTION_TEXT,
+     .offset = AT(split),
+     .fallback = "",
+     .metavar = "NAME[,NAME]",
+     .help = "lists of ImageSets/Main; several go into DIR/NAME each; without: "
+             "every annotated picture"},
+    {.key = "classes",
+     .type = OPTION_TEXT,
+     .offset = AT(classes),
+     .fallback = "",
+     .metavar = "FILE",
+     .help = "class names, one a line; without: those in the annotations, "
+             "sorted"},
+    {.key = "size",
+     .type = OPTION_INT,
+     .offset = AT(size),
+     .fallback = "224",
+     .min = 32,
+     .max = 4096,
+     .help = "width and height of a stored picture, pixels"},
+    {.key = "empty",
+     .type = OPTION_CHOICE,
+     .offset = AT(empty),
+     .fallback = "skip",
+     .choices = "skip|error",
+     .help = "pictures without a usable object"},
+    {.key = "skip-bad",
+     .type = OPTION_BOOL,
+     .offset = AT(skip_bad),
+     .fallback = "false",
+     .help = "leave unreadable files out and list them, instead of failing"},
+    {.key = "overwrite",
+     .type = OPTION_BOOL,
+     .offset = AT(overwrite),
+     .fallback = "false",
+     .help = "replace a finished data set in DIR"},
+    {.key = "shard-size",
+     .type = OPTION_INT,
+     .offset = AT(shard_mib),
+     .fallback = "256",
+     .metavar = "MIB",
+     .min = 1,
+     .max = 65536,
+     .help = "most MiB of pixels in one file"},
+};
+#undef AT
+
+static const struct option_table pack_table = {
+    "pack", pack_rows, sizeof pack_rows / sizeof *pack_rows, false};
+
+static enum vd_err run_pack(struct command_call *call)
+{
+    struct comm comm;
+    VD_TRY(comm_open(&comm, NULL, NULL));
+    enum vd_err err =
+        ranks_pack(call->options, call->words, call->n_words, &comm);
+    comm_close(&comm, err); /* its value is what `err` becomes in main() */
+    return err;
+}
+
+/* ---- check ---- */
+
+#define AT(field) offsetof(struct doctor_options, field)
+
+static const struct option check_rows[] = {
+    {.key = "strict",
+     .type = OPTION_BOOL,
+     .offset = AT(strict),
+     .fallback = "false",
+     .help = "exit 65 when anything was found"},
+    {.key = "split",
+     .type = OPTION_TEXT,
+     .offset = AT(split),
+     .fallback = "",
+     .metavar = "NAME[,NAME]",
+     .help = "also check these lists of ImageSets/Main"},
+    {.key = "threads",
+     .letter = 'j',
+     .type = OPTION_INT,
+     .offset = AT(threads),
+     .fallback = "auto",
+     .is_auto = true,
+     .min = 1,
+     .max = 1024,
+     .help = "threads; auto: one per core"},
+};
+#undef AT
+
+static const struct option_table check_table = {
+    "check", check_rows, sizeof check_rows / sizeof *check_rows, false};
+
+static enum vd_err run_check(struct command_call *call)
+{
+    return doctor_run(call->options, call->words, call->n_words, stdout);
+}
+
+static const struct command commands[] = {
+    {.name = "pack",
+     .summary = "turn VOC folders into a data set for vocdist",
+     .usage = "VOCROOT... -o DIR",
+     .details =
+         "VOCROOT holds Annotations, JPEGImages and ImageSets/Main. The label "
+         "of a picture\nis its largest object: class and box. Under mpirun the "
+         "ranks share the work.",
+     .table = &pack_table,
+     .options_size = sizeof(struct pack_options),
+     .takes_words = true,
+     .run = run_pack},
+    {.name = "check",
+     .summary = "list every problem of VOC folders by file and line",
+     .usage = "VOCROOT...",
+     .table = &check_table,
+     .options_size = sizeof(struct doctor_options),
+     .takes_words = true,
+     .run = run_check},
+};
+
+static const struct program vocpack = {"vocpack", "VOC folders to data sets",
+                                       commands,
+                                       sizeof commands / sizeof *commands};
+
+int main(int argc, char **argv)
+{
+    return program_main(&vocpack, argc, argv);
+}

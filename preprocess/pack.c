@@ -1,0 +1,428 @@
+#include "preprocess/pack.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/progress.h"
+#include "data/shard.h"
+#include "preprocess/report.h"
+#include "preprocess/sample.h"
+#include "preprocess/workers.h"
+#include "store/atomic.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SLOTS_PER_THREAD 4
+
+/* ---- plan ---- */
+
+static enum vd_err check_options(const struct pack_options *o, int n_roots)
+{
+    if (n_roots == 0)
+        return VD_FAIL(VD_USAGE, "no VOC folder given\n"
+                                 "vocpack VOCROOT... -o DIR");
+    if (!*o->output)
+        return VD_FAIL(VD_USAGE, "no output folder given\nname it with -o DIR");
+    if (o->size % 32)
+        return VD_FAIL(VD_USAGE,
+                       "--size %lld: not a multiple of 32, which the network "
+                       "needs\nthe next one is %lld",
+                       (long long)o->size, (long long)(o->size / 32 + 1) * 32);
+    return VD_OK;
+}
+
+static enum vd_err find_classes(struct pack *p)
+{
+    const char *path = p->options->classes;
+    if (!*path)
+        return classes_collect(&p->classes, &p->tree);
+    VD_TRY(classes_read(&p->classes, path));
+    return classes_check(&p->classes, &p->tree, path);
+}
+
+/* Pictures in one shard. */
+static size_t shard_pictures(const struct pack_options *o)
+{
+    size_t picture = (size_t)o->size * (size_t)o->size * 3;
+    size_t n = ((size_t)o->shard_mib << 20) / picture;
+    if (n > SHARD_MAX_IMAGES)
+        n = SHARD_MAX_IMAGES;
+    return n > 0 ? n : 1;
+}
+
+static enum vd_err plan_jobs(struct pack *p)
+{
+    size_t per_shard = shard_pictures(p->options);
+    for (int k = 0; k < p->tree.n_splits; k++) {
+        size_t n = p->tree.splits[k].n;
+        if ((n - 1) / per_shard >= SHARD_MAX_FILES && n > 0)
+            return VD_FAIL(VD_USAGE,
+                           "more than %d files for %zu pictures\nallow larger "
+                           "ones with --shard-size",
+                           SHARD_MAX_FILES, n);
+        for (size_t first = 0, index = 0; first < n;
+             first += per_shard, index++) {
+            p->jobs = mem_grow(p->jobs, p->n_jobs + 1, sizeof *p->jobs);
+            p->jobs[p->n_jobs++] = (struct pack_job){
+                k, index, first, n - first < per_shard ? n - first : per_shard};
+        }
+    }
+    p->outcomes = mem_new(p->n_jobs, sizeof *p->outcomes);
+    for (size_t j = 0; j < p->n_jobs; j++)
+        p->outcomes[j].class_counts =
+            mem_new((size_t)p->classes.n, sizeof(size_t));
+    return VD_OK;
+}
+
+/* One split goes into DIR itself, several into DIR/NAME. */
+static void plan_folders(struct pack *p)
+{
+    int n = p->tree.n_splits;
+    p->folders = mem_new((size_t)n, sizeof *p->folders);
+    for (int k = 0; k < n; k++)
+        p->folders[k] = n == 1 ? mem_copy_text(p->options->output)
+                               : mem_format("%s/%s", p->options->output,
+                                            p->tree.splits[k].name);
+}
+
+static void warn_of_overlap(const struct tree *tree)
+{
+    size_t n_double = 0;
+    bool *seen = mem_new(tree->n_pictures, sizeof *seen);
+    for (int k = 0; k < tree->n_splits; k++)
+        for (size_t i = 0; i < tree->splits[k].n; i++) {
+            size_t m = tree->splits[k].members[i];
+            n_double += seen[m];
+            seen[m] = true;
+        }
+    free(seen);
+    if (n_double)
+        log_warn("%zu pictures are in more than one of the splits", n_double);
+}
+
+enum vd_err pack_open(struct pack *p, const struct pack_options *options,
+                      char *const *roots, int n_roots)
+{
+    enum vd_err err = VD_OK;
+    *p = (struct pack){.options = options};
+    VD_TRY(check_options(options, n_roots));
+    p->n_threads =
+        options->threads > 0 ? (int)options->threads : workers_cores();
+    VD_TRY_ELSE(out, err, tree_open(&p->tree, roots, n_roots, options->split));
+    VD_TRY_ELSE(out, err,
+                tree_read(&p->tree, *options->classes != '\0', p->n_threads));
+    VD_TRY_ELSE(out, err, find_classes(p));
+    warn_of_overlap(&p->tree);
+    for (int k = 0; k < n_roots; k++)
+        text_add(&p->source, "%s%s", k ? "+" : "", p->tree.roots[k].label);
+    plan_folders(p);
+    err = plan_jobs(p);
+out:
+    if (err != VD_OK)
+        pack_close(p);
+    return err;
+}
+
+void pack_close(struct pack *p)
+{
+    for (size_t j = 0; j < p->n_jobs; j++) {
+        free(p->outcomes[j].class_counts);
+        free(p->outcomes[j].labels.bytes);
+        findings_clear(&p->outcomes[j].findings);
+    }
+    for (int k = 0; p->folders && k < p->tree.n_splits; k++)
+        free(p->folders[k]);
+    free(p->folders);
+    free(p->source.bytes);
+    free(p->outcomes);
+    free(p->jobs);
+    classes_clear(&p->classes);
+    tree_close(&p->tree);
+    *p = (struct pack){0};
+}
+
+/* ---- output folders ---- */
+
+static enum vd_err remove_file(const char *folder, const char *name)
+{
+    enum vd_err err = VD_OK;
+    char *path = mem_format("%s/%s", folder, name);
+    if (unlink(path) < 0 && errno != ENOENT)
+        err = VD_FAIL(VD_CREATE, "%s: cannot be replaced: %s", path,
+                      strerror(errno));
+    free(path);
+    return err;
+}
+
+/* pack.json first: from then on the data set counts as unfinished. */
+static enum vd_err remove_leftovers(const char *folder)
+{
+    enum vd_err err = VD_OK;
+    struct file_list list = {0};
+    VD_TRY(remove_file(folder, "pack.json"));
+    VD_TRY(file_list_read(&list, folder));
+    for (size_t i = 0; err == VD_OK && i < list.n; i++) {
+        const char *name = list.names[i];
+        if (!strncmp(name, "shard-", 6) || !strncmp(name, "labels.csv", 10) ||
+            !strncmp(name, "pack.json", 9)) /* and their temporary names */
+            err = remove_file(folder, list.names[i]);
+    }
+    file_list_clear(&list);
+    return err;
+}
+
+static enum vd_err refuse_finished(const char *folder)
+{
+    enum vd_err err = VD_OK;
+    char *manifest = mem_format("%s/pack.json", folder);
+    if (file_exists(manifest))
+        err = VD_FAIL(VD_CREATE,
+                      "%s: a finished data set is there already\nname another "
+                      "folder, or replace it with --overwrite",
+                      folder);
+    free(manifest);
+    return err;
+}
+
+enum vd_err pack_prepare(const struct pack *p)
+{
+    for (int k = 0; k < p->tree.n_splits; k++)
+        if (!p->options->overwrite)
+            VD_TRY(refuse_finished(p->folders[k]));
+    for (int k = 0; k < p->tree.n_splits; k++) {
+        VD_TRY(file_make_folder(p->folders[k]));
+        VD_TRY(remove_leftovers(p->folders[k]));
+    }
+    return VD_OK;
+}
+
+/* ---- the shards ---- */
+
+/* One job at work. */
+struct packing {
+    const struct pack *pack;
+    const struct pack_job *job;
+    struct pack_outcome *outcome;
+    struct sample *slots; /* [n_slots] */
+    struct shard_writer *writer;
+    struct progress *progress;
+    size_t *n_done;
+};
+
+static void make_sample(void *ctx, size_t item, size_t slot)
+{
+    struct packing *g = ctx;
+    const struct tree *tree = &g->pack->tree;
+    const struct tree_split *split = &tree->splits[g->job->split];
+    size_t member = split->members[g->job->first + item];
+    sample_make(&g->slots[slot], &tree->pictures[member], &g->pack->classes,
+                (int)g->pack->options->size);
+}
+
+/* Created with the first picture: a shard without any does not exist. */
+static enum vd_err open_writer(struct packing *g)
+{
+    const struct pack *p = g->pack;
+    char *path = mem_format("%s/shard-%05zu.h5", p->folders[g->job->split],
+                            g->job->index);
+    struct shard_format format = report_format(p);
+    enum vd_err err = shard_writer_new(&g->writer, path, &format);
+    free(path);
+    return err;
+}
+
+static enum vd_err store_sample(void *ctx, size_t item, size_t slot)
+{
+    struct packing *g = ctx;
+    struct sample *s = &g->slots[slot];
+    (void)item;
+    progress_show(g->progress, ++*g->n_done, NULL);
+    findings_add_all(&g->outcome->findings, &s->findings);
+    if (!s->usable)
+        return VD_OK;
+    if (!g->writer)
+        VD_TRY(open_writer(g));
+    VD_TRY(shard_writer_add(g->writer, &s->data));
+    report_add_label(&g->outcome->labels, &g->pack->classes, &s->data);
+    g->outcome->class_counts[s->data.class]++;
+    return VD_OK;
+}
+
+static enum vd_err run_job(struct packing *g, size_t n_slots)
+{
+    enum vd_err err = VD_OK;
+    VD_TRY_ELSE(out, err,
+                workers_run(&(struct workers){
+                    .n_threads = g->pack->n_threads,
+                    .n_items = g->job->n,
+                    .n_slots = n_slots,
+                    .produce = make_sample,
+                    .consume = store_sample,
+                    .ctx = g,
+                }));
+    if (g->writer)
+        err = shard_writer_commit(g->writer, &g->outcome->n_images,
+                                  &g->outcome->digest);
+out:
+    shard_writer_free(g->writer);
+    g->writer = NULL;
+    return err;
+}
+
+static size_t count_pictures(const struct pack *p, int rank, int size)
+{
+    size_t n = 0;
+    for (size_t j = (size_t)rank; j < p->n_jobs; j += (size_t)size)
+        n += p->jobs[j].n;
+    return n;
+}
+
+enum vd_err pack_work(struct pack *p, int rank, int size)
+{
+    enum vd_err err = VD_OK;
+    struct progress progress;
+    size_t n_done = 0, n_slots = SLOTS_PER_THREAD * (size_t)p->n_threads;
+    struct sample *slots = mem_new(n_slots, sizeof *slots);
+    progress_start(&progress, "packing", count_pictures(p, rank, size),
+                   rank != 0);
+    for (size_t k = 0; k < n_slots; k++)
+        VD_TRY_ELSE(out, err, sample_init(&slots[k], (int)p->options->size));
+    for (size_t j = (size_t)rank; j < p->n_jobs; j += (size_t)size) {
+        struct packing g = {
+            .pack = p,
+            .job = &p->jobs[j],
+            .outcome = &p->outcomes[j],
+            .slots = slots,
+            .progress = &progress,
+            .n_done = &n_done,
+        };
+        VD_TRY_ELSE(out, err, run_job(&g, n_slots));
+    }
+out:
+    progress_end(&progress);
+    for (size_t k = 0; k < n_slots; k++)
+        sample_clear(&slots[k]);
+    free(slots);
+    return err;
+}
+
+/* ---- verdict, labels.csv, pack.json ---- */
+
+/* After bad files: the shards are of no use. A clean-up only, so a failure
+ * was said and changes nothing. */
+static void drop_shards(const struct pack *p)
+{
+    for (int k = 0; k < p->tree.n_splits; k++)
+        if (remove_leftovers(p->folders[k]) != VD_OK)
+            return;
+}
+
+/* All that was found, in order: first what stands in no job. */
+static void collect_findings(const struct pack *p, int split,
+                             struct findings *out)
+{
+    const struct tree *tree = &p->tree;
+    findings_add_all(out, &tree->splits[split].findings);
+    for (size_t i = 0; split == 0 && i < tree->n_pictures; i++) {
+        const struct picture *m = &tree->pictures[i];
+        if (!m->picked && !m->readable) /* it may hold class names */
+            findings_add_all(out, &m->findings);
+    }
+    for (size_t j = 0; j < p->n_jobs; j++)
+        if (p->jobs[j].split == split)
+            findings_add_all(out, &p->outcomes[j].findings);
+}
+
+static enum vd_err judge(const struct pack *p, const struct findings *found)
+{
+    size_t n_bad = findings_count_bad(found);
+    size_t n_empty = findings_count(found, FINDING_EMPTY);
+    bool stop_bad = n_bad && !p->options->skip_bad;
+    bool stop_empty = n_empty && p->options->empty == PACK_EMPTY_ERROR;
+    report_log_findings(found, stop_bad, stop_empty);
+    if (stop_bad)
+        return VD_FAIL(VD_DATA,
+                       "%zu files cannot be used; nothing was packed\n"
+                       "correct them, or leave them out with --skip-bad",
+                       n_bad);
+    if (stop_empty)
+        return VD_FAIL(VD_DATA,
+                       "%zu pictures have no usable object; nothing was packed"
+                       "\nlabel them, or leave them out with --empty skip",
+                       n_empty);
+    return VD_OK;
+}
+
+static enum vd_err write_labels(const struct pack *p, int split)
+{
+    enum vd_err err = VD_OK;
+    struct text all = {0};
+    char *path = mem_format("%s/labels.csv", p->folders[split]);
+    text_add(&all, "id,class,x1,y1,x2,y2,width,height\n");
+    for (size_t j = 0; j < p->n_jobs; j++)
+        if (p->jobs[j].split == split && p->outcomes[j].labels.length)
+            text_add_bytes(&all, p->outcomes[j].labels.bytes,
+                           p->outcomes[j].labels.length);
+    err = atomic_write(path, all.bytes, all.length);
+    free(all.bytes);
+    free(path);
+    return err;
+}
+
+static enum vd_err write_manifest(const struct pack *p, int split,
+                                  const struct findings *found)
+{
+    size_t n = 0;
+    struct shard_format format = report_format(p);
+    struct shard_entry *entries = mem_new(p->n_jobs, sizeof *entries);
+    for (size_t j = 0; j < p->n_jobs; j++)
+        if (p->jobs[j].split == split && p->outcomes[j].n_images)
+            entries[n++] = (struct shard_entry){
+                .file = mem_format("shard-%05zu.h5", p->jobs[j].index),
+                .n_images = p->outcomes[j].n_images,
+                .digest = p->outcomes[j].digest,
+            };
+    char *report = report_json(p, split, found);
+    enum vd_err err =
+        shard_write_manifest(p->folders[split], &format, entries, n, report);
+    for (size_t k = 0; k < n; k++)
+        free(entries[k].file);
+    free(entries);
+    free(report);
+    return err;
+}
+
+enum vd_err pack_finish(struct pack *p)
+{
+    enum vd_err err = VD_OK;
+    int n = p->tree.n_splits;
+    struct findings *found = mem_new((size_t)n, sizeof *found), all = {0};
+    for (int k = 0; k < n; k++) {
+        collect_findings(p, k, &found[k]);
+        findings_add_all(&all, &found[k]);
+    }
+    err = judge(p, &all);
+    if (err != VD_OK) {
+        drop_shards(p);
+        goto out;
+    }
+    for (int k = 0; k < n; k++) {
+        if (report_pictures(p, k) == 0) {
+            err = VD_FAIL(VD_DATA, "%s: not one picture is left to pack",
+                          p->folders[k]);
+            goto out;
+        }
+        VD_TRY_ELSE(out, err, write_labels(p, k));
+        VD_TRY_ELSE(out, err, write_manifest(p, k, &found[k]));
+    }
+out:
+    for (int k = 0; k < n; k++)
+        findings_clear(&found[k]);
+    findings_clear(&all);
+    free(found);
+    return err;
+}

@@ -1,0 +1,80 @@
+/*
+ * vocpack pack: VOC folders in, data sets (shards, labels.csv, pack.json) out.
+ *
+ * The work is cut into jobs, one shard each: a fixed number of a split's
+ * pictures by their index in it. Pictures that are left out make their shard
+ * shorter. So the bytes of every file depend neither on the number of threads
+ * nor on that of ranks: rank r of N does jobs r, r + N, ...
+ *
+ *     pack_open      Local, every rank: lists, annotations, classes, jobs
+ *     pack_prepare   Local, rank 0: output folders; others wait for it
+ *     pack_work      Local, every rank: its jobs' shards
+ *     pack_finish    Local, rank 0, once it has all ranks' outcomes: verdict,
+ *                    labels.csv, pack.json
+ */
+#ifndef VOCDIST_PREPROCESS_PACK_H
+#define VOCDIST_PREPROCESS_PACK_H
+
+#include "base/err.h"
+#include "base/text.h"
+#include "preprocess/classes.h"
+#include "preprocess/findings.h"
+#include "preprocess/tree.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum pack_empty { PACK_EMPTY_SKIP, PACK_EMPTY_ERROR };
+
+/* Rows of the option table write into it. */
+struct pack_options {
+    char *output;      /* folder */
+    int64_t threads;   /* -1: one per core */
+    char *split;       /* "train,val"; "": every annotated picture */
+    char *classes;     /* file; "": collect them */
+    int64_t size;      /* side of a stored picture */
+    int64_t shard_mib; /* at most, by pixels */
+    int empty;         /* enum pack_empty */
+    bool skip_bad;
+    bool overwrite;
+};
+
+struct pack_job {
+    int split;
+    size_t index;    /* of the shard in its data set */
+    size_t first, n; /* members of the split */
+};
+
+/* What a job gave: plain values that travel between ranks. */
+struct pack_outcome {
+    size_t n_images;
+    uint64_t digest;
+    size_t *class_counts; /* [n_classes], owned */
+    struct text labels;   /* its rows of labels.csv */
+    struct findings findings;
+};
+
+struct pack {
+    const struct pack_options *options; /* borrowed */
+    struct tree tree;
+    struct classes classes;
+    char **folders;     /* [n_splits], owned: where each split goes */
+    struct text source; /* the roots' names: "VOC2007+VOC2012" */
+    struct pack_job *jobs;
+    struct pack_outcome *outcomes; /* [n_jobs] */
+    size_t n_jobs;
+    int n_threads;
+};
+
+enum vd_err pack_open(struct pack *p, const struct pack_options *options,
+                      char *const *roots, int n_roots) VD_MUST_USE;
+/* VD_CREATE when a finished data set is there and may not be replaced. What an
+ * unfinished one left is removed. */
+enum vd_err pack_prepare(const struct pack *p) VD_MUST_USE;
+enum vd_err pack_work(struct pack *p, int rank, int size) VD_MUST_USE;
+/* VD_DATA when files were bad (each is named) and --skip-bad is not given. */
+enum vd_err pack_finish(struct pack *p) VD_MUST_USE;
+void pack_close(struct pack *p);
+
+#endif

@@ -1,0 +1,479 @@
+#include "preprocess/tree.h"
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "data/shard.h"
+#include "preprocess/workers.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define MAX_SPLIT_BYTES ((size_t)256 << 20)
+
+/* ---- names in listings ---- */
+
+/* Index of the first name >= key. */
+static size_t lower_bound(const struct file_list *list, const char *key)
+{
+    size_t low = 0, high = list->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(list->names[middle], key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static const char *const extensions[] = {"jpg", "jpeg", "png"};
+#define N_EXTENSIONS (sizeof extensions / sizeof *extensions)
+
+static size_t rank_of_extension(const char *extension)
+{
+    size_t k = 0;
+    while (k < N_EXTENSIONS && strcasecmp(extension, extensions[k]))
+        k++;
+    return k;
+}
+
+/* The image of this stem; jpg before jpeg before png. */
+static const char *find_stem(const struct file_list *images, const char *stem)
+{
+    const char *best = NULL;
+    size_t best_rank = N_EXTENSIONS, n = strlen(stem);
+    char *prefix = mem_format("%s.", stem);
+    for (size_t i = lower_bound(images, prefix);
+         i < images->n && !strncmp(images->names[i], prefix, n + 1); i++) {
+        size_t rank = rank_of_extension(images->names[i] + n + 1);
+        if (rank < best_rank) {
+            best_rank = rank;
+            best = images->names[i];
+        }
+    }
+    free(prefix);
+    return best;
+}
+
+/* The image of this name, with or without its extension. */
+static const char *find_name(const struct file_list *images, const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    size_t i = lower_bound(images, name);
+    if (dot && rank_of_extension(dot + 1) < N_EXTENSIONS && i < images->n &&
+        !strcmp(images->names[i], name))
+        return images->names[i];
+    return *name ? find_stem(images, name) : NULL;
+}
+
+static bool is_xml(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 4 && !strcmp(name + n - 4, ".xml");
+}
+
+/* ---- roots ---- */
+
+/* ROOT/a or ROOT/b, whichever is a folder; NULL when neither. Owned. */
+static char *find_folder(const char *root, const char *a, const char *b)
+{
+    const char *const names[] = {a, b};
+    for (int k = 0; k < 2; k++) {
+        char *path = mem_format("%s/%s", root, names[k]);
+        if (file_is_folder(path))
+            return path;
+        free(path);
+    }
+    return NULL;
+}
+
+/* Names the root, and refuses the same folder given twice. */
+static enum vd_err label_root(struct tree *tree, int index)
+{
+    struct tree_root *root = &tree->roots[index];
+    enum vd_err err = VD_OK;
+    int same = 0;
+    char *real = realpath(root->path, NULL);
+    VD_ASSERT(real);
+    for (int k = 0; k < index && err == VD_OK; k++) {
+        char *other = realpath(tree->roots[k].path, NULL);
+        VD_ASSERT(other);
+        same += !strcmp(file_name(other), file_name(real));
+        if (!strcmp(other, real))
+            err = VD_FAIL(VD_USAGE, "%s and %s are the same folder",
+                          tree->roots[k].path, root->path);
+        free(other);
+    }
+    root->label = same ? mem_format("%s-%d", file_name(real), same + 1)
+                       : mem_copy_text(file_name(real));
+    free(real);
+    return err;
+}
+
+static enum vd_err open_root(struct tree *tree, int index, const char *path)
+{
+    struct tree_root *root = &tree->roots[index];
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    root->path = mem_format("%.*s", (int)n, path);
+    if (!file_is_folder(path))
+        return VD_FAIL(VD_NOINPUT,
+                       "%s: no such folder\ngive a folder that holds "
+                       "Annotations and JPEGImages",
+                       path);
+    root->annotations = find_folder(root->path, "Annotations", "annotations");
+    root->pictures = find_folder(root->path, "JPEGImages", "images");
+    if (!root->annotations || !root->pictures)
+        return VD_FAIL(VD_NOINPUT,
+                       "%s: no folder %s in it\ngive a folder that holds "
+                       "Annotations and JPEGImages, such as VOCdevkit/VOC2007",
+                       path, root->annotations ? "JPEGImages" : "Annotations");
+    VD_TRY(file_list_read(&root->images, root->pictures));
+    return label_root(tree, index);
+}
+
+static enum vd_err list_annotations(struct tree *tree, int index)
+{
+    struct tree_root *root = &tree->roots[index];
+    struct file_list names = {0};
+    VD_TRY(file_list_read(&names, root->annotations));
+    root->first = tree->n_pictures;
+    tree->pictures = mem_grow(tree->pictures, tree->n_pictures + names.n,
+                              sizeof *tree->pictures);
+    for (size_t i = 0; i < names.n; i++) {
+        if (!is_xml(names.names[i]))
+            continue;
+        tree->pictures[tree->n_pictures++] = (struct picture){
+            .id = mem_format("%.*s", (int)strlen(names.names[i]) - 4,
+                             names.names[i]),
+            .xml = mem_format("%s/%s", root->annotations, names.names[i]),
+            .root = index,
+        };
+    }
+    root->n = tree->n_pictures - root->first;
+    file_list_clear(&names);
+    return VD_OK;
+}
+
+/* ---- ids ---- */
+
+static int by_id(const void *a, const void *b)
+{
+    const struct picture *const *x = a, *const *y = b;
+    return strcmp((*x)->id, (*y)->id);
+}
+
+/* What a shard's /id can hold. */
+static enum vd_err check_id(const struct picture *p)
+{
+    for (const char *c = p->id; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return VD_FAIL(VD_DATA,
+                           "%s: a control character in its name\nrename it",
+                           p->xml);
+    if (strlen(p->id) > SHARD_MAX_ID)
+        return VD_FAIL(VD_DATA,
+                       "%s: its id %s is longer than %d bytes\nrename it, or "
+                       "its root folder",
+                       p->xml, p->id, SHARD_MAX_ID);
+    return VD_OK;
+}
+
+/* All pictures in order of their ids; the array is owned. */
+static struct picture **sort_by_id(const struct tree *tree)
+{
+    struct picture **sorted = mem_new(tree->n_pictures, sizeof *sorted);
+    for (size_t i = 0; i < tree->n_pictures; i++)
+        sorted[i] = &tree->pictures[i];
+    qsort(sorted, tree->n_pictures, sizeof *sorted, by_id);
+    return sorted;
+}
+
+/* Puts the root's name before every stem that more than one root has. */
+static void prefix_clashes(struct tree *tree)
+{
+    size_t n = tree->n_pictures;
+    struct picture **sorted = sort_by_id(tree);
+    for (size_t first = 0, end; first < n; first = end) {
+        for (end = first + 1;
+             end < n && !strcmp(sorted[first]->id, sorted[end]->id);)
+            end++;
+        for (size_t i = first; end - first > 1 && i < end; i++) {
+            char *stem = sorted[i]->id;
+            sorted[i]->id =
+                mem_format("%s-%s", tree->roots[sorted[i]->root].label, stem);
+            free(stem);
+        }
+    }
+    free(sorted);
+}
+
+static enum vd_err make_ids_unique(struct tree *tree)
+{
+    enum vd_err err = VD_OK;
+    prefix_clashes(tree);
+    struct picture **sorted = sort_by_id(tree);
+    for (size_t i = 0; i < tree->n_pictures && err == VD_OK; i++) {
+        err = check_id(sorted[i]);
+        if (err == VD_OK && i > 0 && !strcmp(sorted[i - 1]->id, sorted[i]->id))
+            err = VD_FAIL(VD_DATA,
+                          "%s and %s: both would get the id %s\nrename one of "
+                          "them",
+                          sorted[i - 1]->xml, sorted[i]->xml, sorted[i]->id);
+    }
+    free(sorted);
+    return err;
+}
+
+/* ---- splits ---- */
+
+/* Index of ROOT's picture with this stem, or n_pictures. */
+static size_t find_picture(const struct tree *tree,
+                           const struct tree_root *root, const char *stem)
+{
+    char *name = mem_format("%s.xml", stem);
+    size_t low = root->first, high = root->first + root->n;
+    while (low < high) { /* names were listed in order of their bytes */
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(file_name(tree->pictures[middle].xml), name);
+        if (order == 0) {
+            free(name);
+            return middle;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    free(name);
+    return tree->n_pictures;
+}
+
+static void pick(struct tree *tree, struct tree_split *split, size_t i)
+{
+    if ((split->n & (split->n - 1)) == 0)
+        split->members = mem_grow(split->members, split->n ? 2 * split->n : 1,
+                                  sizeof *split->members);
+    split->members[split->n++] = i;
+    tree->pictures[i].picked = true;
+}
+
+static void read_split_lines(struct tree *tree, const struct tree_root *root,
+                             struct tree_split *split, const char *path,
+                             char *text)
+{
+    bool *seen = mem_new(tree->n_pictures, sizeof *seen);
+    int line = 0;
+    for (char *rest = text, *row; (row = strsep(&rest, "\n"));) {
+        line++;
+        row = text_trim(row);
+        row[strcspn(row, " \t")] = '\0';
+        if (!*row)
+            continue;
+        size_t i = find_picture(tree, root, row);
+        if (i == tree->n_pictures)
+            findings_add(&split->findings, FINDING_ANNOTATION, path, line,
+                         "\"%.80s\" has no annotation %s/%.80s.xml", row,
+                         file_name(root->annotations), row);
+        else if (!seen[i]) {
+            seen[i] = true;
+            pick(tree, split, i);
+        }
+    }
+    free(seen);
+}
+
+static enum vd_err fail_no_split(const struct tree_root *root, const char *name,
+                                 const char *path)
+{
+    struct file_list list = {0};
+    struct text known = {0};
+    char *folder = mem_format("%s/ImageSets/Main", root->path);
+    text_add(&known, "leave --split out to take every annotated picture");
+    if (file_is_folder(folder) && file_list_read(&list, folder) == VD_OK)
+        for (size_t i = 0; i < list.n && i < 40; i++)
+            if (!strchr(list.names[i], '_')) /* not the lists by class */
+                text_add(&known, "%s%.*s", i ? ", " : "; there are: ",
+                         (int)strcspn(list.names[i], "."), list.names[i]);
+    enum vd_err err = VD_FAIL(VD_NOINPUT, "%s: there is no split \"%s\"\n%s",
+                              path, name, known.bytes);
+    file_list_clear(&list);
+    free(known.bytes);
+    free(folder);
+    return err;
+}
+
+static enum vd_err read_split(struct tree *tree, const struct tree_root *root,
+                              struct tree_split *split)
+{
+    enum vd_err err = VD_OK;
+    char *text = NULL;
+    size_t n = 0;
+    char *path =
+        mem_format("%s/ImageSets/Main/%s.txt", root->path, split->name);
+    if (!file_exists(path)) {
+        err = fail_no_split(root, split->name, path);
+        goto out;
+    }
+    VD_TRY_ELSE(out, err, file_read(path, MAX_SPLIT_BYTES, &text, &n));
+    read_split_lines(tree, root, split, path, text);
+out:
+    free(text);
+    free(path);
+    return err;
+}
+
+static enum vd_err add_split(struct tree *tree, const char *name)
+{
+    for (int k = 0; k < tree->n_splits; k++)
+        if (!strcmp(tree->splits[k].name, name))
+            return VD_FAIL(VD_USAGE, "--split names \"%s\" twice", name);
+    if (!*name || strchr(name, '/') || *name == '.')
+        return VD_FAIL(VD_USAGE,
+                       "--split: \"%s\" is not the name of a split\ngive names "
+                       "of files in ImageSets/Main without .txt, such as "
+                       "train,val",
+                       name);
+    tree->splits = mem_grow(tree->splits, (size_t)tree->n_splits + 1,
+                            sizeof *tree->splits);
+    struct tree_split *split = &tree->splits[tree->n_splits++];
+    *split = (struct tree_split){.name = mem_copy_text(name)};
+    for (int k = 0; k < tree->n_roots; k++)
+        VD_TRY(read_split(tree, &tree->roots[k], split));
+    return VD_OK;
+}
+
+static enum vd_err open_splits(struct tree *tree, const char *splits)
+{
+    enum vd_err err = VD_OK;
+    if (!*splits) {
+        tree->splits = mem_new(1, sizeof *tree->splits);
+        tree->n_splits = 1;
+        tree->splits[0].name = mem_copy_text("");
+        for (size_t i = 0; i < tree->n_pictures; i++)
+            pick(tree, &tree->splits[0], i);
+        return VD_OK;
+    }
+    char *copy = mem_copy_text(splits);
+    for (char *rest = copy, *name; err == VD_OK && (name = strsep(&rest, ","));)
+        err = add_split(tree, text_trim(name));
+    free(copy);
+    return err;
+}
+
+enum vd_err tree_open(struct tree *tree, char *const *roots, int n_roots,
+                      const char *splits)
+{
+    enum vd_err err = VD_OK;
+    struct tree t = {.n_roots = n_roots};
+    t.roots = mem_new((size_t)n_roots, sizeof *t.roots);
+    for (int k = 0; k < n_roots; k++) {
+        VD_TRY_ELSE(out, err, open_root(&t, k, roots[k]));
+        VD_TRY_ELSE(out, err, list_annotations(&t, k));
+        if (t.roots[k].n == 0) {
+            err = VD_FAIL(VD_NOINPUT, "%s: no .xml file in it",
+                          t.roots[k].annotations);
+            goto out;
+        }
+    }
+    VD_TRY_ELSE(out, err, make_ids_unique(&t));
+    VD_TRY_ELSE(out, err, open_splits(&t, splits));
+    *tree = t;
+    t = (struct tree){0};
+out:
+    tree_close(&t);
+    return err;
+}
+
+/* ---- annotations ---- */
+
+struct reading {
+    struct tree *tree;
+    bool only_picked;
+};
+
+static void find_image(const struct tree_root *root, struct picture *p)
+{
+    const char *file = file_name(p->xml);
+    char *stem = mem_format("%.*s", (int)strlen(file) - 4, file);
+    const char *name = find_stem(&root->images, stem);
+    if (!name)
+        name = find_name(&root->images, p->note.filename);
+    if (name)
+        p->path = mem_format("%s/%s", root->pictures, name);
+    else
+        findings_add(&p->findings, FINDING_MISSING, p->xml, 1,
+                     "no picture %s/%s.jpg, .jpeg or .png, and none named "
+                     "\"%.80s\" as <filename> says",
+                     file_name(root->pictures), stem, p->note.filename);
+    free(stem);
+}
+
+static void read_one(void *ctx, size_t item, size_t slot)
+{
+    struct reading *r = ctx;
+    struct picture *p = &r->tree->pictures[item];
+    (void)slot;
+    if (r->only_picked && !p->picked)
+        return;
+    struct findings_catch c = {&p->findings, FINDING_ANNOTATION, p->xml};
+    findings_catch_start(&c);
+    p->readable = annotation_read(&p->note, p->xml, &p->findings) == VD_OK;
+    findings_catch_end();
+    if (p->readable)
+        find_image(&r->tree->roots[p->root], p);
+}
+
+enum vd_err tree_read(struct tree *tree, bool only_picked, int n_threads)
+{
+    struct reading r = {tree, only_picked};
+    return workers_run(&(struct workers){
+        .n_threads = n_threads,
+        .n_items = tree->n_pictures,
+        .n_slots = tree->n_pictures,
+        .produce = read_one,
+        .ctx = &r,
+    });
+}
+
+char *tree_relative(const struct tree *tree, const char *path)
+{
+    for (int k = 0; k < tree->n_roots; k++) {
+        const struct tree_root *root = &tree->roots[k];
+        size_t n = strlen(root->path);
+        if (!strncmp(path, root->path, n) && path[n] == '/')
+            return mem_format("%s%s", root->label, path + n);
+    }
+    return mem_copy_text(file_name(path));
+}
+
+void tree_close(struct tree *tree)
+{
+    for (int k = 0; k < tree->n_roots; k++) {
+        struct tree_root *root = &tree->roots[k];
+        file_list_clear(&root->images);
+        free(root->path);
+        free(root->label);
+        free(root->annotations);
+        free(root->pictures);
+    }
+    for (size_t i = 0; i < tree->n_pictures; i++) {
+        struct picture *p = &tree->pictures[i];
+        annotation_clear(&p->note);
+        findings_clear(&p->findings);
+        free(p->id);
+        free(p->xml);
+        free(p->path);
+    }
+    for (int k = 0; k < tree->n_splits; k++) {
+        findings_clear(&tree->splits[k].findings);
+        free(tree->splits[k].name);
+        free(tree->splits[k].members);
+    }
+    free(tree->roots);
+    free(tree->pictures);
+    free(tree->splits);
+    *tree = (struct tree){0};
+}

@@ -1,0 +1,54 @@
+/* Any bytes as an annotation: an error or a sound struct, never a crash. */
+#include "base/log.h"
+#include "preprocess/annotation.h"
+#include "preprocess/frame.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+
+static void check(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+static void check_object(const struct annotation_object *o,
+                         const struct frame *f)
+{
+    double box[4], overrun = 0;
+    check(*o->name && strlen(o->name) <= ANNOTATION_MAX_NAME && o->line > 0);
+    if (!o->has_box || !frame_box(f, o->box, box, &overrun))
+        return;
+    check(box[0] >= 0 && box[0] < box[2] && box[2] <= f->upright_w);
+    check(box[1] >= 0 && box[1] < box[3] && box[3] <= f->upright_h);
+    check(frame_area(o->box) > 0 && isfinite(overrun));
+}
+
+static void ignore(void *ctx, enum log_level level, const char *message)
+{
+    (void)ctx;
+    (void)level;
+    (void)message;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    struct annotation a = {0};
+    struct findings findings = {0};
+    log_divert(ignore, NULL);
+    if (annotation_parse(&a, "a.xml", bytes, n, &findings) == VD_OK) {
+        int orientation = (int)(n % 8) + 1;
+        struct image_source source = {500, 375, orientation};
+        struct frame f = frame_find(&a, &source);
+        check(a.n_objects <= ANNOTATION_MAX_OBJECTS && a.width >= 0);
+        for (int i = 0; i < a.n_objects; i++)
+            check_object(&a.objects[i], &f);
+    }
+    annotation_clear(&a);
+    findings_clear(&findings);
+    log_divert(NULL, NULL);
+    return 0;
+}

@@ -1,0 +1,311 @@
+/* The annotation reader: what VOC files say, what files in the wild leave out
+ * or add, and what strangers' files may try. */
+#include "voc.h"
+
+#include "base/text.h"
+#include "preprocess/annotation.h"
+
+#include <time.h>
+
+/* Seconds of the processor that a hostile file may take; sanitizers are
+ * several times slower. */
+#define MAX_SECONDS 1.0
+#if defined(__SANITIZE_ADDRESS__)
+#define SLOWER 5.0
+#else
+#define SLOWER 1.0
+#endif
+
+static struct findings found;
+static struct check_log said;
+
+static enum vd_err parse(struct annotation *a, const char *text)
+{
+    findings_clear(&found);
+    check_log_start(&said);
+    enum vd_err err = annotation_parse(a, "a.xml", text, strlen(text), &found);
+    check_log_end();
+    return err;
+}
+
+static void assert_found(const char *text, int line)
+{
+    assert_int_equal(found.n, 1);
+    assert_string_equal(found.list[0].file, "a.xml");
+    assert_int_equal(found.list[0].line, line);
+    if (!strstr(found.list[0].text, text))
+        fail_msg("no \"%s\" in: %s", text, found.list[0].text);
+}
+
+static void a_voc_file_is_read(void **state)
+{
+    (void)state;
+    struct annotation a;
+    assert_int_equal(
+        parse(&a,
+              VOC_FILE("<folder>VOC2007</folder><filename>1.jpg</filename>"
+                       "<source><database>The VOC2007 Database</database>"
+                       "<image>flickr</image></source>" VOC_SIZE("353", "500"),
+                       VOC_OBJECT("dog", "0", "48", "240", "195", "371")
+                           VOC_OBJECT("person", "1", "8", "12", "352", "498"))),
+        VD_OK);
+    assert_int_equal(found.n, 0);
+    assert_string_equal(a.folder, "VOC2007");
+    assert_string_equal(a.filename, "1.jpg");
+    assert_string_equal(a.source, "The VOC2007 Database flickr ");
+    assert_int_equal(a.width, 353);
+    assert_int_equal(a.height, 500);
+    assert_int_equal(a.n_objects, 2);
+    assert_string_equal(a.objects[0].name, "dog");
+    assert_false(a.objects[0].difficult);
+    assert_true(a.objects[1].difficult);
+    assert_near(a.objects[1].box[0], 8, 0);
+    assert_near(a.objects[1].box[1], 12, 0);
+    assert_near(a.objects[1].box[2], 352, 0);
+    assert_near(a.objects[1].box[3], 498, 0);
+    assert_int_equal(a.objects[1].line, 4);
+    annotation_clear(&a);
+}
+
+static void parts_are_not_the_box(void **state)
+{
+    (void)state;
+    struct annotation a;
+    assert_int_equal(
+        parse(&a, "<annotation><object><part><name>head</name><bndbox><xmin>1"
+                  "</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox>"
+                  "</part><bndbox><ymax>40</ymax><xmax>30</xmax><ymin>20</ymin>"
+                  "<xmin>10.25</xmin></bndbox><name> person </name></object>"
+                  "</annotation>"),
+        VD_OK);
+    assert_int_equal(a.n_objects, 1);
+    assert_string_equal(a.objects[0].name, "person");
+    assert_false(a.objects[0].difficult);
+    assert_near(a.objects[0].box[0], 10.25, 0);
+    assert_near(a.objects[0].box[1], 20, 0);
+    assert_near(a.objects[0].box[2], 30, 0);
+    assert_near(a.objects[0].box[3], 40, 0);
+    assert_int_equal(a.width, 0);
+    annotation_clear(&a);
+}
+
+static void decimals_and_unknown_elements_are_fine(void **state)
+{
+    (void)state;
+    struct annotation a;
+    assert_int_equal(
+        parse(&a, "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n"
+                  "<annotation verified=\"yes\"><owner><name>x</name></owner>"
+                  "<path>C:\\a</path><!-- c --><object><name>caf\xe9</name>"
+                  "<pose/><truncated>0.0597</truncated><color>red</color>"
+                  "<difficult>Unspecified</difficult><bndbox><angle>3</angle>"
+                  "<xmin>45.70000076293945</xmin><ymin>-2</ymin><xmax>5e1"
+                  "</xmax><ymax>10</ymax></bndbox></object></annotation>"),
+        VD_OK);
+    assert_int_equal(found.n, 0);
+    assert_int_equal(a.n_objects, 1);
+    assert_string_equal(a.objects[0].name, "caf\xc3\xa9");
+    assert_near(a.objects[0].box[0], 45.70000076293945, 0);
+    assert_near(a.objects[0].box[1], -2, 0);
+    assert_near(a.objects[0].box[2], 50, 0);
+    annotation_clear(&a);
+}
+
+/* Each is told by line, and its neighbour is still read. */
+static void malformed_objects_are_told_and_left_out(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *object, *text;
+        int line, kept; /* objects with a name */
+    } cases[] = {
+        {VOC_OBJECT("a", "0", "nan", "1", "2", "2"), "<xmin> is \"nan\"", 2, 2},
+        {VOC_OBJECT("a", "0", "1", "1", "1,5", "2"), "<xmax> is \"1,5\"", 2, 2},
+        {VOC_OBJECT("a", "0", "1", "", "2", "2"), "<ymin> is \"\"", 2, 2},
+        {VOC_OBJECT("a", "0", "1", "1", "1e300", "2"), "<xmax> is", 2, 2},
+        {VOC_OBJECT("a", "0", "9", "1", "2", "2"),
+         "<xmin> 9 is greater than <xmax> 2", 2, 2},
+        {VOC_OBJECT("a", "0", "1", "8", "2", "2"),
+         "<ymin> 8 is greater than <ymax> 2", 2, 2},
+        {"<object>\n<name>a</name></object>\n", "has no <bndbox>", 2, 2},
+        {"<object><name>a</name><bndbox><xmin>1</xmin>\n</bndbox></object>\n",
+         "no <ymin>", 2, 2},
+        {VOC_OBJECT("", "0", "1", "1", "2", "2"), "has no <name>", 2, 1},
+        {"<object><bndbox/></object>\n", "has no <name>", 2, 1},
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        struct annotation a;
+        char *text =
+            mem_format("<annotation>\n%s%s</annotation>", cases[k].object,
+                       VOC_OBJECT("b", "0", "1", "1", "2", "2"));
+        assert_int_equal(parse(&a, text), VD_OK);
+        assert_found(cases[k].text, cases[k].line);
+        assert_int_equal(a.n_objects, cases[k].kept);
+        assert_string_equal(a.objects[a.n_objects - 1].name, "b");
+        assert_true(a.objects[a.n_objects - 1].has_box);
+        assert_true(a.n_objects == 1 || !a.objects[0].has_box);
+        annotation_clear(&a);
+        free(text);
+    }
+}
+
+static void sizes_that_are_no_sizes_count_as_missing(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"0", "-3", "12.5", "abc", "", "1e9"};
+    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
+        struct annotation a;
+        char *text = mem_format("<annotation><size><width>%s</width><height>7"
+                                "</height></size></annotation>",
+                                bad[k]);
+        assert_int_equal(parse(&a, text), VD_OK);
+        assert_int_equal(a.width, 0);
+        assert_int_equal(a.height, 7);
+        assert_int_equal(a.n_objects, 0);
+        annotation_clear(&a);
+        free(text);
+    }
+}
+
+/* ---- hostile files ---- */
+
+static void refuse_bytes(const void *bytes, size_t n, const char *message)
+{
+    struct annotation a;
+    findings_clear(&found);
+    check_log_start(&said);
+    clock_t start = clock();
+    enum vd_err err = annotation_parse(&a, "a.xml", bytes, n, &found);
+    double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
+    check_log_end();
+    assert_int_equal(err, VD_DATA);
+    assert_says(&said, "a.xml:");
+    assert_says(&said, message);
+    if (!(seconds <= MAX_SECONDS * SLOWER))
+        fail_msg("%s took %.2f s", message, seconds);
+}
+
+static void refuse(const char *text, const char *message)
+{
+    refuse_bytes(text, strlen(text), message);
+}
+
+static void document_types_are_refused(void **state)
+{
+    (void)state;
+    refuse("<!DOCTYPE annotation [<!ENTITY x SYSTEM \"file:///etc/passwd\">]>"
+           "<annotation><folder>&x;</folder></annotation>",
+           "document type");
+    refuse("<!DOCTYPE annotation SYSTEM \"http://127.0.0.1/a.dtd\">"
+           "<annotation/>",
+           "document type");
+
+    struct text laughs = {0}; /* ten entities, each ten of the one before */
+    text_add(&laughs, "<!DOCTYPE a [<!ENTITY l0 \"ha\">");
+    for (int k = 1; k < 10; k++) {
+        text_add(&laughs, "<!ENTITY l%d \"", k);
+        for (int j = 0; j < 10; j++)
+            text_add(&laughs, "&l%d;", k - 1);
+        text_add(&laughs, "\">");
+    }
+    text_add(&laughs, "]><annotation><folder>&l9;</folder></annotation>");
+    refuse(laughs.bytes, "a.xml:1:"); /* a loop, says libxml2 */
+    free(laughs.bytes);
+
+    struct text quadratic = {0}; /* one long entity, used 2000 times */
+    text_add(&quadratic, "<!DOCTYPE a [<!ENTITY q \"");
+    for (int k = 0; k < 100000; k++)
+        text_add_bytes(&quadratic, "q", 1);
+    text_add(&quadratic, "\">]><annotation><folder>");
+    for (int k = 0; k < 2000; k++)
+        text_add(&quadratic, "&q;");
+    text_add(&quadratic, "</folder></annotation>");
+    refuse(quadratic.bytes, "document type");
+    free(quadratic.bytes);
+}
+
+static void floods_are_refused(void **state)
+{
+    (void)state;
+    struct text deep = {0};
+    for (int k = 0; k < 300; k++)
+        text_add(&deep, "<annotation>");
+    refuse(deep.bytes, "not well-formed XML");
+    free(deep.bytes);
+
+    struct text objects = {0};
+    text_add(&objects, "<annotation>");
+    for (int k = 0; k < 1001; k++)
+        text_add(&objects, "<object/>");
+    text_add(&objects, "</annotation>");
+    refuse(objects.bytes, "1001 objects, more than the 1000 allowed");
+    free(objects.bytes);
+
+    struct text attributes = {0};
+    text_add(&attributes, "<annotation><object");
+    while (attributes.length < ANNOTATION_MAX_BYTES - 100)
+        text_add(&attributes, " a%zx=\"\"", attributes.length);
+    text_add(&attributes, "/></annotation>");
+    refuse(attributes.bytes, "a tag of more than 4096 bytes");
+    free(attributes.bytes);
+
+    char *huge = mem_new(20 << 20, 1);
+    memset(huge, 'x', 20 << 20);
+    memcpy(huge, "<annotation>", 12);
+    refuse_bytes(huge, 20 << 20, "more than 256 KiB");
+    free(huge);
+}
+
+static void broken_files_are_refused(void **state)
+{
+    (void)state;
+    refuse("", "empty");
+    refuse("<annotation><object>", "a.xml:1: not well-formed XML");
+    refuse("<annotation>\n<a></b>\n</annotation>", "a.xml:2: not well-formed");
+    refuse("hello", "not well-formed XML");
+    refuse("<root/>", "the root element is <root>, not <annotation>");
+    refuse("<annotation><folder>&undefined;</folder></annotation>",
+           "not well-formed XML");
+    refuse_bytes("<annotation>\0</annotation>", 26, "not well-formed XML");
+    refuse("<?xml version=\"1.0\" encoding=\"UTF-8\"?><annotation><folder>"
+           "\xff\xfe\xfa</folder></annotation>",
+           "not well-formed XML");
+    refuse("<?xml version=\"1.0\" encoding=\"no-such\"?><annotation><folder>"
+           "\xff</folder></annotation>",
+           "not well-formed XML");
+}
+
+static void a_large_file_is_not_even_opened(void **state)
+{
+    (void)state;
+    struct annotation a;
+    char *folder = check_folder();
+    char *path = mem_format("%s/a.xml", folder);
+    char *huge = mem_new(ANNOTATION_MAX_BYTES + 1, 1);
+    voc_write(folder, "a.xml", huge, ANNOTATION_MAX_BYTES + 1);
+    check_log_start(&said);
+    assert_int_equal(annotation_read(&a, path, &found), VD_DATA);
+    check_log_end();
+    assert_says(&said, "262145 bytes, more than");
+    free(huge);
+    free(path);
+    check_folder_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_voc_file_is_read),
+        cmocka_unit_test(parts_are_not_the_box),
+        cmocka_unit_test(decimals_and_unknown_elements_are_fine),
+        cmocka_unit_test(malformed_objects_are_told_and_left_out),
+        cmocka_unit_test(sizes_that_are_no_sizes_count_as_missing),
+        cmocka_unit_test(document_types_are_refused),
+        cmocka_unit_test(floods_are_refused),
+        cmocka_unit_test(broken_files_are_refused),
+        cmocka_unit_test(a_large_file_is_not_even_opened),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    findings_clear(&found);
+    return failed;
+}

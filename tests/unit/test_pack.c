@@ -1,0 +1,626 @@
+/* Packing: labels in the shards, left-out files, the same bytes for any number
+ * of threads and ranks, output folders. Real pictures, real HDF5. */
+#include "voc.h"
+
+#include "data/shard.h"
+#include "image/image.h"
+#include "preprocess/doctor.h"
+#include "preprocess/pack.h"
+#include "preprocess/ranks.h"
+#include "preprocess/workers.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct check_log said;
+
+/* ---- a scratch VOC folder ---- */
+
+struct world {
+    char *folder, *root, *out;
+    struct pack_options options;
+};
+
+static struct world make_world(void)
+{
+    struct world w = {.folder = check_folder()};
+    static char empty[] = "";
+    w.root = mem_format("%s/root", w.folder);
+    w.out = mem_format("%s/out", w.folder);
+    w.options = (struct pack_options){.output = w.out,
+                                      .threads = 2,
+                                      .split = empty,
+                                      .classes = empty,
+                                      .size = 64,
+                                      .shard_mib = 256};
+    return w;
+}
+
+static void end_world(struct world *w)
+{
+    free(w->root);
+    free(w->out);
+    check_folder_remove(w->folder);
+}
+
+/* A picture whose colors tell its places apart. */
+static void add_picture(const struct world *w, const char *name, int width,
+                        int height)
+{
+    struct image im;
+    char *path = mem_format("%s/JPEGImages/%s.jpg", w->root, name);
+    char *folder = file_folder(path);
+    assert_int_equal(file_make_folder(folder), VD_OK);
+    assert_int_equal(image_new(&im, width, height), VD_OK);
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            uint8_t *p = im.rgb + 3 * (y * width + x);
+            p[0] = (uint8_t)(255 * x / width);
+            p[1] = (uint8_t)(255 * y / height);
+            p[2] = (uint8_t)name[0];
+        }
+    assert_int_equal(image_write_jpeg(&im, path, 95), VD_OK);
+    image_clear(&im);
+    free(folder);
+    free(path);
+}
+
+static void add(const struct world *w, const char *name, int width, int height,
+                const char *xml)
+{
+    char *path = mem_format("Annotations/%s.xml", name);
+    add_picture(w, name, width, height);
+    voc_text(w->root, path, xml);
+    free(path);
+}
+
+/* Puts an EXIF block with this orientation behind the JPEG's first marker. */
+static void set_orientation(const struct world *w, const char *name,
+                            uint8_t orientation)
+{
+    const uint8_t exif[] = {
+        0xff, 0xe1, 0, 34, 'E', 'x',         'i', 'f', 0, 0,    'M', 'M',
+        0,    42,   0, 0,  0,   8,           0,   1,   1, 0x12, 0,   3,
+        0,    0,    0, 1,  0,   orientation, 0,   0,   0, 0,    0,   0};
+    char *file = mem_format("JPEGImages/%s.jpg", name);
+    char *path = mem_format("%s/%s", w->root, file), *bytes = NULL;
+    size_t n = 0;
+    assert_int_equal(file_read(path, 1 << 20, &bytes, &n), VD_OK);
+    char *turned = mem_new(n + sizeof exif, 1);
+    memcpy(turned, bytes, 2);
+    memcpy(turned + 2, exif, sizeof exif);
+    memcpy(turned + 2 + sizeof exif, bytes + 2, n - 2);
+    voc_write(w->root, file, turned, n + sizeof exif);
+    free(turned);
+    free(bytes);
+    free(path);
+    free(file);
+}
+
+/* ---- running ---- */
+
+/* As `size` ranks one after the other, their outcomes sent to rank 0. */
+static enum vd_err pack_as(struct world *w, int size)
+{
+    struct pack p[3];
+    assert_true(size <= 3);
+    for (int r = 0; r < size; r++) {
+        enum vd_err err = pack_open(&p[r], &w->options, &w->root, 1);
+        if (err != VD_OK)
+            return err;
+    }
+    enum vd_err err = pack_prepare(&p[0]);
+    for (int r = 0; r < size && err == VD_OK; r++)
+        err = pack_work(&p[r], r, size);
+    for (int r = 1; r < size && err == VD_OK; r++) {
+        struct text bytes = {0};
+        ranks_put(&p[r], r, size, &bytes);
+        ranks_take(&p[0], r, size, bytes.bytes, bytes.length);
+        free(bytes.bytes);
+    }
+    if (err == VD_OK)
+        err = pack_finish(&p[0]);
+    for (int r = 0; r < size; r++)
+        pack_close(&p[r]);
+    return err;
+}
+
+static enum vd_err pack(struct world *w)
+{
+    check_log_start(&said);
+    enum vd_err err = pack_as(w, 1);
+    check_log_end();
+    return err;
+}
+
+static struct shard_set open_set(const struct world *w)
+{
+    struct shard_set set;
+    assert_int_equal(shard_set_open(&set, w->out), VD_OK);
+    return set;
+}
+
+static void assert_label(const struct shard_set *s, size_t i, const char *id,
+                         const char *class, const double box[4])
+{
+    assert_true(i < s->n_images);
+    assert_string_equal(s->id[i], id);
+    assert_string_equal(s->classes[s->class[i]], class);
+    for (int k = 0; k < 4; k++)
+        assert_near(s->box[4 * i + (size_t)k], box[k], 1e-5);
+}
+
+static char *read_text(const char *folder, const char *name)
+{
+    char *path = mem_format("%s/%s", folder, name), *text = NULL;
+    size_t n = 0;
+    assert_int_equal(file_read(path, 1 << 20, &text, &n), VD_OK);
+    free(path);
+    return text;
+}
+
+/* ---- labels ---- */
+
+#define VOC_YEAR "<folder>VOC2007</folder>" VOC_SIZE("128", "64")
+
+static void largest_objects_become_labels(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    /* 1-based: pixels 1..128 are the whole width */
+    add(&w, "a", 128, 64,
+        VOC_FILE(VOC_YEAR, VOC_OBJECT("cat", "0", "1", "1", "128", "64")));
+    /* the largest is difficult, the second is not */
+    add(&w, "b", 128, 64,
+        VOC_FILE(VOC_YEAR,
+                 VOC_OBJECT("dog", "1", "1", "1", "100", "64")
+                     VOC_OBJECT("cat", "0", "1", "1", "2", "2")
+                         VOC_OBJECT("ape", "0", "3", "3", "10", "10")));
+    /* only difficult ones */
+    add(&w, "c", 128, 64,
+        VOC_FILE(VOC_YEAR, VOC_OBJECT("dog", "1", "1", "1", "8", "8")
+                               VOC_OBJECT("ape", "1", "1", "1", "8", "9")));
+    /* equals: 4 x 6 and 6 x 4 */
+    add(&w, "d", 128, 64,
+        VOC_FILE(VOC_YEAR, VOC_OBJECT("dog", "0", "1", "1", "4", "6")
+                               VOC_OBJECT("ape", "0", "1", "1", "6", "4")));
+    /* 0-based edges; the box without area is left out, the other clipped */
+    add(&w, "e", 128, 64,
+        VOC_FILE(VOC_SIZE("128", "64"),
+                 VOC_OBJECT("dog", "0", "100", "2", "100", "60")
+                     VOC_OBJECT("ape", "0", "-2", "0", "64.5", "70")));
+    assert_int_equal(pack(&w), VD_OK);
+    assert_says(&said, "e.xml:3: the box 100 2 100 60 of \"dog\" has no area");
+    assert_says(&said, "e.xml:4: the box -2 0 64.5 70 of \"ape\" reaches 6.00");
+
+    struct shard_set s = open_set(&w);
+    assert_int_equal(s.n_images, 5);
+    assert_int_equal(s.n_classes, 3);
+    assert_label(&s, 0, "a", "cat", (double[]){0, 0, 64, 64});
+    assert_label(&s, 1, "b", "ape", (double[]){1, 2, 5, 10});
+    assert_label(&s, 2, "c", "ape", (double[]){0, 0, 4, 9});
+    assert_label(&s, 3, "d", "dog", (double[]){0, 0, 2, 6});
+    assert_label(&s, 4, "e", "ape", (double[]){0, 0, 32.25, 64});
+    assert_int_equal(s.size[2], 128);
+    assert_int_equal(s.size[3], 64);
+    assert_int_equal(s.object_start[2] - s.object_start[1], 3);
+    assert_int_equal(s.objects[s.object_start[1]].difficult, 1);
+    assert_int_equal(s.object_start[5] - s.object_start[4], 1);
+    shard_set_close(&s);
+
+    char *csv = read_text(w.out, "labels.csv");
+    assert_non_null(strstr(csv, "id,class,x1,y1,x2,y2,width,height\n"
+                                "a,cat,0,0,64,64,128,64\n"
+                                "b,ape,1,2,5,10,128,64\n"));
+    free(csv);
+    char *json = read_text(w.out, "pack.json");
+    assert_non_null(strstr(json, "\"no_area\": 1"));
+    assert_non_null(strstr(json, "\"clipped\": 1"));
+    assert_null(strstr(json, w.folder));
+    free(json);
+    end_world(&w);
+}
+
+static void csv_texts_are_quoted(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    add(&w, "a,b", 64, 64,
+        VOC_FILE("", VOC_OBJECT("big \"cat\"", "0", "0", "0", "9", "9")));
+    assert_int_equal(pack(&w), VD_OK);
+    char *csv = read_text(w.out, "labels.csv");
+    assert_non_null(
+        strstr(csv, "\n\"a,b\",\"big \"\"cat\"\"\",0,0,9,9,64,64\n"));
+    free(csv);
+    end_world(&w);
+}
+
+/* The same stored picture, 128 x 64, to be turned clockwise; its left half is
+ * then the upper half. */
+static void boxes_turn_with_exif_where_size_says_so(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    uint8_t *pixels = mem_new(64 * 64, 3);
+    add(&w, "stored", 128, 64,
+        VOC_FILE(VOC_SIZE("128", "64"),
+                 VOC_OBJECT("cat", "0", "0", "0", "64", "32")));
+    add(&w, "upright", 128, 64,
+        VOC_FILE(VOC_SIZE("64", "128"),
+                 VOC_OBJECT("cat", "0", "32", "0", "64", "64")));
+    set_orientation(&w, "stored", 6);
+    set_orientation(&w, "upright", 6);
+    assert_int_equal(pack(&w), VD_OK);
+    struct shard_set s = open_set(&w);
+    for (size_t i = 0; i < 2; i++) {
+        assert_label(&s, i, i ? "upright" : "stored", "cat",
+                     (double[]){32, 0, 64, 32});
+        assert_int_equal(s.size[2 * i], 64);
+        assert_int_equal(s.size[2 * i + 1], 128);
+        assert_int_equal(shard_set_read(&s, i, pixels), VD_OK);
+        assert_true(pixels[0] < 10);            /* red: stored x */
+        assert_true(pixels[3 * 64 * 63] > 245); /* grows downwards */
+        assert_true(pixels[1] > 245);           /* green: stored y */
+        assert_true(pixels[3 * 63 + 1] < 10);   /* shrinks rightwards */
+    }
+    shard_set_close(&s);
+    assert_says(&said, "stored.jpg:1: EXIF orientation 6");
+    free(pixels);
+    end_world(&w);
+}
+
+/* ---- what cannot be used ---- */
+
+static void make_bad_world(struct world *w)
+{
+    *w = make_world();
+    add(w, "a", 64, 64,
+        VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
+    add(w, "b-broken-xml", 64, 64, "<annotation><object>");
+    add(w, "c-cut", 64, 64,
+        VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
+    char *jpeg = read_text(w->root, "JPEGImages/a.jpg");
+    voc_write(w->root, "JPEGImages/c-cut.jpg", jpeg, 300);
+    free(jpeg);
+    add(w, "d-empty", 64, 64, VOC_FILE("", ""));
+    voc_text(w->root, "Annotations/e-alone.xml",
+             VOC_FILE("<filename>../../x.jpg</filename>",
+                      VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
+    voc_text(w->folder, "x.jpg", "outside");
+}
+
+static void bad_files_are_all_named(void **state)
+{
+    (void)state;
+    struct world w;
+    make_bad_world(&w);
+    assert_int_equal(pack(&w), VD_DATA);
+    assert_says(&said, "b-broken-xml.xml:1: not well-formed");
+    assert_says(&said, "JPEGImages/c-cut.jpg:1: ");
+    assert_says(&said, "e-alone.xml:1: no picture");
+    assert_says(&said, "3 files cannot be used; nothing was packed");
+    assert_says(&said, "--skip-bad");
+    char *manifest = mem_format("%s/pack.json", w.out);
+    char *shard = mem_format("%s/shard-00000.h5", w.out);
+    assert_false(file_exists(manifest));
+    assert_false(file_exists(shard));
+    free(shard);
+    free(manifest);
+
+    w.options.skip_bad = true;
+    assert_int_equal(pack(&w), VD_OK);
+    assert_says(&said, "d-empty.xml:1: no object with a usable box");
+    struct shard_set s = open_set(&w);
+    assert_int_equal(s.n_images, 1);
+    assert_string_equal(s.id[0], "a");
+    shard_set_close(&s);
+    char *json = read_text(w.out, "pack.json");
+    assert_non_null(strstr(json, "\"bad_annotations\": 1"));
+    assert_non_null(strstr(json, "\"bad_pictures\": 1"));
+    assert_non_null(strstr(json, "\"missing_pictures\": 1"));
+    assert_non_null(strstr(json, "\"without_object\": 1"));
+    assert_non_null(strstr(json, "root/Annotations/e-alone.xml"));
+    free(json);
+    end_world(&w);
+}
+
+static void pictures_without_objects_can_be_an_error(void **state)
+{
+    (void)state;
+    struct world w;
+    make_bad_world(&w);
+    w.options.skip_bad = true;
+    w.options.empty = PACK_EMPTY_ERROR;
+    assert_int_equal(pack(&w), VD_DATA);
+    assert_says(&said, "1 pictures have no usable object");
+    end_world(&w);
+}
+
+static void unknown_classes_stop_the_work(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    add(&w, "a", 64, 64,
+        VOC_FILE("", VOC_OBJECT("person", "0", "0", "0", "9", "9")));
+    w.options.classes = mem_format("%s/classes.txt", w.folder);
+    voc_text(w.folder, "classes.txt", "persons\n");
+    assert_int_equal(pack(&w), VD_DATA);
+    assert_says(&said, "did you mean \"persons\"?");
+    assert_false(file_exists(w.out));
+    free(w.options.classes);
+    end_world(&w);
+}
+
+/* ---- the same bytes ---- */
+
+static void assert_same_folders(const char *a, const char *b)
+{
+    char *command = mem_format("diff -r '%s' '%s'", a, b);
+    assert_int_equal(system(command), 0);
+    free(command);
+}
+
+/* 200 pictures of 64 x 64 in shards of 85, some of them left out. */
+static void bytes_do_not_depend_on_threads_or_ranks(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    static const struct {
+        int threads, ranks;
+    } runs[] = {{1, 1}, {4, 1}, {1, 2}, {2, 3}};
+    char *outs[4];
+    for (int k = 0; k < 200; k++) {
+        char *name = mem_format("%03d", k);
+        add(&w, name, 40 + k, 50,
+            k % 7
+                ? VOC_FILE("", VOC_OBJECT("cat", "0", "1", "1", "30", "60")
+                                   VOC_OBJECT("dog", "0", "5", "5", "5", "20"))
+                : VOC_FILE("", ""));
+        free(name);
+    }
+    w.options.shard_mib = 1;
+    check_log_start(&said);
+    for (int k = 0; k < 4; k++) {
+        outs[k] = w.options.output = mem_format("%s/out%d", w.folder, k);
+        w.options.threads = runs[k].threads;
+        assert_int_equal(pack_as(&w, runs[k].ranks), VD_OK);
+    }
+    check_log_end();
+    struct shard_set s;
+    assert_int_equal(shard_set_open(&s, outs[0]), VD_OK);
+    assert_int_equal(s.n_images, 200 - 29);
+    shard_set_close(&s);
+    char *third = mem_format("%s/shard-00002.h5", outs[0]);
+    assert_true(file_exists(third));
+    free(third);
+    for (int k = 1; k < 4; k++)
+        assert_same_folders(outs[0], outs[k]);
+    for (int k = 0; k < 4; k++)
+        free(outs[k]);
+    end_world(&w);
+}
+
+static void splits_go_into_their_folders(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    static char splits[] = "train,val", one[] = "val";
+    for (int k = 0; k < 3; k++)
+        add(&w, (const char *[]){"a", "b", "c"}[k], 64, 64,
+            VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
+    voc_text(w.root, "ImageSets/Main/train.txt", "c\na\n");
+    voc_text(w.root, "ImageSets/Main/val.txt", "b\na\n");
+    w.options.split = splits;
+    assert_int_equal(pack(&w), VD_OK);
+    assert_says(&said, "1 pictures are in more than one");
+    char *out = w.out;
+    w.out = mem_format("%s/train", out);
+    struct shard_set s = open_set(&w);
+    assert_int_equal(s.n_images, 2);
+    assert_string_equal(s.id[0], "c");
+    shard_set_close(&s);
+    free(w.out);
+    w.out = out;
+    w.options.split = one;
+    assert_int_equal(pack(&w), VD_OK);
+    s = open_set(&w);
+    assert_int_equal(s.n_images, 2);
+    assert_string_equal(s.id[0], "b");
+    shard_set_close(&s);
+    end_world(&w);
+}
+
+/* ---- output ---- */
+
+static void finished_sets_are_kept_and_leftovers_replaced(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    add(&w, "a", 64, 64,
+        VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
+    voc_text(w.out, "shard-00000.h5", "torn");
+    voc_text(w.out, "shard-00007.h5", "of a former attempt");
+    voc_text(w.out, "notes.txt", "the user's own");
+    assert_int_equal(pack(&w), VD_OK);
+    char *stale = mem_format("%s/shard-00007.h5", w.out);
+    char *notes = mem_format("%s/notes.txt", w.out);
+    assert_false(file_exists(stale));
+    assert_true(file_exists(notes));
+
+    char *before = read_text(w.out, "pack.json");
+    w.options.size = 32;
+    assert_int_equal(pack(&w), VD_CREATE);
+    assert_says(&said, "a finished data set is there already");
+    assert_says(&said, "--overwrite");
+    char *after = read_text(w.out, "pack.json");
+    assert_string_equal(before, after);
+    w.options.overwrite = true;
+    assert_int_equal(pack(&w), VD_OK);
+    struct shard_set s = open_set(&w);
+    assert_int_equal(s.width, 32);
+    shard_set_close(&s);
+    free(after);
+    free(before);
+    free(notes);
+    free(stale);
+    end_world(&w);
+}
+
+static void outputs_that_cannot_be_are_said(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    add(&w, "a", 64, 64,
+        VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
+    voc_text(w.folder, "file", "not a folder");
+    w.options.output = mem_format("%s/file/out", w.folder);
+    assert_int_equal(pack(&w), VD_CREATE);
+    assert_says(&said, "file");
+    free(w.options.output);
+    w.options.output = w.out;
+
+    pid_t child = fork(); /* a full disk: files may have 8 KiB */
+    if (child == 0) {
+        struct rlimit limit = {8192, 8192};
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &limit);
+        _exit((int)pack(&w));
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), VD_IO);
+    char *manifest = mem_format("%s/pack.json", w.out);
+    assert_false(file_exists(manifest));
+    free(manifest);
+    end_world(&w);
+}
+
+static void options_are_checked(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct pack p;
+    check_log_start(&said);
+    assert_int_equal(pack_open(&p, &w.options, &w.root, 0), VD_USAGE);
+    w.options.size = 100;
+    assert_int_equal(pack_open(&p, &w.options, &w.root, 1), VD_USAGE);
+    w.options.size = 64;
+    static char empty[] = "";
+    w.options.output = empty;
+    assert_int_equal(pack_open(&p, &w.options, &w.root, 1), VD_USAGE);
+    check_log_end();
+    assert_says(&said, "no VOC folder given");
+    assert_says(&said, "the next one is 128");
+    assert_says(&said, "name it with -o DIR");
+    end_world(&w);
+}
+
+/* ---- the doctor ---- */
+
+static void the_doctor_lists_everything(void **state)
+{
+    (void)state;
+    struct world w;
+    make_bad_world(&w);
+    static char empty[] = "";
+    struct doctor_options options = {.threads = 2, .split = empty};
+    for (int strict = 0; strict < 2; strict++) {
+        char *text = NULL;
+        size_t n = 0;
+        FILE *out = open_memstream(&text, &n);
+        options.strict = strict;
+        check_log_start(&said);
+        assert_int_equal(doctor_run(&options, &w.root, 1, out),
+                         strict ? VD_DATA : VD_OK);
+        check_log_end();
+        fclose(out);
+        assert_non_null(strstr(text, "/b-broken-xml.xml:1: not well-formed"));
+        assert_non_null(strstr(text, "/c-cut.jpg:1: "));
+        assert_non_null(strstr(text, "/e-alone.xml:1: no picture"));
+        assert_non_null(strstr(text, "/d-empty.xml:1: no object"));
+        assert_non_null(strstr(text, "1 of 5 annotated pictures are usable"));
+        assert_null(strstr(text, "nothing is wrong"));
+        free(text);
+    }
+    assert_says(&said, "4 problems found");
+    end_world(&w);
+}
+
+static void the_doctor_also_looks_where_nothing_is_right(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    static char empty[] = "";
+    struct doctor_options options = {.threads = 1, .split = empty};
+    char *text = NULL;
+    size_t n = 0;
+    FILE *out = open_memstream(&text, &n);
+    add(&w, "a", 64, 64, "not XML");
+    assert_int_equal(doctor_run(&options, &w.root, 1, out), VD_OK);
+    fclose(out);
+    assert_non_null(strstr(text, "/a.xml:1: not well-formed"));
+    assert_non_null(strstr(text, "0 of 1 annotated pictures are usable"));
+    free(text);
+    assert_int_equal(pack(&w), VD_DATA);
+    assert_says(&said, "1 files cannot be used");
+    end_world(&w);
+}
+
+/* ---- workers ---- */
+
+struct squares {
+    int slots[5], sum, n;
+};
+
+static void square(void *ctx, size_t item, size_t slot)
+{
+    ((struct squares *)ctx)->slots[slot] = (int)(item * item);
+}
+
+static enum vd_err add_square(void *ctx, size_t item, size_t slot)
+{
+    struct squares *s = ctx;
+    assert_int_equal(s->slots[slot], item * item);
+    assert_int_equal(s->n++, item);
+    return item == 700 ? VD_DATA : VD_OK;
+}
+
+static void workers_deliver_in_order_and_stop_on_errors(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 8; threads++) {
+        struct squares s = {.n = 0};
+        struct workers w = {threads, 700, 5, square, add_square, &s};
+        assert_int_equal(workers_run(&w), VD_OK);
+        assert_int_equal(s.n, 700);
+        s.n = 0;
+        w.n_items = 5000;
+        assert_int_equal(workers_run(&w), VD_DATA);
+        assert_int_equal(s.n, 701);
+    }
+    assert_true(workers_cores() >= 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(largest_objects_become_labels),
+        cmocka_unit_test(csv_texts_are_quoted),
+        cmocka_unit_test(boxes_turn_with_exif_where_size_says_so),
+        cmocka_unit_test(bad_files_are_all_named),
+        cmocka_unit_test(pictures_without_objects_can_be_an_error),
+        cmocka_unit_test(unknown_classes_stop_the_work),
+        cmocka_unit_test(bytes_do_not_depend_on_threads_or_ranks),
+        cmocka_unit_test(splits_go_into_their_folders),
+        cmocka_unit_test(finished_sets_are_kept_and_leftovers_replaced),
+        cmocka_unit_test(outputs_that_cannot_be_are_said),
+        cmocka_unit_test(options_are_checked),
+        cmocka_unit_test(the_doctor_lists_everything),
+        cmocka_unit_test(the_doctor_also_looks_where_nothing_is_right),
+        cmocka_unit_test(workers_deliver_in_order_and_stop_on_errors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
