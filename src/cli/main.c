@@ -14,6 +14,26 @@ static const struct command commands[] = {
         .run = command_train,
     },
     {
+        .name = "eval",
+        .summary = "measure a network on a data set",
+        .usage = "--checkpoint PATH [--data DIR] [--per-image FILE.csv]",
+        .details = "Every image counts once, at any number of ranks.",
+        .table = &eval_table,
+        .options_size = sizeof(struct eval_options),
+        .reads_config = true,
+        .run = command_eval,
+    },
+    {
+        .name = "export",
+        .summary = "write a network's weights for other programs",
+        .usage = "--checkpoint PATH -o FILE",
+        .details = "torchvision's names for the backbone, head.* for the head, "
+                   "PyTorch's layouts.",
+        .table = &export_table,
+        .options_size = sizeof(struct export_options),
+        .run = command_export,
+    },
+    {
         .name = "info",
         .summary = "show what this program was built with",
         .usage = "",

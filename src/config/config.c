@@ -23,6 +23,24 @@ static struct config *config_of(const struct option_set *set)
     return set->targets[table_index(set)];
 }
 
+const char *config_backend_name(const struct config *c)
+{
+    static const char *const names[] = {[BACKEND_AUTO] = "auto",
+                                        [BACKEND_CPU] = "cpu",
+                                        [BACKEND_CUDA] = "cuda",
+                                        [BACKEND_REF] = "ref"};
+    return names[c->backend];
+}
+
+const char *config_exchange_name(const struct config *c)
+{
+    static const char *const names[] = {[EXCHANGE_AUTO] = "auto",
+                                        [EXCHANGE_NONE] = "none",
+                                        [EXCHANGE_MPI] = "mpi",
+                                        [EXCHANGE_NCCL] = "nccl"};
+    return names[c->exchange.name];
+}
+
 /* ---- rules between keys ------------------------------------------------ */
 
 static enum vd_err check_model(const struct option_set *set,

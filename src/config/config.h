@@ -140,6 +140,10 @@ struct config {
 
 extern const struct option_table config_table;
 
+/* "auto", "cpu", ...: the word of a choice. */
+const char *config_backend_name(const struct config *c);
+const char *config_exchange_name(const struct config *c);
+
 /*
  * The rules between keys; call it once all origins are read. Names the run
  * (train.name: the stem of `first_file`, which may be NULL, else "default")
