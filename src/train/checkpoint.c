@@ -273,14 +273,14 @@ static void say_why(void *ctx, enum log_level level, const char *message)
 static bool is_whole(const char *path)
 {
     char why[MAX_WHY] = "";
-    log_divert(say_why, why);
+    struct log_sink before = log_swap_sink((struct log_sink){say_why, why});
     struct checkpoint c = {0};
     struct h5_file *f = NULL;
     bool ok = checkpoint_read_head(&c, path) == VD_OK &&
               h5_open(&f, path) == VD_OK && read_values(&c, f, path) == VD_OK;
     if (f && h5_close(f) != VD_OK)
         ok = false;
-    log_divert(NULL, NULL);
+    log_swap_sink(before);
     checkpoint_clear(&c);
     if (!ok)
         log_warn("%s\ntrying the checkpoint before this one", why);
