@@ -303,6 +303,7 @@ static void a_full_disk_leaves_the_old_one_and_is_said(void **state)
     check_log_end();
     assert_says(&log, "big.h5: ");
     assert_says(&log, "(HDF5: File too large)\n");
+    assert_ptr_equal(strchr(log.text, '\n'), log.text + log.length - 1);
     limit_files(100000);
     start(w, &f, 20, true); /* its error comes with the next call */
     make_checkpoint(&c, &f.graph, 21);
