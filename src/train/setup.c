@@ -437,6 +437,7 @@ static void fill_feed(struct trainer *t)
         .first_step = t->state.step,
         .last_step = t->last_step,
         .loader_threads = t->loader_threads,
+        .rank = rank,
         .backend = t->backend.ops,
         .net = t->net};
     fill_schedule(t, &t->feed_spec.schedule);
