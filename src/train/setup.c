@@ -495,6 +495,7 @@ enum vd_err trainer_open(struct trainer *t)
 {
     double limit = t->config->timeout.setup;
     t->comm->timeout_s = limit;
+    stop_watch();
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
         const struct phase *p = &phases[i];
         watchdog_beat(&t->watchdog, p->site, -1, limit);
@@ -504,7 +505,6 @@ enum vd_err trainer_open(struct trainer *t)
         else
             VD_TRY(comm_agree(t->comm, p->site, err));
     }
-    stop_watch();
     return VD_OK;
 }
 

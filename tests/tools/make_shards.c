@@ -4,7 +4,7 @@
  *     make_shards DIR IMAGES SIZE SEED [CHANGED]
  *
  * Every picture has one rectangle, whose color is its class (of 3), on noise.
- * CHANGED: one byte of that picture is another.
+ * CHANGED: one byte in the middle of that picture is another.
  */
 #include "base/file.h"
 #include "base/mem.h"
@@ -54,7 +54,7 @@ static enum vd_err add(struct shard_writer *w, const struct picture *p,
     char *id = mem_format("picture_%d", (int)p->number);
     fill(p, pixels, &object);
     if (changed)
-        pixels[0] ^= 64;
+        pixels[3 * (p->size / 2) * (p->size + 1)] ^= 64;
     struct shard_sample sample = {.pixels = pixels,
                                   .class = object.class,
                                   .size = {p->size, p->size},

@@ -13,7 +13,7 @@
  * Backend `deferred-check` does not replay: it compares every later step with
  * the recorded one, and a call that differs is VD_BUG.
  *
- * Programs take one of them with VOCDIST_TEST_BACKEND=NAME.
+ * Programs take one of them with TEST_VOCDIST_BACKEND=NAME.
  */
 #ifndef VOCDIST_BACKEND_DEFERRED_DEFERRED_H
 #define VOCDIST_BACKEND_DEFERRED_DEFERRED_H
