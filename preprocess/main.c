@@ -1,6 +1,7 @@
 /* vocpack: VOC folders to data sets. */
 #include "cli/program.h"
 #include "comm/comm.h"
+#include "preprocess/demo.h"
 #include "preprocess/doctor.h"
 #include "preprocess/pack.h"
 #include "preprocess/ranks.h"
@@ -144,6 +145,15 @@ static const struct command commands[] = {
      .options_size = sizeof(struct doctor_options),
      .takes_words = true,
      .run = run_check},
+    {.name = "demo",
+     .summary = "write a generated data set to try everything with",
+     .usage = "DIR",
+     .details = "Pictures in VOC's layout: 20 classes, told apart by shape, "
+                "texture and colour.",
+     .table = &demo_table,
+     .options_size = sizeof(struct demo_options),
+     .takes_words = true,
+     .run = demo_run},
 };
 
 static const struct program vocpack = {"vocpack", "VOC folders to data sets",

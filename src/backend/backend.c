@@ -78,7 +78,7 @@ void backend_close(struct backend *b)
 {
     if (b->ops)
         b->ops->close(b);
-    *b = (struct backend){NULL};
+    *b = (struct backend){.ops = NULL};
 }
 
 enum vd_err weights_alloc(struct backend *b, const struct graph *g,

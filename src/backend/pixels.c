@@ -92,26 +92,23 @@ static void saturation(struct planes p, double factor)
     }
 }
 
-/* Hue in turns, 0 for gray. */
+/* Hue in sixths of a turn, from -1 to 5; 0 for gray. */
 static double hue_of(double r, double g, double b, double high, double range)
 {
     if (range == 0)
         return 0;
-    double sixths;
     if (high == r)
-        sixths = (g - b) / range;
-    else if (high == g)
-        sixths = 2 + (b - r) / range;
-    else
-        sixths = 4 + (r - g) / range;
-    return fmod(sixths / 6 + 1, 1);
+        return (g - b) / range;
+    if (high == g)
+        return 2 + (b - r) / range;
+    return 4 + (r - g) / range;
 }
 
 static void turn_hue(double *r, double *g, double *b, double turn)
 {
     double high = fmax(*r, fmax(*g, *b)), low = fmin(*r, fmin(*g, *b));
     double s = high == low ? 0 : (high - low) / high;
-    double sixths = 6 * (hue_of(*r, *g, *b, high, high - low) + turn);
+    double sixths = hue_of(*r, *g, *b, high, high - low) + 6 * turn;
     sixths -= 6 * floor(sixths / 6);
     double f = sixths - floor(sixths);
     double p = clamp(high * (1 - s)), q = clamp(high * (1 - s * f));

@@ -24,6 +24,16 @@ static const struct command commands[] = {
         .run = command_eval,
     },
     {
+        .name = "export",
+        .summary = "write a network's weights for other programs",
+        .usage = "--checkpoint PATH -o FILE",
+        .details = "torchvision's names for the backbone, head.* for the head, "
+                   "PyTorch's layouts.",
+        .table = &export_table,
+        .options_size = sizeof(struct export_options),
+        .run = command_export,
+    },
+    {
         .name = "info",
         .summary = "show what this program was built with",
         .usage = "",

@@ -75,8 +75,8 @@ static int add_head(struct graph *g, int x, const struct resnet_spec *spec)
 {
     x = graph_relu(g, graph_flatten(g, x));
     x = graph_dropout(g, x, spec->head_dropout);
-    int first = x = graph_linear(g, x, "head.fc1", RESNET_HEAD_WIDTH);
-    x = graph_norm(g, graph_relu(g, x), "head.bn");
+    int first = graph_linear(g, x, "head.fc1", RESNET_HEAD_WIDTH);
+    x = graph_norm(g, graph_relu(g, first), "head.bn");
     x = graph_dropout(g, x, spec->head_dropout);
     x = graph_linear(g, x, "head.fc2", 4 + spec->loss.classes);
     struct graph_loss loss = spec->loss;

@@ -1,6 +1,7 @@
 #include "train/restore.h"
 
 #include "base/mem.h"
+#include "model/weights.h"
 #include "train/trainer.h"
 
 #include <stdlib.h>
@@ -41,6 +42,26 @@ enum vd_err restore_checkpoint(struct restored *r, struct comm *comm,
                       r->values.n_params * sizeof(float), 0));
     return comm_bcast(comm, SITE_WEIGHTS, r->values.stats,
                       r->values.n_stats * sizeof(float), 0);
+}
+
+enum vd_err restore_checkpoint_alone(struct restored *r, const char *path)
+{
+    *r = (struct restored){0};
+    VD_TRY(read_head(r, path));
+    return checkpoint_read_values(&r->values, &r->graph, path);
+}
+
+enum vd_err restore_save_weights(const struct restored *r, const char *path)
+{
+    struct weights_facts facts = {.classes = r->values.classes,
+                                  .n_classes = (size_t)r->values.n_classes,
+                                  .size = r->values.size,
+                                  .width = (int32_t)r->config.model.width};
+    for (int k = 0; k < 4; k++)
+        facts.blocks[k] = (int32_t)r->config.model.blocks.values[k];
+    trainer_normalization(&r->config, facts.mean, facts.std);
+    return weights_save(&r->graph, path, r->values.param, r->values.stats,
+                        &facts);
 }
 
 void restore_clear(struct restored *r)

@@ -26,6 +26,14 @@ enum vd_err restore_checkpoint(struct restored *r, struct comm *comm,
                                const char *path) VD_MUST_USE;
 void restore_clear(struct restored *r);
 
+/* Local: the same for one process alone. */
+enum vd_err restore_checkpoint_alone(struct restored *r,
+                                     const char *path) VD_MUST_USE;
+/* Local: its weights as safetensors, with torchvision's names and all that is
+ * needed to use them; nothing of time, host or run. */
+enum vd_err restore_save_weights(const struct restored *r,
+                                 const char *path) VD_MUST_USE;
+
 /* Local: VD_DATA unless the data has these classes and this picture size. */
 enum vd_err restore_check_data(const struct restored *r, const char *folder,
                                const struct shard_set *data) VD_MUST_USE;

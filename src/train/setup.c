@@ -6,6 +6,7 @@
 #include "exchange/tree.h"
 #include "model/init.h"
 #include "model/resnet.h"
+#include "model/weights.h"
 #include "store/atomic.h"
 #include "train/stop.h"
 #include "train/trainer.h"
@@ -323,6 +324,18 @@ static enum vd_err read_checkpoint(struct trainer *t)
     return checkpoint_read_values(&t->start, &t->graph, t->resume);
 }
 
+static enum vd_err load_weights(struct trainer *t)
+{
+    struct weights_report report = {0};
+    const char *path = t->config->model.weights;
+    enum vd_err err = weights_load(&t->graph, path, false, t->start.param,
+                                   t->start.stats, &report);
+    if (err == VD_OK)
+        log_info("%s: %s", path, report.text);
+    weights_report_clear(&report);
+    return err;
+}
+
 /* Rank 0 reads or draws, the others get its values. */
 static enum vd_err make_start(struct trainer *t)
 {
@@ -331,9 +344,12 @@ static enum vd_err make_start(struct trainer *t)
         return read_checkpoint(t);
     VD_TRY(checkpoint_new(&t->start, &t->graph));
     t->state.data_digest = t->train.digest;
-    if (!t->resume)
-        init_all(&t->graph, (uint64_t)t->config->train.seed, t->start.param,
-                 t->start.stats);
+    if (t->resume)
+        return VD_OK;
+    init_all(&t->graph, (uint64_t)t->config->train.seed, t->start.param,
+             t->start.stats);
+    if (*t->config->model.weights && t->comm->rank == 0)
+        return load_weights(t);
     return VD_OK;
 }
 

@@ -242,6 +242,10 @@ def small_case(args, **kw):
     check(f'{what}: l1', norm(r[:, 0] - l1) / norm(l1), 1e-4)
     check(f'{what}: ce', norm(r[:, 1] - ce) / norm(ce), 1e-4)
     if c.o['mode'] == 'train':
+        # In float64: float32 itself is off by up to 1e-3 where rounding takes
+        # a ReLU or a maximum to the other side.
+        net = c.net(0, torch.float64)
+        c.torch_step(net, 1, torch.float64)
         want, got = grads(net), c.tensors('grad', 1, trainable=True)
         assert set(want) == set(got), 'not the same tensors train'
         largest = max(norm(g) for g in want.values())
@@ -249,7 +253,7 @@ def small_case(args, **kw):
         for k, g in want.items():
             error = norm(got[k] - g) / max(norm(g), 1e-6 * largest)
             worst = max(worst, error)
-            check(f'{what}: gradient of {k}', error, 1e-3)
+            check(f'{what}: gradient of {k}', error, 1e-6 if args.backend == 'ref' else 1e-3)
         print(f'{what}: worst gradient {worst:.2g}')
     c.close()
 

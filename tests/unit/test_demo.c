@@ -1,0 +1,263 @@
+/* demo: the generated data set is a function of the seed alone, and its
+ * annotations say what the pictures show. */
+#include "check.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "preprocess/annotation.h"
+#include "preprocess/demo.h"
+#include "preprocess/demo_picture.h"
+#include "preprocess/demo_shapes.h"
+#include "preprocess/frame.h"
+
+#define IMAGES 24
+#define SIZE   96
+
+static const struct demo_options usual = {
+    .images = IMAGES, .seed = 5, .size = SIZE, .threads = 2};
+
+static char *write_set(char *folder, const char *name,
+                       const struct demo_options *options)
+{
+    char *path = mem_format("%s/%s", folder, name);
+    assert_int_equal(demo_write(path, options), VD_OK);
+    return path;
+}
+
+static void add_folder(struct hash *h, const char *root, const char *part)
+{
+    char *folder = mem_format("%s/%s", root, part);
+    struct file_list list;
+    assert_int_equal(file_list_read(&list, folder), VD_OK);
+    assert_true(list.n > 0);
+    for (size_t i = 0; i < list.n; i++) {
+        char *bytes = NULL, *path = mem_format("%s/%s", folder, list.names[i]);
+        size_t n = 0;
+        assert_int_equal(file_read(path, 1 << 20, &bytes, &n), VD_OK);
+        hash_add(h, list.names[i], strlen(list.names[i]) + 1);
+        hash_add(h, bytes, n);
+        free(bytes);
+        free(path);
+    }
+    file_list_clear(&list);
+    free(folder);
+}
+
+/* Of names and bytes of all files; frees the path. */
+static uint64_t set_hash(char *root)
+{
+    struct hash h;
+    hash_init(&h);
+    add_folder(&h, root, "JPEGImages");
+    add_folder(&h, root, "Annotations");
+    add_folder(&h, root, "ImageSets/Main");
+    free(root);
+    return hash_end(&h);
+}
+
+static void bytes_depend_on_the_seed_alone(void **state)
+{
+    (void)state;
+    char *folder = check_folder();
+    struct demo_options one_thread = usual, other_seed = usual;
+    one_thread.threads = 1;
+    other_seed.seed++;
+    uint64_t a = set_hash(write_set(folder, "a", &usual));
+    uint64_t b = set_hash(write_set(folder, "b", &one_thread));
+    uint64_t c = set_hash(write_set(folder, "c", &other_seed));
+    assert_true(a == b);
+    assert_true(a != c);
+    check_folder_remove(folder);
+}
+
+static void a_picture_does_not_depend_on_how_many_there_are(void **state)
+{
+    (void)state;
+    char *folder = check_folder();
+    struct demo_options fewer = usual;
+    fewer.images = 8;
+    char *roots[2] = {write_set(folder, "a", &usual),
+                      write_set(folder, "b", &fewer)};
+    char *bytes[2];
+    size_t n[2];
+    for (int k = 0; k < 2; k++) {
+        char *path = mem_format("%s/JPEGImages/000007.jpg", roots[k]);
+        assert_int_equal(file_read(path, 1 << 20, &bytes[k], &n[k]), VD_OK);
+        free(path);
+        free(roots[k]);
+    }
+    assert_int_equal(n[0], n[1]);
+    assert_memory_equal(bytes[0], bytes[1], n[0]);
+    free(bytes[0]);
+    free(bytes[1]);
+    check_folder_remove(folder);
+}
+
+/* Leaves "000007\n" in `text` (of 4096 bytes). */
+static void read_list(const char *root, const char *split, char *text)
+{
+    char *bytes = NULL,
+         *path = mem_format("%s/ImageSets/Main/%s.txt", root, split);
+    size_t n = 0;
+    assert_int_equal(file_read(path, 4095, &bytes, &n), VD_OK);
+    memcpy(text, bytes, n + 1);
+    free(bytes);
+    free(path);
+}
+
+static void every_eighth_picture_is_for_validation(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *root = write_set(folder, "a", &usual);
+    char train[4096], val[4096], both[4096];
+    read_list(root, "train", train);
+    read_list(root, "val", val);
+    read_list(root, "trainval", both);
+    assert_string_equal(val, "000007\n000015\n000023\n");
+    assert_int_equal(strlen(train), (IMAGES - 3) * 7);
+    assert_int_equal(strlen(both), IMAGES * 7);
+    assert_null(strstr(train, "000015"));
+    assert_non_null(strstr(both, "000015"));
+    free(root);
+    check_folder_remove(folder);
+}
+
+static void annotations_say_what_is_drawn(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *root = write_set(folder, "a", &usual);
+    for (int i = 0; i < IMAGES; i++) {
+        struct demo_picture p;
+        struct annotation a;
+        struct findings findings = {0};
+        char *path = mem_format("%s/Annotations/%06d.xml", root, i);
+        assert_int_equal(demo_picture_draw(&p, 5, (uint64_t)i, SIZE), VD_OK);
+        assert_int_equal(annotation_read(&a, path, &findings), VD_OK);
+        assert_false(frame_is_official(&a));
+        assert_int_equal(a.width, p.image.width);
+        assert_int_equal(a.height, p.image.height);
+        assert_int_equal(a.n_objects, p.n_objects);
+        for (int k = 0; k < p.n_objects; k++) {
+            const struct annotation_object *o = &a.objects[k];
+            assert_string_equal(o->name, demo_class_name(p.objects[k].class));
+            assert_true(o->has_box && !o->difficult);
+            for (int j = 0; j < 4; j++)
+                assert_true(o->box[j] == p.objects[k].box[j]);
+        }
+        annotation_clear(&a);
+        demo_picture_clear(&p);
+        free(path);
+    }
+    free(root);
+    check_folder_remove(folder);
+}
+
+/* Pixels of object k in a column or row; 0 outside of the picture. */
+static int count_line(const struct demo_picture *p, int k, bool is_column,
+                      int at)
+{
+    int w = p->image.width, h = p->image.height, n = 0;
+    if (at < 0 || at >= (is_column ? w : h))
+        return 0;
+    for (int i = 0; i < (is_column ? h : w); i++)
+        n += p->owner[is_column ? i * w + at : at * w + i] == k + 1;
+    return n;
+}
+
+static void boxes_are_tight_and_inside(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 200; i++) {
+        struct demo_picture p;
+        assert_int_equal(demo_picture_draw(&p, 9, i, SIZE), VD_OK);
+        assert_in_range(p.n_objects, 2, DEMO_MAX_OBJECTS);
+        for (int k = 0; k < p.n_objects; k++) {
+            const int *b = p.objects[k].box;
+            assert_true(b[0] >= 0 && b[0] < b[2] && b[2] <= p.image.width);
+            assert_true(b[1] >= 0 && b[1] < b[3] && b[3] <= p.image.height);
+            for (int j = 0; j < 4; j++) {
+                int inner = j < 2 ? b[j] : b[j] - 1;
+                int outer = j < 2 ? b[j] - 1 : b[j];
+                assert_true(count_line(&p, k, j % 2 == 0, inner) > 0);
+                assert_int_equal(count_line(&p, k, j % 2 == 0, outer), 0);
+            }
+        }
+        demo_picture_clear(&p);
+    }
+}
+
+/* The mean colour of an object's pixels in the finished picture. */
+static void mean_color(const struct demo_picture *p, int k, double rgb[3])
+{
+    size_t pixels = (size_t)p->image.width * (size_t)p->image.height, n = 0;
+    rgb[0] = rgb[1] = rgb[2] = 0;
+    for (size_t at = 0; at < pixels; at++) {
+        if (p->owner[at] != k + 1)
+            continue;
+        n++;
+        for (int c = 0; c < 3; c++)
+            rgb[c] += p->image.rgb[3 * at + (size_t)c] / 255.0;
+    }
+    for (int c = 0; c < 3; c++)
+        rgb[c] /= (double)n;
+}
+
+/* How far the order of strength of two channels is kept, -1..1. */
+static double likeness(const double a[3], const double b[3])
+{
+    double ma = (a[0] + a[1] + a[2]) / 3, mb = (b[0] + b[1] + b[2]) / 3;
+    double ab = 0, aa = 0, bb = 0;
+    for (int c = 0; c < 3; c++) {
+        ab += (a[c] - ma) * (b[c] - mb);
+        aa += (a[c] - ma) * (a[c] - ma);
+        bb += (b[c] - mb) * (b[c] - mb);
+    }
+    return ab / sqrt(aa * bb + 1e-12);
+}
+
+static void objects_have_their_class_color(void **state)
+{
+    (void)state;
+    double worst = 1;
+    for (uint64_t i = 0; i < 200; i++) {
+        struct demo_picture p;
+        assert_int_equal(demo_picture_draw(&p, 9, i, SIZE), VD_OK);
+        for (int k = 0; k < p.n_objects; k++) {
+            double seen[3], meant[3];
+            mean_color(&p, k, seen);
+            demo_class_color(p.objects[k].class, meant);
+            worst = fmin(worst, likeness(seen, meant));
+        }
+        demo_picture_clear(&p);
+    }
+    if (!(worst > 0.7))
+        fail_msg("likeness %g", worst);
+}
+
+static void what_is_in_the_way_stays(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *root = write_set(folder, "a", &usual);
+    struct check_log log;
+    check_log_start(&log);
+    assert_int_equal(demo_write(root, &usual), VD_CREATE);
+    check_log_end();
+    assert_says(&log, "JPEGImages: is already there");
+    free(root);
+    check_folder_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bytes_depend_on_the_seed_alone),
+        cmocka_unit_test(a_picture_does_not_depend_on_how_many_there_are),
+        cmocka_unit_test(every_eighth_picture_is_for_validation),
+        cmocka_unit_test(annotations_say_what_is_drawn),
+        cmocka_unit_test(boxes_are_tight_and_inside),
+        cmocka_unit_test(objects_have_their_class_color),
+        cmocka_unit_test(what_is_in_the_way_stays),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
