@@ -77,6 +77,7 @@ static const struct option_table config_front_table = {
 struct run {
     const struct program *program;
     const struct command *command;
+    char *const *all_argv;
     int argc; /* arguments after the subcommand's name */
     char **argv;
     struct option_set set;
@@ -284,6 +285,7 @@ static enum vd_err run(struct run *r)
         .set = &r->set,
         .options = r->options,
         .config = r->command->reads_config ? &r->config : NULL,
+        .argv = r->all_argv,
         .words = r->words.words,
         .n_words = r->words.n,
     };
@@ -308,7 +310,7 @@ const char *program_version(void)
 
 int program_main(const struct program *program, int argc, char **argv)
 {
-    struct run r = {.program = program};
+    struct run r = {.program = program, .all_argv = argv};
     log_init(program->name, LOG_LEVEL_INFO);
     enum vd_err err = find_command(&r, argc, argv);
     if (err == VD_OK) {

@@ -22,6 +22,7 @@ static void take_texts(struct trainer *t, struct checkpoint *c)
     struct text yaml = {0};
     options_format_yaml(t->set, false, &yaml);
     c->config = yaml.bytes;
+    t->state.total = t->last_step;
     t->state.metrics_bytes = t->run.metrics.length;
     t->state.steps_bytes = t->run.steps.length;
     memcpy(t->state.sums, t->account.sums, sizeof t->state.sums);

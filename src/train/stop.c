@@ -11,7 +11,8 @@ static volatile sig_atomic_t caught;
 
 static void on_signal(int signal_number)
 {
-    if (caught)
+    bool is_asking = signal_number == SIGUSR1 || signal_number == SIGUSR2;
+    if (caught && !is_asking)
         _exit(128 + signal_number);
     caught = signal_number;
 }
