@@ -329,6 +329,15 @@ static size_t most_requests(const struct exchange *x)
     return (size_t)m->all_nodes + own * (size_t)x->spec.comm->size;
 }
 
+/* With a time limit, unlike MPI_Comm_dup. */
+static enum vd_err copy_world(struct exchange *x)
+{
+    struct exchange_mpi *m = x->impl;
+    MPI_Request request;
+    MPI_TRY(MPI_Comm_idup(comm_mpi_world(x->spec.comm), &m->world, &request));
+    return comm_mpi_wait(x->spec.comm, SITE_EXCHANGE, &request);
+}
+
 static enum vd_err mpi_open(struct exchange *x)
 {
     struct exchange_mpi *m = mem_new(1, sizeof *m);
@@ -341,11 +350,8 @@ static enum vd_err mpi_open(struct exchange *x)
     for (int i = 0; i < PENDING; i++)
         m->transits[i].requests =
             mem_new(most_requests(x), sizeof(MPI_Request));
+    VD_TRY_ELSE(fail, err, copy_world(x));
     VD_TRY_ELSE(fail, err, find_nodes(x));
-    VD_TRY_ELSE(
-        fail, err,
-        comm_mpi_check(MPI_Comm_dup(comm_mpi_world(x->spec.comm), &m->world),
-                       "MPI_Comm_dup"));
     return VD_OK;
 fail:
     mpi_close(x);

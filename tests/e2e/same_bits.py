@@ -149,16 +149,22 @@ class SameBits(unittest.TestCase):
 
     def test_the_mean_of_replicas_is_that_of_ref(self):
         """One step of SGD moves the weights by lr times the mean gradient."""
+        self.f.shards('large', 64, 1, size=64)
         options = {'train__steps': 1, 'optim__name': 'sgd', 'data__val': '',
-                   'augment__enable': 'false', 'optim__lr': 1e-5}
-        self.f.train(3, 'sgd', **options)
-        self.f.train(1, 'sgdref', **dict(options, backend='ref'))
-        a, b = (self.f.arrays(name)['param'] for name in ('sgd', 'sgdref'))
-        self.assertEqual(len(a), len(b))
-        count = len(a) // 4
-        a, b = (struct.unpack('<%df' % count, x) for x in (a, b))
-        worst = max(abs(x - y) / (abs(y) + 1e-3) for x, y in zip(a, b))
-        self.assertTrue(worst <= 1e-5, worst)
+                   'data__train': 'large', 'train__global_batch': 64}
+
+        def weights(ranks, name, **more):
+            self.f.train(ranks, name, **dict(options, **more))
+            param = self.f.arrays(name)['param']
+            return struct.unpack('<%df' % (len(param) // 4), param)
+
+        start = weights(1, 'sgdstart', optim__lr=0)
+        ours = weights(3, 'sgd', optim__lr=1e-3)
+        ref = weights(1, 'sgdref', optim__lr=1e-3, backend='ref')
+        apart = sum((x - y) ** 2 for x, y in zip(ours, ref)) ** 0.5
+        moved = sum((x - y) ** 2 for x, y in zip(ref, start)) ** 0.5
+        self.assertTrue(apart <= 1e-3 * moved, (apart, moved))
+        self.assertTrue(moved > 1e-3, moved)
 
 
 if __name__ == '__main__':

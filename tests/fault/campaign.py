@@ -154,8 +154,9 @@ class Faults(unittest.TestCase):
         self.copy('nan')
         job = self.f.run(RANKS, 'nan', environment=what, checkpoint__every=1)
         self.assertEqual(job.status, 76, job.output)
-        self.assertRegex(job.output, r'\[rank 1/3[^\n]* error: step 3: the '
-                                     r'loss is not finite for picture_\d+\n')
+        self.assertEqual(causes(job.output), 1, job.output)
+        self.assertRegex(job.output, r'error: step 3: the loss is not '
+                                     r'finite; rank 1 \([^\n]*: picture_\d+\n')
         self.is_good('nan')
         self.goes_on('nan')
 

@@ -228,7 +228,10 @@ static void none_refuses_several_ranks(void **state)
     check_log_start(&log);
     assert_int_equal(exchange_open(&x, "none", &spec), VD_CONFIG);
     check_log_end();
-    assert_says(&log, "ranks would not average");
+    if (comm.rank == 0)
+        assert_says(&log, "ranks would not average");
+    else
+        assert_string_equal(log.text, "");
     exchange_close(&x);
 }
 

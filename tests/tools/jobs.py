@@ -48,10 +48,10 @@ class Folder:
         self.shards('train', 40, 1)
         self.shards('val', 12, 2)
 
-    def shards(self, name, n, seed, *changed):
+    def shards(self, name, n, seed, *changed, size=32):
         subprocess.check_call([os.environ['MAKE_SHARDS'],
                                os.path.join(self.path, name), str(n),
-                               os.environ.get('SIZE', '32'), str(seed),
+                               str(size), str(seed),
                                *map(str, changed)])
 
     def start(self, ranks, name, environment=(), arguments=(), **options):
