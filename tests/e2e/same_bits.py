@@ -22,6 +22,7 @@ if BACKEND.startswith('deferred'):
     jobs.SMALL['backend'] = 'ref'
 else:
     jobs.SMALL['backend'] = BACKEND
+REF = {'TEST_VOCDIST_BACKEND': 'ref'} if BACKEND != 'cpu' else {}
 ONECYCLE = {'optim__schedule': 'onecycle'}
 
 
@@ -45,6 +46,22 @@ class SameBits(unittest.TestCase):
             name = 'ranks%d' % ranks
             self.f.train(ranks, name)
             self.check(name)
+
+    @unittest.skipUnless(BACKEND.startswith('deferred'), 'not ref in disguise')
+    def test_a_backend_made_of_ref_has_its_bits(self):
+        for ranks in (1, 3):
+            name = 'plain%d' % ranks
+            self.f.train(ranks, name, environment=REF)
+            self.check(name)
+
+    @unittest.skipUnless(FULL, 'full only')
+    def test_the_full_network(self):
+        options = {'model__width': 64, 'model__blocks': '3,4,6,3',
+                   'train__steps': 2, 'data__val': ''}
+        self.f.train(1, 'full1', **options)
+        for ranks in (2, 3):
+            self.f.train(ranks, 'full%d' % ranks, **options)
+            self.check('full%d' % ranks, 'full1')
 
     def test_every_epoch_has_a_checkpoint_of_the_same_bits(self):
         self.f.train(3, 'three')
@@ -160,7 +177,8 @@ class SameBits(unittest.TestCase):
 
         start = weights(1, 'sgdstart', optim__lr=0)
         ours = weights(3, 'sgd', optim__lr=1e-3)
-        ref = weights(1, 'sgdref', optim__lr=1e-3, backend='ref')
+        ref = weights(1, 'sgdref', optim__lr=1e-3, backend='ref',
+                      environment=REF)
         apart = sum((x - y) ** 2 for x, y in zip(ours, ref)) ** 0.5
         moved = sum((x - y) ** 2 for x, y in zip(ref, start)) ** 0.5
         self.assertTrue(apart <= 1e-3 * moved, (apart, moved))
