@@ -55,8 +55,7 @@ static enum vd_err snapshot(struct trainer *t, bool best)
 enum vd_err trainer_save(struct trainer *t, bool best)
 {
     double limit = t->config->timeout.checkpoint;
-    watchdog_beat(&t->watchdog, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
-    t->comm->timeout_s = limit;
+    trainer_enter(t, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
     enum vd_err err = t->comm->rank == 0 ? snapshot(t, best) : VD_OK;
     return comm_agree(t->comm, SITE_CHECKPOINT, err);
 }

@@ -228,7 +228,9 @@ static enum vd_err open_device(struct trainer *t)
                                     .tune = t->config->tune};
     VD_TRY(backend_open(&t->backend, names[t->config->backend], &config));
     VD_TRY(check_precision(t));
-    return resolve(t, "backend", "%s", t->backend.ops->name);
+    return t->config->backend == BACKEND_AUTO
+               ? resolve(t, "backend", "%s", t->backend.ops->name)
+               : VD_OK;
 }
 
 static enum vd_err build_net(struct trainer *t)
@@ -370,6 +372,7 @@ static void fill_feed(struct trainer *t)
         .first_step = t->state.step,
         .last_step = t->last_step,
         .loader_threads = t->loader_threads,
+        .rank = rank,
         .backend = t->backend.ops,
         .net = t->net};
     fill_schedule(t, &t->feed_spec.schedule);
@@ -423,7 +426,7 @@ static const struct phase phases[] = {
     {SITE_MODEL, build_graph, PHASE_ALIKE},
     {SITE_DEVICE, open_device, PHASE_LOCAL},
     {SITE_PLAN, build_net, PHASE_LOCAL},
-    {SITE_EXCHANGE, connect, PHASE_COLLECTIVE},
+    {SITE_EXCHANGE, connect, PHASE_LOCAL},
     {SITE_WEIGHTS, make_start, PHASE_LOCAL},
     {SITE_WEIGHTS, share_start, PHASE_COLLECTIVE},
     {SITE_WEIGHTS, put_start, PHASE_LOCAL},
@@ -451,9 +454,8 @@ static enum vd_err run_phase(struct trainer *t, const struct phase *p)
 enum vd_err trainer_open(struct trainer *t)
 {
     double limit = t->config->timeout.setup;
-    t->comm->timeout_s = limit;
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
-        watchdog_beat(&t->watchdog, phases[i].site, -1, limit);
+        trainer_enter(t, phases[i].site, -1, limit);
         VD_TRY(run_phase(t, &phases[i]));
     }
     return VD_OK;

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GRACE_S 5.0
+
 /* What ranks tell each other about a step, one step later. */
 enum flag {
     FLAG_STOP = 1, /* somebody wants to stop */
@@ -22,6 +24,20 @@ struct loop {
     uint64_t saved_step;
     struct account_step step;
 };
+
+/* Ranks that wait name the one they wait for; each one's watchdog, which knows
+ * no other rank, leaves them time for that. */
+static double patience(const struct comm *comm, double limit)
+{
+    return comm->size > 1 ? 2 * limit + GRACE_S : limit;
+}
+
+void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
+                   double limit)
+{
+    t->comm->timeout_s = limit;
+    watchdog_beat(&t->watchdog, site, step, patience(t->comm, limit));
+}
 
 /* ---- one step ---- */
 
@@ -114,8 +130,7 @@ static enum vd_err take_step(struct loop *l)
     struct trainer *t = l->t;
     double limit = t->config->timeout.step;
     struct update_result update = {0};
-    watchdog_beat(&t->watchdog, SITE_STEP, (int64_t)t->state.step + 1, limit);
-    t->comm->timeout_s = limit;
+    trainer_enter(t, SITE_STEP, (int64_t)t->state.step + 1, limit);
     t->waited_s = 0;
     double begin = clock_now();
     VD_TRY(step_run(&t->step, wait_staged, t, t->results,
@@ -161,8 +176,7 @@ static enum vd_err validate(struct trainer *t, struct eval_means *means)
     struct eval_summary summary = {0};
     struct eval_row *rows = NULL;
     double limit = t->config->timeout.setup;
-    watchdog_beat(&t->watchdog, SITE_EVAL, (int64_t)t->state.step, limit);
-    t->comm->timeout_s = limit;
+    trainer_enter(t, SITE_EVAL, (int64_t)t->state.step, limit);
     if (t->comm->rank == 0)
         rows = mem_new(t->val.n_images, sizeof *rows);
     enum vd_err err = evaluator_run(t->evaluator, t->comm, rows, &summary);
@@ -367,8 +381,8 @@ enum vd_err trainer_run(struct comm *comm, struct option_set *set,
                         .argv = argv,
                         .run = {.lock_fd = -1}};
     stop_watch(); /* a signal during the start stops after the first step */
-    enum vd_err err =
-        watchdog_start(&t.watchdog, SITE_OPEN, config->timeout.setup);
+    enum vd_err err = watchdog_start(&t.watchdog, SITE_OPEN,
+                                     patience(comm, config->timeout.setup));
     if (err == VD_OK)
         err = trainer_open(&t);
     if (err == VD_OK)
