@@ -324,8 +324,8 @@ class Run(unittest.TestCase):
         for rank in (0, 1) if MPIRUN else (0,):
             self.start(76, "--train.epochs 2 --checkpoint.every 1", ranks=2,
                        env={"VOCDIST_FAULT": f"step:{rank}:nan:1"},
-                       says=["error: step 3: the gradient is not finite",
-                             "--optim.lr"])
+                       says=["error: step 3: the loss is not finite",
+                             f"rank {rank}", "tiny_", "--optim.lr"])
             self.assertEqual(sorted(os.listdir("runs/default/checkpoints")),
                              files)
         self.start(0, "--train.epochs 2", ranks=2)
