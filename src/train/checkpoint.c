@@ -115,12 +115,21 @@ static enum vd_err write_contents(struct h5_file *f, const struct checkpoint *c,
     return write_table(f, g);
 }
 
+/* Closing after a failed write fails for the same cause, said already. */
+static void drop(void *ctx, enum log_level level, const char *message)
+{
+    (void)ctx;
+    (void)level;
+    (void)message;
+}
+
 enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
                              const char *path)
 {
     enum vd_err err = VD_OK;
     struct atomic_file file = {0};
     struct h5_file *f = NULL;
+    struct log_sink before;
     VD_TRY(atomic_reserve(&file, path));
     VD_TRY_ELSE(fail, err, h5_create(&f, file.temporary, path));
     VD_TRY_ELSE(fail, err, write_contents(f, c, g));
@@ -130,8 +139,9 @@ enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
         goto fail;
     return atomic_commit(&file);
 fail:
-    if (f && h5_close(f) != VD_OK)
-        log_debug("%s: closing after a failure failed too", path);
+    before = log_swap_sink((struct log_sink){drop, NULL});
+    err = f && h5_close(f) != VD_OK ? VD_IO : err;
+    log_swap_sink(before);
     atomic_abort(&file);
     return err;
 }
@@ -273,14 +283,14 @@ static void say_why(void *ctx, enum log_level level, const char *message)
 static bool is_whole(const char *path)
 {
     char why[MAX_WHY] = "";
-    log_divert(say_why, why);
+    struct log_sink before = log_swap_sink((struct log_sink){say_why, why});
     struct checkpoint c = {0};
     struct h5_file *f = NULL;
     bool ok = checkpoint_read_head(&c, path) == VD_OK &&
               h5_open(&f, path) == VD_OK && read_values(&c, f, path) == VD_OK;
     if (f && h5_close(f) != VD_OK)
         ok = false;
-    log_divert(NULL, NULL);
+    log_swap_sink(before);
     checkpoint_clear(&c);
     if (!ok)
         log_warn("%s\ntrying the checkpoint before this one", why);

@@ -20,7 +20,7 @@ static void on_signal(int signal_number)
 static void watch(int signal_number)
 {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
+    sigfillset(&action.sa_mask); /* one after the other */
     sigaction(signal_number, &action, NULL);
 }
 
