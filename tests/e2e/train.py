@@ -325,7 +325,7 @@ class Run(unittest.TestCase):
             self.start(76, "--train.epochs 2 --checkpoint.every 1", ranks=2,
                        env={"VOCDIST_FAULT": f"step:{rank}:nan:1"},
                        says=["error: step 3: the loss is not finite",
-                             f"rank {rank}", "tiny_", "--optim.lr"])
+                             "--optim.lr"])
             self.assertEqual(sorted(os.listdir("runs/default/checkpoints")),
                              files)
         self.start(0, "--train.epochs 2", ranks=2)
