@@ -9,6 +9,7 @@ $VOCDIST_TEST_DATA on its data set, both ways.
 """
 import csv
 import filecmp
+import inspect
 import json
 import os
 import subprocess
@@ -32,7 +33,7 @@ SCORE = 1e-4
 TIE = 1e-3          # difference of two outputs that may swap places
 
 
-# ---- the guide's loader: keep docs and this text the same ----
+# ---- the guide's loader; check_guide() holds docs/pytorch.md to it ----
 def load_vocdist(path):
     """What `vocdist export` wrote, as torchvision's ResNet34."""
     with open(path, 'rb') as f:
@@ -176,6 +177,13 @@ def answers(net, notes, data):
     return (out[:, :4].sigmoid() * int(notes['size'])).numpy(), out[:, 4:]
 
 
+def check_guide():
+    """docs/pytorch.md prints load_vocdist() as it stands here."""
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
+    with open(os.path.join(root, 'docs/pytorch.md')) as f:
+        check(inspect.getsource(load_vocdist) in f.read(), 'docs/pytorch.md')
+
+
 def compare(what, per_image, data, boxes, outputs, n_kinds):
     with open(per_image) as f:
         rows = list(csv.DictReader(f))
@@ -259,6 +267,7 @@ def real(programs, tmp):
 
 def main():
     torch.set_num_threads(1)
+    check_guide()
     with tempfile.TemporaryDirectory() as tmp:
         {'generated': generated, 'real': real}[sys.argv[3]](sys.argv[1:3], tmp)
 
