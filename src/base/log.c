@@ -137,6 +137,14 @@ FORWARD(log_info, LOG_LEVEL_INFO)
 FORWARD(log_debug, LOG_LEVEL_DEBUG)
 #undef FORWARD
 
+void log_at(enum log_level level, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    log_write(level, format, args);
+    va_end(args);
+}
+
 void log_warn_global(const char *format, ...)
 {
     if (the_log.rank != 0)

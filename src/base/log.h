@@ -40,6 +40,8 @@ void log_info(const char *format, ...) LOG_PRINTF;
 void log_debug(const char *format, ...) LOG_PRINTF;
 /* A warning that every rank would give: rank 0 speaks for all. */
 void log_warn_global(const char *format, ...) LOG_PRINTF;
+void log_at(enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 void log_write(enum log_level level, const char *format, va_list args);
 
 /*

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cli/command.h"
 #include "comm/cores.h"
+#include "comm/phase.h"
 #include "eval/evaluate.h"
 #include "eval/picture.h"
 #include "train/restore.h"
@@ -56,14 +57,16 @@ struct evaluation {
     int threads;
 };
 
-static enum vd_err open_data(struct evaluation *e)
+static enum vd_err open_data(void *ctx)
 {
+    struct evaluation *e = ctx;
     VD_TRY(shard_set_open(&e->data, e->folder));
     return restore_check_data(&e->network, e->folder, &e->data);
 }
 
-static enum vd_err open_device(struct evaluation *e)
+static enum vd_err open_device(void *ctx)
 {
+    struct evaluation *e = ctx;
     struct backend_config config = {.local_rank = e->comm->node_rank,
                                     .tune = e->config->tune};
     VD_TRY(backend_open(&e->backend, config_backend_name(e->config), &config));
@@ -97,12 +100,12 @@ static enum vd_err evaluate(struct evaluation *e)
     struct eval_summary summary = {0};
     struct comm *comm = e->comm;
     VD_TRY(restore_checkpoint(&e->network, comm, e->options->checkpoint));
-    VD_TRY(comm_agree(comm, SITE_DATA, open_data(e)));
+    VD_TRY(comm_phase(comm, SITE_DATA, open_data, e));
     VD_TRY(comm_same(comm, SITE_DATA, "the data", e->data.digest));
     VD_TRY(cores_divide(comm, &e->threads));
     if (e->config->cpu.threads != CONFIG_AUTO)
         e->threads = (int)e->config->cpu.threads;
-    VD_TRY(comm_agree(comm, SITE_DEVICE, open_device(e)));
+    VD_TRY(comm_phase(comm, SITE_DEVICE, open_device, e));
     if (comm->rank == 0)
         rows = mem_new(e->data.n_images, sizeof *rows);
     enum vd_err err = evaluator_run(e->evaluator, comm, rows, &summary);

@@ -1,3 +1,4 @@
+#include "backend/backend.h"
 #include "base/hash.h"
 #include "cli/command.h"
 #include "config/option.h"
@@ -22,6 +23,18 @@ static void print_instruction_sets(void)
 #endif
 }
 
+static enum vd_err print_backends(void)
+{
+    const struct backend_config config = {.tune = "off"};
+    for (const struct backend_ops *const *ops = backend_list(); *ops; ops++) {
+        struct backend b;
+        VD_TRY(backend_open(&b, (*ops)->name, &config));
+        printf("backend    %s (%s)\n", b.ops->name, b.ops->describe(&b));
+        backend_close(&b);
+    }
+    return VD_OK;
+}
+
 enum vd_err command_info(struct command_call *call)
 {
     (void)call;
@@ -31,5 +44,5 @@ enum vd_err command_info(struct command_call *call)
     printf("libraries  libyaml %s, xxHash %u.%u.%u\n", options_yaml_library(),
            xxhash / 10000, xxhash / 100 % 100, xxhash % 100);
     print_instruction_sets();
-    return VD_OK;
+    return print_backends();
 }

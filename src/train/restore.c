@@ -1,14 +1,24 @@
 #include "train/restore.h"
 
 #include "base/mem.h"
+#include "comm/phase.h"
 #include "model/weights.h"
 #include "train/trainer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static enum vd_err read_head(struct restored *r, const char *path)
+struct reading {
+    struct restored *r;
+    const struct comm *comm;
+    const char *path;
+};
+
+static enum vd_err read_head(void *ctx)
 {
+    const struct reading *reading = ctx;
+    struct restored *r = reading->r;
+    const char *path = reading->path;
     options_init(&r->set);
     options_add(&r->set, &config_table, &r->config);
     VD_TRY(checkpoint_read_head(&r->values, path));
@@ -18,11 +28,12 @@ static enum vd_err read_head(struct restored *r, const char *path)
                                &r->graph);
 }
 
-static enum vd_err read_values(struct restored *r, const struct comm *comm,
-                               const char *path)
+static enum vd_err read_values(void *ctx)
 {
-    if (comm->rank == 0)
-        return checkpoint_read_values(&r->values, &r->graph, path);
+    const struct reading *reading = ctx;
+    struct restored *r = reading->r;
+    if (reading->comm->rank == 0)
+        return checkpoint_read_values(&r->values, &r->graph, reading->path);
     struct checkpoint *v = &r->values; /* not the optimizer's */
     VD_TRY(mem_alloc((void **)&v->param, v->n_params, sizeof(float),
                      "the network"));
@@ -33,11 +44,12 @@ static enum vd_err read_values(struct restored *r, const struct comm *comm,
 enum vd_err restore_checkpoint(struct restored *r, struct comm *comm,
                                const char *path)
 {
+    struct reading reading = {r, comm, path};
     *r = (struct restored){0};
-    VD_TRY(comm_agree(comm, SITE_WEIGHTS, read_head(r, path)));
+    VD_TRY(comm_phase(comm, SITE_WEIGHTS, read_head, &reading));
     VD_TRY(comm_same(comm, SITE_WEIGHTS, "the checkpoint",
                      r->values.graph_digest));
-    VD_TRY(comm_agree(comm, SITE_WEIGHTS, read_values(r, comm, path)));
+    VD_TRY(comm_phase(comm, SITE_WEIGHTS, read_values, &reading));
     VD_TRY(comm_bcast(comm, SITE_WEIGHTS, r->values.param,
                       r->values.n_params * sizeof(float), 0));
     return comm_bcast(comm, SITE_WEIGHTS, r->values.stats,
@@ -46,8 +58,9 @@ enum vd_err restore_checkpoint(struct restored *r, struct comm *comm,
 
 enum vd_err restore_checkpoint_alone(struct restored *r, const char *path)
 {
+    struct reading reading = {r, NULL, path};
     *r = (struct restored){0};
-    VD_TRY(read_head(r, path));
+    VD_TRY(read_head(&reading));
     return checkpoint_read_values(&r->values, &r->graph, path);
 }
 
