@@ -68,9 +68,12 @@ void dnn_free(struct dnn *d)
     mem_free(d->wide);
     mem_free(d->grad);
     mem_free(d->scratch);
-    dnnl_primitive_attr_destroy(d->attr);
-    dnnl_stream_destroy(d->stream);
-    dnnl_engine_destroy(d->engine);
+    if (d->attr)
+        dnnl_primitive_attr_destroy(d->attr);
+    if (d->stream)
+        dnnl_stream_destroy(d->stream);
+    if (d->engine)
+        dnnl_engine_destroy(d->engine);
     mem_free(d);
 }
 
@@ -131,7 +134,7 @@ void op_clear(struct op *op)
         dnnl_primitive_destroy(op->primitive);
     if (op->pd)
         dnnl_primitive_desc_destroy(op->pd);
-    *op = (struct op){NULL};
+    *op = (struct op){.n = 0};
 }
 
 enum vd_err op_run(struct op *op, const void *const *data)
