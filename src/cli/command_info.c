@@ -1,8 +1,10 @@
+#include "backend/backend.h"
 #include "base/hash.h"
 #include "cli/command.h"
 #include "config/option.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static void print_instruction_sets(void)
 {
@@ -22,6 +24,18 @@ static void print_instruction_sets(void)
 #endif
 }
 
+static enum vd_err print_backends(void)
+{
+    const struct backend_config config = {.tune = "off"};
+    for (const struct backend_ops *const *ops = backend_list(); *ops; ops++) {
+        struct backend b;
+        VD_TRY(backend_open(&b, (*ops)->name, &config));
+        printf("backend    %s (%s)\n", b.ops->name, b.ops->describe(&b));
+        backend_close(&b);
+    }
+    return VD_OK;
+}
+
 enum vd_err command_info(struct command_call *call)
 {
     (void)call;
@@ -31,5 +45,7 @@ enum vd_err command_info(struct command_call *call)
     printf("libraries  libyaml %s, xxHash %u.%u.%u\n", options_yaml_library(),
            xxhash / 10000, xxhash / 100 % 100, xxhash % 100);
     print_instruction_sets();
-    return VD_OK;
+    const char *policy = getenv("OMP_WAIT_POLICY");
+    printf("threads    OMP_WAIT_POLICY %s\n", policy ? policy : "not set");
+    return print_backends();
 }

@@ -184,6 +184,14 @@ static void print(const char *text)
         fputs(text, stdout); // errors are found at the end, by finish()
 }
 
+static void print_version(const struct program *p)
+{
+    struct text line = {0};
+    text_add(&line, "%s %s\n", p->name, program_version());
+    print(line.bytes);
+    free(line.bytes);
+}
+
 static void print_help(const struct run *r)
 {
     const struct program *p = r->program;
@@ -223,7 +231,7 @@ static enum vd_err answer(struct run *r, bool *done)
     if (err == VD_OK && help.n > 0)
         print_help(r);
     else if (err == VD_OK && version.n > 0)
-        printf("%s %s\n", r->program->name, program_version());
+        print_version(r->program);
     *done = help.n > 0 || version.n > 0;
     free(help.words);
     free(version.words);

@@ -1,7 +1,7 @@
 /*
  * The one place that knows oneDNN (2.x): convolution, linear and max pooling
  * of float32 as objects that are made once and executed many times. A oneDNN
- * with another interface is added by another cpu_dnnl.c.
+ * with another interface is added by other cpu_dnnl*.c behind this header.
  *
  * Maps are "blocked": [n, ceil(c / B), h, w, B] with B = dnn_block() and zeros
  * in the channels beyond c; or "plain": [n, c, h, w]. Vectors are [n, c].

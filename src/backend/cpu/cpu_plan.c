@@ -6,7 +6,7 @@
 
 /* Nets with fewer elements in all never share memory: there is nothing to
  * gain, and tests can look at every value. */
-#define SHARE_FROM ((size_t)32 << 20)
+#define SHARE_FROM ((size_t)4 << 20)
 /* Offsets are whole cache lines; the odd extra keeps streams that run in step
  * from meeting in the same cache set. */
 #define LINE ((size_t)16)
@@ -461,5 +461,5 @@ void plan_clear(struct plan *p)
     free(p->units);
     free(p->values);
     free(p->buffers);
-    *p = (struct plan){NULL};
+    *p = (struct plan){.batch = 0};
 }
