@@ -11,9 +11,12 @@
  *         begin(net, key)
  *         forward(net)  backward(net, grad, ready, ctx)
  *         add(...)                              tree additions
- *         update(net, grad)                     last replica only
+ *         divide(...)  update(net, grad)        last replica only
  *         end(net)
  *     results(net, ...)                         when they are wanted
+ *
+ * (An exchange on the host comes after the last end: exchange/exchange.h; the
+ * update then has a begin, end and key of its own.)
  *
  * Between begin and end calls only enqueue: the same calls every step for one
  * key, no host branch on values the device computes, no per-step number as an
@@ -55,7 +58,8 @@ enum buf_kind {
 };
 
 /* Device memory of one kind. With BACKEND_HOST_MEMORY, `data` may be read and
- * written by the host between end and begin, and in `ready` for its range. */
+ * written by the host between end and begin, and from `ready` on for its range;
+ * without, it only tells one buffer from another. */
 struct buf {
     enum buf_kind kind;
     float *data;
@@ -188,6 +192,9 @@ struct backend_ops {
     /* dst += src over `range` of two exchange buffers, element by element. */
     enum vd_err (*add)(struct net *net, struct buf *dst, const struct buf *src,
                        struct range range) VD_MUST_USE;
+    /* buf /= by over `range` of an exchange buffer, element by element. */
+    enum vd_err (*divide)(struct net *net, struct buf *buf, struct range range,
+                          float by) VD_MUST_USE;
     /* Optimizer step and running statistics from the mean over replicas, with
      * the knobs of the last forward; changes nothing (not even `version`) if
      * any of it is not finite or the flag is not 0. */

@@ -170,8 +170,15 @@ void log_last_words(const char *format, ...)
         return; // nobody is left to tell
 }
 
+struct log_sink log_swap_sink(struct log_sink now)
+{
+    struct log_sink before = {thread_sink, thread_sink_ctx};
+    thread_sink = now.sink;
+    thread_sink_ctx = now.ctx;
+    return before;
+}
+
 void log_divert(log_sink_fn *sink, void *ctx)
 {
-    thread_sink = sink;
-    thread_sink_ctx = ctx;
+    log_swap_sink((struct log_sink){sink, ctx});
 }

@@ -57,5 +57,11 @@ void log_last_words(const char *format, ...) LOG_PRINTF;
  */
 typedef void log_sink_fn(void *ctx, enum log_level level, const char *message);
 void log_divert(log_sink_fn *sink, void *ctx);
+/* The same for a while: returns what was set before, to be set again. */
+struct log_sink {
+    log_sink_fn *sink;
+    void *ctx;
+};
+struct log_sink log_swap_sink(struct log_sink now);
 
 #endif

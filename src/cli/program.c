@@ -96,6 +96,7 @@ static const struct option_table config_front_table = {
 struct run {
     const struct program *program;
     const struct command *command;
+    char *const *all_argv;
     int argc; /* arguments after the subcommand's name */
     char **argv;
     struct option_set set;
@@ -313,6 +314,7 @@ static enum vd_err run(struct run *r)
         .set = &r->set,
         .options = r->options,
         .config = r->command->reads_config ? &r->config : NULL,
+        .argv = r->all_argv,
         .words = r->words.words,
         .n_words = r->words.n,
     };
@@ -337,7 +339,7 @@ const char *program_version(void)
 
 int program_main(const struct program *program, int argc, char **argv)
 {
-    struct run r = {.program = program};
+    struct run r = {.program = program, .all_argv = argv};
     log_init(program->name, LOG_LEVEL_INFO);
     if (!speaks())
         log_divert(swallow, NULL);

@@ -1,6 +1,7 @@
 #include "data/augment.h"
 
 #include "base/rng.h"
+#include "data/box.h"
 
 #include <math.h>
 #include <string.h>
@@ -55,8 +56,10 @@ static void keep(const float box[4], struct slot *slot)
 
 /* From input pixel to stored pixel: the turn's inverse, then the flip's. With
  * pixel centres at + 1/2 the turn is about size / 2. */
-static void set_warp(bool flip, double c, double s, int size, struct slot *slot)
+static void set_warp(bool flip, double degrees, int size, struct slot *slot)
 {
+    double radians = degrees * (3.14159265358979323846 / 180);
+    double c = cos(radians), s = sin(radians);
     double m = 0.5 * (size - 1);
     double warp[6] = {c, -s, m - c * m + s * m, s, c, m - s * m - c * m};
     if (flip) {
@@ -68,48 +71,19 @@ static void set_warp(bool flip, double c, double s, int size, struct slot *slot)
         slot->warp[i] = (float)warp[i];
 }
 
-static double clip(double x, double high)
-{
-    return x < 0 ? 0 : x > high ? high : x;
-}
-
-/* Upright box around the corners of the flipped and turned box. */
-static void set_box(bool flip, double c, double s, int size, const float box[4],
-                    struct slot *slot)
-{
-    double m = 0.5 * size, left = box[0], right = box[2];
-    double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY};
-    if (flip) {
-        left = size - (double)box[2];
-        right = size - (double)box[0];
-    }
-    for (int corner = 0; corner < 4; corner++) {
-        double x = (corner & 1 ? right : left) - m;
-        double y = (double)(corner & 2 ? box[3] : box[1]) - m;
-        double turned[2] = {c * x + s * y + m, -s * x + c * y + m};
-        for (int k = 0; k < 2; k++) {
-            low[k] = fmin(low[k], turned[k]);
-            high[k] = fmax(high[k], turned[k]);
-        }
-    }
-    for (int k = 0; k < 2; k++) {
-        slot->box[k] = (float)clip(low[k], size);
-        slot->box[2 + k] = (float)clip(high[k], size);
-    }
-}
-
 void augment_draw(const struct augment *augment, uint64_t seed, int size,
                   const float box[4], struct slot *slot)
 {
-    const double degree = 0.017453292519943295;
     keep(box, slot);
     if (!augment || !augment->enable)
         return;
     bool flip = uniform(seed, slot, DRAW_FLIP, 0, 1) < augment->flip;
-    double angle = degree * uniform(seed, slot, DRAW_ANGLE, -augment->rotate,
-                                    augment->rotate);
-    set_warp(flip, cos(angle), sin(angle), size, slot);
-    set_box(flip, cos(angle), sin(angle), size, box, slot);
+    double degrees =
+        uniform(seed, slot, DRAW_ANGLE, -augment->rotate, augment->rotate);
+    set_warp(flip, degrees, size, slot);
+    if (flip)
+        box_flip(slot->box, size, slot->box);
+    box_turn(slot->box, degrees, size, size, slot->box);
     slot->color[0] =
         (float)factor(seed, slot, DRAW_BRIGHTNESS, augment->brightness);
     slot->color[1] =

@@ -1,9 +1,11 @@
 #include "data/loader.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum place_state { PLACE_FREE, PLACE_FILLING, PLACE_READY };
@@ -14,6 +16,7 @@ struct place {
     uint8_t *memory;      /* owned, all pictures */
     enum place_state state;
     enum vd_err err;
+    char cause[512]; /* of err, said when this micro-batch's turn comes */
 };
 
 struct loader {
@@ -39,6 +42,14 @@ static enum vd_err fill_place(const struct loader *l, struct place *p, size_t k)
     return VD_OK;
 }
 
+/* Reading ahead may fail in any order; the first cause is kept for its turn. */
+static void keep_cause(void *ctx, enum log_level level, const char *message)
+{
+    struct place *p = ctx;
+    if (level == LOG_LEVEL_ERROR && !*p->cause)
+        snprintf(p->cause, sizeof p->cause, "%s", message);
+}
+
 static void *read_ahead(void *ctx)
 {
     struct loader *l = ctx;
@@ -52,7 +63,9 @@ static void *read_ahead(void *ctx)
         size_t k = l->next_fill++;
         p->state = PLACE_FILLING;
         pthread_mutex_unlock(&l->lock);
+        log_divert(keep_cause, p);
         enum vd_err err = fill_place(l, p, k);
+        log_divert(NULL, NULL);
         pthread_mutex_lock(&l->lock);
         p->err = err;
         p->state = PLACE_READY;
@@ -108,7 +121,8 @@ enum vd_err loader_next(struct loader *l, struct loaded **out)
     while (p->state != PLACE_READY)
         pthread_cond_wait(&l->changed, &l->lock);
     pthread_mutex_unlock(&l->lock);
-    VD_TRY(p->err);
+    if (p->err != VD_OK)
+        return VD_FAIL(p->err, "%s", p->cause);
     *out = &p->loaded;
     return VD_OK;
 }

@@ -33,8 +33,9 @@ struct loaded {
 struct loader;
 enum vd_err loader_new(struct loader **out,
                        const struct loader_spec *spec) VD_MUST_USE;
-/* Waits for the next micro-batch, or says why it cannot be read. Borrowed
- * until loader_done(). */
+/* Waits for the next micro-batch, or says why it cannot be read (causes come
+ * in the order of micro-batches, however early they were met). Borrowed until
+ * loader_done(). */
 enum vd_err loader_next(struct loader *l, struct loaded **out) VD_MUST_USE;
 void loader_done(struct loader *l, struct loaded *batch);
 /* Wakes and ends all threads; NULL is fine. */

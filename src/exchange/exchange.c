@@ -31,12 +31,16 @@ enum vd_err exchange_open(struct exchange *x, const char *name,
     if (!strcmp(name, "auto"))
         name = spec->comm->size > 1 ? "mpi" : "none";
     const struct exchange_ops *ops = find(name);
+    bool is_alone = ops == &exchange_none && spec->comm->size > 1;
+    /* All ranks fail alike: one of them says so. */
+    if (spec->comm->rank != 0 && (!ops || is_alone))
+        return ops ? VD_CONFIG : VD_UNSUPPORTED;
     if (!ops)
         return VD_FAIL(VD_UNSUPPORTED,
                        "exchange.name %s: this build does not have it\n"
                        "use --exchange.name auto, or build it in",
                        name);
-    if (ops == &exchange_none && spec->comm->size > 1)
+    if (is_alone)
         return VD_FAIL(VD_CONFIG,
                        "exchange.name none: %d ranks would not average\n"
                        "use --exchange.name auto",

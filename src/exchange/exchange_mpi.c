@@ -1,7 +1,13 @@
 /*
  * Each range passes two stages: its slices travel to their owners, which
  * finish the tree and divide; then the finished slices travel to everyone.
- * Up to PENDING ranges are on their way at a time.
+ * Up to PENDING ranges are on their way at a time. All ranks queue the same
+ * ranges, and a rank that waits always waits for its oldest one, so no two
+ * can wait for each other.
+ *
+ * Where the device's memory is not the host's, or the step is recorded and
+ * later replayed without our knowing, the nodes are copied to the host before
+ * the first range and the mean back behind the last.
  */
 #include "base/mem.h"
 #include "comm/comm_mpi.h"
@@ -30,6 +36,10 @@ struct exchange_mpi {
     int *n_nodes;            /* [size], owned: nodes that a rank has left */
     int all_nodes;
     float **targets; /* [finish.n_buffers], owned: used by finish_slice */
+    /* Host memory of this rank's nodes; nodes[0] receives the mean. */
+    float **nodes; /* [spec.plan->n_left], owned */
+    bool copied;   /* nodes are owned copies; else the buffers' own */
+    bool fetched;  /* copies are those of this step */
     struct transit transits[PENDING];
     int oldest, n_pending, next_tag;
 };
@@ -62,8 +72,8 @@ static enum vd_err start_scatter(struct exchange *x, struct transit *t)
         int to = (rank + k) % size;
         struct range theirs = slice_of(x, t->range, to);
         for (int i = 0; i < m->n_nodes[rank]; i++)
-            MPI_TRY(MPI_Isend(x->spec.left[i]->data + theirs.first,
-                              (int)theirs.n, MPI_FLOAT, to, t->tag, m->world,
+            MPI_TRY(MPI_Isend(m->nodes[i] + theirs.first, (int)theirs.n,
+                              MPI_FLOAT, to, t->tag, m->world,
                               &t->requests[t->n_requests++]));
     }
     return VD_OK;
@@ -78,7 +88,7 @@ static float *node_memory(const struct exchange *x, const struct transit *t,
     int rank = x->spec.comm->rank, size = x->spec.comm->size;
     struct range mine = slice_of(x, t->range, rank);
     if (owner == rank)
-        return x->spec.left[node]->data + mine.first;
+        return m->nodes[node] + mine.first;
     size_t before = (size_t)node;
     for (int k = 1; (rank + size - k) % size != owner; k++)
         before += (size_t)m->n_nodes[(rank + size - k) % size];
@@ -91,7 +101,7 @@ static void add_to(float *dst, const float *src, size_t n)
         dst[i] += src[i];
 }
 
-/* Adds up my slice along the tree and leaves its mean in left[0]. */
+/* Adds up my slice along the tree and leaves its mean in nodes[0]. */
 static void finish_slice(struct exchange *x, const struct transit *t)
 {
     struct exchange_mpi *m = x->impl;
@@ -110,7 +120,7 @@ static void finish_slice(struct exchange *x, const struct transit *t)
         }
     }
     const float *sum = m->targets[plan->left_buffer[0]];
-    float *mean = x->spec.left[0]->data + mine.first;
+    float *mean = m->nodes[0] + mine.first;
     const float replicas = (float)x->spec.replicas;
     for (size_t i = 0; i < mine.n; i++)
         mean[i] = sum[i] / replicas;
@@ -120,7 +130,7 @@ static enum vd_err start_gather(struct exchange *x, struct transit *t)
 {
     struct exchange_mpi *m = x->impl;
     int rank = x->spec.comm->rank, size = x->spec.comm->size;
-    float *mean = x->spec.left[0]->data;
+    float *mean = m->nodes[0];
     struct range mine = slice_of(x, t->range, rank);
 
     finish_slice(x, t);
@@ -188,9 +198,40 @@ static enum vd_err finish_stage(struct exchange *x, struct transit *t,
     return advance(x, t);
 }
 
+static enum vd_err fetch(struct exchange *x)
+{
+    struct exchange_mpi *m = x->impl;
+    const struct exchange_spec *spec = &x->spec;
+    for (int i = 0; i < spec->plan->n_left; i++)
+        VD_TRY(spec->backend->ops->get(spec->backend, spec->graph, m->nodes[i],
+                                       spec->left[i]));
+    m->fetched = true;
+    return VD_OK;
+}
+
+/* Scratch for all other ranks' nodes of my slice. */
+static enum vd_err make_room(const struct exchange *x, struct transit *t)
+{
+    const struct exchange_mpi *m = x->impl;
+    int rank = x->spec.comm->rank;
+    size_t need = slice_of(x, t->range, rank).n *
+                  (size_t)(m->all_nodes - m->n_nodes[rank]);
+    if (need <= t->room)
+        return VD_OK;
+    mem_free(t->scratch);
+    t->scratch = NULL;
+    t->room = 0;
+    VD_TRY(mem_alloc((void **)&t->scratch, need, sizeof(float),
+                     "gradient slices"));
+    t->room = need;
+    return VD_OK;
+}
+
 static enum vd_err mpi_mean(struct exchange *x, struct range range)
 {
     struct exchange_mpi *m = x->impl;
+    if (m->copied && !m->fetched)
+        VD_TRY(fetch(x));
     VD_TRY(mpi_poll(x));
     if (m->n_pending == PENDING) {
         struct transit *t = pending(m, 0);
@@ -199,32 +240,28 @@ static enum vd_err mpi_mean(struct exchange *x, struct range range)
         retire(m);
     }
     struct transit *t = pending(m, m->n_pending++);
-    size_t need = slice_of(x, range, x->spec.comm->rank).n *
-                  (size_t)(m->all_nodes - m->n_nodes[x->spec.comm->rank]);
-    if (need > t->room) {
-        mem_free(t->scratch);
-        t->scratch = NULL;
-        t->room = 0;
-        VD_TRY(mem_alloc((void **)&t->scratch, need, sizeof(float),
-                         "gradient slices"));
-        t->room = need;
-    }
     t->range = range;
     t->tag = m->next_tag;
     m->next_tag = (m->next_tag + 2) % 32768; /* MPI's smallest tag limit */
+    VD_TRY(make_room(x, t));
     return start_scatter(x, t);
 }
 
 static enum vd_err mpi_settle(struct exchange *x)
 {
     struct exchange_mpi *m = x->impl;
-    VD_TRY(fault_at(SITE_REDUCE, x->spec.comm->rank));
+    const struct exchange_spec *spec = &x->spec;
+    VD_TRY(fault_at(SITE_REDUCE, spec->comm->rank));
     for (int i = 0; i < m->n_pending; i++)
         VD_TRY(finish_stage(x, pending(m, i), STAGE_SCATTER));
     for (int i = 0; i < m->n_pending; i++)
         VD_TRY(finish_stage(x, pending(m, i), STAGE_GATHER));
     retire(m);
-    return VD_OK;
+    if (!m->fetched)
+        return VD_OK;
+    m->fetched = false;
+    return spec->backend->ops->put(spec->backend, spec->graph, spec->left[0],
+                                   m->nodes[0]);
 }
 
 /* All ranks' nodes in rank order; every rank can tell them by itself. */
@@ -246,37 +283,78 @@ static void plan_finish(struct exchange *x, struct exchange_mpi *m)
     m->targets = mem_new((size_t)m->finish.n_buffers, sizeof *m->targets);
 }
 
+/* With ranges pending nothing may be freed: MPI still writes to it. */
 static void mpi_close(struct exchange *x)
 {
     struct exchange_mpi *m = x->impl;
+    x->impl = NULL;
+    if (m->n_pending > 0)
+        return;
     for (int i = 0; i < PENDING; i++) {
         free(m->transits[i].requests);
         mem_free(m->transits[i].scratch);
     }
+    for (int i = 0; m->copied && i < x->spec.plan->n_left; i++)
+        mem_free(m->nodes[i]);
     if (m->world != MPI_COMM_NULL)
         MPI_Comm_free(&m->world);
     tree_plan_clear(&m->finish);
+    free(m->nodes);
     free(m->n_nodes);
     free(m->targets);
     free(m);
-    x->impl = NULL;
+}
+
+static enum vd_err find_nodes(struct exchange *x)
+{
+    struct exchange_mpi *m = x->impl;
+    const struct exchange_spec *spec = &x->spec;
+    m->nodes = mem_new((size_t)spec->plan->n_left, sizeof *m->nodes);
+    m->copied = !x->in_step;
+    for (int i = 0; i < spec->plan->n_left; i++) {
+        if (x->in_step)
+            m->nodes[i] = spec->left[i]->data;
+        else
+            VD_TRY(mem_alloc((void **)&m->nodes[i], spec->left[i]->n,
+                             sizeof(float), "copies of gradients"));
+    }
+    return VD_OK;
+}
+
+/* Requests of one transit: scatter has more of them than gather. */
+static size_t most_requests(const struct exchange *x)
+{
+    const struct exchange_mpi *m = x->impl;
+    size_t own = (size_t)m->n_nodes[x->spec.comm->rank];
+    return (size_t)m->all_nodes + own * (size_t)x->spec.comm->size;
+}
+
+/* With a time limit, unlike MPI_Comm_dup. */
+static enum vd_err copy_world(struct exchange *x)
+{
+    struct exchange_mpi *m = x->impl;
+    MPI_Request request;
+    MPI_TRY(MPI_Comm_idup(comm_mpi_world(x->spec.comm), &m->world, &request));
+    return comm_mpi_wait(x->spec.comm, SITE_EXCHANGE, &request);
 }
 
 static enum vd_err mpi_open(struct exchange *x)
 {
     struct exchange_mpi *m = mem_new(1, sizeof *m);
-    size_t size = (size_t)x->spec.comm->size;
+    enum vd_err err;
     m->world = MPI_COMM_NULL;
     x->impl = m;
+    unsigned caps = x->spec.backend->ops->caps;
+    x->in_step = (caps & BACKEND_HOST_MEMORY) && !(caps & BACKEND_CAPTURE);
     plan_finish(x, m);
-    size_t most = (size_t)m->all_nodes +
-                  size * (size_t)m->n_nodes[x->spec.comm->rank] + 2 * size;
     for (int i = 0; i < PENDING; i++)
-        m->transits[i].requests = mem_new(most, sizeof(MPI_Request));
-    enum vd_err err = comm_mpi_check(
-        MPI_Comm_dup(comm_mpi_world(x->spec.comm), &m->world), "MPI_Comm_dup");
-    if (err != VD_OK)
-        mpi_close(x);
+        m->transits[i].requests =
+            mem_new(most_requests(x), sizeof(MPI_Request));
+    VD_TRY_ELSE(fail, err, copy_world(x));
+    VD_TRY_ELSE(fail, err, find_nodes(x));
+    return VD_OK;
+fail:
+    mpi_close(x);
     return err;
 }
 

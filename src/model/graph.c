@@ -301,15 +301,10 @@ uint64_t graph_digest(const struct graph *g)
     hash_table(&h, g->params, g->n_param_tensors);
     hash_table(&h, g->stats, g->n_stats_tensors);
     const struct graph_loss *loss = &g->loss;
-    int32_t shape[] = {loss->size, loss->classes, g->first_trainable,
-                       loss->class_weights != NULL};
+    int32_t shape[] = {loss->size, loss->classes, g->first_trainable};
     double scales[] = {loss->box_scale, loss->class_scale, g->norm_eps,
                        g->norm_momentum};
     hash_add(&h, shape, sizeof shape);
     hash_add(&h, scales, sizeof scales);
-    if (loss->class_weights) {
-        size_t n = (size_t)loss->classes;
-        hash_add(&h, loss->class_weights, n * sizeof(double));
-    }
     return hash_end(&h);
 }

@@ -46,8 +46,8 @@ static void add_picture(struct account *a, uint64_t position, const float *pair,
         loss->class_weights ? loss->class_weights[a->data->class[sample]] : 1;
     double l1 = (double)pair[0], ce = (double)pair[1];
     double total = loss->box_scale * l1 + loss->class_scale * weight * ce;
-    struct account_sum *sums[] = {&a->sums[epoch - a->epoch], step};
     VD_ASSERT(epoch - a->epoch < 2);
+    struct account_sum *sums[] = {&a->sums[epoch - a->epoch], step};
     for (int i = 0; i < 2; i++) {
         sums[i]->n++;
         sums[i]->l1 += l1;

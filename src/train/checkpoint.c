@@ -8,6 +8,7 @@
 #include "store/h5.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #define MAX_TEXT    ((size_t)1 << 20)
 #define MAX_NAME    255
 #define MAX_CLASSES 10000
+#define MAX_WHY     512
 
 static enum vd_err new_floats(float **out, size_t n)
 {
@@ -113,12 +115,21 @@ static enum vd_err write_contents(struct h5_file *f, const struct checkpoint *c,
     return write_table(f, g);
 }
 
+/* Closing after a failed write fails for the same cause, said already. */
+static void drop(void *ctx, enum log_level level, const char *message)
+{
+    (void)ctx;
+    (void)level;
+    (void)message;
+}
+
 enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
                              const char *path)
 {
     enum vd_err err = VD_OK;
     struct atomic_file file = {0};
     struct h5_file *f = NULL;
+    struct log_sink before;
     VD_TRY(atomic_reserve(&file, path));
     VD_TRY_ELSE(fail, err, h5_create(&f, file.temporary, path));
     VD_TRY_ELSE(fail, err, write_contents(f, c, g));
@@ -128,8 +139,9 @@ enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
         goto fail;
     return atomic_commit(&file);
 fail:
-    if (f && h5_close(f) != VD_OK)
-        log_debug("%s: closing after a failure failed too", path);
+    before = log_swap_sink((struct log_sink){drop, NULL});
+    err = f && h5_close(f) != VD_OK ? VD_IO : err;
+    log_swap_sink(before);
     atomic_abort(&file);
     return err;
 }
@@ -260,39 +272,60 @@ out:
     return err;
 }
 
-/* Reads it all, as resuming will. */
+static void say_why(void *ctx, enum log_level level, const char *message)
+{
+    char *why = ctx;
+    if (level == LOG_LEVEL_ERROR && !*why)
+        snprintf(why, MAX_WHY, "%.*s", (int)strcspn(message, "\n"), message);
+}
+
+/* Reads it all, as resuming will; why not is a warning here. */
 static bool is_whole(const char *path)
 {
+    char why[MAX_WHY] = "";
+    struct log_sink before = log_swap_sink((struct log_sink){say_why, why});
     struct checkpoint c = {0};
     struct h5_file *f = NULL;
     bool ok = checkpoint_read_head(&c, path) == VD_OK &&
               h5_open(&f, path) == VD_OK && read_values(&c, f, path) == VD_OK;
     if (f && h5_close(f) != VD_OK)
         ok = false;
+    log_swap_sink(before);
     checkpoint_clear(&c);
+    if (!ok)
+        log_warn("%s\ntrying the checkpoint before this one", why);
     return ok;
+}
+
+bool checkpoint_is_name(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 8 && !strncmp(name, "step-", 5) && !strcmp(name + n - 3, ".h5");
 }
 
 enum vd_err checkpoint_find_newest(const char *folder, char **path)
 {
     struct file_list list;
+    bool any = false;
     *path = NULL;
     if (!file_exists(folder))
         return VD_OK;
     VD_TRY(file_list_read(&list, folder));
     for (size_t i = list.n; i > 0 && !*path; i--) {
-        const char *name = list.names[i - 1];
-        size_t n = strlen(name);
-        if (strncmp(name, "step-", 5) || n < 3 || strcmp(name + n - 3, ".h5"))
+        if (!checkpoint_is_name(list.names[i - 1]))
             continue;
-        char *candidate = mem_format("%s/%s", folder, name);
-        if (is_whole(candidate)) {
+        any = true;
+        char *candidate = mem_format("%s/%s", folder, list.names[i - 1]);
+        if (is_whole(candidate))
             *path = candidate;
-        } else {
-            log_warn("%s: not usable; trying the one before", candidate);
+        else
             free(candidate);
-        }
     }
     file_list_clear(&list);
+    if (any && !*path)
+        return VD_FAIL(VD_DATA,
+                       "%s: no checkpoint here is whole\n"
+                       "start a run of another name, or remove this one",
+                       folder);
     return VD_OK;
 }

@@ -56,9 +56,13 @@ enum vd_err checkpoint_read_head(struct checkpoint *c,
 enum vd_err checkpoint_read_values(struct checkpoint *c, const struct graph *g,
                                    const char *path) VD_MUST_USE;
 
+/* "step-00000012.h5"; not a temporary file's name. */
+bool checkpoint_is_name(const char *name);
+
 /*
  * The newest checkpoint of a folder that is whole: damaged ones are passed
- * over with a warning. `path` is owned, NULL when there is none.
+ * over with a warning. `path` is owned, NULL when there is none; VD_DATA when
+ * there are some and none is whole.
  */
 enum vd_err checkpoint_find_newest(const char *folder, char **path) VD_MUST_USE;
 
@@ -66,7 +70,8 @@ enum vd_err checkpoint_find_newest(const char *folder, char **path) VD_MUST_USE;
 
 struct checkpoint_writer;
 
-/* Keeps the last `keep` files and what `best` points to in `folder`. */
+/* Keeps the last `keep` files and what `best` points to in `folder`, which
+ * nobody else writes into: half-written files of dead processes are removed. */
 enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
                                   const char *folder, const struct graph *g,
                                   int keep) VD_MUST_USE;

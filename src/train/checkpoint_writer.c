@@ -22,19 +22,6 @@ struct checkpoint_writer {
     enum vd_err err;
 };
 
-enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
-                                  const char *folder, const struct graph *g,
-                                  int keep)
-{
-    VD_TRY(file_make_folder(folder));
-    struct checkpoint_writer *w = mem_new(1, sizeof *w);
-    w->folder = mem_copy_text(folder);
-    w->graph = g;
-    w->keep = (size_t)keep;
-    *out = w;
-    return VD_OK;
-}
-
 /* folder/name -> target, replaced in one rename. */
 static enum vd_err set_link(const struct checkpoint_writer *w, const char *name,
                             const char *target)
@@ -50,9 +37,12 @@ static enum vd_err set_link(const struct checkpoint_writer *w, const char *name,
     return err;
 }
 
-static bool is_checkpoint(const char *name)
+static void remove_file(const struct checkpoint_writer *w, const char *name)
 {
-    return !strncmp(name, "step-", 5) && strstr(name, ".h5");
+    char *path = mem_format("%s/%s", w->folder, name);
+    if (unlink(path) < 0)
+        log_warn("%s: cannot be removed: %s", path, strerror(errno));
+    free(path);
 }
 
 /* Removes all but the newest `keep` and the best one. */
@@ -68,13 +58,24 @@ static void prune(const struct checkpoint_writer *w)
     size_t seen = 0;
     for (size_t i = list.n; i > 0; i--) {
         const char *name = list.names[i - 1];
-        if (!is_checkpoint(name) || seen++ < w->keep || !strcmp(name, best))
+        if (!checkpoint_is_name(name) || seen++ < w->keep ||
+            !strcmp(name, best))
             continue;
-        char *path = mem_format("%s/%s", w->folder, name);
-        if (unlink(path) < 0)
-            log_warn("%s: cannot be removed: %s", path, strerror(errno));
-        free(path);
+        remove_file(w, name);
     }
+    file_list_clear(&list);
+}
+
+/* Unfinished files of processes that died while they wrote. */
+static void remove_left_overs(const struct checkpoint_writer *w)
+{
+    struct file_list list;
+    if (file_list_read(&list, w->folder) != VD_OK)
+        return;
+    for (size_t i = 0; i < list.n; i++)
+        if (!strncmp(list.names[i], "step-", 5) &&
+            strstr(list.names[i], ".h5.tmp-"))
+            remove_file(w, list.names[i]);
     file_list_clear(&list);
 }
 
@@ -104,6 +105,20 @@ static void *write_beside(void *ctx)
     w->err = publish(w);
     checkpoint_clear(&w->snapshot);
     return NULL;
+}
+
+enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
+                                  const char *folder, const struct graph *g,
+                                  int keep)
+{
+    VD_TRY(file_make_folder(folder));
+    struct checkpoint_writer *w = mem_new(1, sizeof *w);
+    w->folder = mem_copy_text(folder);
+    w->graph = g;
+    w->keep = (size_t)keep;
+    remove_left_overs(w);
+    *out = w;
+    return VD_OK;
 }
 
 enum vd_err checkpoint_writer_start(struct checkpoint_writer *w,

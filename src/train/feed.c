@@ -1,9 +1,11 @@
 #include "train/feed.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "data/loader.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -62,6 +64,8 @@ static enum vd_err stage_next(struct feed *f, size_t k)
 {
     struct loaded *loaded = NULL;
     VD_TRY(loader_next(f->loader, &loaded));
+    if (fault_nan(SITE_STEP, f->spec.rank))
+        loaded->slots[0].box[0] = NAN;
     struct batch batch = {
         .slots = loaded->slots,
         .pixels = (const uint8_t *const *)loaded->pixels,

@@ -27,6 +27,7 @@ struct feed_spec {
     int first_replica, n_replicas;  /* of this rank */
     uint64_t first_step, last_step; /* [first, last), from 0 */
     int loader_threads;
+    int rank; /* for injected faults: a NaN of site step comes from here */
     const struct backend_ops *backend;
     struct net *net;
 };

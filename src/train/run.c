@@ -1,6 +1,7 @@
 #include "train/run.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -65,9 +66,11 @@ enum vd_err run_open_series(struct run *r, const struct train_state *state)
 
 void run_close(struct run *r)
 {
+    if (log_set_file(NULL) != VD_OK)
+        log_debug("closing the log failed");
     series_close(&r->metrics);
     series_close(&r->steps);
-    if (r->lock_fd > 0)
+    if (r->lock_fd >= 0)
         close(r->lock_fd);
     free(r->folder);
     free(r->checkpoints);

@@ -22,6 +22,7 @@ static void take_texts(struct trainer *t, struct checkpoint *c)
     struct text yaml = {0};
     options_format_yaml(t->set, false, &yaml);
     c->config = yaml.bytes;
+    t->state.total = t->last_step;
     t->state.metrics_bytes = t->run.metrics.length;
     t->state.steps_bytes = t->run.steps.length;
     memcpy(t->state.sums, t->account.sums, sizeof t->state.sums);
@@ -54,8 +55,7 @@ static enum vd_err snapshot(struct trainer *t, bool best)
 enum vd_err trainer_save(struct trainer *t, bool best)
 {
     double limit = t->config->timeout.checkpoint;
-    watchdog_beat(&t->watchdog, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
-    t->comm->timeout_s = limit;
+    trainer_enter(t, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
     enum vd_err err = t->comm->rank == 0 ? snapshot(t, best) : VD_OK;
     return comm_agree(t->comm, SITE_CHECKPOINT, err);
 }

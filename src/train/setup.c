@@ -1,5 +1,5 @@
 /* Opening a run: phase after phase, each agreed by all ranks. */
-#include "base/file.h"
+#include "train/setup.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "comm/cores.h"
@@ -7,83 +7,10 @@
 #include "model/init.h"
 #include "model/resnet.h"
 #include "model/weights.h"
-#include "store/atomic.h"
-#include "train/stop.h"
-#include "train/trainer.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define MAX_CONFIG ((size_t)1 << 20)
-
-/* ---- which run, and from where ---- */
-
-static enum vd_err read_saved_config(struct trainer *t)
-{
-    enum vd_err err = VD_OK;
-    char *path = run_path(&t->run, "config.yaml");
-    size_t n = 0;
-    if (file_exists(path))
-        err = file_read(path, MAX_CONFIG, &t->saved_config, &n);
-    free(path);
-    return err;
-}
-
-static enum vd_err find_resume(struct trainer *t)
-{
-    const char *resume = t->config->resume;
-    if (strcmp(resume, "auto") && strcmp(resume, "none")) {
-        t->resume = mem_copy_text(resume);
-        return VD_OK;
-    }
-    VD_TRY(checkpoint_find_newest(t->run.checkpoints, &t->resume));
-    if (!strcmp(resume, "none") && t->resume)
-        return VD_FAIL(VD_CREATE,
-                       "%s: has checkpoints, and resume is none\n"
-                       "give --train.name another name, or --resume auto",
-                       t->run.folder);
-    return VD_OK;
-}
-
-static enum vd_err open_run(struct trainer *t)
-{
-    if (t->comm->rank != 0)
-        return VD_OK;
-    VD_TRY(run_open(&t->run, t->config->train.dir, t->config->train.name));
-    VD_TRY(find_resume(t));
-    char *log = run_path(&t->run, "log.txt");
-    enum vd_err err = log_set_file(log);
-    free(log);
-    VD_TRY(err);
-    return read_saved_config(t);
-}
-
-/* A text that rank 0 has, or NULL, to all. */
-static enum vd_err share_text(struct comm *c, char **text)
-{
-    uint64_t n = c->rank == 0 && *text ? strlen(*text) + 1 : 0;
-    VD_TRY(comm_bcast(c, SITE_RESUME, &n, sizeof n, 0));
-    if (n == 0)
-        return VD_OK;
-    if (c->rank != 0)
-        *text = mem_new(n, 1);
-    return comm_bcast(c, SITE_RESUME, *text, n, 0);
-}
-
-static enum vd_err share_saved(struct trainer *t)
-{
-    VD_TRY(share_text(t->comm, &t->saved_config));
-    return share_text(t->comm, &t->resume);
-}
-
-static enum vd_err take_saved_config(struct trainer *t)
-{
-    if (!t->saved_config)
-        return VD_OK;
-    return config_resume(t->set, t->config->train.name, t->saved_config,
-                         strlen(t->saved_config));
-}
 
 static enum vd_err compare_config(struct trainer *t)
 {
@@ -96,12 +23,18 @@ static enum vd_err compare_config(struct trainer *t)
 static enum vd_err open_data(struct trainer *t)
 {
     VD_TRY(shard_set_open(&t->train, t->config->data.train));
+    if (t->train.width != t->train.height)
+        return VD_FAIL(VD_DATA,
+                       "%s: pictures of %d x %d, the network takes squares\n"
+                       "pack them again with --size N",
+                       t->config->data.train, t->train.width, t->train.height);
     t->has_val = *t->config->data.val != '\0';
     if (!t->has_val)
         return VD_OK;
     VD_TRY(shard_set_open(&t->val, t->config->data.val));
     bool same = t->val.n_classes == t->train.n_classes &&
-                t->val.width == t->train.width;
+                t->val.width == t->train.width &&
+                t->val.height == t->train.height;
     for (int k = 0; same && k < t->val.n_classes; k++)
         same = !strcmp(t->val.classes[k], t->train.classes[k]);
     if (!same)
@@ -270,6 +203,21 @@ static void fill_optim(const struct config *c, struct optim *o)
                         .clip_norm = c->optim.clip_norm};
 }
 
+/* Precisions come with the backends that have them. */
+static enum vd_err check_precision(const struct trainer *t)
+{
+    struct text name = {0};
+    if (t->config->train.precision == PRECISION_FP32)
+        return VD_OK;
+    options_format(t->set, "train.precision", &name);
+    enum vd_err err = VD_FAIL(VD_UNSUPPORTED,
+                              "backend %s computes in fp32 only, not in %s\n"
+                              "give --train.precision fp32",
+                              t->backend.ops->name, name.bytes);
+    free(name.bytes);
+    return err;
+}
+
 static enum vd_err open_device(struct trainer *t)
 {
     static const char *const names[] = {[BACKEND_AUTO] = "auto",
@@ -278,7 +226,11 @@ static enum vd_err open_device(struct trainer *t)
                                         [BACKEND_REF] = "ref"};
     struct backend_config config = {.local_rank = t->comm->node_rank,
                                     .tune = t->config->tune};
-    return backend_open(&t->backend, names[t->config->backend], &config);
+    VD_TRY(backend_open(&t->backend, names[t->config->backend], &config));
+    VD_TRY(check_precision(t));
+    return t->config->backend == BACKEND_AUTO
+               ? resolve(t, "backend", "%s", t->backend.ops->name)
+               : VD_OK;
 }
 
 static enum vd_err build_net(struct trainer *t)
@@ -312,18 +264,6 @@ static enum vd_err connect(struct trainer *t)
 
 /* ---- what the first step begins with ---- */
 
-static enum vd_err read_checkpoint(struct trainer *t)
-{
-    VD_TRY(checkpoint_read_head(&t->start, t->resume));
-    VD_TRY(state_parse(&t->state, t->resume, t->start.state));
-    if (t->state.data_digest != t->train.digest)
-        return VD_FAIL(VD_CONFIG,
-                       "%s was trained on other data than %s\n"
-                       "give the same data, or start a run of another name",
-                       t->resume, t->config->data.train);
-    return checkpoint_read_values(&t->start, &t->graph, t->resume);
-}
-
 static enum vd_err load_weights(struct trainer *t)
 {
     struct weights_report report = {0};
@@ -341,7 +281,7 @@ static enum vd_err make_start(struct trainer *t)
 {
     bool reads = t->resume && t->comm->rank == 0;
     if (reads)
-        return read_checkpoint(t);
+        return setup_read_checkpoint(t);
     VD_TRY(checkpoint_new(&t->start, &t->graph));
     t->state.data_digest = t->train.digest;
     if (t->resume)
@@ -382,27 +322,6 @@ static enum vd_err put_start(struct trainer *t)
 }
 
 /* ---- books and pipelines ---- */
-
-static enum vd_err save_config(struct trainer *t)
-{
-    struct text yaml = {0};
-    char *path = run_path(&t->run, "config.yaml");
-    options_format_yaml(t->set, false, &yaml);
-    enum vd_err err = atomic_write(path, yaml.bytes, yaml.length);
-    free(yaml.bytes);
-    free(path);
-    return err;
-}
-
-static enum vd_err open_books(struct trainer *t)
-{
-    if (t->comm->rank != 0)
-        return VD_OK;
-    VD_TRY(save_config(t));
-    VD_TRY(run_open_series(&t->run, &t->state));
-    return checkpoint_writer_new(&t->writer, t->run.checkpoints, &t->graph,
-                                 (int)t->config->checkpoint.keep);
-}
 
 static void fill_schedule(const struct trainer *t, struct schedule *s)
 {
@@ -453,6 +372,7 @@ static void fill_feed(struct trainer *t)
         .first_step = t->state.step,
         .last_step = t->last_step,
         .loader_threads = t->loader_threads,
+        .rank = rank,
         .backend = t->backend.ops,
         .net = t->net};
     fill_schedule(t, &t->feed_spec.schedule);
@@ -479,47 +399,65 @@ static enum vd_err open_pipeline(struct trainer *t)
 
 /* ---- the order of it all ---- */
 
+enum phase_kind {
+    PHASE_LOCAL,      /* every rank may fail in its own way */
+    PHASE_ROOT,       /* rank 0 alone */
+    PHASE_ALIKE,      /* what fails fails everywhere: rank 0 goes first, so
+                         that one rank names the cause */
+    PHASE_COLLECTIVE, /* its verdict is agreed already */
+};
+
 struct phase {
     enum fault_site site;
     enum vd_err (*open)(struct trainer *t);
-    bool is_collective; /* its verdict is agreed already */
+    enum phase_kind kind;
 };
 
 static const struct phase phases[] = {
-    {SITE_RUN_FOLDER, open_run, false},
-    {SITE_RESUME, share_saved, true},
-    {SITE_RESUME, take_saved_config, false},
-    {SITE_CONFIG, compare_config, true},
-    {SITE_DATA, open_data, false},
-    {SITE_DATA, compare_data, true},
-    {SITE_CORES, divide_cores, true},
-    {SITE_CONFIG, resolve_batch, false},
-    {SITE_CONFIG, resolve_steps, false},
-    {SITE_MODEL, build_graph, false},
-    {SITE_DEVICE, open_device, false},
-    {SITE_PLAN, build_net, false},
-    {SITE_EXCHANGE, connect, true},
-    {SITE_WEIGHTS, make_start, false},
-    {SITE_WEIGHTS, share_start, true},
-    {SITE_WEIGHTS, put_start, false},
-    {SITE_RUN_FOLDER, open_books, false},
-    {SITE_DATA, open_pipeline, false},
+    {SITE_DATA, open_data, PHASE_ALIKE},
+    {SITE_DATA, compare_data, PHASE_COLLECTIVE},
+    {SITE_RUN_FOLDER, setup_open_run, PHASE_ROOT},
+    {SITE_RESUME, setup_share_saved, PHASE_COLLECTIVE},
+    {SITE_RESUME, setup_take_saved, PHASE_ALIKE},
+    {SITE_CONFIG, compare_config, PHASE_COLLECTIVE},
+    {SITE_CORES, divide_cores, PHASE_COLLECTIVE},
+    {SITE_CONFIG, resolve_batch, PHASE_ALIKE},
+    {SITE_CONFIG, resolve_steps, PHASE_ALIKE},
+    {SITE_MODEL, build_graph, PHASE_ALIKE},
+    {SITE_DEVICE, open_device, PHASE_LOCAL},
+    {SITE_PLAN, build_net, PHASE_LOCAL},
+    {SITE_EXCHANGE, connect, PHASE_LOCAL},
+    {SITE_WEIGHTS, make_start, PHASE_LOCAL},
+    {SITE_WEIGHTS, share_start, PHASE_COLLECTIVE},
+    {SITE_WEIGHTS, put_start, PHASE_LOCAL},
+    {SITE_DATA, open_pipeline, PHASE_LOCAL},
+    {SITE_RUN_FOLDER, setup_open_books, PHASE_ROOT},
 };
+
+static enum vd_err run_phase(struct trainer *t, const struct phase *p)
+{
+    bool is_root = t->comm->rank == 0;
+    switch (p->kind) {
+    case PHASE_COLLECTIVE:
+        return p->open(t);
+    case PHASE_LOCAL:
+        return comm_agree(t->comm, p->site, p->open(t));
+    case PHASE_ROOT:
+        return comm_agree(t->comm, p->site, is_root ? p->open(t) : VD_OK);
+    case PHASE_ALIKE:
+        VD_TRY(comm_agree(t->comm, p->site, is_root ? p->open(t) : VD_OK));
+        return comm_agree(t->comm, p->site, is_root ? VD_OK : p->open(t));
+    }
+    return VD_BUG;
+}
 
 enum vd_err trainer_open(struct trainer *t)
 {
     double limit = t->config->timeout.setup;
-    t->comm->timeout_s = limit;
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
-        const struct phase *p = &phases[i];
-        watchdog_beat(&t->watchdog, p->site, -1, limit);
-        enum vd_err err = p->open(t);
-        if (p->is_collective)
-            VD_TRY(err);
-        else
-            VD_TRY(comm_agree(t->comm, p->site, err));
+        trainer_enter(t, phases[i].site, -1, limit);
+        VD_TRY(run_phase(t, &phases[i]));
     }
-    stop_watch();
     return VD_OK;
 }
 
@@ -540,8 +478,7 @@ void trainer_close(struct trainer *t)
     checkpoint_clear(&t->start);
     shard_set_close(&t->train);
     shard_set_close(&t->val);
-    if (t->comm->rank == 0 && log_set_file(NULL) == VD_OK)
-        run_close(&t->run);
+    run_close(&t->run);
     free(t->results);
     free(t->saved_config);
     free(t->resume);

@@ -31,6 +31,8 @@ char *state_format(const struct train_state *s)
     json_put_int(root, "metrics_bytes", s->metrics_bytes);
     json_put_int(root, "steps_bytes", s->steps_bytes);
     json_put_text(root, "data_digest", digest);
+    json_put_int(root, "total", (int64_t)s->total);
+    json_put_text(root, "machine", s->machine);
     char *text = json_format(root, 0);
     json_free(root);
     return text;
@@ -48,8 +50,8 @@ static enum vd_err get_sum(const struct json *root, const char *where, int i,
 static enum vd_err get_all(struct train_state *s, const struct json *root,
                            const char *where)
 {
-    int64_t step, epoch, has_best;
-    const char *digest;
+    int64_t step, epoch, total, has_best;
+    const char *digest, *machine;
     VD_TRY(json_get_int(root, where, "step", 0, INT64_MAX, &step));
     VD_TRY(json_get_int(root, where, "epoch", 0, INT64_MAX, &epoch));
     for (int i = 0; i < 2; i++)
@@ -62,9 +64,16 @@ static enum vd_err get_all(struct train_state *s, const struct json *root,
     VD_TRY(json_get_int(root, where, "steps_bytes", 0, INT64_MAX,
                         &s->steps_bytes));
     VD_TRY(json_get_text(root, where, "data_digest", &digest));
+    VD_TRY(json_get_int(root, where, "total", 0, INT64_MAX, &total));
+    VD_TRY(json_get_text(root, where, "machine", &machine));
+    s->total = (uint64_t)total;
+    snprintf(s->machine, sizeof s->machine, "%s", machine);
     s->step = (uint64_t)step;
     s->epoch = (uint64_t)epoch;
     s->has_best = has_best;
+    if (strspn(digest, "0123456789abcdef") != 16 || digest[16])
+        return VD_FAIL(VD_DATA, "%s: data_digest: '%s' is not 16 digits", where,
+                       digest);
     s->data_digest = strtoull(digest, NULL, 16);
     return VD_OK;
 }

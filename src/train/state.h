@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define STATE_MACHINE 160
+
 struct train_state {
     uint64_t step;              /* steps done */
     uint64_t epoch;             /* epochs ended */
@@ -20,7 +22,9 @@ struct train_state {
     bool has_best;
     double best; /* lowest val_loss, or train_loss without validation */
     int64_t metrics_bytes, steps_bytes;
-    uint64_t data_digest; /* of the training data */
+    uint64_t data_digest;        /* of the training data */
+    uint64_t total;              /* steps the run was to have; may only grow */
+    char machine[STATE_MACHINE]; /* what computed it; other bits elsewhere */
 };
 
 /* Owned. */

@@ -3,15 +3,17 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 enum vd_err step_init(struct step *s, struct comm *comm,
                       struct backend *backend, struct net *net,
                       const struct graph *graph, int replicas)
 {
-    *s = (struct step){
-        .comm = comm, .backend = backend, .net = net, .replicas = replicas};
+    *s = (struct step){.comm = comm,
+                       .backend = backend,
+                       .net = net,
+                       .graph = graph,
+                       .replicas = replicas};
     tree_plan_init_block(&s->plan, comm->rank, comm->size, replicas);
     s->buffers = mem_new((size_t)s->plan.n_buffers, sizeof *s->buffers);
     s->left = mem_new((size_t)s->plan.n_left, sizeof *s->left);
@@ -26,6 +28,9 @@ enum vd_err step_init(struct step *s, struct comm *comm,
 enum vd_err step_connect(struct step *s, const char *exchange)
 {
     struct exchange_spec spec = {.comm = s->comm,
+                                 .backend = s->backend,
+                                 .net = s->net,
+                                 .graph = s->graph,
                                  .replicas = s->replicas,
                                  .plan = &s->plan,
                                  .left = s->left};
@@ -58,15 +63,26 @@ static enum vd_err add_up(struct step *s, struct range range)
     return VD_OK;
 }
 
-static enum vd_err flush(struct step *s)
+/* In pieces, so that one is added up while the next is on its way. */
+static enum vd_err queue(struct step *s, struct range range)
 {
-    if (s->bucket.n == 0)
-        return VD_OK;
     if (s->times.first_exchange == 0)
         s->times.first_exchange = clock_now();
+    size_t end = range.first + range.n;
+    while (range.first < end) {
+        size_t rest = end - range.first;
+        range.n = rest < EXCHANGE_BUCKET ? rest : EXCHANGE_BUCKET;
+        VD_TRY(s->exchange.ops->mean(&s->exchange, range));
+        range.first += range.n;
+    }
+    return VD_OK;
+}
+
+static enum vd_err flush(struct step *s)
+{
     struct range range = s->bucket;
     s->bucket.n = 0;
-    return s->exchange.ops->mean(&s->exchange, range);
+    return range.n > 0 ? queue(s, range) : VD_OK;
 }
 
 /* Backward of the last replica has completed `range`. */
@@ -75,9 +91,9 @@ static enum vd_err range_ready(void *ctx, struct range range)
     struct step *s = ctx;
     if (!is_last(s))
         return VD_OK;
-    if (fault_nan(SITE_STEP, s->comm->rank))
-        s->buffers[s->plan.buffer[s->leaf]].data[range.first] = NAN;
     VD_TRY(add_up(s, range));
+    if (!s->exchange.in_step)
+        return VD_OK;
     if (s->bucket.n > 0 && s->bucket.first + s->bucket.n != range.first)
         VD_TRY(flush(s));
     if (s->bucket.n == 0)
@@ -86,6 +102,13 @@ static enum vd_err range_ready(void *ctx, struct range range)
     if (s->bucket.n >= EXCHANGE_BUCKET)
         VD_TRY(flush(s));
     return s->exchange.ops->poll(&s->exchange);
+}
+
+static enum vd_err settle(struct step *s)
+{
+    VD_TRY(s->exchange.ops->settle(&s->exchange));
+    s->times.settled = clock_now();
+    return VD_OK;
 }
 
 /* Everything that is enqueued for one replica, between begin and end. */
@@ -99,11 +122,25 @@ static enum vd_err enqueue(struct step *s)
     VD_TRY(ops->backward(s->net, exchange, range_ready, s));
     if (!is_last(s))
         return add_up(s, (struct range){.first = 0, .n = exchange->n});
-    VD_TRY(flush(s));
     s->times.backward_end = clock_now();
-    VD_TRY(s->exchange.ops->settle(&s->exchange));
-    s->times.settled = clock_now();
+    if (!s->exchange.in_step)
+        return VD_OK;
+    VD_TRY(flush(s));
+    VD_TRY(settle(s));
     return ops->update(s->net, s->left[0]);
+}
+
+/* The exchange and the update behind the last replica's end. */
+static enum vd_err finish(struct step *s)
+{
+    const struct backend_ops *ops = s->backend->ops;
+    bool replayed = false;
+    VD_TRY(queue(s, (struct range){.first = 0, .n = s->left[0]->n}));
+    VD_TRY(settle(s));
+    VD_TRY(ops->begin(s->net, s->plan.n_inputs, &replayed));
+    if (!replayed)
+        VD_TRY(ops->update(s->net, s->left[0]));
+    return ops->end(s->net);
 }
 
 enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
@@ -122,6 +159,8 @@ enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
         VD_TRY(ops->end(s->net));
         VD_TRY(ops->results(s->net, results + s->leaf * micro_batch));
     }
+    if (!s->exchange.in_step)
+        VD_TRY(finish(s));
     VD_TRY(ops->update_result(s->net, update));
     s->times.end = clock_now();
     return VD_OK;

@@ -5,7 +5,8 @@
  *
  * Ranges leave for the other ranks during the backward pass of the rank's
  * *last* replica: each is first added up the tree as far as this rank can,
- * collected into buckets of EXCHANGE_BUCKET elements, and queued.
+ * collected into buckets of EXCHANGE_BUCKET elements, and queued. An exchange
+ * that is not `in_step` gets them after that backward instead.
  */
 #ifndef VOCDIST_TRAIN_STEP_H
 #define VOCDIST_TRAIN_STEP_H
@@ -14,7 +15,8 @@
 #include "comm/comm.h"
 #include "exchange/exchange.h"
 
-/* When things happened in the last step, clock_now(). */
+/* When things happened in the last step, clock_now(); those inside a recorded
+ * step are those of the recording. */
 struct step_times {
     double begin;          /* the first replica's forward */
     double last_backward;  /* the last replica's backward began ... */
@@ -28,6 +30,7 @@ struct step {
     struct comm *comm;
     struct backend *backend;
     struct net *net;
+    const struct graph *graph;
     struct exchange exchange;
     int replicas;
     struct tree_plan plan; /* of this rank's replicas */

@@ -11,7 +11,8 @@ static volatile sig_atomic_t caught;
 
 static void on_signal(int signal_number)
 {
-    if (caught)
+    bool is_asking = signal_number == SIGUSR1 || signal_number == SIGUSR2;
+    if (caught && !is_asking)
         _exit(128 + signal_number);
     caught = signal_number;
 }
@@ -19,7 +20,7 @@ static void on_signal(int signal_number)
 static void watch(int signal_number)
 {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
+    sigfillset(&action.sa_mask); /* one after the other */
     sigaction(signal_number, &action, NULL);
 }
 

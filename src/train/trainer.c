@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GRACE_S 5.0
+
 /* What ranks tell each other about a step, one step later. */
 enum flag {
     FLAG_STOP = 1, /* somebody wants to stop */
@@ -23,6 +25,20 @@ struct loop {
     struct account_step step;
 };
 
+/* Ranks that wait name the one they wait for; each one's watchdog, which knows
+ * no other rank, leaves them time for that. */
+static double patience(const struct comm *comm, double limit)
+{
+    return comm->size > 1 ? 2 * limit + GRACE_S : limit;
+}
+
+void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
+                   double limit)
+{
+    t->comm->timeout_s = limit;
+    watchdog_beat(&t->watchdog, site, step, patience(t->comm, limit));
+}
+
 /* ---- one step ---- */
 
 static enum vd_err wait_staged(void *ctx)
@@ -31,32 +47,54 @@ static enum vd_err wait_staged(void *ctx)
     return feed_wait(t->feed, &t->waited_s);
 }
 
-/* The run ends; every rank names what it knows, nothing is published. */
+/* Pictures of mine whose loss is not finite: "rank 1 (host): a, b". */
+static void list_bad(const struct trainer *t, struct text *out)
+{
+    int micro = (int)t->batch.micro_batch;
+    size_t first = (size_t)(t->state.step - t->feed_spec.first_step) *
+                   (size_t)t->feed_spec.n_replicas;
+    for (int i = 0; i < t->account.n_mine; i++) {
+        if (isfinite(t->results[i].l1) && isfinite(t->results[i].ce))
+            continue;
+        uint64_t position =
+            feed_position(&t->feed_spec, first + (size_t)(i / micro)) +
+            (uint64_t)(i % micro);
+        uint64_t sample = sampler_at(&t->feed_spec.sampler, position, NULL);
+        if (out->length)
+            text_add(out, ", ");
+        else
+            text_add(out, "; rank %d (%s): ", t->comm->rank,
+                     t->comm->hosts[t->comm->rank]);
+        text_add(out, "%s", t->train.id[sample]);
+    }
+}
+
+/* Collective: rank 0 speaks for all; nothing of this step is published. */
 static enum vd_err say_non_finite(struct trainer *t)
 {
-    struct text ids = {0};
-    int micro = (int)t->batch.micro_batch;
-    for (int i = 0; i < t->account.n_mine; i++) {
-        size_t k = (size_t)(i / micro);
-        k += (t->state.step - t->feed_spec.first_step) *
-             (size_t)t->feed_spec.n_replicas;
-        uint64_t position =
-            feed_position(&t->feed_spec, k) + (uint64_t)(i % micro);
-        uint64_t sample = sampler_at(&t->feed_spec.sampler, position, NULL);
-        if (!isfinite(t->results[i].l1) || !isfinite(t->results[i].ce))
-            text_add(&ids, "%s%s", ids.length ? ", " : "", t->train.id[sample]);
-    }
-    if (ids.length)
-        log_error("step %llu: the loss is not finite for %s",
-                  (unsigned long long)t->state.step + 1, ids.bytes);
-    free(ids.bytes);
-    if (t->comm->rank == 0)
-        return VD_FAIL(VD_NUMERIC,
-                       "step %llu: loss or gradient is not finite\n"
-                       "give a smaller --optim.lr, or --optim.clip_norm 1; the "
-                       "last checkpoint is good",
-                       (unsigned long long)t->state.step + 1);
-    return VD_NUMERIC;
+    struct text mine = {0};
+    void *all = NULL;
+    size_t total = 0, *sizes = mem_new((size_t)t->comm->size, sizeof *sizes);
+    list_bad(t, &mine);
+    enum vd_err err =
+        comm_gather(t->comm, SITE_STEP, mine.bytes, mine.length, &all, sizes);
+    for (int r = 0; r < t->comm->size; r++)
+        total += sizes[r];
+    if (err == VD_OK)
+        err = VD_NUMERIC;
+    if (err == VD_NUMERIC && t->comm->rank == 0)
+        err = VD_FAIL(VD_NUMERIC,
+                      "step %llu: %s%.*s\n"
+                      "give a smaller --optim.lr, or --optim.clip_norm 1; the "
+                      "last checkpoint is good",
+                      (unsigned long long)t->state.step + 1,
+                      total ? "the loss is not finite"
+                            : "the gradient is not finite (all losses are)",
+                      (int)total, (const char *)all);
+    mem_free(all);
+    free(sizes);
+    free(mine.bytes);
+    return err == VD_NUMERIC ? comm_agree(t->comm, SITE_STEP, err) : err;
 }
 
 static uint32_t my_flags(const struct loop *l)
@@ -92,18 +130,17 @@ static enum vd_err take_step(struct loop *l)
     struct trainer *t = l->t;
     double limit = t->config->timeout.step;
     struct update_result update = {0};
-    watchdog_beat(&t->watchdog, SITE_STEP, (int64_t)t->state.step + 1, limit);
-    t->comm->timeout_s = limit;
+    trainer_enter(t, SITE_STEP, (int64_t)t->state.step + 1, limit);
     t->waited_s = 0;
     double begin = clock_now();
     VD_TRY(step_run(&t->step, wait_staged, t, t->results,
                     (int)t->batch.micro_batch, &update));
     if (!update.finite)
-        return comm_agree(t->comm, SITE_STEP, say_non_finite(t));
+        return say_non_finite(t);
     t->state.step++;
     double seconds = clock_now() - begin;
     t->state.epoch_seconds += seconds;
-    struct account_step row = {
+    l->step = (struct account_step){
         .step = t->state.step,
         .lr = schedule_lr(&t->feed_spec.schedule, t->state.step - 1),
         .grad_norm = update.grad_norm,
@@ -112,8 +149,7 @@ static enum vd_err take_step(struct loop *l)
     VD_TRY(comm_flags_start(t->comm, SITE_FLAGS, my_flags(l)));
     t->flags_pending++;
     VD_TRY(take_flags(l, 1));
-    l->step = row;
-    return account_add(&t->account, &row, t->results)
+    return account_add(&t->account, &l->step, t->results)
                ? account_flush(&t->account)
                : VD_OK;
 }
@@ -140,8 +176,7 @@ static enum vd_err validate(struct trainer *t, struct eval_means *means)
     struct eval_summary summary = {0};
     struct eval_row *rows = NULL;
     double limit = t->config->timeout.setup;
-    watchdog_beat(&t->watchdog, SITE_EVAL, (int64_t)t->state.step, limit);
-    t->comm->timeout_s = limit;
+    trainer_enter(t, SITE_EVAL, (int64_t)t->state.step, limit);
     if (t->comm->rank == 0)
         rows = mem_new(t->val.n_images, sizeof *rows);
     enum vd_err err = evaluator_run(t->evaluator, t->comm, rows, &summary);
@@ -213,8 +248,8 @@ static enum vd_err book_epoch(struct trainer *t, const struct account_sum *sum,
     double value = means ? means->loss
                    : sum ? sum->loss / (double)sum->n
                          : INFINITY;
-    *best = sum && (!t->state.has_best || value < t->state.best) &&
-            (means || !t->has_val);
+    *best = sum && isfinite(value) && (means || !t->has_val) &&
+            (!t->state.has_best || value < t->state.best);
     if (*best) {
         t->state.has_best = true;
         t->state.best = value;
@@ -222,6 +257,17 @@ static enum vd_err book_epoch(struct trainer *t, const struct account_sum *sum,
     progress_end(&t->progress);
     say_epoch(t, sum, means);
     return add_metrics(t, sum, means);
+}
+
+/* Collective: what is saved is agreed clean, flags of its last step included.
+ */
+static enum vd_err save(struct loop *l, bool best)
+{
+    VD_TRY(take_flags(l, 0));
+    l->save = false;
+    l->saved = clock_now();
+    l->saved_step = l->t->state.step;
+    return trainer_save(l->t, best);
 }
 
 static enum vd_err end_epoch(struct loop *l)
@@ -242,10 +288,7 @@ static enum vd_err end_epoch(struct loop *l)
         t->comm->rank == 0 ? book_epoch(t, &sum, judged, &best) : VD_OK;
     VD_TRY(comm_agree(t->comm, SITE_EPOCH, err));
     t->state.epoch_seconds = 0;
-    VD_TRY(take_flags(l, 0));
-    l->saved = clock_now();
-    l->saved_step = t->state.step;
-    return trainer_save(t, best);
+    return save(l, best);
 }
 
 static enum vd_err first_validation(struct trainer *t)
@@ -264,13 +307,8 @@ static enum vd_err first_validation(struct trainer *t)
 
 static enum vd_err save_between(struct loop *l)
 {
-    struct trainer *t = l->t;
-    VD_TRY(account_flush(&t->account));
-    VD_TRY(take_flags(l, 0));
-    l->save = false;
-    l->saved = clock_now();
-    l->saved_step = t->state.step;
-    return trainer_save(t, false);
+    VD_TRY(account_flush(&l->t->account));
+    return save(l, false);
 }
 
 static bool wants_save(const struct loop *l)
@@ -283,10 +321,8 @@ static bool wants_save(const struct loop *l)
 static enum vd_err train(struct loop *l)
 {
     struct trainer *t = l->t;
-    uint64_t stop_at = (uint64_t)t->config->train.stop_at;
     uint64_t batch = (uint64_t)t->batch.global_batch;
-    if (stop_at <= t->state.step)
-        stop_at = 0;
+    uint64_t stop_at = t->stop_at > t->state.step ? t->stop_at : 0;
     while (t->state.step < t->last_step && !l->stop) {
         VD_TRY(take_step(l));
         show_progress(l);
@@ -315,7 +351,7 @@ static enum vd_err finish(struct loop *l)
              "go on",
              (unsigned long long)t->state.step,
              (unsigned long long)t->last_step);
-    return VD_STOPPED;
+    return comm_agree(t->comm, SITE_CLOSE, VD_STOPPED);
 }
 
 static enum vd_err run(struct trainer *t)
@@ -337,18 +373,22 @@ static enum vd_err run(struct trainer *t)
 }
 
 enum vd_err trainer_run(struct comm *comm, struct option_set *set,
-                        struct config *config)
+                        struct config *config, char *const *argv)
 {
-    struct trainer t = {
-        .comm = comm, .set = set, .config = config, .run = {.lock_fd = -1}};
-    enum vd_err err =
-        watchdog_start(&t.watchdog, SITE_OPEN, config->timeout.setup);
+    struct trainer t = {.comm = comm,
+                        .set = set,
+                        .config = config,
+                        .argv = argv,
+                        .run = {.lock_fd = -1}};
+    stop_watch(); /* a signal during the start stops after the first step */
+    enum vd_err err = watchdog_start(&t.watchdog, SITE_OPEN,
+                                     patience(comm, config->timeout.setup));
     if (err == VD_OK)
         err = trainer_open(&t);
     if (err == VD_OK)
         err = run(&t);
     /* A rank that is alone with its error must not wait for its threads. */
-    if (err == comm->verdict || err == VD_OK || err == VD_STOPPED)
+    if (err == comm->verdict)
         trainer_close(&t);
     watchdog_stop(&t.watchdog);
     return err;

@@ -24,11 +24,14 @@ struct trainer {
     struct comm *comm;      /* borrowed */
     struct option_set *set; /* borrowed */
     struct config *config;  /* borrowed; what set's rows are written into */
+    char *const *argv;      /* borrowed: the command line, for run.json */
     struct watchdog watchdog;
 
     struct run run;     /* rank 0 */
     char *saved_config; /* of the run so far, NULL: none */
     char *resume;       /* checkpoint to go on from, NULL: start anew */
+    bool is_branch;     /* `resume` is another run's: own books (rank 0) */
+    uint64_t stop_at;   /* train.stop_at, 0: off */
     struct shard_set train, val;
     bool has_val;
     int compute_threads, loader_threads;
@@ -60,13 +63,17 @@ struct trainer {
  * the job must be aborted (comm_close() knows).
  */
 enum vd_err trainer_run(struct comm *comm, struct option_set *set,
-                        struct config *config) VD_MUST_USE;
+                        struct config *config, char *const *argv) VD_MUST_USE;
 
 /* ---- its parts ---- */
 
 /* Collective: everything up to the first step (setup.c). */
 enum vd_err trainer_open(struct trainer *t) VD_MUST_USE;
 void trainer_close(struct trainer *t);
+
+/* Local: what comes next, and how many seconds it has. */
+void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
+                   double limit);
 
 /* Collective: writes the state after state.step (save.c). */
 enum vd_err trainer_save(struct trainer *t, bool best) VD_MUST_USE;

@@ -182,6 +182,7 @@ const struct backend_ops backend_cpu_ops = {
     .forward = cpu_forward,
     .backward = cpu_backward,
     .add = cpu_add,
+    .divide = cpu_divide,
     .update = cpu_update,
     .end = cpu_end,
     .results = cpu_results,

@@ -93,6 +93,8 @@ void dropout_draw(struct net *net, const struct plan_unit *u, float *factors);
 enum vd_err cpu_update(struct net *net, struct buf *exchange) VD_MUST_USE;
 enum vd_err cpu_add(struct net *net, struct buf *dst, const struct buf *src,
                     struct range range) VD_MUST_USE;
+enum vd_err cpu_divide(struct net *net, struct buf *buf, struct range range,
+                       float by);
 size_t optim_partials(const struct graph *g);
 
 #endif

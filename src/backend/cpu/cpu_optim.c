@@ -159,3 +159,14 @@ enum vd_err cpu_add(struct net *net, struct buf *dst, const struct buf *src,
     }
     return VD_OK;
 }
+
+enum vd_err cpu_divide(struct net *net, struct buf *buf, struct range range,
+                       float by)
+{
+    VD_ASSERT(range.first + range.n <= buf->n);
+    float *x = buf->data + range.first;
+#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+    for (size_t i = 0; i < range.n; i++)
+        x[i] /= by;
+    return VD_OK;
+}

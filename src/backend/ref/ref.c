@@ -249,6 +249,16 @@ static enum vd_err ref_add(struct net *net, struct buf *dst,
     return VD_OK;
 }
 
+static enum vd_err ref_divide(struct net *net, struct buf *buf,
+                              struct range range, float by)
+{
+    (void)net;
+    VD_ASSERT(range.first + range.n <= buf->n);
+    for (size_t i = range.first; i < range.first + range.n; i++)
+        buf->data[i] /= by;
+    return VD_OK;
+}
+
 static enum vd_err ref_results(struct net *net, struct result *out)
 {
     pthread_mutex_lock(&net->lock);
@@ -306,6 +316,7 @@ const struct backend_ops backend_ref_ops = {
     .forward = ref_forward,
     .backward = ref_backward,
     .add = ref_add,
+    .divide = ref_divide,
     .update = ref_update,
     .end = ref_end,
     .results = ref_results,
