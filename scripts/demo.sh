@@ -8,6 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf '\n== %s\n' "$*"; }
+trap 'say "interrupted: run scripts/demo.sh again to go on"; exit 130' INT
 
 scripts/install-deps.sh
 say "build"
