@@ -3,6 +3,7 @@
  *
  *     config.yaml run.json log.txt metrics.csv steps.jsonl
  *     checkpoints/step-XXXXXXXX.h5 last best
+ *     weights/last.safetensors best.safetensors       (when it is finished)
  *
  * Rank 0's business alone. Local.
  */

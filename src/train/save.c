@@ -1,6 +1,8 @@
-/* The state after a step, as a checkpoint. */
+/* The state after a step, as a checkpoint; at the end, as weights. */
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "train/restore.h"
 #include "train/trainer.h"
 
 #include <stdlib.h>
@@ -58,4 +60,42 @@ enum vd_err trainer_save(struct trainer *t, bool best)
     trainer_enter(t, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
     enum vd_err err = t->comm->rank == 0 ? snapshot(t, best) : VD_OK;
     return comm_agree(t->comm, SITE_CHECKPOINT, err);
+}
+
+/* checkpoints/NAME, if there is one, as weights/NAME.safetensors. */
+static enum vd_err export_weights(const struct run *run, const char *name)
+{
+    enum vd_err err = VD_OK;
+    struct restored r = {0};
+    char *from = mem_format("%s/%s", run->checkpoints, name);
+    char *to = mem_format("%s/weights/%s.safetensors", run->folder, name);
+    if (file_exists(from)) {
+        err = restore_checkpoint_alone(&r, from);
+        if (err == VD_OK)
+            err = restore_save_weights(&r, to);
+        restore_clear(&r);
+    }
+    free(from);
+    free(to);
+    return err;
+}
+
+static enum vd_err export_all(const struct run *run)
+{
+    char *folder = run_path(run, "weights");
+    enum vd_err err = file_make_folder(folder);
+    if (err == VD_OK)
+        err = export_weights(run, "last");
+    if (err == VD_OK)
+        err = export_weights(run, "best");
+    if (err == VD_OK)
+        log_info("weights for other programs: %s", folder);
+    free(folder);
+    return err;
+}
+
+enum vd_err trainer_export(struct trainer *t)
+{
+    enum vd_err err = t->comm->rank == 0 ? export_all(&t->run) : VD_OK;
+    return comm_agree(t->comm, SITE_REPORT, err);
 }

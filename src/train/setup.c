@@ -220,14 +220,14 @@ static enum vd_err check_precision(const struct trainer *t)
 
 static enum vd_err open_device(struct trainer *t)
 {
-    static const char *const names[] = {[BACKEND_AUTO] = "auto",
-                                        [BACKEND_CPU] = "cpu",
-                                        [BACKEND_CUDA] = "cuda",
-                                        [BACKEND_REF] = "ref"};
     struct backend_config config = {.local_rank = t->comm->node_rank,
                                     .tune = t->config->tune};
-    VD_TRY(backend_open(&t->backend, names[t->config->backend], &config));
+    VD_TRY(backend_open(&t->backend, config_backend_name(t->config), &config));
     VD_TRY(check_precision(t));
+    if (t->config->exchange.order != ORDER_FIXED)
+        return VD_FAIL(VD_UNSUPPORTED,
+                       "exchange.order fast: this version has fixed only\n"
+                       "give --exchange.order fixed");
     return t->config->backend == BACKEND_AUTO
                ? resolve(t, "backend", "%s", t->backend.ops->name)
                : VD_OK;
@@ -255,11 +255,7 @@ static enum vd_err build_net(struct trainer *t)
 
 static enum vd_err connect(struct trainer *t)
 {
-    static const char *const names[] = {[EXCHANGE_AUTO] = "auto",
-                                        [EXCHANGE_NONE] = "none",
-                                        [EXCHANGE_MPI] = "mpi",
-                                        [EXCHANGE_NCCL] = "nccl"};
-    return step_connect(&t->step, names[t->config->exchange.name]);
+    return step_connect(&t->step, config_exchange_name(t->config));
 }
 
 /* ---- what the first step begins with ---- */

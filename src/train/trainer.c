@@ -346,7 +346,7 @@ static enum vd_err finish(struct loop *l)
     VD_TRY(comm_agree(t->comm, SITE_CHECKPOINT, err));
     progress_end(&t->progress);
     if (t->state.step >= t->last_step)
-        return VD_OK;
+        return trainer_export(t);
     log_info("stopped after step %llu of %llu; run the same command again to "
              "go on",
              (unsigned long long)t->state.step,

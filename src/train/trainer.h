@@ -77,6 +77,8 @@ void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
 
 /* Collective: writes the state after state.step (save.c). */
 enum vd_err trainer_save(struct trainer *t, bool best) VD_MUST_USE;
+/* Collective: the finished run's last and best weights, as safetensors. */
+enum vd_err trainer_export(struct trainer *t) VD_MUST_USE;
 
 /* The network a config, a class count and an input size stand for. VD_CONFIG
  * where there is none. Local. */

@@ -324,7 +324,7 @@ class Run(unittest.TestCase):
         for rank in (0, 1) if MPIRUN else (0,):
             self.start(76, "--train.epochs 2 --checkpoint.every 1", ranks=2,
                        env={"VOCDIST_FAULT": f"step:{rank}:nan:1"},
-                       says=["error: step 3: the gradient is not finite",
+                       says=["error: step 3: the loss is not finite",
                              "--optim.lr"])
             self.assertEqual(sorted(os.listdir("runs/default/checkpoints")),
                              files)

@@ -170,6 +170,13 @@ static void more_ranges_than_can_be_pending(void **state)
     check_steps("ref", MAX_REPLICAS, 4999, 61, any_number);
 }
 
+/* Larger than what MPI sends before the receiver asks for it. */
+static void large_messages_are_waited_for(void **state)
+{
+    (void)state;
+    check_steps("ref", comm.size, 400009, 3, whole_number);
+}
+
 static void ranks_may_be_out_of_step(void **state)
 {
     (void)state;
@@ -240,6 +247,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(bits_are_those_of_the_tree),
     cmocka_unit_test(memory_of_a_device_is_copied),
     cmocka_unit_test(more_ranges_than_can_be_pending),
+    cmocka_unit_test(large_messages_are_waited_for),
     cmocka_unit_test(ranks_may_be_out_of_step),
     cmocka_unit_test(settle_without_a_range_does_nothing),
     cmocka_unit_test(auto_is_mpi_on_several_ranks),

@@ -182,6 +182,43 @@ static void damage_is_never_accepted_silently(void **state)
     fixture_clear(&f);
 }
 
+/* Other programs can change values so that HDF5's own checksums hold. */
+static void values_changed_by_another_program_are_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct check_log log;
+    struct checkpoint back;
+    fixture_init(&f);
+    char *command = mem_format(PYTHON " -c \"import h5py\n"
+                                      "h5py.File('%s', 'r+')['v'][5] += 1\""
+                                      " 2>/dev/null",
+                               f.path);
+    int status = system(command);
+    free(command);
+    if (status == 0) {
+        check_log_start(&log);
+        assert_int_equal(read_all(&back, &f.graph, f.path), VD_DATA);
+        check_log_end();
+        assert_says(&log, "digest differs");
+        checkpoint_clear(&back);
+    }
+    fixture_clear(&f);
+    if (status != 0)
+        skip();
+}
+
+static void only_finished_files_count(void **state)
+{
+    (void)state;
+    assert_true(checkpoint_is_name("step-00000012.h5"));
+    assert_true(checkpoint_is_name("step-123456789.h5"));
+    assert_false(checkpoint_is_name("step-00000012.h5.tmp-7-0"));
+    assert_false(checkpoint_is_name("step-.h5"));
+    assert_false(checkpoint_is_name("last"));
+    assert_false(checkpoint_is_name("old-00000012.h5"));
+}
+
 static void the_newest_whole_one_is_found(void **state)
 {
     (void)state;
@@ -331,6 +368,8 @@ int main(void)
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(another_network_is_refused),
         cmocka_unit_test(damage_is_never_accepted_silently),
+        cmocka_unit_test(values_changed_by_another_program_are_refused),
+        cmocka_unit_test(only_finished_files_count),
         cmocka_unit_test(the_newest_whole_one_is_found),
         cmocka_unit_test(links_point_and_old_ones_go),
         cmocka_unit_test(a_full_disk_leaves_the_old_one_and_is_said),

@@ -31,7 +31,7 @@ static void run_plan(const struct tree_plan *plan, char **inputs, char **left)
 static char *sum_over_ranks(int size, int replicas)
 {
     char *parts[MAX_R], *left[MAX_R], *total[1];
-    struct tree_node nodes[MAX_R];
+    struct tree_node nodes[MAX_R] = {{0}};
     struct tree_plan plan;
     int n = 0;
     for (int rank = 0; rank < size; rank++) {
