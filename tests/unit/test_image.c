@@ -19,8 +19,8 @@ static char *folder; /* of the pictures made at the start */
 static bool make(const char *what, const char *more)
 {
     char *command =
-        mem_format("'%s' '%s' %s '%s' '%s' 2>'%s/python.txt'", TEST_PYTHON,
-                   TEST_SCRIPT, what, folder, more, folder);
+        mem_format("'%s' '%s' %s '%s' '%s' 2>'%s/python.txt'", PYTHON,
+                   SCRIPT, what, folder, more, folder);
     const int status = system(command);
     free(command);
     return status == 0;
