@@ -234,4 +234,11 @@ enum vd_err weights_alloc(struct backend *b, const struct graph *g,
                           struct weights *w) VD_MUST_USE;
 void weights_free(struct backend *b, struct weights *w);
 
+/* ---- for backends ---- */
+
+/* Elements of a buffer of that kind. */
+size_t backend_buf_count(const struct graph *g, enum buf_kind kind);
+/* VD_CONFIG where training would need the variance of one value. */
+enum vd_err backend_check_spec(const struct net_spec *spec) VD_MUST_USE;
+
 #endif
