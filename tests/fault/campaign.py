@@ -156,7 +156,7 @@ class Faults(unittest.TestCase):
         self.assertEqual(job.status, 76, job.output)
         self.assertEqual(causes(job.output), 1, job.output)
         self.assertRegex(job.output, r'error: step 3: the loss is not '
-                                     r'finite; rank 1 \([^\n]*: picture_\d+\n')
+                                     r'finite; rank 1 \([^\n]*: tiny_\d+\n')
         self.is_good('nan')
         self.goes_on('nan')
 
