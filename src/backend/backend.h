@@ -11,9 +11,12 @@
  *         begin(net, key)
  *         forward(net)  backward(net, grad, ready, ctx)
  *         add(...)                              tree additions
- *         update(net, grad)                     last replica only
+ *         divide(...)  update(net, grad)        last replica only
  *         end(net)
  *     results(net, ...)                         when they are wanted
+ *
+ * (An exchange on the host comes after the last end: exchange/exchange.h; the
+ * update then has a begin, end and key of its own.)
  *
  * Between begin and end calls only enqueue: the same calls every step for one
  * key, no host branch on values the device computes, no per-step number as an
@@ -26,12 +29,14 @@
  * canonical one. Checkpoints, hashes and exports only ever see the latter.
  *
  * All calls are Local. A net is used by one thread at a time, except stage.
- * A plugin sees this header, model/graph.h, base and libc; never MPI or HDF5.
+ * A plugin sees this header, model/graph.h, data/slot.h, base and libc; never
+ * MPI or HDF5.
  */
 #ifndef VOCDIST_BACKEND_BACKEND_H
 #define VOCDIST_BACKEND_BACKEND_H
 
 #include "base/err.h"
+#include "data/slot.h"
 #include "model/graph.h"
 
 #include <stdbool.h>
@@ -53,7 +58,8 @@ enum buf_kind {
 };
 
 /* Device memory of one kind. With BACKEND_HOST_MEMORY, `data` may be read and
- * written by the host between end and begin, and in `ready` for its range. */
+ * written by the host between end and begin, and from `ready` on for its range;
+ * without, it only tells one buffer from another. */
 struct buf {
     enum buf_kind kind;
     float *data;
@@ -67,29 +73,6 @@ struct weights {
 };
 
 /* ---- what a step is fed with ---- */
-
-/*
- * One picture of a micro-batch. Pixel (x, y) of the network's input, both
- * 0 .. S - 1, is taken at pixel coordinates
- *
- *     u = warp[0] x + warp[1] y + warp[2]
- *     v = warp[3] x + warp[4] y + warp[5]
- *
- * of the stored picture, bilinear, 0 outside (flip and rotation are both in
- * it); then brightness, contrast, saturation and hue are applied with factors
- * color[0..3] in the order order[0..3] (torchvision's formulas on values in
- * 0..1; a factor of 1 and a hue of 0 change nothing), then (value - mean) /
- * std of the input normalisation.
- */
-struct slot {
-    uint64_t position; /* step x global batch + slot: the key of dropout */
-    int64_t sample;    /* index in the data set; -1: padding, counts nowhere */
-    int32_t class;
-    float box[4]; /* already transformed; pixels of the network's input */
-    float warp[6];
-    float color[4];
-    uint8_t order[4];
-};
 
 /* The numbers of one step; they live on the device. */
 struct knobs {
@@ -148,8 +131,9 @@ struct net_spec {
 struct net; /* the backend's own */
 
 /* Elements `range` of the exchange buffer are complete, in enqueued order.
- * Statistics and flag come once, before the gradients; the gradients' ranges
- * come once each and in ascending order without gaps. */
+ * Statistics and flag (1 if a loss is not finite, else 0) come once, before
+ * the gradients; the gradients' ranges come once each and in ascending order
+ * without gaps. */
 typedef enum vd_err ready_fn(void *ctx, struct range range);
 
 enum backend_caps {
@@ -201,19 +185,24 @@ struct backend_ops {
 
     /* *replayed: the recorded calls of `key` were launched; skip to end. */
     enum vd_err (*begin)(struct net *net, int key, bool *replayed) VD_MUST_USE;
-    /* On the oldest staged batch. */
+    /* On the oldest staged batch; that there is none is our bug. */
     enum vd_err (*forward)(struct net *net) VD_MUST_USE;
     enum vd_err (*backward)(struct net *net, struct buf *exchange,
                             ready_fn *ready, void *ctx) VD_MUST_USE;
     /* dst += src over `range` of two exchange buffers, element by element. */
     enum vd_err (*add)(struct net *net, struct buf *dst, const struct buf *src,
                        struct range range) VD_MUST_USE;
-    /* Optimizer step and running statistics from the mean over replicas;
-     * changes nothing if any of it is not finite. */
+    /* buf /= by over `range` of an exchange buffer, element by element. */
+    enum vd_err (*divide)(struct net *net, struct buf *buf, struct range range,
+                          float by) VD_MUST_USE;
+    /* Optimizer step and running statistics from the mean over replicas, with
+     * the knobs of the last forward; changes nothing (not even `version`) if
+     * any of it is not finite or the flag is not 0. */
     enum vd_err (*update)(struct net *net, struct buf *exchange) VD_MUST_USE;
     enum vd_err (*end)(struct net *net) VD_MUST_USE;
 
-    /* Of the last forward, [micro_batch]; waits, then releases the place. */
+    /* Of the oldest forward not asked yet, [micro_batch], after its end;
+     * waits, then releases the place. */
     enum vd_err (*results)(struct net *net, struct result *out) VD_MUST_USE;
     /* Of the last update; waits. */
     enum vd_err (*update_result)(struct net *net,

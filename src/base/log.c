@@ -137,6 +137,24 @@ FORWARD(log_info, LOG_LEVEL_INFO)
 FORWARD(log_debug, LOG_LEVEL_DEBUG)
 #undef FORWARD
 
+void log_at(enum log_level level, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    log_write(level, format, args);
+    va_end(args);
+}
+
+void log_warn_global(const char *format, ...)
+{
+    if (the_log.rank != 0)
+        return;
+    va_list args;
+    va_start(args, format);
+    log_write(LOG_LEVEL_WARN, format, args);
+    va_end(args);
+}
+
 void log_last_words(const char *format, ...)
 {
     char prefix[160], message[512], line[sizeof prefix + sizeof message];
@@ -152,8 +170,15 @@ void log_last_words(const char *format, ...)
         return; // nobody is left to tell
 }
 
+struct log_sink log_swap_sink(struct log_sink now)
+{
+    struct log_sink before = {thread_sink, thread_sink_ctx};
+    thread_sink = now.sink;
+    thread_sink_ctx = now.ctx;
+    return before;
+}
+
 void log_divert(log_sink_fn *sink, void *ctx)
 {
-    thread_sink = sink;
-    thread_sink_ctx = ctx;
+    log_swap_sink((struct log_sink){sink, ctx});
 }

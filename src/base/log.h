@@ -38,6 +38,10 @@ void log_error(const char *format, ...) LOG_PRINTF;
 void log_warn(const char *format, ...) LOG_PRINTF;
 void log_info(const char *format, ...) LOG_PRINTF;
 void log_debug(const char *format, ...) LOG_PRINTF;
+/* A warning that every rank would give: rank 0 speaks for all. */
+void log_warn_global(const char *format, ...) LOG_PRINTF;
+void log_at(enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 void log_write(enum log_level level, const char *format, va_list args);
 
 /*
@@ -53,5 +57,11 @@ void log_last_words(const char *format, ...) LOG_PRINTF;
  */
 typedef void log_sink_fn(void *ctx, enum log_level level, const char *message);
 void log_divert(log_sink_fn *sink, void *ctx);
+/* The same for a while: returns what was set before, to be set again. */
+struct log_sink {
+    log_sink_fn *sink;
+    void *ctx;
+};
+struct log_sink log_swap_sink(struct log_sink now);
 
 #endif

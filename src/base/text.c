@@ -145,3 +145,15 @@ void text_add(struct text *t, const char *format, ...)
     text_add_bytes(t, piece, (size_t)n);
     free(piece);
 }
+
+void text_add_csv(struct text *t, const char *field)
+{
+    if (!strpbrk(field, ",\"\r\n")) {
+        text_add_bytes(t, field, strlen(field));
+        return;
+    }
+    text_add_bytes(t, "\"", 1);
+    for (const char *p = field; *p; p++)
+        text_add_bytes(t, *p == '"' ? "\"\"" : p, *p == '"' ? 2 : 1);
+    text_add_bytes(t, "\"", 1);
+}

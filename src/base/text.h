@@ -40,5 +40,7 @@ struct text {
 void text_add(struct text *t, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void text_add_bytes(struct text *t, const void *bytes, size_t n);
+/* One field of a CSV row, quoted where it must be (RFC 4180). */
+void text_add_csv(struct text *t, const char *field);
 
 #endif

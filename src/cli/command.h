@@ -5,6 +5,20 @@
 #include "cli/program.h"
 
 enum vd_err command_train(struct command_call *call);
+
+struct eval_options {
+    char *checkpoint, *data, *per_image, *picture;
+};
+extern const struct option_table eval_table;
+enum vd_err command_eval(struct command_call *call);
+
+struct export_options {
+    char *checkpoint, *output;
+    int format;
+};
+extern const struct option_table export_table;
+enum vd_err command_export(struct command_call *call);
+
 enum vd_err command_info(struct command_call *call);
 
 #endif

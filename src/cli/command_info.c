@@ -1,25 +1,22 @@
+#include "backend/backend.h"
 #include "base/hash.h"
+#include "base/machine.h"
 #include "cli/command.h"
 #include "config/option.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
-static void print_instruction_sets(void)
+static enum vd_err print_backends(void)
 {
-    printf("cpu        ");
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    printf("x86-64%s%s%s%s%s\n",
-           __builtin_cpu_supports("sse4.2") ? " sse4.2" : "",
-           __builtin_cpu_supports("avx2") ? " avx2" : "",
-           __builtin_cpu_supports("fma") ? " fma" : "",
-           __builtin_cpu_supports("avx512f") ? " avx512f" : "",
-           __builtin_cpu_supports("avx512vnni") ? " avx512vnni" : "");
-#elif defined(__aarch64__)
-    printf("aarch64\n");
-#else
-    printf("other\n");
-#endif
+    const struct backend_config config = {.tune = "off"};
+    for (const struct backend_ops *const *ops = backend_list(); *ops; ops++) {
+        struct backend b;
+        VD_TRY(backend_open(&b, (*ops)->name, &config));
+        printf("backend    %s (%s)\n", b.ops->name, b.ops->describe(&b));
+        backend_close(&b);
+    }
+    return VD_OK;
 }
 
 enum vd_err command_info(struct command_call *call)
@@ -30,6 +27,8 @@ enum vd_err command_info(struct command_call *call)
     printf("built      %s\n", VOCDIST_BUILD);
     printf("libraries  libyaml %s, xxHash %u.%u.%u\n", options_yaml_library(),
            xxhash / 10000, xxhash / 100 % 100, xxhash % 100);
-    print_instruction_sets();
-    return VD_OK;
+    printf("cpu        %s\n", machine_instruction_set());
+    const char *policy = getenv("OMP_WAIT_POLICY");
+    printf("threads    OMP_WAIT_POLICY %s\n", policy ? policy : "not set");
+    return print_backends();
 }

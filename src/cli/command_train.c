@@ -1,10 +1,14 @@
 #include "cli/command.h"
+#include "comm/comm.h"
+#include "train/trainer.h"
 
 enum vd_err command_train(struct command_call *call)
 {
-    (void)call;
-    return VD_FAIL(VD_UNSUPPORTED,
-                   "version %s cannot train yet\n"
-                   "--print-config shows the settings it understands",
-                   program_version());
+    struct comm comm;
+    enum vd_err err = comm_open(&comm, NULL, NULL);
+    if (err == VD_OK)
+        err = trainer_run(&comm, call->set, call->config, call->argv);
+    /* Ends the job here and now unless all ranks have this verdict. */
+    comm_close(&comm, err);
+    return err;
 }

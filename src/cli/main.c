@@ -1,5 +1,8 @@
 #include "cli/command.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 static const struct command commands[] = {
     {
         .name = "train",
@@ -14,6 +17,26 @@ static const struct command commands[] = {
         .run = command_train,
     },
     {
+        .name = "eval",
+        .summary = "measure a network on a data set",
+        .usage = "--checkpoint PATH [--data DIR] [--per-image FILE.csv]",
+        .details = "Every image counts once, at any number of ranks.",
+        .table = &eval_table,
+        .options_size = sizeof(struct eval_options),
+        .reads_config = true,
+        .run = command_eval,
+    },
+    {
+        .name = "export",
+        .summary = "write a network's weights for other programs",
+        .usage = "--checkpoint PATH -o FILE",
+        .details = "torchvision's names for the backbone, head.* for the head, "
+                   "PyTorch's layouts.",
+        .table = &export_table,
+        .options_size = sizeof(struct export_options),
+        .run = command_export,
+    },
+    {
         .name = "info",
         .summary = "show what this program was built with",
         .usage = "",
@@ -21,8 +44,23 @@ static const struct command commands[] = {
     },
 };
 
+/*
+ * Threads that wait for work must sleep, not spin: where ranks x threads exceed
+ * the cores a spinning one takes the core of one that works (measured: 300
+ * times the processor time while idle). The OpenMP library reads this from
+ * the environment before main() starts, hence the second start.
+ */
+static void let_waiting_threads_sleep(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
+        return;
+    if (setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+        execv("/proc/self/exe", argv); /* if refused: slower, not wrong */
+}
+
 int main(int argc, char **argv)
 {
+    let_waiting_threads_sleep(argv);
     static const struct program vocdist = {
         .name = "vocdist",
         .summary = "data-parallel training of the largest object's class and "

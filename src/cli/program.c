@@ -12,6 +12,25 @@
 
 #define DEFAULT_FILE "vocdist.yaml"
 
+/* ---- who speaks before the ranks know each other ------------------------ */
+
+/* All ranks of a job have the same command line, so what is wrong with it, or
+ * --help, is for rank 0 to say. Launchers tell ranks by these variables. */
+static bool speaks(void)
+{
+    const char *rank = getenv("PMIX_RANK");
+    if (!rank)
+        rank = getenv("OMPI_COMM_WORLD_RANK");
+    return !rank || !strcmp(rank, "0");
+}
+
+static void swallow(void *ctx, enum log_level level, const char *message)
+{
+    (void)ctx;
+    (void)level;
+    (void)message;
+}
+
 /* ---- the options every subcommand has ---------------------------------- */
 
 struct front {
@@ -77,6 +96,7 @@ static const struct option_table config_front_table = {
 struct run {
     const struct program *program;
     const struct command *command;
+    char *const *all_argv;
     int argc; /* arguments after the subcommand's name */
     char **argv;
     struct option_set set;
@@ -161,7 +181,16 @@ static enum vd_err find_command(struct run *r, int argc, char **argv)
 
 static void print(const char *text)
 {
-    fputs(text, stdout); // errors are found at the end, by finish()
+    if (speaks())
+        fputs(text, stdout); // errors are found at the end, by finish()
+}
+
+static void print_version(const struct program *p)
+{
+    struct text line = {0};
+    text_add(&line, "%s %s\n", p->name, program_version());
+    print(line.bytes);
+    free(line.bytes);
 }
 
 static void print_help(const struct run *r)
@@ -203,7 +232,7 @@ static enum vd_err answer(struct run *r, bool *done)
     if (err == VD_OK && help.n > 0)
         print_help(r);
     else if (err == VD_OK && version.n > 0)
-        printf("%s %s\n", r->program->name, program_version());
+        print_version(r->program);
     *done = help.n > 0 || version.n > 0;
     free(help.words);
     free(version.words);
@@ -280,10 +309,12 @@ static enum vd_err run(struct run *r)
         print_config(r);
         return VD_OK;
     }
+    log_divert(NULL, NULL);
     struct command_call call = {
         .set = &r->set,
         .options = r->options,
         .config = r->command->reads_config ? &r->config : NULL,
+        .argv = r->all_argv,
         .words = r->words.words,
         .n_words = r->words.n,
     };
@@ -308,8 +339,10 @@ const char *program_version(void)
 
 int program_main(const struct program *program, int argc, char **argv)
 {
-    struct run r = {.program = program};
+    struct run r = {.program = program, .all_argv = argv};
     log_init(program->name, LOG_LEVEL_INFO);
+    if (!speaks())
+        log_divert(swallow, NULL);
     enum vd_err err = find_command(&r, argc, argv);
     if (err == VD_OK) {
         add_tables(&r);

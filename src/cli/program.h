@@ -38,6 +38,7 @@ struct command_call {
     struct option_set *set; /* for options_given() */
     void *options;          /* what command.table's rows were written into */
     struct config *config;  /* NULL unless the command reads_config */
+    char *const *argv;      /* the whole command line, NULL at its end */
     char **words;           /* arguments that are not options */
     int n_words;
 };

@@ -8,11 +8,6 @@
 #define SMALLEST_MICRO 2 /* one value has no variance */
 #define SMALL_MICRO    8
 
-int64_t batch_first_replica(int64_t replicas, int64_t n_ranks, int64_t rank)
-{
-    return rank * replicas / n_ranks;
-}
-
 double batch_ceiling(int64_t replicas, int64_t n_ranks)
 {
     int64_t most = (replicas + n_ranks - 1) / n_ranks;
@@ -47,7 +42,7 @@ static void add_offer(int64_t replicas, int64_t wanted, int64_t n_images,
                  (long long)(above * replicas));
 }
 
-static enum vd_err refuse(const struct batch *b, int64_t n_images,
+static enum vd_err refuse(const struct batch_plan *b, int64_t n_images,
                           const char *why)
 {
     struct text offer = {0};
@@ -59,7 +54,7 @@ static enum vd_err refuse(const struct batch *b, int64_t n_images,
     return err;
 }
 
-static enum vd_err check(const struct batch *b, int64_t n_images)
+static enum vd_err check(const struct batch_plan *b, int64_t n_images)
 {
     if (b->global_batch > n_images) {
         struct text why = {0};
@@ -78,25 +73,25 @@ static enum vd_err check(const struct batch *b, int64_t n_images)
     return VD_OK;
 }
 
-static void warn(const struct batch *b, int64_t n_ranks)
+static void warn(const struct batch_plan *b, int64_t n_ranks)
 {
     if (b->micro_batch < SMALL_MICRO)
-        log_warn("a micro-batch of %lld makes batch statistics noisy\n"
-                 "give --train.micro_batch %d or more",
-                 (long long)b->micro_batch, SMALL_MICRO);
+        log_warn_global("a micro-batch of %lld makes batch statistics noisy\n"
+                        "give --train.micro_batch %d or more",
+                        (long long)b->micro_batch, SMALL_MICRO);
     if (b->replicas % n_ranks)
-        log_warn("%lld replicas do not divide evenly over %lld ranks: at most "
-                 "%.0f %% of the possible speed\n"
-                 "start a number of ranks that divides %lld",
-                 (long long)b->replicas, (long long)n_ranks,
-                 100 * batch_ceiling(b->replicas, n_ranks),
-                 (long long)b->replicas);
+        log_warn_global(
+            "%lld replicas do not divide evenly over %lld ranks: at most "
+            "%.0f %% of the possible speed\n"
+            "start a number of ranks that divides %lld",
+            (long long)b->replicas, (long long)n_ranks,
+            100 * batch_ceiling(b->replicas, n_ranks), (long long)b->replicas);
 }
 
 enum vd_err batch_resolve(const struct config *config, int64_t n_ranks,
-                          int64_t n_images, struct batch *out)
+                          int64_t n_images, struct batch_plan *out)
 {
-    struct batch b = {
+    struct batch_plan b = {
         .replicas = config->train.replicas,
         .micro_batch = config->train.micro_batch,
         .global_batch = config->train.global_batch,

@@ -5,7 +5,7 @@
  *
  * A replica is one micro-batch with batch-norm statistics of its own. Of R
  * replicas, rank r of N hosts [rR/N, (r+1)R/N), one after the other, so the
- * result depends on R only. Local and pure.
+ * result depends on R only (exchange/tree.h). Local and pure.
  */
 #ifndef VOCDIST_CONFIG_BATCH_H
 #define VOCDIST_CONFIG_BATCH_H
@@ -15,7 +15,7 @@
 
 #include <stdint.h>
 
-struct batch {
+struct batch_plan {
     int64_t replicas, micro_batch, global_batch;
 };
 
@@ -27,11 +27,7 @@ struct batch {
  * micro-batches below 8 and of replicas that do not divide over the ranks.
  */
 enum vd_err batch_resolve(const struct config *config, int64_t n_ranks,
-                          int64_t n_images, struct batch *out) VD_MUST_USE;
-
-/* The first replica of a rank; the last one ends where the next rank's begin,
- * and batch_first_replica(R, N, N) is R. */
-int64_t batch_first_replica(int64_t replicas, int64_t n_ranks, int64_t rank);
+                          int64_t n_images, struct batch_plan *out) VD_MUST_USE;
 
 /* Best possible images/s as a share of n_ranks busy ranks: R / (N ceil(R/N)),
  * since all wait for the rank with the most replicas. */

@@ -23,6 +23,24 @@ static struct config *config_of(const struct option_set *set)
     return set->targets[table_index(set)];
 }
 
+const char *config_backend_name(const struct config *c)
+{
+    static const char *const names[] = {[BACKEND_AUTO] = "auto",
+                                        [BACKEND_CPU] = "cpu",
+                                        [BACKEND_CUDA] = "cuda",
+                                        [BACKEND_REF] = "ref"};
+    return names[c->backend];
+}
+
+const char *config_exchange_name(const struct config *c)
+{
+    static const char *const names[] = {[EXCHANGE_AUTO] = "auto",
+                                        [EXCHANGE_NONE] = "none",
+                                        [EXCHANGE_MPI] = "mpi",
+                                        [EXCHANGE_NCCL] = "nccl"};
+    return names[c->exchange.name];
+}
+
 /* ---- rules between keys ------------------------------------------------ */
 
 static enum vd_err check_model(const struct option_set *set,
@@ -258,12 +276,24 @@ static enum vd_err take_over(struct option_set *set, const struct pair *p)
     return options_set(set, p->row->key, p->saved_text, *p->saved.origin);
 }
 
+/* A new number of epochs is what counts, also where the run was started with
+ * a number of steps. */
+static bool asks_for_epochs(const struct option_set *set,
+                            const struct option_set *saved)
+{
+    const struct config *old = saved->targets[0];
+    return options_given(set, "train.epochs") &&
+           config_of(set)->train.epochs != old->train.epochs &&
+           config_of(set)->train.steps == CONFIG_AUTO;
+}
+
 static enum vd_err resume_from(struct option_set *set,
                                const struct option_set *saved, const char *name)
 {
     enum vd_err err = VD_OK;
     struct text problems = {0};
     struct pair p;
+    bool by_epochs = asks_for_epochs(set, saved);
     for (size_t i = 0; i < config_table.n; i++) {
         pair_init(&p, set, saved, i);
         compare(&p, &problems);
@@ -280,6 +310,9 @@ static enum vd_err resume_from(struct option_set *set,
         err = take_over(set, &p);
         pair_clear(&p);
     }
+    if (err == VD_OK && by_epochs)
+        err = options_set(set, "train.steps", "auto",
+                          options_origin(set, "train.epochs"));
     free(problems.bytes);
     return err;
 }

@@ -37,8 +37,13 @@ enum config_freeze {
 };
 enum config_freeze_bn { FREEZE_BN_TRAIN, FREEZE_BN_EVAL };
 enum config_loss_weights { LOSS_WEIGHTS_NONE, LOSS_WEIGHTS_BALANCED };
-enum config_optimizer { OPTIMIZER_ADAM };
-enum config_schedule { SCHEDULE_CONSTANT, SCHEDULE_STEP, SCHEDULE_COSINE };
+enum config_optimizer { OPTIMIZER_ADAM, OPTIMIZER_ADAMW, OPTIMIZER_SGD };
+enum config_schedule {
+    SCHEDULE_CONSTANT,
+    SCHEDULE_STEP,
+    SCHEDULE_COSINE,
+    SCHEDULE_ONECYCLE,
+};
 enum config_lr_scale { LR_SCALE_NONE, LR_SCALE_SQRT, LR_SCALE_LINEAR };
 enum config_precision {
     PRECISION_FP32,
@@ -77,6 +82,7 @@ struct config {
     struct {
         int name; /* enum config_optimizer */
         double lr, backbone_lr_mult, beta1, beta2, eps, weight_decay;
+        double momentum;               /* SGD */
         double clip_norm;              /* 0: off */
         int lr_scale;                  /* enum config_lr_scale */
         int schedule;                  /* enum config_schedule */
@@ -134,6 +140,10 @@ struct config {
 
 extern const struct option_table config_table;
 
+/* "auto", "cpu", ...: the word of a choice. */
+const char *config_backend_name(const struct config *c);
+const char *config_exchange_name(const struct config *c);
+
 /*
  * The rules between keys; call it once all origins are read. Names the run
  * (train.name: the stem of `first_file`, which may be NULL, else "default")
@@ -157,7 +167,8 @@ uint64_t config_digest(const struct option_set *set, unsigned classes);
  * config.yaml), before anything that was auto is resolved anew. Where `set`
  * has nothing, or auto, the saved value is taken. VD_CONFIG with all old and
  * new values where an identity key differs or an extent shrinks; another
- * backend is warned of. Free keys are left alone.
+ * backend is warned of. Free keys are left alone. Other epochs than the saved
+ * ones, without steps, replace saved steps.
  */
 enum vd_err config_resume(struct option_set *set, const char *name,
                           const char *yaml, size_t n) VD_MUST_USE;

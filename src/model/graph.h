@@ -8,8 +8,8 @@
  *
  * Build it node by node, then graph_finish() lays out the flat buffers:
  *
- *     parameters   [0, n_params)      in backward order: the gradient that is
- *                                     ready first comes first, so the head's
+ *     parameters   [0, n_params)      in backward order (nodes from last to
+ *                                     first, weight before bias): the head's
  *                                     tensors lead and the stem's end it
  *       trainable  [0, n_trainable)   freezing goes from the input up, so the
  *                                     frozen ones are the tail
@@ -41,7 +41,7 @@ enum graph_op {
     GRAPH_ADD,     /* of two nodes of one shape */
     GRAPH_MAXPOOL, /* square window, padding never wins */
     GRAPH_FLATTEN, /* [c, h, w] -> [c h w, 1, 1], in that order */
-    GRAPH_DROPOUT, /* kept values scaled by 1 / (1 - rate); off in eval */
+    GRAPH_DROPOUT, /* off in eval; which and how: model/dropout.h */
     GRAPH_LINEAR,  /* weight [out, in], bias [out] */
     GRAPH_LOSS,    /* the last node; see struct graph_loss */
 };
@@ -90,8 +90,9 @@ struct graph_tensor {
     int32_t dims[4];
     size_t offset, count; /* in its flat buffer, elements */
     enum graph_init init;
-    int32_t fan; /* for init: out k k, or fan_in */
-    bool head, trainable;
+    int32_t fan;    /* for init: out k k, or fan_in */
+    bool head;      /* its layer's name starts with "head." */
+    bool trainable; /* after graph_finish() */
 };
 
 struct graph {
@@ -102,7 +103,7 @@ struct graph {
     struct graph_tensor *stats; /* owned; pairs mean, variance */
     int n_stats_tensors;
     struct graph_loss loss;
-    int first_trainable; /* backward ends at this node */
+    int first_trainable; /* see graph_finish() */
     size_t n_params, n_trainable, n_head, n_stats, n_exchange;
     double norm_eps, norm_momentum; /* 1e-5, 0.1 as PyTorch's */
 };
@@ -130,17 +131,47 @@ int graph_linear(struct graph *g, int in, const char *name, int32_t out);
 int graph_loss(struct graph *g, int in, const struct graph_loss *loss);
 
 /*
- * Freezes all tensors of nodes [0, first_trainable) (their norms use running
- * statistics if fixed_norms), orders and lays out the flat buffers.
+ * Freezes all tensors of nodes [0, first_trainable), orders and lays out the
+ * flat buffers. Backward computes the loss's gradient with respect to the
+ * values of nodes [first_trainable, n_nodes): 0 includes the input (for
+ * tests), the first convolution's index leaves it out.
+ *
+ * With fixed_norms the frozen norms use running statistics also in training;
+ * such a norm puts zeros into the exchange buffer, and an update leaves its
+ * running statistics alone.
  */
 void graph_finish(struct graph *g, int first_trainable, bool fixed_norms);
 
-/* Index in params (or stats if not found there), -1: none. */
+/* Elements of one picture's value of this node. */
+static inline size_t graph_node_count(const struct graph_node *node)
+{
+    return (size_t)node->c * (size_t)node->h * (size_t)node->w;
+}
+
+/* Tensors of this node in params: weight, or weight and bias. */
+static inline int graph_node_tensors(const struct graph_node *node)
+{
+    if (node->param < 0)
+        return 0;
+    return node->op == GRAPH_CONV ? 1 : 2;
+}
+
+/* Elements of them; they lie together, from the first one's offset on. */
+static inline size_t graph_node_params(const struct graph *g,
+                                       const struct graph_node *node)
+{
+    size_t n = 0;
+    for (int i = 0; i < graph_node_tensors(node); i++)
+        n += g->params[node->param + i].count;
+    return n;
+}
+
+/* Index in params or in stats, -1: none. */
 int graph_find_param(const struct graph *g, const char *name);
 int graph_find_stats(const struct graph *g, const char *name);
 
-/* Of everything backends must agree on: hash.h's value of the finished graph.
- */
+/* hash.h's value of everything in the finished graph that has a say in what
+ * is computed. */
 uint64_t graph_digest(const struct graph *g);
 
 #endif

@@ -16,11 +16,19 @@
      (H5_VERS_MINOR == 12 && H5_VERS_RELEASE >= 1) || \
      (H5_VERS_MINOR == 10 && H5_VERS_RELEASE >= 7))
 
+/* Of a failed system call HDF5 tells time, descriptor and addresses over two
+ * lines; what counts is the system's reason. */
 static herr_t note_cause(unsigned depth, const H5E_error2_t *error, void *ctx)
 {
+    const char mark[] = "error message = '";
     char *out = ctx;
-    if (depth == 0 && error->desc)
-        snprintf(out, 256, " (HDF5: %s)", error->desc);
+    if (depth != 0 || !error->desc)
+        return 0;
+    const char *reason = strstr(error->desc, mark), *text = error->desc;
+    if (reason)
+        text = reason + sizeof mark - 1;
+    snprintf(out, 256, " (HDF5: %.*s)",
+             (int)strcspn(text, reason ? "'\n" : "\n"), text);
     return 0;
 }
 

@@ -71,6 +71,16 @@ enum vd_err json_get_int(const struct json *object, const char *where,
                   out);
 }
 
+enum vd_err json_get_real(const struct json *object, const char *where,
+                          const char *key, double *out)
+{
+    const json_t *value = json_object_get(peek(object), key);
+    if (!json_is_number(value))
+        return VD_FAIL(VD_DATA, "%s: %s is missing or no number", where, key);
+    *out = json_number_value(value);
+    return VD_OK;
+}
+
 enum vd_err json_get_text(const struct json *object, const char *where,
                           const char *key, const char **out)
 {
@@ -194,6 +204,11 @@ void json_add(struct json *list, struct json *child)
 void json_put_int(struct json *object, const char *key, int64_t value)
 {
     json_put(object, key, (struct json *)json_integer(value));
+}
+
+void json_put_real(struct json *object, const char *key, double value)
+{
+    json_put(object, key, (struct json *)json_real(value));
 }
 
 void json_put_text(struct json *object, const char *key, const char *text)

@@ -29,6 +29,9 @@ enum vd_err json_check_object(const struct json *value,
 enum vd_err json_get_int(const struct json *object, const char *where,
                          const char *key, int64_t min, int64_t max,
                          int64_t *out) VD_MUST_USE;
+/* Any number. */
+enum vd_err json_get_real(const struct json *object, const char *where,
+                          const char *key, double *out) VD_MUST_USE;
 enum vd_err json_get_text(const struct json *object, const char *where,
                           const char *key, const char **out) VD_MUST_USE;
 enum vd_err json_get_list(const struct json *object, const char *where,
@@ -59,6 +62,8 @@ bool json_can_hold(const char *text);
 struct json *json_new_object(void);
 struct json *json_new_list(void);
 void json_put_int(struct json *object, const char *key, int64_t value);
+/* Finite; 17 digits, so that reading it gives the same bits. */
+void json_put_real(struct json *object, const char *key, double value);
 void json_put_text(struct json *object, const char *key, const char *text);
 /* Takes `child` over. */
 void json_put(struct json *object, const char *key, struct json *child);

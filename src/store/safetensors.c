@@ -199,13 +199,11 @@ static enum vd_err read_header(struct safetensors *f)
                        f->path, (unsigned long long)length,
                        (unsigned long long)end);
     char *header = mem_new(length, 1);
-    struct json *root = NULL;
     enum vd_err err = read_at(f, sizeof length, header, length);
     if (err == VD_OK)
-        err = json_parse(&root, f->path, header, length);
+        err = json_parse(&f->header, f->path, header, length);
     if (err == VD_OK)
-        err = get_tensors(f, root, sizeof length + length, end);
-    json_free(root);
+        err = get_tensors(f, f->header, sizeof length + length, end);
     free(header);
     return err;
 }
@@ -231,6 +229,7 @@ void safetensors_close(struct safetensors *f)
     for (size_t k = 0; k < f->n; k++)
         free(f->tensors[k].name);
     free(f->tensors);
+    json_free(f->header);
     free(f->path);
     *f = (struct safetensors){0};
 }
@@ -242,6 +241,26 @@ const struct safetensors_tensor *safetensors_find(const struct safetensors *f,
         if (!strcmp(f->tensors[k].name, name))
             return &f->tensors[k];
     return NULL;
+}
+
+/* The member, NULL when there is none. */
+static const struct json *member(const struct json *object, const char *key)
+{
+    for (void *at = json_first(object); at; at = json_next(object, at))
+        if (!strcmp(json_key(at), key))
+            return json_value(at);
+    return NULL;
+}
+
+enum vd_err safetensors_note(const struct safetensors *f, const char *key,
+                             const char **out)
+{
+    *out = NULL;
+    const struct json *notes = member(f->header, METADATA);
+    if (!notes)
+        return VD_OK;
+    VD_TRY(json_check_object(notes, f->path));
+    return member(notes, key) ? json_get_text(notes, f->path, key, out) : VD_OK;
 }
 
 /* ---- reading ---- */

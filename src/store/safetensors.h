@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct json;
+
 /* The format allows 100 MB, of which a hostile header makes 80 times as much
  * in memory (measured); 2 MB are some 15,000 tensors. */
 #define SAFETENSORS_MAX_HEADER ((size_t)2 << 20)
@@ -42,6 +44,7 @@ struct safetensors {
     int fd;
     struct safetensors_tensor *tensors; /* owned; in the order of their bytes */
     size_t n;
+    struct json *header; /* owned; where notes are */
 };
 
 /* VD_NOINPUT when it cannot be opened, VD_DATA when anything does not hold. */
@@ -53,6 +56,9 @@ void safetensors_close(struct safetensors *f);
 /* NULL when there is none of this name. */
 const struct safetensors_tensor *safetensors_find(const struct safetensors *f,
                                                   const char *name);
+/* The text of `key` in __metadata__, borrowed; NULL when there is none. */
+enum vd_err safetensors_note(const struct safetensors *f, const char *key,
+                             const char **out) VD_MUST_USE;
 /* Exact (F16 and BF16 are subsets); `out` has room for tensors[index].n. */
 enum vd_err safetensors_read_f32(const struct safetensors *f, size_t index,
                                  float *out) VD_MUST_USE;

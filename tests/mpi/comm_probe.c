@@ -3,8 +3,8 @@
  *
  *     comm_probe CALL [TIMEOUT_S [WATCHDOG_S WATCHED_RANK]]
  *
- * makes one Collective call, CALL, at every site. Instead of a call: `sites`
- * lists the sites; `raise` is a rank 1 that returns an error nobody agreed on,
+ * makes one Collective call, CALL, at every site, or `all` of them. Instead of
+ * a call: `raise` is a rank 1 that returns an error nobody agreed on,
  * `agreed` one that the ranks agree on, `abort` one that ends the job;
  * `cores` divides the cores; `order` has rank 1 wait for a message that no rank
  * sends.
@@ -61,6 +61,10 @@ static enum vd_err wait_for_nothing(struct comm *c)
     return comm_mpi_wait(c, SITE_REDUCE, &request);
 }
 
+static const char *const calls[] = {"agree",     "same",   "bcast",
+                                    "allgather", "gather", "sum",
+                                    "sum_int64", "flags",  "barrier"};
+
 static enum vd_err visit(struct comm *c, const char *call, enum fault_site site)
 {
     double x = 1;
@@ -108,8 +112,10 @@ static enum vd_err run(struct comm *c, const char *call)
         return comm_barrier(c, SITE_DATA);
     if (strcmp(call, "cores") == 0)
         return cores_divide(c, &threads);
-    for (int s = 0; s < FAULT_SITE_COUNT; s++)
-        VD_TRY(visit(c, call, (enum fault_site)s));
+    bool all = strcmp(call, "all") == 0;
+    for (size_t k = 0; k < (all ? sizeof calls / sizeof *calls : 1); k++)
+        for (int s = 0; s < FAULT_SITE_COUNT; s++)
+            VD_TRY(visit(c, all ? calls[k] : call, (enum fault_site)s));
     return VD_OK;
 }
 
@@ -118,11 +124,6 @@ int main(int argc, char **argv)
     struct watchdog watchdog = {0};
     struct comm comm;
     const char *call = argc > 1 ? argv[1] : "";
-    if (strcmp(call, "sites") == 0) {
-        for (int s = 0; s < FAULT_SITE_COUNT; s++)
-            puts(fault_site_name((enum fault_site)s));
-        return 0;
-    }
     enum vd_err err = comm_open(&comm, &argc, &argv);
     if (argc > 2)
         comm.timeout_s = atof(argv[2]);

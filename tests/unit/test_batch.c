@@ -2,10 +2,11 @@
 #include "check.h"
 
 #include "config/batch.h"
+#include "exchange/tree.h"
 
 static enum vd_err resolve(int64_t replicas, int64_t global, int64_t micro,
-                           int64_t ranks, int64_t images, struct batch *out,
-                           struct check_log *log)
+                           int64_t ranks, int64_t images,
+                           struct batch_plan *out, struct check_log *log)
 {
     struct config c = {
         .train = {.replicas = replicas,
@@ -21,7 +22,7 @@ static enum vd_err resolve(int64_t replicas, int64_t global, int64_t micro,
 static void replicas_default_to_ranks(void **state)
 {
     (void)state;
-    struct batch b;
+    struct batch_plan b;
     struct check_log log;
     assert_int_equal(resolve(-1, 64, -1, 8, 5000, &b, &log), VD_OK);
     assert_int_equal(b.replicas, 8);
@@ -36,7 +37,7 @@ static void replicas_default_to_ranks(void **state)
 static void the_micro_batch_gives_the_global_one(void **state)
 {
     (void)state;
-    struct batch b;
+    struct batch_plan b;
     struct check_log log;
     assert_int_equal(resolve(-1, -1, 32, 3, 5000, &b, &log), VD_OK);
     assert_int_equal(b.global_batch, 96);
@@ -47,7 +48,7 @@ static void the_micro_batch_gives_the_global_one(void **state)
 static void more_ranks_than_replicas_are_refused(void **state)
 {
     (void)state;
-    struct batch b = {0};
+    struct batch_plan b = {0};
     struct check_log log;
     assert_int_equal(resolve(3, 66, -1, 8, 5000, &b, &log), VD_CONFIG);
     assert_says(&log, "8 ranks for 3 replicas");
@@ -58,7 +59,7 @@ static void more_ranks_than_replicas_are_refused(void **state)
 static void an_uneven_batch_offers_the_nearest(void **state)
 {
     (void)state;
-    struct batch b;
+    struct batch_plan b;
     struct check_log log;
     assert_int_equal(resolve(-1, 64, -1, 6, 5000, &b, &log), VD_CONFIG);
     assert_says(&log, "a global batch of 64 over 6 replicas does not divide");
@@ -78,7 +79,7 @@ static void what_is_offered_is_accepted(void **state)
     (void)state;
     for (int64_t ranks = 1; ranks <= 9; ranks++)
         for (int64_t global = 2; global <= 40; global++) {
-            struct batch b;
+            struct batch_plan b;
             struct check_log log;
             long long micro = 0, low = 0, high = 0;
             if (resolve(-1, global, -1, ranks, 30, &b, &log) == VD_OK)
@@ -102,7 +103,7 @@ static void what_is_offered_is_accepted(void **state)
 static void batch_norm_needs_two_images(void **state)
 {
     (void)state;
-    struct batch b;
+    struct batch_plan b;
     struct check_log log;
     assert_int_equal(resolve(-1, 8, -1, 8, 5000, &b, &log), VD_CONFIG);
     assert_says(&log, "batch norm\ngive --train.micro_batch 2, or "
@@ -112,7 +113,7 @@ static void batch_norm_needs_two_images(void **state)
 static void a_batch_is_no_larger_than_the_data(void **state)
 {
     (void)state;
-    struct batch b;
+    struct batch_plan b;
     struct check_log log;
     assert_int_equal(resolve(-1, 64, -1, 4, 63, &b, &log), VD_CONFIG);
     assert_says(&log, "more than the 63 training images");
@@ -124,7 +125,7 @@ static void a_batch_is_no_larger_than_the_data(void **state)
 static void small_and_uneven_splits_are_warned_of(void **state)
 {
     (void)state;
-    struct batch b;
+    struct batch_plan b;
     struct check_log log;
     assert_int_equal(resolve(-1, 28, -1, 4, 5000, &b, &log), VD_OK);
     assert_says(&log, "micro-batch of 7");
@@ -139,15 +140,15 @@ static void small_and_uneven_splits_are_warned_of(void **state)
 static void every_replica_has_one_rank(void **state)
 {
     (void)state;
-    for (int64_t replicas = 1; replicas <= 40; replicas++)
-        for (int64_t ranks = 1; ranks <= replicas; ranks++) {
-            int64_t most = 0;
-            assert_int_equal(batch_first_replica(replicas, ranks, 0), 0);
-            assert_int_equal(batch_first_replica(replicas, ranks, ranks),
+    for (int replicas = 1; replicas <= 40; replicas++)
+        for (int ranks = 1; ranks <= replicas; ranks++) {
+            int most = 0;
+            assert_int_equal(tree_first_replica(0, ranks, replicas), 0);
+            assert_int_equal(tree_first_replica(ranks, ranks, replicas),
                              replicas);
-            for (int64_t r = 0; r < ranks; r++) {
-                int64_t n = batch_first_replica(replicas, ranks, r + 1) -
-                            batch_first_replica(replicas, ranks, r);
+            for (int r = 0; r < ranks; r++) {
+                int n = tree_first_replica(r + 1, ranks, replicas) -
+                        tree_first_replica(r, ranks, replicas);
                 assert_true(n >= 1);
                 most = n > most ? n : most;
             }

@@ -139,12 +139,19 @@ static void the_file_of_the_folder_is_found(void **state)
     assert_run(folder, "-c other.yaml --print-config", 0, "seed: 1 ");
 }
 
-static void training_says_that_it_is_not_there_yet(void **state)
+static void without_data_training_says_how_to_make_them(void **state)
 {
     const char *folder = *state;
-    assert_run(folder, "2>&1", 69, "cannot train yet");
-    assert_run(folder, "train 2>&1", 69, "cannot train yet");
-    assert_run(folder, "--log.level error 2>&1", 69, "cannot train yet");
+    static const char *const calls[] = {"", "train", "--log.level error"};
+    for (int k = 0; k < 3; k++) {
+        char *arguments = mem_format("%s 2>&1", calls[k]);
+        assert_run(folder, arguments, 66,
+                   "error: data/train: no such folder\n"
+                   "  ---> make the shards with: vocpack pack VOCROOT -o");
+        free(arguments);
+    }
+    // ... and leaves nothing behind
+    assert_run(folder, "2>/dev/null; ls | wc -l", 0, "0");
 }
 
 static void lost_output_is_an_error(void **state)
@@ -243,7 +250,7 @@ int main(void)
         TEST(config_errors_exit_78),
         TEST(origins_follow_the_precedence),
         TEST(the_file_of_the_folder_is_found),
-        TEST(training_says_that_it_is_not_there_yet),
+        TEST(without_data_training_says_how_to_make_them),
         TEST(lost_output_is_an_error),
         TEST(another_program_shares_the_front),
     };

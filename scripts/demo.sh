@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# From a fresh machine to a trained network: installs what is needed, builds,
+# generates a small data set, packs it, trains with two ranks, evaluates.
+# Everything stays below this folder (build/, demo/, runs/demo/). Run again, it
+# goes on where it was.
+#   scripts/demo.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+trap 'say "interrupted: run scripts/demo.sh again to go on"; exit 130' INT
+
+scripts/install-deps.sh
+say "build"
+mkdir -p build
+{ cmake --preset release && cmake --build --preset release; } \
+  >build/release.log 2>&1 || {
+  cat build/release.log
+  exit 1
+}
+tail -n 1 build/release.log
+bin=build/release
+
+mpi=(mpirun -np 2)
+[ "$(nproc)" -ge 2 ] || mpi+=(--oversubscribe)
+# Open MPI refuses root unless told twice.
+[ "$(id -u)" -ne 0 ] || export OMPI_ALLOW_RUN_AS_ROOT=1 \
+  OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+if [ ! -e demo/shards/val/pack.json ]; then
+  say "generate and pack a data set"
+  "$bin/preprocess/vocpack" demo demo/voc
+  "$bin/preprocess/vocpack" pack demo/voc --split train,val --size 64 \
+    --overwrite -o demo/shards
+fi
+
+say "train with two ranks"
+"${mpi[@]}" "$bin/src/cli/vocdist" -c configs/demo.yaml
+
+say "evaluate"
+"${mpi[@]}" "$bin/src/cli/vocdist" eval --checkpoint runs/demo \
+  --data demo/shards/val --picture runs/demo/val.png \
+  --per-image runs/demo/val.csv
+printf '\nmetrics per epoch   runs/demo/metrics.csv\n'
+printf 'every image         runs/demo/val.csv\n'
+printf 'some of them drawn  runs/demo/val.png\n'

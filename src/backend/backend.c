@@ -1,0 +1,106 @@
+#include "backend/backend.h"
+
+#include "backend/ref/ref.h"
+#ifdef VOCDIST_HAVE_CPU
+#include "backend/cpu/cpu.h"
+#endif
+#ifdef VOCDIST_HAVE_DEFERRED
+#include "backend/deferred/deferred.h"
+#endif
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Best first: "auto" takes the first one. */
+static const struct backend_ops *const built[] = {
+#ifdef VOCDIST_HAVE_CPU
+    &backend_cpu_ops,
+#endif
+    &backend_ref_ops,
+#ifdef VOCDIST_HAVE_DEFERRED
+    &backend_deferred_ops,
+    &backend_deferred_check_ops,
+#endif
+    NULL,
+};
+
+const struct backend_ops *const *backend_list(void)
+{
+    return built;
+}
+
+static enum vd_err refuse(const char *name)
+{
+    if (strcmp(name, "cuda") == 0)
+        return VD_FAIL(VD_UNSUPPORTED,
+                       "backend cuda: this version has no CUDA backend\n"
+                       "use --backend cpu");
+    if (strcmp(name, "cpu") == 0)
+        return VD_FAIL(VD_UNSUPPORTED,
+                       "backend cpu: was not built (it needs oneDNN)\n"
+                       "install libdnnl-dev and build with "
+                       "-DVOCDIST_ONEDNN=ON, or use --backend ref (slow)");
+    return VD_FAIL(VD_CONFIG,
+                   "backend %s: there is none of that name\n"
+                   "choose one of auto, cpu, cuda, ref",
+                   name);
+}
+
+enum vd_err backend_open(struct backend *b, const char *name,
+                         const struct backend_config *config)
+{
+#ifdef VOCDIST_HAVE_DEFERRED
+    /* How a test has a whole program use one that no option offers. */
+    if (getenv("TEST_VOCDIST_BACKEND"))
+        name = getenv("TEST_VOCDIST_BACKEND");
+#endif
+    bool is_auto = strcmp(name, "auto") == 0;
+    *b = (struct backend){.ops = is_auto ? built[0] : NULL};
+    for (int i = 0; built[i] && !b->ops; i++) {
+        if (strcmp(built[i]->name, name) == 0)
+            b->ops = built[i];
+    }
+    if (!b->ops)
+        return refuse(name);
+    VD_ASSERT(b->ops->abi == BACKEND_ABI);
+    enum vd_err err = b->ops->open(b, config);
+    if (err) {
+        b->ops = NULL;
+        return err;
+    }
+    if (is_auto)
+        log_info("backend auto: %s (%s)", b->ops->name, b->ops->describe(b));
+    return VD_OK;
+}
+
+void backend_close(struct backend *b)
+{
+    if (b->ops)
+        b->ops->close(b);
+    *b = (struct backend){.ops = NULL};
+}
+
+enum vd_err weights_alloc(struct backend *b, const struct graph *g,
+                          struct weights *w)
+{
+    *w = (struct weights){.version = 1};
+    enum vd_err err;
+    VD_TRY_ELSE(out, err, b->ops->alloc(b, g, BUF_PARAM, &w->param));
+    VD_TRY_ELSE(out, err, b->ops->alloc(b, g, BUF_MOMENT, &w->m));
+    VD_TRY_ELSE(out, err, b->ops->alloc(b, g, BUF_MOMENT, &w->v));
+    VD_TRY_ELSE(out, err, b->ops->alloc(b, g, BUF_STATS, &w->stats));
+    return VD_OK;
+out:
+    weights_free(b, w);
+    return err;
+}
+
+void weights_free(struct backend *b, struct weights *w)
+{
+    b->ops->free(b, &w->stats);
+    b->ops->free(b, &w->v);
+    b->ops->free(b, &w->m);
+    b->ops->free(b, &w->param);
+    *w = (struct weights){.version = 0};
+}

@@ -1,0 +1,173 @@
+#include "backend/cpu/cpu_dnnl.h"
+
+#include "backend/cpu/cpu_dnnl_op.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- what the processor can do ---- */
+
+#define ISA_AVX2        0x7u
+#define ISA_AVX512_CORE 0x27u
+
+static unsigned isa(void)
+{
+    return (unsigned)dnnl_get_effective_cpu_isa();
+}
+
+int dnn_vector_bits(void)
+{
+    if ((isa() & ISA_AVX512_CORE) == ISA_AVX512_CORE)
+        return 512;
+    return (isa() & ISA_AVX2) == ISA_AVX2 ? 256 : 0;
+}
+
+int dnn_block(void)
+{
+    return dnn_vector_bits() == 512 ? 16 : 8;
+}
+
+int32_t dnn_padded(int32_t channels)
+{
+    int32_t block = dnn_block();
+    return (channels + block - 1) / block * block;
+}
+
+void dnn_describe(char *text, size_t n)
+{
+    const dnnl_version_t *v = dnnl_version();
+    const char *name = dnnl_cpu_isa2str(dnnl_get_effective_cpu_isa());
+    const char prefix[] = "cpu_isa_";
+    size_t skip = sizeof prefix - 1;
+    if (strncmp(name, prefix, skip) != 0)
+        skip = 0;
+    snprintf(text, n, "oneDNN %d.%d.%d, %s", v->major, v->minor, v->patch,
+             name + skip);
+}
+
+/* ---- shared by a net ---- */
+
+enum vd_err dnn_new(struct dnn **out)
+{
+    struct dnn *d = mem_new(1, sizeof *d);
+    *out = d;
+    DNN_TRY(dnnl_engine_create(&d->engine, dnnl_cpu, 0));
+    DNN_TRY(
+        dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags));
+    DNN_TRY(dnnl_primitive_attr_create(&d->attr));
+    DNN_TRY(dnnl_primitive_attr_set_scratchpad_mode(d->attr,
+                                                    dnnl_scratchpad_mode_user));
+    return VD_OK;
+}
+
+void dnn_free(struct dnn *d)
+{
+    if (!d)
+        return;
+    mem_free(d->wide);
+    mem_free(d->grad);
+    mem_free(d->scratch);
+    if (d->attr)
+        dnnl_primitive_attr_destroy(d->attr);
+    if (d->stream)
+        dnnl_stream_destroy(d->stream);
+    if (d->engine)
+        dnnl_engine_destroy(d->engine);
+    mem_free(d);
+}
+
+enum vd_err dnn_commit(struct dnn *d)
+{
+    void *grad = NULL, *wide = NULL;
+    VD_TRY(mem_alloc(&d->scratch, d->scratch_bytes, 1, "oneDNN scratch"));
+    VD_TRY(mem_alloc(&grad, d->grad_bytes, 1, "weights gradient"));
+    d->grad = grad;
+    VD_TRY(mem_alloc(&wide, d->wide_bytes, 1, "padded weights"));
+    d->wide = wide;
+    return VD_OK;
+}
+
+size_t dnn_bytes(const struct dnn *d)
+{
+    return d->scratch_bytes + d->grad_bytes + d->wide_bytes + d->own_bytes;
+}
+
+void op_at_least(size_t *bytes, size_t n)
+{
+    if (*bytes < n)
+        *bytes = n;
+}
+
+/* ---- one primitive with its arguments ---- */
+
+const dnnl_memory_desc_t *op_md(const struct op *op, dnnl_query_t what)
+{
+    return dnnl_primitive_desc_query_md(op->pd, what, 0);
+}
+
+enum vd_err op_arg(struct op *op, int id, const dnnl_memory_desc_t *md)
+{
+    VD_ASSERT(op->n < MAX_ARGS);
+    dnnl_exec_arg_t *arg = &op->args[op->n];
+    arg->arg = id;
+    DNN_TRY(dnnl_memory_create(&arg->memory, md, op->dnn->engine,
+                               DNNL_MEMORY_NONE));
+    op->n++;
+    return VD_OK;
+}
+
+enum vd_err op_finish(struct dnn *d, struct op *op)
+{
+    op->dnn = d;
+    DNN_TRY(dnnl_primitive_create(&op->primitive, op->pd));
+    const dnnl_memory_desc_t *md = op_md(op, dnnl_query_scratchpad_md);
+    op_at_least(&d->scratch_bytes, dnnl_memory_desc_get_size(md));
+    return op_arg(op, DNNL_ARG_SCRATCHPAD, md);
+}
+
+void op_clear(struct op *op)
+{
+    for (int i = 0; i < op->n; i++)
+        dnnl_memory_destroy(op->args[i].memory);
+    if (op->primitive)
+        dnnl_primitive_destroy(op->primitive);
+    if (op->pd)
+        dnnl_primitive_desc_destroy(op->pd);
+    *op = (struct op){.n = 0};
+}
+
+enum vd_err op_run(struct op *op, const void *const *data)
+{
+    const struct dnn *d = op->dnn;
+    DNN_TRY(dnnl_memory_set_data_handle(op->args[0].memory, d->scratch));
+    for (int i = 1; i < op->n; i++)
+        DNN_TRY(dnnl_memory_set_data_handle(op->args[i].memory,
+                                            (void *)(uintptr_t)data[i - 1]));
+    DNN_TRY(dnnl_primitive_execute(op->primitive, d->stream, op->n, op->args));
+    DNN_TRY(dnnl_stream_wait(d->stream));
+    return VD_OK;
+}
+
+enum vd_err op_describe(dnnl_memory_desc_t *md, int n, const dnnl_dim_t *dims,
+                        dnnl_format_tag_t tag)
+{
+    DNN_TRY(dnnl_memory_desc_init_by_tag(md, n, dims, dnnl_f32, tag));
+    return VD_OK;
+}
+
+enum vd_err op_describe_map(dnnl_memory_desc_t *md, bool plain,
+                            const dnnl_dim_t dims[4])
+{
+    dnnl_format_tag_t blocked = dnn_block() == 16 ? dnnl_nChw16c : dnnl_nChw8c;
+    return op_describe(md, 4, dims, plain ? dnnl_nchw : blocked);
+}
+
+enum vd_err op_own(struct dnn *d, float **out, size_t bytes, const char *what)
+{
+    void *p = NULL;
+    VD_TRY(mem_alloc(&p, bytes, 1, what));
+    *out = p;
+    d->own_bytes += bytes;
+    return VD_OK;
+}

@@ -1,0 +1,105 @@
+/*
+ * The one place that knows oneDNN (2.x): convolution, linear and max pooling
+ * of float32 as objects that are made once and executed many times. A oneDNN
+ * with another interface is added by other cpu_dnnl*.c behind this header.
+ *
+ * Maps are "blocked": [n, ceil(c / B), h, w, B] with B = dnn_block() and zeros
+ * in the channels beyond c; or "plain": [n, c, h, w]. Vectors are [n, c].
+ * Weights are canonical ([out, in, k, k]) or "blocked" ([out / B, in / B, k,
+ * k, B in, B out], when both channel counts are multiples of B).
+ *
+ * Which algorithm runs is a pure function of the arguments and of the
+ * instruction set in effect. Objects of one struct dnn are used by one thread
+ * at a time; different ones share nothing. Local.
+ */
+#ifndef VOCDIST_BACKEND_CPU_DNNL_H
+#define VOCDIST_BACKEND_CPU_DNNL_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Channels per block with the instruction set in effect: 16 or 8. */
+int dnn_block(void);
+int32_t dnn_padded(int32_t channels);
+/* "oneDNN 2.6.3, avx512_core" */
+void dnn_describe(char *text, size_t n);
+/* 512, 256 or 0: bits of the vectors that our own kernels may use. */
+int dnn_vector_bits(void);
+
+struct dnn; /* what the objects of one net share: stream, scratch memory */
+
+enum vd_err dnn_new(struct dnn **out) VD_MUST_USE;
+void dnn_free(struct dnn *d);
+/* Once, after the last object was made: allocates the scratch memory. */
+enum vd_err dnn_commit(struct dnn *d) VD_MUST_USE;
+/* Memory held by this net's objects. */
+size_t dnn_bytes(const struct dnn *d);
+
+struct dnn_conv_spec {
+    int32_t batch, ic, ih, iw, oc, oh, ow, kernel, stride, pad;
+    bool plain_src;       /* else blocked; the result is always blocked */
+    bool blocked_weights; /* of what pack and backward get; else canonical */
+    bool folded;          /* forward only: + bias, then as the next two say */
+    bool sum;             /* folded: added to what dst holds */
+    bool relu;            /* folded: the last thing */
+    bool backward_weights, backward_data;
+};
+
+struct dnn_conv;
+
+enum vd_err dnn_conv_new(struct dnn *d, const struct dnn_conv_spec *spec,
+                         struct dnn_conv **out) VD_MUST_USE;
+void dnn_conv_free(struct dnn_conv *c);
+/* True where Winograd runs: forward, data or weights (0, 1, 2). */
+bool dnn_conv_is_winograd(const struct dnn_conv *c, int direction);
+/* To be called whenever `weights` changed, before the next use. */
+enum vd_err dnn_conv_pack(struct dnn_conv *c, const float *weights) VD_MUST_USE;
+/* `weights` are those of the last pack; with `folded` bias [padded oc]. */
+enum vd_err dnn_conv_forward(struct dnn_conv *c, const float *src,
+                             const float *weights, const float *bias,
+                             float *dst) VD_MUST_USE;
+/* Fastest where weights_grad is 64-byte aligned. */
+enum vd_err dnn_conv_backward_weights(struct dnn_conv *c, const float *src,
+                                      const float *dst_grad,
+                                      float *weights_grad) VD_MUST_USE;
+enum vd_err dnn_conv_backward_data(struct dnn_conv *c, const float *weights,
+                                   const float *dst_grad,
+                                   float *src_grad) VD_MUST_USE;
+
+struct dnn_linear; /* weights [out, in], bias [out] */
+
+enum vd_err dnn_linear_new(struct dnn *d, int32_t batch, int32_t in,
+                           int32_t out_width, bool backward,
+                           struct dnn_linear **out) VD_MUST_USE;
+void dnn_linear_free(struct dnn_linear *l);
+enum vd_err dnn_linear_forward(struct dnn_linear *l, const float *src,
+                               const float *weights, const float *bias,
+                               float *dst) VD_MUST_USE;
+enum vd_err dnn_linear_backward_weights(struct dnn_linear *l, const float *src,
+                                        const float *dst_grad,
+                                        float *weights_grad,
+                                        float *bias_grad) VD_MUST_USE;
+enum vd_err dnn_linear_backward_data(struct dnn_linear *l, const float *weights,
+                                     const float *dst_grad,
+                                     float *src_grad) VD_MUST_USE;
+
+struct dnn_pool_spec {
+    int32_t batch, c, ih, iw, oh, ow, kernel, stride, pad;
+    bool plain; /* else blocked, both sides */
+    bool backward;
+};
+
+struct dnn_pool; /* keeps which element won */
+
+enum vd_err dnn_pool_new(struct dnn *d, const struct dnn_pool_spec *spec,
+                         struct dnn_pool **out) VD_MUST_USE;
+void dnn_pool_free(struct dnn_pool *p);
+enum vd_err dnn_pool_forward(struct dnn_pool *p, const float *src,
+                             float *dst) VD_MUST_USE;
+enum vd_err dnn_pool_backward(struct dnn_pool *p, const float *dst_grad,
+                              float *src_grad) VD_MUST_USE;
+
+#endif

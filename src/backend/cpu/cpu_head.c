@@ -1,0 +1,138 @@
+/* Loss and dropout. Both are small: plain loops, the loss in double. */
+#include "backend/cpu/cpu_layout.h"
+#include "backend/cpu/cpu_net.h"
+#include "model/dropout.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- loss ---- */
+
+/* One picture: its logits and what should come out. */
+struct picture {
+    const struct graph_loss *loss;
+    const struct slot *slot;
+    const float *y; /* [4 + classes] */
+};
+
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+static double log_sum_exp(const struct picture *p, int *best)
+{
+    const float *y = p->y + 4;
+    double sum = 0;
+    *best = 0;
+    for (int i = 1; i < p->loss->classes; i++) {
+        if (y[i] > y[*best])
+            *best = i;
+    }
+    for (int i = 0; i < p->loss->classes; i++)
+        sum += exp((double)y[i] - (double)y[*best]);
+    return (double)y[*best] + log(sum);
+}
+
+static double class_factor(const struct picture *p)
+{
+    const double *weights = p->loss->class_weights;
+    return p->loss->class_scale * (weights ? weights[p->slot->class] : 1);
+}
+
+static double picture_loss(const struct picture *p, struct result *r)
+{
+    double l1 = 0;
+    int best;
+    for (int i = 0; i < 4; i++) {
+        double edge = p->loss->size * sigmoid((double)p->y[i]);
+        r->box[i] = (float)edge;
+        l1 += fabs(edge - (double)p->slot->box[i]) / 4;
+    }
+    double lse = log_sum_exp(p, &best);
+    double ce = lse - (double)p->y[4 + p->slot->class];
+    r->l1 = (float)l1;
+    r->ce = (float)ce;
+    r->class = best;
+    r->score = (float)exp((double)p->y[4 + best] - lse);
+    return p->loss->box_scale * l1 + class_factor(p) * ce;
+}
+
+/* `share`: of this picture in the micro-batch's loss. */
+static void picture_grad(const struct picture *p, double share, float *grad)
+{
+    int best;
+    for (int i = 0; i < 4; i++) {
+        double s = sigmoid((double)p->y[i]);
+        double off = p->loss->size * s - (double)p->slot->box[i];
+        double sign = (off > 0) - (off < 0);
+        grad[i] = (float)(share * p->loss->box_scale / 4 * sign *
+                          p->loss->size * s * (1 - s));
+    }
+    double lse = log_sum_exp(p, &best), factor = share * class_factor(p);
+    for (int i = 0; i < p->loss->classes; i++) {
+        double wrong = exp((double)p->y[4 + i] - lse);
+        grad[4 + i] = (float)(factor * (wrong - (i == p->slot->class)));
+    }
+}
+
+static struct picture picture_of(struct net *net, const struct plan_unit *u,
+                                 int i)
+{
+    int width = net->graph->nodes[u->in].c;
+    return (struct picture){&net->graph->loss, &net_place(net)->slots[i],
+                            net_value(net, u->in) + (ptrdiff_t)i * width};
+}
+
+void loss_forward(struct net *net, const struct plan_unit *u)
+{
+    float *out = net_value(net, u->out);
+    net->loss_finite = true;
+    for (int i = 0; i < net->spec.micro_batch; i++) {
+        struct picture p = picture_of(net, u, i);
+        struct result *r = &net_place(net)->results[i];
+        *r = (struct result){0};
+        double loss = p.slot->sample < 0 ? 0 : picture_loss(&p, r);
+        out[i] = (float)loss;
+        net->loss_finite = net->loss_finite && isfinite(loss);
+    }
+}
+
+void loss_backward(struct net *net, const struct plan_unit *u)
+{
+    int width = net->graph->nodes[u->in].c, batch = net->spec.micro_batch;
+    for (int i = 0; i < batch; i++) {
+        struct picture p = picture_of(net, u, i);
+        float *grad = net_buffer(net, u->grad_in) + (ptrdiff_t)i * width;
+        memset(grad, 0, (size_t)width * sizeof *grad);
+        if (p.slot->sample >= 0)
+            picture_grad(&p, 1.0 / batch, grad);
+    }
+}
+
+/* ---- dropout ---- */
+
+void dropout_draw(struct net *net, const struct plan_unit *u, float *factors)
+{
+    const struct graph_node *node = &net->graph->nodes[u->node];
+    const struct plan_value *value = &net->plan.values[u->out];
+    const struct place *place = net_place(net);
+    size_t n = graph_node_count(node), batch = (size_t)net->spec.micro_batch;
+    size_t padded = value->n / batch;
+    size_t area = (size_t)node->h * (size_t)node->w;
+    size_t block = value->blocked ? (size_t)net->plan.block : 1;
+    float factor = (float)(1 / (1 - node->rate));
+#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+    for (size_t i = 0; i < batch; i++) {
+        uint8_t *keep = net->keep + i * n;
+        float *out = factors + i * padded;
+        dropout_keep(place->knobs.seed, place->slots[i].position, node->ordinal,
+                     node->rate, n, keep);
+        for (size_t k = 0; k < padded; k++) {
+            /* Element k of a map in blocks (of 1: plain) is channel c. */
+            size_t c = k / (area * block) * block + k % block;
+            size_t at = c * area + k / block % area;
+            out[k] = at < n && keep[at] ? factor : 0;
+        }
+    }
+}

@@ -1,0 +1,333 @@
+#include "backend/cpu/cpu_net.h"
+
+#include "backend/cpu/cpu_layout.h"
+#include "backend/cpu/cpu_pixels.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- small things ---- */
+
+struct place *net_place(struct net *net)
+{
+    return &net->places[(net->forwarded - 1) % PLACES];
+}
+
+float *net_buffer(const struct net *net, int buffer)
+{
+    return buffer < 0 ? NULL : net->arena + net->plan.buffers[buffer].offset;
+}
+
+float *net_value(struct net *net, int node)
+{
+    if (net->graph->nodes[node].op == GRAPH_INPUT)
+        return net_place(net)->input;
+    return net_buffer(net, net->plan.values[node].buffer);
+}
+
+int net_enter(const struct net *net)
+{
+    int before = omp_get_max_threads();
+    omp_set_num_threads(net->spec.threads);
+    return before;
+}
+
+void net_leave(int threads_before)
+{
+    omp_set_num_threads(threads_before);
+}
+
+/* ---- making a net ---- */
+
+void cpu_net_free(struct net *net)
+{
+    if (!net)
+        return;
+    for (int i = 0; net->units && i < net->plan.n_units; i++) {
+        struct unit *unit = &net->units[i];
+        dnn_conv_free(unit->conv);
+        dnn_linear_free(unit->linear);
+        dnn_pool_free(unit->pool);
+        norm_clear(&unit->norm);
+        free(unit->bias);
+    }
+    for (int i = 0; i < PLACES; i++) {
+        free(net->places[i].slots);
+        free(net->places[i].results);
+        mem_free(net->places[i].input);
+    }
+    free(net->units);
+    free(net->keep);
+    free(net->partial);
+    mem_free(net->fold);
+    mem_free(net->arena);
+    dnn_free(net->dnn);
+    plan_clear(&net->plan);
+    pthread_cond_destroy(&net->released);
+    pthread_mutex_destroy(&net->lock);
+    free(net);
+}
+
+static enum vd_err new_conv(struct net *net, const struct plan_unit *u,
+                            struct unit *unit)
+{
+    const struct graph_node *node = &net->graph->nodes[u->node];
+    const struct graph_node *from = &net->graph->nodes[u->in];
+    const struct graph_tensor *t = &net->graph->params[node->param];
+    bool folded = u->fold >= 0;
+    struct dnn_conv_spec spec = {
+        .batch = net->spec.micro_batch,
+        .ic = from->c,
+        .ih = from->h,
+        .iw = from->w,
+        .oc = node->c,
+        .oh = node->h,
+        .ow = node->w,
+        .kernel = node->kernel,
+        .stride = node->stride,
+        .pad = node->pad,
+        .plain_src = !net->plan.values[u->in].blocked,
+        .blocked_weights = !folded && layout_is_blocked(t, net->plan.block),
+        .folded = folded,
+        .sum = folded && u->residual >= 0,
+        .relu = folded && u->relu,
+        .backward_weights = u->learns,
+        .backward_data = u->grad_in >= 0,
+    };
+    if (folded)
+        unit->bias = mem_new((size_t)dnn_padded(node->c), sizeof *unit->bias);
+    return dnn_conv_new(net->dnn, &spec, &unit->conv);
+}
+
+static enum vd_err new_pool(struct net *net, const struct plan_unit *u,
+                            struct unit *unit)
+{
+    const struct graph_node *node = &net->graph->nodes[u->node];
+    const struct graph_node *from = &net->graph->nodes[u->in];
+    struct dnn_pool_spec spec = {
+        .batch = net->spec.micro_batch,
+        .c = node->c,
+        .ih = from->h,
+        .iw = from->w,
+        .oh = node->h,
+        .ow = node->w,
+        .kernel = node->kernel,
+        .stride = node->stride,
+        .pad = node->pad,
+        .plain = !net->plan.values[u->in].blocked,
+        .backward = u->grad_in >= 0,
+    };
+    return dnn_pool_new(net->dnn, &spec, &unit->pool);
+}
+
+static void new_norm(struct net *net, const struct plan_unit *u,
+                     struct unit *unit)
+{
+    const struct graph_node *node = &net->graph->nodes[u->node];
+    norm_init(&unit->norm, net->spec.micro_batch, node->c,
+              (size_t)node->h * (size_t)node->w, net->plan.block,
+              net->plan.values[u->node].blocked);
+    unit->norm.threads = net->spec.threads;
+    unit->norm.eps = net->graph->norm_eps;
+}
+
+static enum vd_err new_unit(struct net *net, int i)
+{
+    const struct plan_unit *u = &net->plan.units[i];
+    const struct graph_node *node = &net->graph->nodes[u->node];
+    struct unit *unit = &net->units[i];
+    switch (u->kind) {
+    case UNIT_CONV:
+        return new_conv(net, u, unit);
+    case UNIT_POOL:
+        return new_pool(net, u, unit);
+    case UNIT_LINEAR:
+        return dnn_linear_new(net->dnn, net->spec.micro_batch,
+                              net->graph->nodes[u->in].c, node->c, u->learns,
+                              &unit->linear);
+    case UNIT_NORM:
+        new_norm(net, u, unit);
+        return VD_OK;
+    case UNIT_RELU:
+    case UNIT_ADD:
+    case UNIT_FLATTEN:
+    case UNIT_DROPOUT:
+    case UNIT_LOSS:
+        break;
+    }
+    return VD_OK;
+}
+
+static enum vd_err floats(float **out, size_t n, const char *what)
+{
+    void *p = NULL;
+    VD_TRY(mem_alloc(&p, n, sizeof(float), what));
+    *out = p;
+    return VD_OK;
+}
+
+static enum vd_err new_rooms(struct net *net)
+{
+    size_t batch = (size_t)net->spec.micro_batch, most_keep = 0, most_fold = 0;
+    const struct graph *g = net->graph;
+    for (int i = 0; i < net->plan.n_units; i++) {
+        const struct plan_unit *u = &net->plan.units[i];
+        const struct graph_node *node = &g->nodes[u->node];
+        size_t n = u->kind == UNIT_DROPOUT ? graph_node_count(node) : 0;
+        most_keep = n > most_keep ? n : most_keep;
+        n = u->fold >= 0 ? g->params[node->param].count : 0;
+        most_fold = n > most_fold ? n : most_fold;
+    }
+    if (net->spec.mode == NET_TRAIN) {
+        net->keep = mem_new(batch * most_keep, 1);
+        net->partial = mem_new(optim_partials(g), sizeof *net->partial);
+    }
+    VD_TRY(floats(&net->fold, most_fold, "folded weights"));
+    VD_TRY(floats(&net->arena, net->plan.arena, "the network's values"));
+    for (int i = 0; i < PLACES; i++) {
+        struct place *place = &net->places[i];
+        place->slots = mem_new(batch, sizeof *place->slots);
+        place->results = mem_new(batch, sizeof *place->results);
+        VD_TRY(floats(&place->input, net->plan.values[0].n, "input pictures"));
+    }
+    return VD_OK;
+}
+
+static enum vd_err check_spec(const struct net_spec *spec)
+{
+    const struct graph *g = spec->graph;
+    VD_ASSERT(spec->micro_batch > 0 && spec->threads > 0);
+    for (int i = 0; spec->mode == NET_TRAIN && i < g->n_nodes; i++) {
+        const struct graph_node *node = &g->nodes[i];
+        if (node->op == GRAPH_NORM && !node->fixed_norm &&
+            spec->micro_batch * node->h * node->w < 2)
+            return VD_FAIL(VD_CONFIG,
+                           "micro-batch of 1: %s has one value per channel, "
+                           "which has no variance\n"
+                           "give --train.micro_batch 2 or more",
+                           g->params[node->param].name);
+    }
+    return VD_OK;
+}
+
+static enum vd_err fill_net(struct net *net)
+{
+    VD_TRY(dnn_new(&net->dnn));
+    for (int i = 0; i < net->plan.n_units; i++)
+        VD_TRY(new_unit(net, i));
+    VD_TRY(dnn_commit(net->dnn));
+    return new_rooms(net);
+}
+
+enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
+                        struct net **out)
+{
+    (void)b;
+    VD_TRY(check_spec(spec));
+    struct net *net = mem_new(1, sizeof *net);
+    net->spec = *spec;
+    net->graph = spec->graph;
+    net->lanes = lanes_get();
+    pthread_mutex_init(&net->lock, NULL);
+    pthread_cond_init(&net->released, NULL);
+    plan_init(&net->plan, spec->graph, spec->micro_batch, dnn_block(),
+              spec->mode == NET_TRAIN);
+    net->units = mem_new((size_t)net->plan.n_units, sizeof *net->units);
+    int before = net_enter(net);
+    enum vd_err err = fill_net(net);
+    net_leave(before);
+    if (err) {
+        cpu_net_free(net);
+        return err;
+    }
+    log_debug("cpu net: %d units, %.0f MB for values and gradients, %.0f MB "
+              "for oneDNN",
+              net->plan.n_units, (double)net->plan.arena * 4e-6,
+              (double)dnn_bytes(net->dnn) * 1e-6);
+    *out = net;
+    return VD_OK;
+}
+
+/* ---- feeding and asking ---- */
+
+enum vd_err cpu_stage(struct net *net, const struct batch *batch)
+{
+    pthread_mutex_lock(&net->lock);
+    while (net->staged - net->fetched == PLACES)
+        pthread_cond_wait(&net->released, &net->lock);
+    struct place *place = &net->places[net->staged % PLACES];
+    pthread_mutex_unlock(&net->lock);
+
+    size_t n = graph_node_count(&net->graph->nodes[0]);
+    place->knobs = batch->knobs;
+    for (int i = 0; i < net->spec.micro_batch; i++) {
+        float *input = place->input + (size_t)i * n;
+        place->slots[i] = batch->slots[i];
+        if (batch->slots[i].sample < 0)
+            memset(input, 0, n * sizeof *input);
+        else
+            cpu_pixels_make(&batch->slots[i], batch->pixels[i],
+                            net->graph->nodes[0].h, net->spec.mean,
+                            net->spec.std, input);
+    }
+    pthread_mutex_lock(&net->lock);
+    net->staged++;
+    pthread_mutex_unlock(&net->lock);
+    return VD_OK;
+}
+
+enum vd_err cpu_results(struct net *net, struct result *out)
+{
+    pthread_mutex_lock(&net->lock);
+    VD_ASSERT(net->fetched < net->forwarded);
+    const struct place *place = &net->places[net->fetched % PLACES];
+    memcpy(out, place->results, (size_t)net->spec.micro_batch * sizeof *out);
+    net->fetched++;
+    pthread_cond_signal(&net->released);
+    pthread_mutex_unlock(&net->lock);
+    return VD_OK;
+}
+
+/* `from`: of this node's layout; to [micro_batch, c, h, w]. */
+static void copy_out(const struct net *net, int node, const float *from,
+                     float *out)
+{
+    const struct graph_node *at = &net->graph->nodes[node];
+    size_t n = net->plan.values[node].n;
+    if (net->plan.values[node].blocked)
+        layout_map_to_plain(net->spec.micro_batch, at->c,
+                            (size_t)at->h * (size_t)at->w, net->plan.block,
+                            from, out);
+    else
+        memcpy(out, from, n * sizeof *out);
+}
+
+enum vd_err cpu_node_value(struct net *net, int node, float *out)
+{
+    VD_ASSERT(node >= 0 && node < net->graph->n_nodes && net->forwarded);
+    const struct plan_value *v = &net->plan.values[node];
+    if (net->graph->nodes[node].op != GRAPH_INPUT &&
+        (v->buffer < 0 || v->replaced ||
+         !plan_is_intact(&net->plan, v->buffer)))
+        return VD_UNSUPPORTED;
+    copy_out(net, node, net_value(net, node), out);
+    return VD_OK;
+}
+
+enum vd_err cpu_node_grad(struct net *net, int node, float *out)
+{
+    VD_ASSERT(node >= 0 && node < net->graph->n_nodes);
+    const struct plan_value *v = &net->plan.values[node];
+    if (!v->wants_grad || !v->n_grads)
+        return VD_UNSUPPORTED;
+    for (int i = 0; i < v->n_grads; i++) {
+        if (!plan_is_intact(&net->plan, v->grads[i]))
+            return VD_UNSUPPORTED;
+    }
+    /* Two gradients to be added are added in place: then it is not intact. */
+    copy_out(net, node, net_buffer(net, v->grads[0]), out);
+    return VD_OK;
+}

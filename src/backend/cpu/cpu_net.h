@@ -1,0 +1,100 @@
+/* Inside of the cpu backend, shared by its files. */
+#ifndef VOCDIST_BACKEND_CPU_NET_H
+#define VOCDIST_BACKEND_CPU_NET_H
+
+#include "backend/backend.h"
+#include "backend/cpu/cpu_dnnl.h"
+#include "backend/cpu/cpu_lanes.h"
+#include "backend/cpu/cpu_norm.h"
+#include "backend/cpu/cpu_plan.h"
+
+#include <pthread.h>
+
+#define PLACES 2
+
+/* One staged batch. */
+struct place {
+    struct slot *slots; /* [micro_batch], owned copy */
+    float *input;       /* [micro_batch, 3, S, S], owned */
+    struct knobs knobs;
+    struct result *results; /* [micro_batch], owned */
+};
+
+/* What a unit of the plan executes with; all owned, NULL: not this kind. */
+struct unit {
+    struct dnn_conv *conv;
+    struct dnn_linear *linear;
+    struct dnn_pool *pool;
+    struct norm norm;
+    float *bias; /* of a folded norm, [oc] */
+};
+
+struct net {
+    struct net_spec spec;
+    const struct graph *graph;
+    const struct lanes *lanes;
+    struct plan plan;
+    struct dnn *dnn;
+    struct unit *units; /* [plan.n_units] */
+    float *arena;       /* values and gradients, owned */
+    float *fold;        /* room for one folded weight tensor, owned */
+    uint8_t *keep;      /* [micro_batch, n] for dropout, owned; or NULL */
+
+    /* The weights->version that packed copies were made from. Copies of
+     * frozen weights outlive an update of the others. */
+    uint64_t learning_version, frozen_version;
+
+    /* Batches so far; place k holds batch number k modulo PLACES. */
+    struct place places[PLACES];
+    uint64_t staged, forwarded, fetched; /* under `lock` */
+    pthread_mutex_t lock;
+    pthread_cond_t released;
+
+    bool loss_finite;
+    double *partial; /* room for the gradient's norm, owned */
+    struct update_result update_result;
+};
+
+/* ---- cpu_net.c ---- */
+
+enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
+                        struct net **out) VD_MUST_USE;
+void cpu_net_free(struct net *net);
+enum vd_err cpu_stage(struct net *net, const struct batch *batch) VD_MUST_USE;
+enum vd_err cpu_results(struct net *net, struct result *out) VD_MUST_USE;
+enum vd_err cpu_node_value(struct net *net, int node, float *out) VD_MUST_USE;
+enum vd_err cpu_node_grad(struct net *net, int node, float *out) VD_MUST_USE;
+
+/* The place of the last forward. */
+struct place *net_place(struct net *net);
+/* Memory of a plan's buffer; NULL for -1. */
+float *net_buffer(const struct net *net, int buffer);
+float *net_value(struct net *net, int node);
+/* The calling thread's parallel regions, oneDNN's too, get this net's number
+ * of threads; returns what it was. */
+int net_enter(const struct net *net);
+void net_leave(int threads_before);
+
+/* ---- cpu_pass.c ---- */
+
+enum vd_err cpu_forward(struct net *net) VD_MUST_USE;
+enum vd_err cpu_backward(struct net *net, struct buf *exchange, ready_fn *ready,
+                         void *ctx) VD_MUST_USE;
+
+/* ---- cpu_head.c: loss and dropout ---- */
+
+void loss_forward(struct net *net, const struct plan_unit *u);
+void loss_backward(struct net *net, const struct plan_unit *u);
+/* Fills the unit's factors: 0, or 1 / (1 - rate). */
+void dropout_draw(struct net *net, const struct plan_unit *u, float *factors);
+
+/* ---- cpu_optim.c ---- */
+
+enum vd_err cpu_update(struct net *net, struct buf *exchange) VD_MUST_USE;
+enum vd_err cpu_add(struct net *net, struct buf *dst, const struct buf *src,
+                    struct range range) VD_MUST_USE;
+enum vd_err cpu_divide(struct net *net, struct buf *buf, struct range range,
+                       float by);
+size_t optim_partials(const struct graph *g);
+
+#endif

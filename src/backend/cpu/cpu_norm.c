@@ -1,0 +1,338 @@
+#include "backend/cpu/cpu_norm.h"
+
+#include "base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+void norm_init(struct norm *m, int32_t batch, int32_t c, size_t area, int width,
+               bool blocked)
+{
+    int blocks = (c + width - 1) / width;
+    size_t n = (size_t)blocks * (size_t)width;
+    *m = (struct norm){.batch = batch,
+                       .c = c,
+                       .blocks = blocked ? blocks : 0,
+                       .width = width,
+                       .area = area};
+    float *floats = mem_new(8 * n, sizeof *floats);
+    float **all[] = {&m->mean,     &m->scale,    &m->shift,      &m->slope[0],
+                     &m->slope[1], &m->slope[2], &m->batch_mean, &m->batch_var};
+    for (size_t i = 0; i < 8; i++)
+        *all[i] = floats + i * n;
+    m->inv_std = mem_new(n, sizeof *m->inv_std);
+    m->sums = mem_new((size_t)batch * n * 2, sizeof *m->sums);
+}
+
+void norm_clear(struct norm *m)
+{
+    free(m->mean);
+    free(m->inv_std);
+    free(m->sums);
+    *m = (struct norm){.batch = 0};
+}
+
+/* ---- statistics to factors ---- */
+
+static double elements(const struct norm *m)
+{
+    return (double)m->batch * (double)m->area;
+}
+
+static void set_factors(struct norm *m, const struct norm_forward *f, int32_t c,
+                        double mean, double var)
+{
+    m->mean[c] = (float)mean;
+    m->inv_std[c] = 1 / sqrt(var + m->eps);
+    double scale = m->inv_std[c] * (double)f->weight[c];
+    m->scale[c] = (float)scale;
+    m->shift[c] = (float)((double)f->bias[c] - mean * scale);
+}
+
+/* From the sums of x - origin and its square. */
+static void set_batch(struct norm *m, const struct norm_forward *f, int32_t c,
+                      double origin, double sum, double square)
+{
+    double n = elements(m);
+    double mean = sum / n, var = square / n - mean * mean;
+    if (var < 0)
+        var = 0;
+    m->batch_mean[c] = (float)(origin + mean);
+    m->batch_var[c] = (float)(n > 1 ? var * n / (n - 1) : var);
+    set_factors(m, f, c, origin + mean, var);
+}
+
+static void set_running(struct norm *m, const struct norm_forward *f, int32_t c)
+{
+    set_factors(m, f, c, (double)f->running_mean[c], (double)f->running_var[c]);
+}
+
+/* From the sums of g and g (x - mean). */
+static void set_slope(struct norm *m, const struct norm_backward *b, int32_t c,
+                      double sum, double product)
+{
+    double n = elements(m), inv = m->inv_std[c];
+    m->slope[0][c] = (float)(inv * (double)b->weight[c]);
+    m->slope[1][c] = (float)(sum / n);
+    m->slope[2][c] = (float)(inv * inv * product / n);
+    if (b->weight_grad) {
+        b->weight_grad[c] = (float)(product * inv);
+        b->bias_grad[c] = (float)sum;
+    }
+}
+
+/* ---- maps in channel blocks ---- */
+
+/* Three phases for every channel block: sums of all its strips, factors from
+ * the sums, then all strips again. */
+struct job {
+    struct norm *norm;
+    const struct lanes *lanes;
+    const struct norm_forward *forward;
+    const struct norm_backward *backward;
+    void (*sum)(const struct job *j, int picture, int block);
+    void (*finish)(const struct job *j, int block);
+    void (*apply)(const struct job *j, int picture, int block);
+};
+
+static size_t strip(const struct norm *m, int picture, int block)
+{
+    return ((size_t)picture * (size_t)m->blocks + (size_t)block) * m->area *
+           (size_t)m->width;
+}
+
+static double *strip_sums(const struct norm *m, int picture, int block)
+{
+    size_t at = (size_t)picture * (size_t)m->blocks + (size_t)block;
+    return m->sums + at * 2 * (size_t)m->width;
+}
+
+static void run_block(const struct job *j, int block)
+{
+    for (int i = 0; i < j->norm->batch; i++)
+        j->sum(j, i, block);
+    j->finish(j, block);
+    for (int i = 0; i < j->norm->batch; i++)
+        j->apply(j, i, block);
+}
+
+/* A thread that owns whole blocks finds them in its cache again; with too few
+ * blocks for that, the threads share every phase. The bits are the same. */
+static void run(const struct job *j)
+{
+    int blocks = j->norm->blocks, batch = j->norm->batch;
+    int threads = j->norm->threads;
+    if (blocks % threads == 0 || blocks >= 4 * threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (int b = 0; b < blocks; b++)
+            run_block(j, b);
+        return;
+    }
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for collapse(2) schedule(static)
+        for (int i = 0; i < batch; i++) {
+            for (int b = 0; b < blocks; b++)
+                j->sum(j, i, b);
+        }
+#pragma omp for schedule(static)
+        for (int b = 0; b < blocks; b++)
+            j->finish(j, b);
+#pragma omp for collapse(2) schedule(static)
+        for (int i = 0; i < batch; i++) {
+            for (int b = 0; b < blocks; b++)
+                j->apply(j, i, b);
+        }
+    }
+}
+
+/* Adds up the pictures' sums of a channel, in order. */
+static void total(const struct norm *m, int block, int lane, double out[2])
+{
+    out[0] = out[1] = 0;
+    for (int i = 0; i < m->batch; i++) {
+        const double *sums = strip_sums(m, i, block);
+        out[0] += sums[lane];
+        out[1] += sums[m->width + lane];
+    }
+}
+
+static void clear_sums(double *sums, int width)
+{
+    for (int i = 0; i < 2 * width; i++)
+        sums[i] = 0;
+}
+
+static void forward_sum(const struct job *j, int picture, int block)
+{
+    const struct norm *m = j->norm;
+    double *sums = strip_sums(m, picture, block);
+    clear_sums(sums, m->width);
+    if (!j->forward->running_mean)
+        j->lanes->moments(j->forward->x + strip(m, picture, block), m->area,
+                          j->forward->x + strip(m, 0, block), sums);
+}
+
+static void forward_finish(const struct job *j, int block)
+{
+    struct norm *m = j->norm;
+    const float *origin = j->forward->x + strip(m, 0, block);
+    for (int k = 0; k < m->width; k++) {
+        int32_t c = block * m->width + k;
+        double sums[2];
+        if (c >= m->c)
+            break; /* scale and shift stay 0: so do the padding channels */
+        total(m, block, k, sums);
+        if (j->forward->running_mean)
+            set_running(m, j->forward, c);
+        else
+            set_batch(m, j->forward, c, (double)origin[k], sums[0], sums[1]);
+    }
+}
+
+static void forward_apply(const struct job *j, int picture, int block)
+{
+    const struct norm *m = j->norm;
+    const struct norm_forward *f = j->forward;
+    size_t at = strip(m, picture, block), c = (size_t)(block * m->width);
+    j->lanes->norm(f->y + at, f->x + at, f->residual ? f->residual + at : NULL,
+                   m->area, m->scale + c, m->shift + c, f->relu);
+}
+
+static struct lanes_back back_of(const struct job *j, int picture, int block)
+{
+    const struct norm *m = j->norm;
+    size_t at = strip(m, picture, block), c = (size_t)(block * m->width);
+    struct lanes_back back = j->backward->back;
+    back.x += at;
+    back.g += at;
+    back.other = back.other ? back.other + at : NULL;
+    back.y = back.y ? back.y + at : NULL;
+    back.scale = m->scale + c;
+    back.shift = m->shift + c;
+    back.mean = m->mean + c;
+    return back;
+}
+
+static void backward_sum(const struct job *j, int picture, int block)
+{
+    struct lanes_back back = back_of(j, picture, block);
+    double *sums = strip_sums(j->norm, picture, block);
+    clear_sums(sums, j->norm->width);
+    j->lanes->norm_back_sums(&back, j->norm->area, sums);
+}
+
+static void backward_finish(const struct job *j, int block)
+{
+    struct norm *m = j->norm;
+    for (int k = 0; k < m->width; k++) {
+        int32_t c = block * m->width + k;
+        double sums[2];
+        if (c >= m->c)
+            break;
+        total(m, block, k, sums);
+        set_slope(m, j->backward, c, sums[0], sums[1]);
+    }
+}
+
+static void backward_apply(const struct job *j, int picture, int block)
+{
+    const struct norm *m = j->norm;
+    size_t c = (size_t)(block * m->width);
+    if (!j->backward->dx)
+        return;
+    struct lanes_back back = back_of(j, picture, block);
+    struct lanes_slope slope = {m->slope[0] + c, m->slope[1] + c,
+                                m->slope[2] + c};
+    j->lanes->norm_back(j->backward->dx + strip(m, picture, block), &back,
+                        m->area, &slope);
+}
+
+/* ---- plain values ---- */
+
+static void plain_forward(struct norm *m, const struct norm_forward *f,
+                          int32_t c)
+{
+    size_t first = (size_t)c * m->area, step = (size_t)m->c * m->area;
+    double origin = (double)f->x[first], sum = 0, square = 0;
+    for (int i = 0; i < m->batch; i++) {
+        const float *x = f->x + first + (size_t)i * step;
+        for (size_t k = 0; k < m->area; k++) {
+            double v = (double)x[k] - origin;
+            sum += v;
+            square += v * v;
+        }
+    }
+    if (f->running_mean)
+        set_running(m, f, c);
+    else
+        set_batch(m, f, c, origin, sum, square);
+    double mean = (double)m->mean[c], bias = (double)f->bias[c];
+    double scale = m->inv_std[c] * (double)f->weight[c];
+    for (int i = 0; i < m->batch; i++) {
+        const float *x = f->x + first + (size_t)i * step;
+        float *y = f->y + first + (size_t)i * step;
+        for (size_t k = 0; k < m->area; k++)
+            y[k] = (float)(((double)x[k] - mean) * scale + bias);
+    }
+}
+
+static void plain_backward(struct norm *m, const struct norm_backward *b,
+                           int32_t c)
+{
+    size_t first = (size_t)c * m->area, step = (size_t)m->c * m->area;
+    double mean = (double)m->mean[c], sum = 0, product = 0;
+    for (int i = 0; i < m->batch; i++) {
+        const float *x = b->back.x + first + (size_t)i * step;
+        const float *g = b->back.g + first + (size_t)i * step;
+        for (size_t k = 0; k < m->area; k++) {
+            sum += (double)g[k];
+            product += (double)g[k] * ((double)x[k] - mean);
+        }
+    }
+    set_slope(m, b, c, sum, product);
+    if (!b->dx)
+        return;
+    double n = elements(m), inv = m->inv_std[c];
+    double slope = inv * (double)b->weight[c];
+    for (int i = 0; i < m->batch; i++) {
+        size_t at = first + (size_t)i * step;
+        for (size_t k = at; k < at + m->area; k++) {
+            double x = (double)b->back.x[k] - mean;
+            b->dx[k] = (float)(slope * ((double)b->back.g[k] - sum / n -
+                                        x * inv * inv * product / n));
+        }
+    }
+}
+
+/* ---- both ---- */
+
+void norm_forward(struct norm *m, const struct lanes *lanes,
+                  const struct norm_forward *f)
+{
+    struct job j = {
+        m, lanes, f, NULL, forward_sum, forward_finish, forward_apply};
+    if (m->blocks) {
+        run(&j);
+        return;
+    }
+    VD_ASSERT(!f->residual && !f->relu);
+#pragma omp parallel for num_threads(m->threads) schedule(static)
+    for (int32_t c = 0; c < m->c; c++)
+        plain_forward(m, f, c);
+}
+
+void norm_backward(struct norm *m, const struct lanes *lanes,
+                   const struct norm_backward *b)
+{
+    struct job j = {
+        m, lanes, NULL, b, backward_sum, backward_finish, backward_apply};
+    if (m->blocks) {
+        run(&j);
+        return;
+    }
+    VD_ASSERT(b->back.mask == LANES_ALL && !b->back.keep);
+#pragma omp parallel for num_threads(m->threads) schedule(static)
+    for (int32_t c = 0; c < m->c; c++)
+        plain_backward(m, b, c);
+}

@@ -1,0 +1,62 @@
+/*
+ * Batch norm of one node: statistics, normalisation with residual add and
+ * ReLU in the same pass, and both passes of backward. Maps in channel blocks
+ * take the fast way, plain values ([n, c, area]) a simple one.
+ *
+ * Sums are split by picture and channel block, never by thread: the bits do
+ * not depend on the number of threads. Local.
+ */
+#ifndef VOCDIST_BACKEND_CPU_NORM_H
+#define VOCDIST_BACKEND_CPU_NORM_H
+
+#include "backend/cpu/cpu_lanes.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct norm {
+    int32_t batch, c;
+    int blocks; /* 0: plain */
+    int width;  /* channels per block */
+    size_t area;
+    int threads;
+    double eps;
+    /* Per channel, padding included; owned, in one allocation. */
+    float *mean, *scale, *shift;   /* y = scale x + shift */
+    float *slope[3];               /* lanes_slope */
+    float *batch_mean, *batch_var; /* what goes to the exchange; unbiased */
+    double *inv_std;
+    double *sums; /* owned: [batch, blocks, 2 width] */
+};
+
+/* weight, bias [c] of the norm; running statistics [c]: NULL to use and
+ * compute those of the batch. */
+struct norm_forward {
+    const float *x, *residual, *weight, *bias;
+    const float *running_mean, *running_var;
+    bool relu;
+    float *y;
+};
+
+/* Gradients of weight and bias [c], or NULL. dx may be NULL. */
+struct norm_backward {
+    struct lanes_back back; /* x, g, other, y, mask, keep are set by the caller;
+                               pointers to the first strip */
+    const float *weight;
+    float *weight_grad, *bias_grad;
+    float *dx;
+};
+
+/* Then set `threads` and `eps`. */
+void norm_init(struct norm *m, int32_t batch, int32_t c, size_t area, int width,
+               bool blocked);
+void norm_clear(struct norm *m);
+void norm_forward(struct norm *m, const struct lanes *lanes,
+                  const struct norm_forward *f);
+/* After norm_forward with batch statistics. */
+void norm_backward(struct norm *m, const struct lanes *lanes,
+                   const struct norm_backward *b);
+
+#endif

@@ -1,0 +1,172 @@
+/* The optimizer step over the flat buffers, whatever the layout inside. */
+#include "backend/cpu/cpu_net.h"
+
+#include <math.h>
+
+/* torch.nn.utils.clip_grad_norm_ adds this to the norm. */
+#define CLIP_EPS 1e-6
+
+/* Sums are split here, whatever the number of threads. */
+#define CHUNK ((size_t)16 << 10)
+
+static size_t chunks(size_t n)
+{
+    return (n + CHUNK - 1) / CHUNK;
+}
+
+size_t optim_partials(const struct graph *g)
+{
+    return chunks(g->n_trainable);
+}
+
+static size_t chunk_end(size_t chunk, size_t n)
+{
+    return (chunk + 1) * CHUNK < n ? (chunk + 1) * CHUNK : n;
+}
+
+static double squares(const struct net *net, const float *grad)
+{
+    size_t n = net->graph->n_trainable;
+    double sum = 0;
+#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+    for (size_t c = 0; c < chunks(n); c++)
+        net->partial[c] = net->lanes->sum_squares(grad + c * CHUNK,
+                                                  chunk_end(c, n) - c * CHUNK);
+    for (size_t c = 0; c < chunks(n); c++)
+        sum += net->partial[c];
+    return sum;
+}
+
+/* ---- parameters ---- */
+
+static struct lanes_rule rule_of(const struct net *net,
+                                 const struct knobs *knobs, double lr,
+                                 double scale)
+{
+    const struct optim *o = &net->spec.optim;
+    double t = (double)knobs->step;
+    struct lanes_rule rule = {
+        .scale = (float)scale,
+        .lr = (float)lr,
+        .beta1 = (float)o->beta1,
+        .beta2 = (float)o->beta2,
+        .rest1 = (float)(1 - o->beta1),
+        .rest2 = (float)(1 - o->beta2),
+        .eps = (float)o->eps,
+        .decay = (float)o->weight_decay,
+        .momentum = (float)o->momentum,
+        .step_size = (float)(lr / (1 - pow(o->beta1, t))),
+        .root_correction = (float)sqrt(1 - pow(o->beta2, t)),
+        .shrink = 1,
+    };
+    if (o->rule == OPTIM_ADAMW) {
+        rule.shrink = (float)(1 - lr * o->weight_decay);
+        rule.decay = 0;
+    }
+    return rule;
+}
+
+static void update_run(const struct net *net, const struct lanes_rule *rule,
+                       const float *grad, struct range run)
+{
+    const struct weights *w = net->spec.weights;
+    float *p = w->param.data + run.first, *m = w->m.data + run.first;
+    float *v = w->v.data + run.first;
+    const float *g = grad + run.first;
+    switch (net->spec.optim.rule) {
+    case OPTIM_ADAM:
+    case OPTIM_ADAMW:
+        net->lanes->adam(p, m, v, g, run.n, rule);
+        break;
+    case OPTIM_SGD:
+        net->lanes->sgd(p, m, g, run.n, rule);
+        break;
+    }
+}
+
+static void update_group(const struct net *net, const struct lanes_rule *rule,
+                         const float *grad, struct range group)
+{
+#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+    for (size_t c = 0; c < chunks(group.n); c++) {
+        size_t first = c * CHUNK, end = chunk_end(c, group.n);
+        update_run(net, rule, grad,
+                   (struct range){group.first + first, end - first});
+    }
+}
+
+static void update_params(struct net *net, const float *grad, double norm)
+{
+    const struct graph *g = net->graph;
+    const struct knobs *knobs = &net_place(net)->knobs;
+    double clip = net->spec.optim.clip_norm;
+    double scale = clip > 0 ? fmin(1, clip / (norm + CLIP_EPS)) : 1;
+    size_t head = g->n_head < g->n_trainable ? g->n_head : g->n_trainable;
+    struct lanes_rule rule = rule_of(net, knobs, knobs->lr, scale);
+    update_group(net, &rule, grad, (struct range){0, head});
+    rule = rule_of(net, knobs, knobs->backbone_lr, scale);
+    update_group(net, &rule, grad, (struct range){head, g->n_trainable - head});
+}
+
+/* ---- running statistics ---- */
+
+static void update_stats(struct net *net, const float *batch)
+{
+    const struct graph *g = net->graph;
+    double share = g->norm_momentum;
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->nodes[i].op != GRAPH_NORM || g->nodes[i].fixed_norm)
+            continue;
+        const struct graph_tensor *t = &g->stats[g->nodes[i].stats];
+        float *running = net->spec.weights->stats.data + t->offset;
+        for (size_t k = 0; k < 2 * t->count; k++)
+            running[k] = (float)((1 - share) * (double)running[k] +
+                                 share * (double)batch[t->offset + k]);
+    }
+}
+
+enum vd_err cpu_update(struct net *net, struct buf *exchange)
+{
+    const struct graph *g = net->graph;
+    struct weights *w = net->spec.weights;
+    VD_ASSERT(net->spec.mode == NET_TRAIN && exchange->kind == BUF_EXCHANGE);
+    const float *grad = exchange->data, *stats = grad + g->n_trainable;
+    double sum = squares(net, grad);
+    bool finite = isfinite(sum) && stats[g->n_stats] == 0;
+    for (size_t i = 0; i < g->n_stats; i++)
+        finite = finite && isfinite(stats[i]);
+    net->update_result = (struct update_result){sqrt(sum), finite};
+    if (!finite)
+        return VD_OK;
+    update_params(net, grad, sqrt(sum));
+    update_stats(net, stats);
+    if (net->frozen_version == w->version)
+        net->frozen_version++; /* frozen weights are the same as before */
+    w->version++;
+    return VD_OK;
+}
+
+enum vd_err cpu_add(struct net *net, struct buf *dst, const struct buf *src,
+                    struct range range)
+{
+    VD_ASSERT(range.first + range.n <= dst->n && dst->n == src->n);
+    float *to = dst->data + range.first;
+    const float *from = src->data + range.first;
+#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+    for (size_t c = 0; c < chunks(range.n); c++) {
+        size_t first = c * CHUNK, end = chunk_end(c, range.n);
+        net->lanes->add(to + first, to + first, from + first, end - first);
+    }
+    return VD_OK;
+}
+
+enum vd_err cpu_divide(struct net *net, struct buf *buf, struct range range,
+                       float by)
+{
+    VD_ASSERT(range.first + range.n <= buf->n);
+    float *x = buf->data + range.first;
+#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+    for (size_t i = 0; i < range.n; i++)
+        x[i] /= by;
+    return VD_OK;
+}

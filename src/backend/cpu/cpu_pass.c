@@ -1,0 +1,408 @@
+/* Forward and backward: the plan's units one after the other. */
+#include "backend/cpu/cpu_layout.h"
+#include "backend/cpu/cpu_net.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- what units read and write ---- */
+
+static const struct graph_tensor *tensor(const struct net *net, int index)
+{
+    return &net->graph->params[index];
+}
+
+static const float *param(const struct net *net, int index)
+{
+    return net->spec.weights->param.data + tensor(net, index)->offset;
+}
+
+static const float *running(const struct net *net, int index)
+{
+    return net->spec.weights->stats.data + net->graph->stats[index].offset;
+}
+
+static size_t area_of(const struct graph_node *node)
+{
+    return (size_t)node->h * (size_t)node->w;
+}
+
+/* out = a + b, b may be NULL: a copy. All threads share the work. */
+static void add_all(const struct net *net, float *out, const float *a,
+                    const float *b, size_t n)
+{
+    const size_t chunk = (size_t)16 << 10, chunks = (n + chunk - 1) / chunk;
+#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+    for (size_t c = 0; c < chunks; c++) {
+        size_t at = c * chunk, m = n - at < chunk ? n - at : chunk;
+        if (b)
+            net->lanes->add(out + at, a + at, b + at, m);
+        else
+            memcpy(out + at, a + at, m * sizeof *out);
+    }
+}
+
+/* One picture's share of an element-wise job: [first, first + n) of values. */
+static struct range picture_range(const struct net *net, int node, int picture)
+{
+    size_t n = net->plan.values[node].n / (size_t)net->spec.micro_batch;
+    return (struct range){(size_t)picture * n, n};
+}
+
+/* ---- packed weights ---- */
+
+/* The convolution's weights times the norm's scale, canonical; and its bias. */
+static void fold(struct net *net, const struct plan_unit *u, float *bias)
+{
+    const struct graph_node *norm = &net->graph->nodes[u->fold];
+    const struct graph_tensor *t =
+        tensor(net, net->graph->nodes[u->node].param);
+    const float *weights = param(net, net->graph->nodes[u->node].param);
+    const float *mean = running(net, norm->stats);
+    const float *var = running(net, norm->stats + 1);
+    size_t n = t->count / (size_t)t->dims[0];
+    if (layout_is_blocked(t, net->plan.block))
+        layout_unpack(t, net->plan.block, weights, net->fold);
+    else
+        memcpy(net->fold, weights, t->count * sizeof *net->fold);
+    for (size_t c = 0; c < (size_t)t->dims[0]; c++) {
+        double scale = (double)param(net, norm->param)[c] /
+                       sqrt((double)var[c] + net->graph->norm_eps);
+        bias[c] = (float)((double)param(net, norm->param + 1)[c] -
+                          (double)mean[c] * scale);
+        for (size_t i = 0; i < n; i++)
+            net->fold[c * n + i] =
+                (float)((double)net->fold[c * n + i] * scale);
+    }
+}
+
+static enum vd_err pack(struct net *net)
+{
+    uint64_t version = net->spec.weights->version;
+    for (int i = 0; i < net->plan.n_units; i++) {
+        const struct plan_unit *u = &net->plan.units[i];
+        uint64_t made = u->learns ? net->learning_version : net->frozen_version;
+        if (u->kind != UNIT_CONV || made == version)
+            continue;
+        const float *weights = param(net, net->graph->nodes[u->node].param);
+        if (u->fold >= 0) {
+            fold(net, u, net->units[i].bias);
+            weights = net->fold;
+        }
+        VD_TRY(dnn_conv_pack(net->units[i].conv, weights));
+    }
+    net->learning_version = net->frozen_version = version;
+    return VD_OK;
+}
+
+/* ---- forward ---- */
+
+static void forward_norm(struct net *net, const struct plan_unit *u,
+                         struct unit *unit)
+{
+    const struct graph_node *node = &net->graph->nodes[u->node];
+    struct norm_forward f = {
+        .x = net_value(net, u->in),
+        .residual = u->residual >= 0 ? net_value(net, u->residual) : NULL,
+        .weight = param(net, node->param),
+        .bias = param(net, node->param + 1),
+        .relu = u->relu,
+        .y = net_value(net, u->out),
+    };
+    if (plan_norm_is_static(&net->plan, u->node)) {
+        f.running_mean = running(net, node->stats);
+        f.running_var = running(net, node->stats + 1);
+    }
+    norm_forward(&unit->norm, net->lanes, &f);
+}
+
+static void forward_relu(struct net *net, const struct plan_unit *u)
+{
+    const float *x = net_value(net, u->in);
+    float *y = net_value(net, u->out);
+#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+    for (int i = 0; i < net->spec.micro_batch; i++) {
+        struct range r = picture_range(net, u->out, i);
+        net->lanes->relu(y + r.first, x + r.first, r.n);
+    }
+}
+
+static void forward_flatten(struct net *net, const struct plan_unit *u)
+{
+    const struct graph_node *from = &net->graph->nodes[u->in];
+    const float *x = net_value(net, u->in);
+    float *y = net_value(net, u->out);
+    if (!net->plan.values[u->in].blocked) {
+        add_all(net, y, x, NULL, net->plan.values[u->in].n);
+        return;
+    }
+#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+    for (int i = 0; i < net->spec.micro_batch; i++)
+        layout_map_to_plain(1, from->c, area_of(from), net->plan.block,
+                            x + picture_range(net, u->in, i).first,
+                            y + picture_range(net, u->out, i).first);
+}
+
+static void forward_dropout(struct net *net, const struct plan_unit *u)
+{
+    const float *x = net_value(net, u->in);
+    float *y = net_value(net, u->out);
+    size_t n = net->plan.values[u->out].n;
+    if (net->spec.mode == NET_EVAL) {
+        add_all(net, y, x, NULL, n);
+        return;
+    }
+    float *factors = u->aux >= 0 ? net_buffer(net, u->aux) : y;
+    dropout_draw(net, u, factors);
+    net->lanes->multiply(y, x, factors, n);
+}
+
+static enum vd_err forward_unit(struct net *net, int i)
+{
+    const struct plan_unit *u = &net->plan.units[i];
+    const struct graph_node *node = &net->graph->nodes[u->node];
+    struct unit *unit = &net->units[i];
+    const float *in = net_value(net, u->in);
+    float *out = net_value(net, u->out);
+    switch (u->kind) {
+    case UNIT_CONV:
+        return dnn_conv_forward(unit->conv, in, param(net, node->param),
+                                unit->bias, out);
+    case UNIT_NORM:
+        forward_norm(net, u, unit);
+        break;
+    case UNIT_RELU:
+        forward_relu(net, u);
+        break;
+    case UNIT_ADD:
+        add_all(net, out, in, net_value(net, u->residual),
+                net->plan.values[u->out].n);
+        break;
+    case UNIT_POOL:
+        return dnn_pool_forward(unit->pool, in, out);
+    case UNIT_FLATTEN:
+        forward_flatten(net, u);
+        break;
+    case UNIT_DROPOUT:
+        forward_dropout(net, u);
+        break;
+    case UNIT_LINEAR:
+        return dnn_linear_forward(unit->linear, in, param(net, node->param),
+                                  param(net, node->param + 1), out);
+    case UNIT_LOSS:
+        loss_forward(net, u);
+        break;
+    }
+    return VD_OK;
+}
+
+enum vd_err cpu_forward(struct net *net)
+{
+    pthread_mutex_lock(&net->lock);
+    VD_ASSERT(net->forwarded < net->staged);
+    net->forwarded++;
+    pthread_mutex_unlock(&net->lock);
+    int before = net_enter(net);
+    enum vd_err err = pack(net);
+    for (int i = 0; !err && i < net->plan.n_units; i++)
+        err = forward_unit(net, i);
+    net_leave(before);
+    return err;
+}
+
+/* ---- backward ---- */
+
+static void backward_norm(struct net *net, const struct plan_unit *u,
+                          struct unit *unit, float *grads)
+{
+    const struct graph_node *node = &net->graph->nodes[u->node];
+    struct norm_backward b = {
+        .back = {.x = net_value(net, u->in),
+                 .g = net_buffer(net, u->grad[0]),
+                 .other = net_buffer(net, u->grad[1]),
+                 .keep = plan_masks_in_place(u),
+                 .mask = LANES_ALL},
+        .weight = param(net, node->param),
+        .dx = net_buffer(net, u->grad_in),
+    };
+    if (u->relu)
+        b.back.mask = u->residual >= 0 ? LANES_Y : LANES_AGAIN;
+    if (b.back.mask == LANES_Y)
+        b.back.y = net_value(net, u->out);
+    if (u->learns) {
+        b.weight_grad = grads + tensor(net, node->param)->offset;
+        b.bias_grad = grads + tensor(net, node->param + 1)->offset;
+    }
+    norm_backward(&unit->norm, net->lanes, &b);
+}
+
+static void backward_relu(struct net *net, const struct plan_unit *u)
+{
+    const float *g = net_buffer(net, u->grad[0]), *y = net_value(net, u->out);
+    float *dx = net_buffer(net, u->grad_in);
+#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+    for (int i = 0; i < net->spec.micro_batch; i++) {
+        struct range r = picture_range(net, u->out, i);
+        net->lanes->relu_back(dx + r.first, g + r.first, y + r.first, r.n);
+    }
+}
+
+static void backward_flatten(struct net *net, const struct plan_unit *u)
+{
+    const struct graph_node *to = &net->graph->nodes[u->in];
+    const float *g = net_buffer(net, u->grad[0]);
+    float *dx = net_buffer(net, u->grad_in);
+    if (!net->plan.values[u->in].blocked) {
+        add_all(net, dx, g, NULL, net->plan.values[u->in].n);
+        return;
+    }
+#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+    for (int i = 0; i < net->spec.micro_batch; i++)
+        layout_map_to_blocked(1, to->c, area_of(to), net->plan.block,
+                              g + picture_range(net, u->out, i).first,
+                              dx + picture_range(net, u->in, i).first);
+}
+
+static enum vd_err backward_conv(struct net *net, const struct plan_unit *u,
+                                 struct unit *unit, float *grads)
+{
+    int weights = net->graph->nodes[u->node].param;
+    const float *g = net_buffer(net, u->grad[0]);
+    if (u->learns)
+        VD_TRY(dnn_conv_backward_weights(unit->conv, net_value(net, u->in), g,
+                                         grads + tensor(net, weights)->offset));
+    if (u->grad_in < 0)
+        return VD_OK;
+    return dnn_conv_backward_data(unit->conv, param(net, weights), g,
+                                  net_buffer(net, u->grad_in));
+}
+
+static enum vd_err backward_linear(struct net *net, const struct plan_unit *u,
+                                   struct unit *unit, float *grads)
+{
+    int weights = net->graph->nodes[u->node].param;
+    const float *g = net_buffer(net, u->grad[0]);
+    if (u->learns)
+        VD_TRY(dnn_linear_backward_weights(
+            unit->linear, net_value(net, u->in), g,
+            grads + tensor(net, weights)->offset,
+            grads + tensor(net, weights + 1)->offset));
+    if (u->grad_in < 0)
+        return VD_OK;
+    return dnn_linear_backward_data(unit->linear, param(net, weights), g,
+                                    net_buffer(net, u->grad_in));
+}
+
+/* Units whose only backward work is the gradient of their inputs. */
+static enum vd_err backward_simple(struct net *net, const struct plan_unit *u,
+                                   struct unit *unit)
+{
+    const float *g = net_buffer(net, u->grad[0]);
+    float *dx = net_buffer(net, u->grad_in);
+    size_t n = net->plan.values[u->out].n;
+    if (u->kind == UNIT_ADD && u->grad_residual >= 0)
+        add_all(net, net_buffer(net, u->grad_residual), g, NULL, n);
+    if (!dx)
+        return VD_OK;
+    if (u->kind == UNIT_POOL)
+        return dnn_pool_backward(unit->pool, g, dx);
+    if (u->kind == UNIT_ADD)
+        add_all(net, dx, g, NULL, n);
+    else if (u->kind == UNIT_RELU)
+        backward_relu(net, u);
+    else if (u->kind == UNIT_FLATTEN)
+        backward_flatten(net, u);
+    else if (u->kind == UNIT_DROPOUT)
+        net->lanes->multiply(dx, g, net_buffer(net, u->aux), n);
+    else
+        loss_backward(net, u);
+    return VD_OK;
+}
+
+/* A node with several readers: one more part of its gradient. */
+static void add_part(struct net *net, int sum, int part, int node)
+{
+    float *to = net_buffer(net, sum);
+    if (to)
+        add_all(net, to, to, net_buffer(net, part), net->plan.values[node].n);
+}
+
+static enum vd_err backward_unit(struct net *net, int i, float *grads)
+{
+    const struct plan_unit *u = &net->plan.units[i];
+    struct unit *unit = &net->units[i];
+    if (u->kind == UNIT_CONV)
+        VD_TRY(backward_conv(net, u, unit, grads));
+    else if (u->kind == UNIT_LINEAR)
+        VD_TRY(backward_linear(net, u, unit, grads));
+    else if (u->kind == UNIT_NORM)
+        backward_norm(net, u, unit, grads);
+    else
+        VD_TRY(backward_simple(net, u, unit));
+    add_part(net, u->grad_in_sum, u->grad_in, u->in);
+    add_part(net, u->grad_residual_sum, u->grad_residual, u->residual);
+    return VD_OK;
+}
+
+/* Every norm's batch statistics, zeros for fixed ones; then the flag. */
+static void put_stats(const struct net *net, float *stats)
+{
+    const struct graph *g = net->graph;
+    memset(stats, 0, g->n_stats * sizeof *stats);
+    for (int i = 0; i < net->plan.n_units; i++) {
+        const struct plan_unit *u = &net->plan.units[i];
+        if (u->kind != UNIT_NORM || plan_norm_is_static(&net->plan, u->node))
+            continue;
+        const struct graph_tensor *t = &g->stats[g->nodes[u->node].stats];
+        const struct norm *m = &net->units[i].norm;
+        memcpy(stats + t[0].offset, m->batch_mean, t->count * sizeof *stats);
+        memcpy(stats + t[1].offset, m->batch_var, t->count * sizeof *stats);
+    }
+    stats[g->n_stats] = net->loss_finite ? 0 : 1;
+}
+
+/* The first gradient element that unit `i` and those before it still owe:
+ * tensors lie in backward order of the nodes. */
+static size_t complete_until(const struct net *net, int i)
+{
+    size_t until = net->graph->n_trainable;
+    for (int k = 0; k < i; k++) {
+        const struct plan_unit *u = &net->plan.units[k];
+        if (!u->learns)
+            continue;
+        size_t offset = tensor(net, net->graph->nodes[u->node].param)->offset;
+        if (offset < until)
+            until = offset;
+    }
+    return until;
+}
+
+static enum vd_err backward_all(struct net *net, float *grads, ready_fn *ready,
+                                void *ctx)
+{
+    size_t done = 0;
+    for (int i = net->plan.n_units - 1; i >= 0; i--) {
+        const struct plan_unit *u = &net->plan.units[i];
+        if (!net->plan.values[u->out].wants_grad)
+            break;
+        VD_TRY(backward_unit(net, i, grads));
+        size_t until = complete_until(net, i);
+        if (until > done)
+            VD_TRY(ready(ctx, (struct range){done, until - done}));
+        done = until;
+    }
+    return VD_OK;
+}
+
+enum vd_err cpu_backward(struct net *net, struct buf *exchange, ready_fn *ready,
+                         void *ctx)
+{
+    const struct graph *g = net->graph;
+    VD_ASSERT(net->spec.mode == NET_TRAIN && exchange->kind == BUF_EXCHANGE);
+    put_stats(net, exchange->data + g->n_trainable);
+    VD_TRY(ready(ctx, (struct range){g->n_trainable, g->n_stats + 1}));
+    int before = net_enter(net);
+    enum vd_err err = backward_all(net, exchange->data, ready, ctx);
+    net_leave(before);
+    return err;
+}

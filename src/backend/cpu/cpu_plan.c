@@ -1,0 +1,469 @@
+#include "backend/cpu/cpu_plan.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+/* Nets with fewer elements in all never share memory: there is nothing to
+ * gain, and tests can look at every value. */
+#define SHARE_FROM ((size_t)4 << 20)
+/* Offsets are whole cache lines; the odd extra keeps streams that run in step
+ * from meeting in the same cache set. */
+#define LINE ((size_t)16)
+#define SKEW ((size_t)17 * 16)
+
+/* ---- small questions ---- */
+
+static const struct graph_node *node_of(const struct plan *p, int node)
+{
+    return &p->graph->nodes[node];
+}
+
+static int consumers(const struct plan *p, int node)
+{
+    int n = 0;
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        const struct graph_node *at = node_of(p, i);
+        n += (at->in[0] == node) + (at->in[1] == node);
+    }
+    return n;
+}
+
+/* The only consumer if it is `op`, else -1. */
+static int sole(const struct plan *p, int node, enum graph_op op)
+{
+    if (consumers(p, node) != 1)
+        return -1;
+    for (int i = node + 1; i < p->graph->n_nodes; i++) {
+        const struct graph_node *at = node_of(p, i);
+        if (at->in[0] == node || at->in[1] == node)
+            return at->op == op ? i : -1;
+    }
+    return -1;
+}
+
+bool plan_norm_is_static(const struct plan *p, int node)
+{
+    return !p->training || node_of(p, node)->fixed_norm;
+}
+
+/* ---- values ---- */
+
+static bool is_blocked(const struct plan *p, int node)
+{
+    const struct graph_node *at = node_of(p, node);
+    switch (at->op) {
+    case GRAPH_CONV:
+        return true;
+    case GRAPH_INPUT:
+    case GRAPH_FLATTEN:
+    case GRAPH_LINEAR:
+    case GRAPH_LOSS:
+        return false;
+    case GRAPH_NORM:
+    case GRAPH_RELU:
+    case GRAPH_ADD:
+    case GRAPH_MAXPOOL:
+    case GRAPH_DROPOUT:
+        break;
+    }
+    return p->values[at->in[0]].blocked;
+}
+
+static bool trains(const struct plan *p, int node)
+{
+    const struct graph_node *at = node_of(p, node);
+    return p->training && at->param >= 0 &&
+           p->graph->params[at->param].trainable;
+}
+
+static void plan_values(struct plan *p)
+{
+    int n = p->graph->n_nodes;
+    p->values = mem_new((size_t)n, sizeof *p->values);
+    for (int i = 0; i < n; i++) {
+        const struct graph_node *at = node_of(p, i);
+        struct plan_value *v = &p->values[i];
+        *v = (struct plan_value){.buffer = -1, .unit = -1};
+        v->blocked = is_blocked(p, i);
+        size_t c = (size_t)at->c, block = (size_t)p->block;
+        if (v->blocked)
+            c = (c + block - 1) / block * block;
+        v->n = (size_t)p->batch * c * (size_t)at->h * (size_t)at->w;
+        v->wants_grad = p->training && i >= p->graph->first_trainable;
+    }
+}
+
+/* ---- units ---- */
+
+static struct plan_unit *add_unit(struct plan *p, enum plan_kind kind, int node)
+{
+    struct plan_unit *u = &p->units[p->n_units++];
+    *u = (struct plan_unit){.kind = kind,
+                            .node = node,
+                            .fold = -1,
+                            .in = node_of(p, node)->in[0],
+                            .residual = -1,
+                            .out = node,
+                            .aux = -1,
+                            .grad = {-1, -1},
+                            .grad_in = -1,
+                            .grad_in_sum = -1,
+                            .grad_residual = -1,
+                            .grad_residual_sum = -1};
+    return u;
+}
+
+/* No unit planned from `from` on reads `node`, apart from `except`. */
+static bool is_over(const struct plan *p, int node, int from, int except)
+{
+    for (int i = from; i < p->graph->n_nodes; i++) {
+        const struct graph_node *at = node_of(p, i);
+        if (i != except && (at->in[0] == node || at->in[1] == node))
+            return false;
+    }
+    return true;
+}
+
+/* Both frozen or both not: a unit has a backward as a whole or not at all. */
+static bool same_side(const struct plan *p, const struct plan_unit *u, int node)
+{
+    return p->values[u->node].wants_grad == p->values[node].wants_grad;
+}
+
+/*
+ * Extends a unit that ends in node u->out over add and relu. The add belongs
+ * to the later one of its two producers, so that the other is there already.
+ * `in_place`: the result takes the place of the added value, which therefore
+ * must have no other reader left.
+ */
+static void take_add_and_relu(struct plan *p, struct plan_unit *u, bool *taken,
+                              bool in_place)
+{
+    int add = sole(p, u->out, GRAPH_ADD);
+    if (add >= 0) {
+        const struct graph_node *at = node_of(p, add);
+        int other = at->in[0] == u->out ? at->in[1] : at->in[0];
+        if (p->values[other].unit >= 0 && p->values[other].blocked &&
+            same_side(p, u, add) &&
+            (!in_place || is_over(p, other, u->node, add))) {
+            u->residual = other;
+            u->out = add;
+            taken[add] = true;
+        }
+    }
+    int relu = sole(p, u->out, GRAPH_RELU);
+    if (relu >= 0 && same_side(p, u, relu)) {
+        u->relu = true;
+        u->out = relu;
+        taken[relu] = true;
+    }
+}
+
+static void plan_conv(struct plan *p, int node, bool *taken)
+{
+    struct plan_unit *u = add_unit(p, UNIT_CONV, node);
+    int norm = sole(p, node, GRAPH_NORM);
+    if (norm < 0 || !plan_norm_is_static(p, norm))
+        return;
+    u->fold = norm;
+    u->out = norm;
+    taken[norm] = true;
+    take_add_and_relu(p, u, taken, true);
+}
+
+static void plan_node(struct plan *p, int node, bool *taken)
+{
+    struct plan_unit *u = NULL;
+    const struct graph_node *at = node_of(p, node);
+    switch (at->op) {
+    case GRAPH_INPUT:
+        return;
+    case GRAPH_CONV:
+        plan_conv(p, node, taken);
+        break;
+    case GRAPH_NORM:
+        u = add_unit(p, UNIT_NORM, node);
+        if (p->values[node].blocked)
+            take_add_and_relu(p, u, taken, false);
+        break;
+    case GRAPH_RELU:
+        add_unit(p, UNIT_RELU, node);
+        break;
+    case GRAPH_ADD:
+        u = add_unit(p, UNIT_ADD, node);
+        u->residual = at->in[1];
+        break;
+    case GRAPH_MAXPOOL:
+        add_unit(p, UNIT_POOL, node);
+        break;
+    case GRAPH_FLATTEN:
+        add_unit(p, UNIT_FLATTEN, node);
+        break;
+    case GRAPH_DROPOUT:
+        add_unit(p, UNIT_DROPOUT, node);
+        break;
+    case GRAPH_LINEAR:
+        add_unit(p, UNIT_LINEAR, node);
+        break;
+    case GRAPH_LOSS:
+        add_unit(p, UNIT_LOSS, node);
+        break;
+    }
+    u = &p->units[p->n_units - 1];
+    u->learns = trains(p, node);
+    p->values[u->out].unit = p->n_units - 1;
+}
+
+static void plan_units(struct plan *p)
+{
+    int n = p->graph->n_nodes;
+    bool *taken = mem_new((size_t)n, sizeof *taken);
+    p->units = mem_new((size_t)n, sizeof *p->units);
+    for (int i = 0; i < n; i++) {
+        if (!taken[i])
+            plan_node(p, i, taken);
+    }
+    free(taken);
+}
+
+/* ---- buffers ---- */
+
+static int add_buffer(struct plan *p, size_t n, int time)
+{
+    size_t count = (size_t)p->n_buffers + 1;
+    p->buffers = mem_grow(p->buffers, count, sizeof *p->buffers);
+    n = (n + LINE - 1) / LINE * LINE + SKEW;
+    p->buffers[p->n_buffers] =
+        (struct plan_buffer){.n = n, .birth = time, .death = time};
+    return p->n_buffers++;
+}
+
+static void touch(struct plan *p, int buffer, int time)
+{
+    if (buffer >= 0 && p->buffers[buffer].death < time)
+        p->buffers[buffer].death = time;
+}
+
+static void touch_value(struct plan *p, int node, int time)
+{
+    if (node >= 0)
+        touch(p, p->values[node].buffer, time);
+}
+
+static bool has_backward(const struct plan *p, const struct plan_unit *u)
+{
+    return p->training && p->values[u->out].wants_grad;
+}
+
+static void plan_forward(struct plan *p)
+{
+    for (int t = 0; t < p->n_units; t++) {
+        struct plan_unit *u = &p->units[t];
+        struct plan_value *out = &p->values[u->out];
+        touch_value(p, u->in, t);
+        touch_value(p, u->residual, t);
+        if (u->fold >= 0 && u->residual >= 0) {
+            out->buffer = p->values[u->residual].buffer;
+            p->values[u->residual].replaced = true;
+        } else {
+            out->buffer = add_buffer(p, out->n, t);
+        }
+        touch(p, out->buffer, t);
+        if (u->kind == UNIT_DROPOUT && has_backward(p, u))
+            u->aux = add_buffer(p, out->n, t);
+    }
+}
+
+/* Only the backward of a norm adds two gradients on the way. */
+static int most_grads(const struct plan *p, int node)
+{
+    int unit = p->values[node].unit;
+    return unit >= 0 && p->units[unit].kind == UNIT_NORM &&
+                   p->values[node].blocked
+               ? 2
+               : 1;
+}
+
+/* `buffer` holds one more part of the gradient of `node`; returns the buffer
+ * that it has to be added to, or -1. */
+static int offer_grad(struct plan *p, int node, int buffer, int time)
+{
+    struct plan_value *v = &p->values[node];
+    if (v->n_grads < most_grads(p, node)) {
+        v->grads[v->n_grads++] = buffer;
+        return -1;
+    }
+    touch(p, v->grads[0], time);
+    return v->grads[0];
+}
+
+static void plan_residual_grad(struct plan *p, struct plan_unit *u, int time)
+{
+    if (u->residual < 0 || !p->values[u->residual].wants_grad)
+        return;
+    if (u->kind == UNIT_NORM)
+        u->grad_residual = u->grad[0];
+    else
+        u->grad_residual = add_buffer(p, p->values[u->residual].n, time);
+    u->grad_residual_sum = offer_grad(p, u->residual, u->grad_residual, time);
+}
+
+/* What a unit's backward reads again from the forward pass. */
+static void touch_kept(struct plan *p, const struct plan_unit *u, int time)
+{
+    switch (u->kind) {
+    case UNIT_CONV:
+    case UNIT_LINEAR:
+        if (u->learns)
+            touch_value(p, u->in, time);
+        break;
+    case UNIT_NORM:
+        touch_value(p, u->in, time);
+        if (u->relu && u->residual >= 0)
+            touch_value(p, u->out, time);
+        break;
+    case UNIT_RELU:
+        touch_value(p, u->out, time);
+        break;
+    case UNIT_LOSS:
+        touch_value(p, u->in, time);
+        break;
+    case UNIT_DROPOUT:
+        touch(p, u->aux, time);
+        break;
+    case UNIT_ADD:
+    case UNIT_POOL:
+    case UNIT_FLATTEN:
+        break;
+    }
+}
+
+bool plan_masks_in_place(const struct plan_unit *u)
+{
+    return u->kind == UNIT_NORM &&
+           (u->grad[1] >= 0 || (u->relu && u->residual >= 0));
+}
+
+static void plan_backward(struct plan *p)
+{
+    for (int i = p->n_units - 1; i >= 0; i--) {
+        struct plan_unit *u = &p->units[i];
+        struct plan_value *out = &p->values[u->out];
+        int time = 2 * p->n_units - 1 - i;
+        if (!has_backward(p, u))
+            continue;
+        for (int k = 0; k < out->n_grads; k++) {
+            u->grad[k] = out->grads[k];
+            touch(p, u->grad[k], time);
+        }
+        touch_kept(p, u, time);
+        if (plan_masks_in_place(u))
+            p->buffers[u->grad[0]].overwritten = true;
+        if (p->values[u->in].wants_grad) {
+            u->grad_in = add_buffer(p, p->values[u->in].n, time);
+            u->grad_in_sum = offer_grad(p, u->in, u->grad_in, time);
+        }
+        plan_residual_grad(p, u, time);
+        touch(p, u->grad_residual, time);
+    }
+}
+
+/* ---- places in the arena ---- */
+
+static bool live_together(const struct plan_buffer *a,
+                          const struct plan_buffer *b)
+{
+    return a->birth <= b->death && b->birth <= a->death;
+}
+
+static bool overlap(const struct plan_buffer *a, const struct plan_buffer *b)
+{
+    return a->offset < b->offset + b->n && b->offset < a->offset + a->n;
+}
+
+/* The lowest place that is free as long as `b` lives. */
+static void place(const struct plan *p, const bool *placed,
+                  struct plan_buffer *b)
+{
+    b->offset = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int i = 0; i < p->n_buffers; i++) {
+            const struct plan_buffer *other = &p->buffers[i];
+            if (placed[i] && other != b && live_together(other, b) &&
+                overlap(other, b)) {
+                b->offset = other->offset + other->n;
+                moved = true;
+            }
+        }
+    }
+}
+
+static int largest(const struct plan *p, const bool *placed)
+{
+    int best = -1;
+    for (int i = 0; i < p->n_buffers; i++) {
+        if (!placed[i] && (best < 0 || p->buffers[i].n > p->buffers[best].n))
+            best = i;
+    }
+    return best;
+}
+
+static void plan_places(struct plan *p)
+{
+    size_t total = 0;
+    for (int i = 0; i < p->n_buffers; i++) {
+        p->buffers[i].offset = total;
+        total += p->buffers[i].n;
+    }
+    p->arena = total;
+    if (total < SHARE_FROM)
+        return;
+    bool *placed = mem_new((size_t)p->n_buffers, sizeof *placed);
+    p->arena = 0;
+    for (int i = largest(p, placed); i >= 0; i = largest(p, placed)) {
+        struct plan_buffer *b = &p->buffers[i];
+        place(p, placed, b);
+        placed[i] = true;
+        if (b->offset + b->n > p->arena)
+            p->arena = b->offset + b->n;
+    }
+    free(placed);
+}
+
+bool plan_is_intact(const struct plan *p, int buffer)
+{
+    const struct plan_buffer *b = &p->buffers[buffer];
+    for (int i = 0; i < p->n_buffers; i++) {
+        if (i != buffer && p->buffers[i].birth > b->birth &&
+            overlap(&p->buffers[i], b))
+            return false;
+    }
+    return !b->overwritten;
+}
+
+void plan_init(struct plan *p, const struct graph *g, int batch, int block,
+               bool training)
+{
+    *p = (struct plan){
+        .graph = g, .batch = batch, .block = block, .training = training};
+    plan_values(p);
+    plan_units(p);
+    plan_forward(p);
+    if (training)
+        plan_backward(p);
+    /* What the loss reads can be asked for until the next forward. */
+    const struct graph_node *last = &g->nodes[g->n_nodes - 1];
+    if (last->op == GRAPH_LOSS)
+        touch_value(p, last->in[0], 2 * p->n_units);
+    plan_places(p);
+}
+
+void plan_clear(struct plan *p)
+{
+    free(p->units);
+    free(p->values);
+    free(p->buffers);
+    *p = (struct plan){.batch = 0};
+}

@@ -1,0 +1,243 @@
+#include "backend/deferred/deferred.h"
+
+#include "backend/deferred/device.h"
+#include "backend/ref/ref.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* ---- the backend and its buffers ---- */
+
+static enum vd_err deferred_open(struct backend *b,
+                                 const struct backend_config *config)
+{
+    struct device *d = mem_new(1, sizeof *d);
+    d->inner.ops = &backend_ref_ops;
+    pthread_mutex_init(&d->lock, NULL);
+    b->impl = d;
+    return backend_ref_ops.open(&d->inner, config);
+}
+
+static void deferred_close(struct backend *b)
+{
+    struct device *d = b->impl;
+    VD_ASSERT(!d->memories);
+    commands_clear(&d->queue);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
+static const char *deferred_describe(struct backend *b)
+{
+    (void)b;
+    return "ref, as awkward as an accelerator; for tests";
+}
+
+static struct memory *find(struct device *d, const struct buf *buf)
+{
+    pthread_mutex_lock(&d->lock);
+    struct memory *m = d->memories;
+    while (m && m->fence != buf->data)
+        m = m->next;
+    pthread_mutex_unlock(&d->lock);
+    VD_ASSERT(m);
+    return m;
+}
+
+struct buf device_inner(struct device *d, const struct buf *buf)
+{
+    return find(d, buf)->inner;
+}
+
+static size_t fence_bytes(const struct memory *m)
+{
+    return (m->inner.n + 1) * sizeof(float);
+}
+
+static enum vd_err deferred_alloc(struct backend *b, const struct graph *g,
+                                  enum buf_kind kind, struct buf *out)
+{
+    struct device *d = b->impl;
+    struct memory *m = mem_new(1, sizeof *m);
+    enum vd_err err = backend_ref_ops.alloc(&d->inner, g, kind, &m->inner);
+    if (err != VD_OK) {
+        free(m);
+        return err;
+    }
+    m->fence = mmap(NULL, fence_bytes(m), PROT_NONE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    VD_ASSERT(m->fence != MAP_FAILED);
+    *out = (struct buf){kind, m->fence, m->inner.n};
+    pthread_mutex_lock(&d->lock);
+    m->next = d->memories;
+    d->memories = m;
+    pthread_mutex_unlock(&d->lock);
+    return VD_OK;
+}
+
+static void deferred_free(struct backend *b, struct buf *buf)
+{
+    struct device *d = b->impl;
+    if (!buf->data)
+        return;
+    struct memory *m = find(d, buf);
+    pthread_mutex_lock(&d->lock);
+    struct memory **at = &d->memories;
+    while (*at != m)
+        at = &(*at)->next;
+    *at = m->next;
+    pthread_mutex_unlock(&d->lock);
+    munmap(m->fence, fence_bytes(m));
+    backend_ref_ops.free(&d->inner, &m->inner);
+    free(m);
+    *buf = (struct buf){.data = NULL};
+}
+
+/* Waits; a step that is being recorded cannot. */
+static enum vd_err wait_for_all(struct device *d)
+{
+    enum vd_err err = device_wait(d);
+    if (err == VD_OK && d->n_recording > 0)
+        err = VD_FAIL(VD_BUG, "a wait between begin and end");
+    if (err != VD_OK)
+        pthread_mutex_unlock(&d->lock);
+    return err;
+}
+
+static enum vd_err deferred_put(struct backend *b, const struct graph *g,
+                                struct buf *dst, const float *src)
+{
+    struct device *d = b->impl;
+    struct memory *m = find(d, dst);
+    VD_TRY(wait_for_all(d));
+    enum vd_err err = backend_ref_ops.put(&d->inner, g, &m->inner, src);
+    pthread_mutex_unlock(&d->lock);
+    return err;
+}
+
+static enum vd_err deferred_get(struct backend *b, const struct graph *g,
+                                float *dst, const struct buf *src)
+{
+    struct device *d = b->impl;
+    struct memory *m = find(d, src);
+    VD_TRY(wait_for_all(d));
+    enum vd_err err = backend_ref_ops.get(&d->inner, g, dst, &m->inner);
+    pthread_mutex_unlock(&d->lock);
+    return err;
+}
+
+/* ---- nets ---- */
+
+static enum vd_err net_new(struct backend *b, const struct net_spec *spec,
+                           bool checks, struct net **out)
+{
+    struct device *d = b->impl;
+    const struct weights *w = spec->weights;
+    struct net_spec inner = *spec;
+    struct net *net = mem_new(1, sizeof *net);
+    *net = (struct net){.device = d,
+                        .graph = spec->graph,
+                        .weights = {.param = device_inner(d, &w->param),
+                                    .m = device_inner(d, &w->m),
+                                    .v = device_inner(d, &w->v),
+                                    .stats = device_inner(d, &w->stats)},
+                        .key = -1,
+                        .checks = checks};
+    inner.weights = &net->weights;
+    enum vd_err err = backend_ref_ops.net_new(&d->inner, &inner, &net->inner);
+    if (err != VD_OK) {
+        free(net);
+        return err;
+    }
+    *out = net;
+    return VD_OK;
+}
+
+static enum vd_err deferred_net_new(struct backend *b,
+                                    const struct net_spec *spec,
+                                    struct net **out)
+{
+    return net_new(b, spec, false, out);
+}
+
+static enum vd_err check_net_new(struct backend *b, const struct net_spec *spec,
+                                 struct net **out)
+{
+    return net_new(b, spec, true, out);
+}
+
+static void deferred_net_free(struct net *net)
+{
+    if (!net)
+        return;
+    (void)!device_wait(net->device);
+    pthread_mutex_unlock(&net->device->lock);
+    for (int i = 0; i < MAX_KEYS; i++)
+        commands_clear(&net->recorded[i]);
+    commands_clear(&net->now);
+    backend_ref_ops.net_free(net->inner);
+    free(net);
+}
+
+static enum vd_err deferred_stage(struct net *net, const struct batch *batch)
+{
+    return backend_ref_ops.stage(net->inner, batch);
+}
+
+/* ---- asking, which waits ---- */
+
+/* Other nets may be recording, this one may not. */
+static enum vd_err wait_for_net(struct net *net)
+{
+    VD_ASSERT(net->key < 0);
+    enum vd_err err = device_wait(net->device);
+    pthread_mutex_unlock(&net->device->lock);
+    return err;
+}
+
+static enum vd_err deferred_results(struct net *net, struct result *out)
+{
+    VD_TRY(wait_for_net(net));
+    return backend_ref_ops.results(net->inner, out);
+}
+
+static enum vd_err deferred_update_result(struct net *net,
+                                          struct update_result *out)
+{
+    VD_TRY(wait_for_net(net));
+    return backend_ref_ops.update_result(net->inner, out);
+}
+
+static enum vd_err deferred_node_value(struct net *net, int node, float *out)
+{
+    VD_TRY(wait_for_net(net));
+    return backend_ref_ops.node_value(net->inner, node, out);
+}
+
+static enum vd_err deferred_node_grad(struct net *net, int node, float *out)
+{
+    VD_TRY(wait_for_net(net));
+    return backend_ref_ops.node_grad(net->inner, node, out);
+}
+
+#define DEFERRED_OPS(name_, net_new_)                                         \
+    {                                                                         \
+        .name = name_, .abi = BACKEND_ABI, .caps = BACKEND_CAPTURE,           \
+        .open = deferred_open, .close = deferred_close,                       \
+        .describe = deferred_describe, .alloc = deferred_alloc,               \
+        .free = deferred_free, .put = deferred_put, .get = deferred_get,      \
+        .net_new = net_new_, .net_free = deferred_net_free,                   \
+        .stage = deferred_stage, .begin = deferred_begin,                     \
+        .forward = deferred_forward, .backward = deferred_backward,           \
+        .add = deferred_add, .divide = deferred_divide,                       \
+        .update = deferred_update, .end = deferred_end,                       \
+        .results = deferred_results, .update_result = deferred_update_result, \
+        .node_value = deferred_node_value, .node_grad = deferred_node_grad    \
+    }
+
+const struct backend_ops backend_deferred_ops =
+    DEFERRED_OPS("deferred", deferred_net_new);
+const struct backend_ops backend_deferred_check_ops =
+    DEFERRED_OPS("deferred-check", check_net_new);

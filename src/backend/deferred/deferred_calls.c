@@ -1,0 +1,198 @@
+/* Calls that enqueue: recorded, compared, replayed, and done when waited for.
+ */
+#include "backend/deferred/device.h"
+#include "backend/ref/ref.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void commands_add(struct commands *c, const struct command *one)
+{
+    if (c->n == c->room) {
+        size_t room = c->room ? 2 * c->room : 16;
+        struct command *list = mem_new(room, sizeof *list);
+        if (c->n > 0)
+            memcpy(list, c->list, c->n * sizeof *list);
+        free(c->list);
+        c->list = list;
+        c->room = room;
+    }
+    c->list[c->n++] = *one;
+}
+
+void commands_clear(struct commands *c)
+{
+    free(c->list);
+    *c = (struct commands){.list = NULL};
+}
+
+/* ---- doing ---- */
+
+static enum vd_err ignore_range(void *ctx, struct range range)
+{
+    (void)ctx;
+    (void)range;
+    return VD_OK;
+}
+
+static enum vd_err do_command(struct command *c)
+{
+    switch (c->call) {
+    case CALL_FORWARD:
+        return backend_ref_ops.forward(c->net);
+    case CALL_BACKWARD:
+        return backend_ref_ops.backward(c->net, &c->dst, ignore_range, NULL);
+    case CALL_ADD:
+        return backend_ref_ops.add(c->net, &c->dst, &c->src, c->range);
+    case CALL_DIVIDE:
+        return backend_ref_ops.divide(c->net, &c->dst, c->range, c->by);
+    case CALL_UPDATE:
+        return backend_ref_ops.update(c->net, &c->dst);
+    }
+    return VD_BUG;
+}
+
+enum vd_err device_wait(struct device *d)
+{
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; i < d->queue.n && d->err == VD_OK; i++)
+        d->err = do_command(&d->queue.list[i]);
+    d->queue.n = 0;
+    return d->err;
+}
+
+/* ---- recording ---- */
+
+/* Field by field: padding has no value. */
+static bool is_same(const struct command *a, const struct command *b)
+{
+    return a->call == b->call && a->net == b->net &&
+           a->dst.data == b->dst.data && a->src.data == b->src.data &&
+           a->range.first == b->range.first && a->range.n == b->range.n &&
+           a->by == b->by;
+}
+
+static enum vd_err differs(const struct net *net, size_t i)
+{
+    return VD_FAIL(VD_BUG,
+                   "key %d: call %zu differs from that of the recorded step",
+                   net->key, i);
+}
+
+static enum vd_err compare(const struct net *net)
+{
+    const struct commands *now = &net->now, *was = &net->recorded[net->key];
+    for (size_t i = 0; i < now->n || i < was->n; i++)
+        if (i >= now->n || i >= was->n ||
+            !is_same(&now->list[i], &was->list[i]))
+            return differs(net, i);
+    return VD_OK;
+}
+
+static void launch(struct device *d, const struct commands *c)
+{
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; i < c->n; i++)
+        commands_add(&d->queue, &c->list[i]);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static void count_recording(struct device *d, int change)
+{
+    pthread_mutex_lock(&d->lock);
+    d->n_recording += change;
+    pthread_mutex_unlock(&d->lock);
+}
+
+static enum vd_err enqueue(struct net *net, const struct command *c)
+{
+    struct commands one = {.list = (struct command[]){*c}, .n = 1};
+    if (net->key >= 0)
+        commands_add(&net->now, c);
+    else
+        launch(net->device, &one);
+    return VD_OK;
+}
+
+enum vd_err deferred_begin(struct net *net, int key, bool *replayed)
+{
+    VD_ASSERT(net->key < 0 && key >= 0 && key < MAX_KEYS);
+    net->key = key;
+    net->now.n = 0;
+    *replayed = net->recorded[key].n > 0 && !net->checks;
+    count_recording(net->device, 1);
+    return VD_OK;
+}
+
+enum vd_err deferred_end(struct net *net)
+{
+    enum vd_err err = VD_OK;
+    struct commands *record = &net->recorded[net->key];
+    if (record->n == 0)
+        for (size_t i = 0; i < net->now.n; i++)
+            commands_add(record, &net->now.list[i]);
+    else if (net->checks)
+        err = compare(net);
+    else if (net->now.n > 0) /* a replayed step has no calls of its own */
+        err = differs(net, 0);
+    launch(net->device, record);
+    count_recording(net->device, -1);
+    net->key = -1;
+    return err;
+}
+
+enum vd_err deferred_forward(struct net *net)
+{
+    struct command c = {.call = CALL_FORWARD, .net = net->inner};
+    return enqueue(net, &c);
+}
+
+enum vd_err deferred_backward(struct net *net, struct buf *exchange,
+                              ready_fn *ready, void *ctx)
+{
+    const struct graph *g = net->graph;
+    struct command c = {.call = CALL_BACKWARD,
+                        .net = net->inner,
+                        .dst = device_inner(net->device, exchange)};
+    VD_TRY(enqueue(net, &c));
+    VD_TRY(ready(ctx,
+                 (struct range){.first = g->n_trainable, .n = g->n_stats + 1}));
+    for (int i = 0; i < g->n_param_tensors; i++) {
+        const struct graph_tensor *t = &g->params[i];
+        if (t->trainable)
+            VD_TRY(
+                ready(ctx, (struct range){.first = t->offset, .n = t->count}));
+    }
+    return VD_OK;
+}
+
+enum vd_err deferred_add(struct net *net, struct buf *dst,
+                         const struct buf *src, struct range range)
+{
+    struct command c = {.call = CALL_ADD,
+                        .net = net->inner,
+                        .dst = device_inner(net->device, dst),
+                        .src = device_inner(net->device, src),
+                        .range = range};
+    return enqueue(net, &c);
+}
+
+enum vd_err deferred_divide(struct net *net, struct buf *buf,
+                            struct range range, float by)
+{
+    struct command c = {.call = CALL_DIVIDE,
+                        .net = net->inner,
+                        .dst = device_inner(net->device, buf),
+                        .range = range,
+                        .by = by};
+    return enqueue(net, &c);
+}
+
+enum vd_err deferred_update(struct net *net, struct buf *exchange)
+{
+    struct command c = {.call = CALL_UPDATE,
+                        .net = net->inner,
+                        .dst = device_inner(net->device, exchange)};
+    return enqueue(net, &c);
+}

@@ -1,0 +1,304 @@
+#include "backend/ref/layers.h"
+
+#include "model/dropout.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Values of the whole batch. */
+static size_t count(const struct layer *l)
+{
+    return (size_t)l->batch * graph_node_count(l->node);
+}
+
+/* ---- element by element ---- */
+
+static void copy_forward(const struct layer *l)
+{
+    memcpy(l->out, l->in[0], count(l) * sizeof *l->out);
+}
+
+static void copy_backward(const struct layer *l)
+{
+    for (int k = 0; k < 2; k++) {
+        if (!l->grad_in[k])
+            continue;
+        for (size_t i = 0, n = count(l); i < n; i++)
+            l->grad_in[k][i] += l->grad_out[i];
+    }
+}
+
+/* A NaN stays one. */
+static void relu_forward(const struct layer *l)
+{
+    for (size_t i = 0, n = count(l); i < n; i++)
+        l->out[i] = l->in[0][i] <= 0 ? 0 : l->in[0][i];
+}
+
+static void relu_backward(const struct layer *l)
+{
+    if (!l->grad_in[0])
+        return;
+    for (size_t i = 0, n = count(l); i < n; i++)
+        l->grad_in[0][i] += l->out[i] <= 0 ? 0 : l->grad_out[i];
+}
+
+static void add_forward(const struct layer *l)
+{
+    for (size_t i = 0, n = count(l); i < n; i++)
+        l->out[i] = l->in[0][i] + l->in[1][i];
+}
+
+/* Sets (forward) or adds to (backward) `out` the values of `in` that stay. */
+static void drop(const struct layer *l, const double *in, double *out,
+                 bool adds)
+{
+    size_t n = graph_node_count(l->node);
+    double scale = 1 / (1 - l->node->rate);
+    for (int b = 0; b < l->batch; b++) {
+        dropout_keep(l->seed, l->slots[b].position, l->node->ordinal,
+                     l->node->rate, n, l->keep);
+        for (size_t i = 0, at = (size_t)b * n; i < n; i++, at++) {
+            double kept = l->keep[i] ? in[at] * scale : 0;
+            out[at] = adds ? out[at] + kept : kept;
+        }
+    }
+}
+
+static void dropout_forward(const struct layer *l)
+{
+    if (l->training)
+        drop(l, l->in[0], l->out, false);
+    else
+        copy_forward(l);
+}
+
+static void dropout_backward(const struct layer *l)
+{
+    if (l->grad_in[0])
+        drop(l, l->grad_out, l->grad_in[0], true);
+}
+
+/* ---- linear ---- */
+
+static void linear_forward(const struct layer *l)
+{
+    size_t n_in = (size_t)l->source->c, n_out = (size_t)l->node->c;
+    for (size_t o = 0; o < n_out; o++) {
+        const double *w = l->weight + o * n_in;
+        for (size_t b = 0; b < (size_t)l->batch; b++) {
+            const double *x = l->in[0] + b * n_in;
+            double sum = l->bias[o];
+            for (size_t i = 0; i < n_in; i++)
+                sum += w[i] * x[i];
+            l->out[b * n_out + o] = sum;
+        }
+    }
+}
+
+static void linear_backward(const struct layer *l)
+{
+    size_t n_in = (size_t)l->source->c, n_out = (size_t)l->node->c;
+    for (size_t o = 0; o < n_out; o++) {
+        for (size_t b = 0; b < (size_t)l->batch; b++) {
+            double g = l->grad_out[b * n_out + o];
+            const double *w = l->weight + o * n_in, *x = l->in[0] + b * n_in;
+            if (l->grad_in[0]) {
+                double *gx = l->grad_in[0] + b * n_in;
+                for (size_t i = 0; i < n_in; i++)
+                    gx[i] += g * w[i];
+            }
+            if (l->grad_weight) {
+                double *gw = l->grad_weight + o * n_in;
+                for (size_t i = 0; i < n_in; i++)
+                    gw[i] += g * x[i];
+                l->grad_bias[o] += g;
+            }
+        }
+    }
+}
+
+/* ---- batch norm ---- */
+
+bool layer_uses_batch(const struct layer *l)
+{
+    return l->node->op == GRAPH_NORM && l->training && !l->node->fixed_norm;
+}
+
+/* Sets mean, inv_std and unbiased of channel c from the batch. */
+static void measure(const struct layer *l, size_t c, size_t plane)
+{
+    size_t step = (size_t)l->node->c * plane, start = c * plane;
+    double n = (double)l->batch * (double)plane, sum = 0, squares = 0;
+    for (size_t b = 0; b < (size_t)l->batch; b++) {
+        for (size_t i = 0; i < plane; i++)
+            sum += l->in[0][start + b * step + i];
+    }
+    double mean = sum / n;
+    for (size_t b = 0; b < (size_t)l->batch; b++) {
+        for (size_t i = 0; i < plane; i++) {
+            double d = l->in[0][start + b * step + i] - mean;
+            squares += d * d;
+        }
+    }
+    l->mean[c] = mean;
+    l->inv_std[c] = 1 / sqrt(squares / n + l->graph->norm_eps);
+    l->unbiased[c] = squares / (n - 1);
+}
+
+static void norm_forward(const struct layer *l)
+{
+    size_t plane = (size_t)l->node->h * (size_t)l->node->w;
+    size_t channels = (size_t)l->node->c;
+    for (size_t c = 0; c < channels; c++) {
+        if (layer_uses_batch(l))
+            measure(l, c, plane);
+        double scale = l->inv_std[c] * l->weight[c];
+        for (size_t b = 0; b < (size_t)l->batch; b++) {
+            size_t at = (b * channels + c) * plane;
+            for (size_t i = at; i < at + plane; i++)
+                l->out[i] = (l->in[0][i] - l->mean[c]) * scale + l->bias[c];
+        }
+    }
+}
+
+/* The batch's own statistics depend on every value, so each value's gradient
+ * has their share taken off. */
+static void norm_backward_channel(const struct layer *l, size_t c, size_t plane)
+{
+    size_t step = (size_t)l->node->c * plane, start = c * plane;
+    double mean = l->mean[c], inv = l->inv_std[c], sum = 0, along = 0;
+    for (size_t b = 0; b < (size_t)l->batch; b++) {
+        for (size_t i = 0, at = start + b * step; i < plane; i++, at++) {
+            sum += l->grad_out[at];
+            along += l->grad_out[at] * (l->in[0][at] - mean) * inv;
+        }
+    }
+    if (l->grad_weight) {
+        l->grad_weight[c] += along;
+        l->grad_bias[c] += sum;
+    }
+    if (!l->grad_in[0])
+        return;
+    double n = (double)l->batch * (double)plane;
+    double share = layer_uses_batch(l) ? 1 / n : 0;
+    for (size_t b = 0; b < (size_t)l->batch; b++) {
+        for (size_t i = 0, at = start + b * step; i < plane; i++, at++) {
+            double x = (l->in[0][at] - mean) * inv;
+            l->grad_in[0][at] += l->weight[c] * inv *
+                                 (l->grad_out[at] - share * (sum + x * along));
+        }
+    }
+}
+
+static void norm_backward(const struct layer *l)
+{
+    size_t plane = (size_t)l->node->h * (size_t)l->node->w;
+    for (size_t c = 0; c < (size_t)l->node->c; c++)
+        norm_backward_channel(l, c, plane);
+}
+
+/* ---- loss ---- */
+
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+/* log(sum of exp(y)), without overflow; the greatest's index in *best. */
+static double log_sum_exp(const double *y, int n, int *best)
+{
+    *best = 0;
+    for (int i = 1; i < n; i++) {
+        if (y[i] > y[*best])
+            *best = i;
+    }
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += exp(y[i] - y[*best]);
+    return y[*best] + log(sum);
+}
+
+static double class_factor(const struct graph_loss *loss, int32_t class)
+{
+    double w = loss->class_weights ? loss->class_weights[class] : 1;
+    return loss->class_scale * w;
+}
+
+static void loss_forward(const struct layer *l)
+{
+    const struct graph_loss *loss = &l->graph->loss;
+    for (int b = 0; b < l->batch; b++) {
+        const struct slot *slot = &l->slots[b];
+        struct result *r = &l->results[b];
+        *r = (struct result){0};
+        l->out[b] = 0;
+        if (slot->sample < 0)
+            continue;
+        const double *y = l->in[0] + (size_t)b * (size_t)l->source->c;
+        double l1 = 0;
+        for (int i = 0; i < 4; i++) {
+            double edge = loss->size * sigmoid(y[i]);
+            r->box[i] = (float)edge;
+            l1 += fabs(edge - (double)slot->box[i]) / 4;
+        }
+        int best;
+        double lse = log_sum_exp(y + 4, loss->classes, &best);
+        double ce = lse - y[4 + slot->class];
+        r->l1 = (float)l1;
+        r->ce = (float)ce;
+        r->class = best;
+        r->score = (float)exp(y[4 + best] - lse);
+        l->out[b] = loss->box_scale * l1 + class_factor(loss, slot->class) * ce;
+    }
+}
+
+static void loss_backward(const struct layer *l)
+{
+    const struct graph_loss *loss = &l->graph->loss;
+    for (int b = 0; l->grad_in[0] && b < l->batch; b++) {
+        const struct slot *slot = &l->slots[b];
+        if (slot->sample < 0)
+            continue;
+        const double *y = l->in[0] + (size_t)b * (size_t)l->source->c;
+        double *gy = l->grad_in[0] + (size_t)b * (size_t)l->source->c;
+        for (int i = 0; i < 4; i++) {
+            double s = sigmoid(y[i]);
+            double off = loss->size * s - (double)slot->box[i];
+            double sign = (off > 0) - (off < 0);
+            gy[i] += l->grad_out[b] * loss->box_scale / 4 * sign * loss->size *
+                     s * (1 - s);
+        }
+        int best;
+        double lse = log_sum_exp(y + 4, loss->classes, &best);
+        double factor = l->grad_out[b] * class_factor(loss, slot->class);
+        for (int i = 0; i < loss->classes; i++)
+            gy[4 + i] += factor * (exp(y[4 + i] - lse) - (i == slot->class));
+    }
+}
+
+/* ---- by op ---- */
+
+void layer_forward(const struct layer *l)
+{
+    static void (*const forward[])(const struct layer *) = {
+        [GRAPH_CONV] = conv_forward,       [GRAPH_NORM] = norm_forward,
+        [GRAPH_RELU] = relu_forward,       [GRAPH_ADD] = add_forward,
+        [GRAPH_MAXPOOL] = maxpool_forward, [GRAPH_FLATTEN] = copy_forward,
+        [GRAPH_DROPOUT] = dropout_forward, [GRAPH_LINEAR] = linear_forward,
+        [GRAPH_LOSS] = loss_forward,
+    };
+    forward[l->node->op](l);
+}
+
+void layer_backward(const struct layer *l)
+{
+    static void (*const backward[])(const struct layer *) = {
+        [GRAPH_CONV] = conv_backward,       [GRAPH_NORM] = norm_backward,
+        [GRAPH_RELU] = relu_backward,       [GRAPH_ADD] = copy_backward,
+        [GRAPH_MAXPOOL] = maxpool_backward, [GRAPH_FLATTEN] = copy_backward,
+        [GRAPH_DROPOUT] = dropout_backward, [GRAPH_LINEAR] = linear_backward,
+        [GRAPH_LOSS] = loss_backward,
+    };
+    backward[l->node->op](l);
+}

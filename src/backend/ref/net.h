@@ -1,0 +1,48 @@
+/* Inside of a ref net, shared by its files. */
+#ifndef VOCDIST_BACKEND_REF_NET_H
+#define VOCDIST_BACKEND_REF_NET_H
+
+#include "backend/backend.h"
+
+#include <pthread.h>
+
+#define PLACES 2
+
+/* One staged batch. */
+struct place {
+    struct slot *slots; /* [micro_batch], owned copy */
+    double *input;      /* [micro_batch, 3, S, S], owned */
+    struct knobs knobs;
+    struct result *results; /* [micro_batch], owned */
+};
+
+/* What a node keeps. */
+struct node_data {
+    double *value, *grad;              /* owned; grad NULL: not wanted */
+    double *mean, *inv_std, *unbiased; /* norms, [c], owned */
+};
+
+struct net {
+    struct net_spec spec;
+    const struct graph *graph;
+    struct node_data *nodes;    /* [n_nodes], owned */
+    double *param, *grad_param; /* room for one node's tensors, owned */
+    uint8_t *keep;              /* room for one picture of any node, owned */
+
+    /* Batches so far; place k holds batch number k modulo PLACES. */
+    struct place places[PLACES];
+    uint64_t staged, forwarded, fetched; /* under `lock` */
+    pthread_mutex_t lock;
+    pthread_cond_t released;
+
+    struct knobs knobs; /* of the last forward */
+    bool loss_finite;
+    struct update_result update_result;
+};
+
+enum vd_err ref_forward(struct net *net);
+enum vd_err ref_backward(struct net *net, struct buf *exchange, ready_fn *ready,
+                         void *ctx);
+enum vd_err ref_update(struct net *net, struct buf *exchange);
+
+#endif

@@ -1,0 +1,101 @@
+/* The optimizer step, as torch.optim defines it, in double. */
+#include "backend/ref/net.h"
+
+#include <math.h>
+
+/* torch.nn.utils.clip_grad_norm_ adds this to the norm. */
+#define CLIP_EPS 1e-6
+
+/* Factors of one step, the same for all elements of a tensor. */
+struct rule {
+    const struct optim *optim;
+    double rate;             /* learning rate of the tensor's group */
+    double scale;            /* of the gradient: clipping */
+    double debias1, debias2; /* Adam: 1 - beta^t */
+};
+
+static double adam(const struct rule *r, double p, double g, float *m, float *v)
+{
+    const struct optim *o = r->optim;
+    double m1 = o->beta1 * (double)*m + (1 - o->beta1) * g;
+    double v1 = o->beta2 * (double)*v + (1 - o->beta2) * g * g;
+    *m = (float)m1;
+    *v = (float)v1;
+    double denominator = sqrt(v1) / sqrt(r->debias2) + o->eps;
+    return p - r->rate / r->debias1 * m1 / denominator;
+}
+
+static void update_one(const struct rule *r, float *param, float grad, float *m,
+                       float *v)
+{
+    const struct optim *o = r->optim;
+    double p = (double)*param, g = (double)grad * r->scale;
+    switch (o->rule) {
+    case OPTIM_ADAM:
+        p = adam(r, p, g + o->weight_decay * p, m, v);
+        break;
+    case OPTIM_ADAMW:
+        p = adam(r, p * (1 - r->rate * o->weight_decay), g, m, v);
+        break;
+    case OPTIM_SGD:
+        g = o->momentum * (double)*m + (g + o->weight_decay * p);
+        *m = (float)g;
+        p -= r->rate * g;
+        break;
+    }
+    *param = (float)p;
+}
+
+static void update_params(const struct net *net, const float *grad, double norm)
+{
+    const struct graph *g = net->graph;
+    const struct optim *o = &net->spec.optim;
+    struct weights *w = net->spec.weights;
+    double t = (double)net->knobs.step;
+    struct rule rule = {.optim = o,
+                        .scale = 1,
+                        .debias1 = 1 - pow(o->beta1, t),
+                        .debias2 = 1 - pow(o->beta2, t)};
+    if (o->clip_norm > 0)
+        rule.scale = fmin(1, o->clip_norm / (norm + CLIP_EPS));
+    for (size_t i = 0; i < g->n_trainable; i++) {
+        rule.rate = i < g->n_head ? net->knobs.lr : net->knobs.backbone_lr;
+        update_one(&rule, &w->param.data[i], grad[i], &w->m.data[i],
+                   &w->v.data[i]);
+    }
+}
+
+static void update_stats(const struct net *net, const float *batch)
+{
+    const struct graph *g = net->graph;
+    double share = g->norm_momentum;
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->nodes[i].op != GRAPH_NORM || g->nodes[i].fixed_norm)
+            continue;
+        const struct graph_tensor *t = &g->stats[g->nodes[i].stats];
+        float *running = net->spec.weights->stats.data + t[0].offset;
+        for (size_t k = 0; k < t[0].count + t[1].count; k++)
+            running[k] = (float)((1 - share) * (double)running[k] +
+                                 share * (double)batch[t[0].offset + k]);
+    }
+}
+
+enum vd_err ref_update(struct net *net, struct buf *exchange)
+{
+    const struct graph *g = net->graph;
+    VD_ASSERT(net->spec.mode == NET_TRAIN && exchange->kind == BUF_EXCHANGE);
+    const float *grad = exchange->data, *stats = grad + g->n_trainable;
+    double squares = 0;
+    for (size_t i = 0; i < g->n_trainable; i++)
+        squares += (double)grad[i] * (double)grad[i];
+    bool finite = isfinite(squares) && stats[g->n_stats] == 0;
+    for (size_t i = 0; i < g->n_stats; i++)
+        finite = finite && isfinite(stats[i]);
+    net->update_result = (struct update_result){sqrt(squares), finite};
+    if (!finite)
+        return VD_OK;
+    update_params(net, grad, sqrt(squares));
+    update_stats(net, stats);
+    net->spec.weights->version++;
+    return VD_OK;
+}

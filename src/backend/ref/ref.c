@@ -1,0 +1,326 @@
+#include "backend/ref/ref.h"
+
+#include "backend/pixels.h"
+#include "backend/ref/net.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the backend and its buffers ---- */
+
+static enum vd_err ref_open(struct backend *b,
+                            const struct backend_config *config)
+{
+    (void)config;
+    b->impl = NULL;
+    return VD_OK;
+}
+
+static void ref_close(struct backend *b)
+{
+    (void)b;
+}
+
+static const char *ref_describe(struct backend *b)
+{
+    (void)b;
+    return "plain loops in double, slow";
+}
+
+static size_t elements(const struct graph *g, enum buf_kind kind)
+{
+    switch (kind) {
+    case BUF_PARAM:
+        return g->n_params;
+    case BUF_MOMENT:
+        return g->n_trainable;
+    case BUF_STATS:
+        return g->n_stats;
+    case BUF_EXCHANGE:
+        return g->n_exchange;
+    }
+    return 0;
+}
+
+static enum vd_err ref_alloc(struct backend *b, const struct graph *g,
+                             enum buf_kind kind, struct buf *out)
+{
+    (void)b;
+    void *data;
+    size_t n = elements(g, kind);
+    VD_TRY(mem_alloc(&data, n, sizeof(float), "weights"));
+    *out = (struct buf){kind, data, n};
+    return VD_OK;
+}
+
+static void ref_free(struct backend *b, struct buf *buf)
+{
+    (void)b;
+    mem_free(buf->data);
+    *buf = (struct buf){.data = NULL};
+}
+
+static enum vd_err ref_put(struct backend *b, const struct graph *g,
+                           struct buf *dst, const float *src)
+{
+    (void)b;
+    (void)g;
+    memcpy(dst->data, src, dst->n * sizeof *src);
+    return VD_OK;
+}
+
+static enum vd_err ref_get(struct backend *b, const struct graph *g, float *dst,
+                           const struct buf *src)
+{
+    (void)b;
+    (void)g;
+    memcpy(dst, src->data, src->n * sizeof *dst);
+    return VD_OK;
+}
+
+/* ---- nets ---- */
+
+static void ref_net_free(struct net *net)
+{
+    if (!net)
+        return;
+    for (int i = 0; net->nodes && i < net->graph->n_nodes; i++) {
+        mem_free(net->nodes[i].value);
+        mem_free(net->nodes[i].grad);
+        free(net->nodes[i].mean);
+        free(net->nodes[i].inv_std);
+        free(net->nodes[i].unbiased);
+    }
+    for (int i = 0; i < PLACES; i++) {
+        mem_free(net->places[i].input);
+        free(net->places[i].slots);
+        free(net->places[i].results);
+    }
+    free(net->nodes);
+    free(net->keep);
+    mem_free(net->param);
+    mem_free(net->grad_param);
+    pthread_cond_destroy(&net->released);
+    pthread_mutex_destroy(&net->lock);
+    free(net);
+}
+
+static enum vd_err alloc_doubles(double **out, size_t n)
+{
+    void *p;
+    VD_TRY(mem_alloc(&p, n, sizeof(double), "the network's values"));
+    *out = p;
+    return VD_OK;
+}
+
+static enum vd_err alloc_node(struct net *net, int i)
+{
+    const struct graph_node *node = &net->graph->nodes[i];
+    struct node_data *data = &net->nodes[i];
+    size_t n = (size_t)net->spec.micro_batch * graph_node_count(node);
+    VD_TRY(alloc_doubles(&data->value, n));
+    if (net->spec.mode == NET_TRAIN && i >= net->graph->first_trainable)
+        VD_TRY(alloc_doubles(&data->grad, n));
+    if (node->op == GRAPH_NORM) {
+        data->mean = mem_new((size_t)node->c, sizeof(double));
+        data->inv_std = mem_new((size_t)node->c, sizeof(double));
+        data->unbiased = mem_new((size_t)node->c, sizeof(double));
+    }
+    return VD_OK;
+}
+
+/* Rooms shared by all nodes are as large as the largest needs. */
+static enum vd_err alloc_rooms(struct net *net)
+{
+    const struct graph *g = net->graph;
+    size_t most_values = 1, most_params = 1;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const struct graph_node *node = &g->nodes[i];
+        size_t n = graph_node_count(node);
+        if (n > most_values)
+            most_values = n;
+        n = graph_node_params(g, node);
+        if (n > most_params)
+            most_params = n;
+    }
+    net->keep = mem_new(most_values, 1);
+    VD_TRY(alloc_doubles(&net->param, most_params));
+    return alloc_doubles(&net->grad_param, most_params);
+}
+
+static enum vd_err check_spec(const struct net_spec *spec)
+{
+    const struct graph *g = spec->graph;
+    VD_ASSERT(spec->micro_batch > 0);
+    for (int i = 0; spec->mode == NET_TRAIN && i < g->n_nodes; i++) {
+        const struct graph_node *node = &g->nodes[i];
+        if (node->op == GRAPH_NORM && !node->fixed_norm &&
+            spec->micro_batch * node->h * node->w < 2)
+            return VD_FAIL(VD_CONFIG,
+                           "micro-batch of 1: %s has one value per channel, "
+                           "which has no variance\n"
+                           "give --train.micro_batch 2 or more",
+                           g->params[node->param].name);
+    }
+    return VD_OK;
+}
+
+static enum vd_err ref_net_new(struct backend *b, const struct net_spec *spec,
+                               struct net **out)
+{
+    (void)b;
+    VD_TRY(check_spec(spec));
+    const struct graph *g = spec->graph;
+    size_t batch = (size_t)spec->micro_batch;
+    struct net *net = mem_new(1, sizeof *net);
+    net->spec = *spec;
+    net->graph = g;
+    net->nodes = mem_new((size_t)g->n_nodes, sizeof *net->nodes);
+    pthread_mutex_init(&net->lock, NULL);
+    pthread_cond_init(&net->released, NULL);
+    enum vd_err err;
+    for (int i = 0; i < g->n_nodes; i++)
+        VD_TRY_ELSE(out, err, alloc_node(net, i));
+    VD_TRY_ELSE(out, err, alloc_rooms(net));
+    for (int i = 0; i < PLACES; i++) {
+        struct place *place = &net->places[i];
+        size_t n = batch * graph_node_count(&g->nodes[0]);
+        VD_TRY_ELSE(out, err, alloc_doubles(&place->input, n));
+        place->slots = mem_new(batch, sizeof *place->slots);
+        place->results = mem_new(batch, sizeof *place->results);
+    }
+    *out = net;
+    return VD_OK;
+out:
+    ref_net_free(net);
+    return err;
+}
+
+/* ---- feeding and asking ---- */
+
+static enum vd_err ref_stage(struct net *net, const struct batch *batch)
+{
+    pthread_mutex_lock(&net->lock);
+    while (net->staged - net->fetched == PLACES)
+        pthread_cond_wait(&net->released, &net->lock);
+    struct place *place = &net->places[net->staged % PLACES];
+    pthread_mutex_unlock(&net->lock);
+
+    int32_t size = net->graph->nodes[0].h;
+    size_t n = graph_node_count(&net->graph->nodes[0]);
+    place->knobs = batch->knobs;
+    for (int i = 0; i < net->spec.micro_batch; i++) {
+        double *input = place->input + (size_t)i * n;
+        place->slots[i] = batch->slots[i];
+        if (batch->slots[i].sample < 0)
+            memset(input, 0, n * sizeof *input);
+        else
+            pixels_make(&batch->slots[i], batch->pixels[i], size,
+                        net->spec.mean, net->spec.std, input);
+    }
+    pthread_mutex_lock(&net->lock);
+    net->staged++;
+    pthread_mutex_unlock(&net->lock);
+    return VD_OK;
+}
+
+static enum vd_err ref_begin(struct net *net, int key, bool *replayed)
+{
+    (void)net;
+    (void)key;
+    *replayed = false;
+    return VD_OK;
+}
+
+static enum vd_err ref_end(struct net *net)
+{
+    (void)net;
+    return VD_OK;
+}
+
+static enum vd_err ref_add(struct net *net, struct buf *dst,
+                           const struct buf *src, struct range range)
+{
+    (void)net;
+    VD_ASSERT(range.first + range.n <= dst->n && dst->n == src->n);
+    for (size_t i = range.first; i < range.first + range.n; i++)
+        dst->data[i] += src->data[i];
+    return VD_OK;
+}
+
+static enum vd_err ref_divide(struct net *net, struct buf *buf,
+                              struct range range, float by)
+{
+    (void)net;
+    VD_ASSERT(range.first + range.n <= buf->n);
+    for (size_t i = range.first; i < range.first + range.n; i++)
+        buf->data[i] /= by;
+    return VD_OK;
+}
+
+static enum vd_err ref_results(struct net *net, struct result *out)
+{
+    pthread_mutex_lock(&net->lock);
+    VD_ASSERT(net->fetched < net->forwarded);
+    const struct place *place = &net->places[net->fetched % PLACES];
+    memcpy(out, place->results, (size_t)net->spec.micro_batch * sizeof *out);
+    net->fetched++;
+    pthread_cond_signal(&net->released);
+    pthread_mutex_unlock(&net->lock);
+    return VD_OK;
+}
+
+static enum vd_err ref_update_result(struct net *net, struct update_result *out)
+{
+    *out = net->update_result;
+    return VD_OK;
+}
+
+static enum vd_err copy_out(const struct net *net, int node, const double *from,
+                            float *out)
+{
+    VD_ASSERT(node >= 0 && node < net->graph->n_nodes && from);
+    size_t n = (size_t)net->spec.micro_batch *
+               graph_node_count(&net->graph->nodes[node]);
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)from[i];
+    return VD_OK;
+}
+
+static enum vd_err ref_node_value(struct net *net, int node, float *out)
+{
+    return copy_out(net, node, net->nodes[node].value, out);
+}
+
+static enum vd_err ref_node_grad(struct net *net, int node, float *out)
+{
+    return copy_out(net, node, net->nodes[node].grad, out);
+}
+
+const struct backend_ops backend_ref_ops = {
+    .name = "ref",
+    .abi = BACKEND_ABI,
+    .caps = BACKEND_HOST_MEMORY,
+    .open = ref_open,
+    .close = ref_close,
+    .describe = ref_describe,
+    .alloc = ref_alloc,
+    .free = ref_free,
+    .put = ref_put,
+    .get = ref_get,
+    .net_new = ref_net_new,
+    .net_free = ref_net_free,
+    .stage = ref_stage,
+    .begin = ref_begin,
+    .forward = ref_forward,
+    .backward = ref_backward,
+    .add = ref_add,
+    .divide = ref_divide,
+    .update = ref_update,
+    .end = ref_end,
+    .results = ref_results,
+    .update_result = ref_update_result,
+    .node_value = ref_node_value,
+    .node_grad = ref_node_grad,
+};

@@ -1,0 +1,145 @@
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/command.h"
+#include "comm/cores.h"
+#include "comm/phase.h"
+#include "eval/evaluate.h"
+#include "eval/picture.h"
+#include "train/restore.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PICTURES 16 /* on --picture's sheet */
+
+#define AT(field) offsetof(struct eval_options, field)
+static const struct option options[] = {
+    {.key = "checkpoint",
+     .type = OPTION_TEXT,
+     .offset = AT(checkpoint),
+     .fallback = "",
+     .metavar = "PATH",
+     .help = "the network: a checkpoint, a link to one, or a run's folder"},
+    {.key = "data",
+     .type = OPTION_TEXT,
+     .offset = AT(data),
+     .fallback = "",
+     .metavar = "DIR",
+     .help = "shards to evaluate on; default: data.val"},
+    {.key = "per-image",
+     .type = OPTION_TEXT,
+     .offset = AT(per_image),
+     .fallback = "",
+     .metavar = "FILE.csv",
+     .help = "write one row per image"},
+    {.key = "picture",
+     .type = OPTION_TEXT,
+     .offset = AT(picture),
+     .fallback = "",
+     .metavar = "FILE.png",
+     .help = "draw true and predicted boxes of some images"},
+};
+const struct option_table eval_table = {
+    .name = "eval", .rows = options, .n = sizeof options / sizeof *options};
+
+/* One evaluation, all its parts. */
+struct evaluation {
+    struct comm *comm;
+    const struct eval_options *options;
+    const struct config *config; /* of this call, not of the run */
+    const char *folder;
+    struct restored network;
+    struct shard_set data;
+    struct backend backend;
+    struct weights weights;
+    struct evaluator *evaluator;
+    int threads;
+};
+
+static enum vd_err open_data(void *ctx)
+{
+    struct evaluation *e = ctx;
+    VD_TRY(shard_set_open(&e->data, e->folder));
+    return restore_check_data(&e->network, e->folder, &e->data);
+}
+
+static enum vd_err open_device(void *ctx)
+{
+    struct evaluation *e = ctx;
+    struct backend_config config = {.local_rank = e->comm->node_rank,
+                                    .tune = e->config->tune};
+    VD_TRY(backend_open(&e->backend, config_backend_name(e->config), &config));
+    VD_TRY(restore_put(&e->network, &e->backend, &e->weights));
+    struct net_spec spec = restore_spec(&e->network, &e->weights,
+                                        (int)e->config->eval.batch, e->threads);
+    return evaluator_new(&e->evaluator, &e->backend, &spec, &e->data);
+}
+
+static enum vd_err report(struct evaluation *e, const struct eval_row *rows,
+                          const struct eval_summary *summary)
+{
+    struct text table = {0};
+    if (e->comm->rank != 0)
+        return VD_OK;
+    eval_format(&e->data, summary, &table);
+    fputs(table.bytes, stdout);
+    free(table.bytes);
+    if (*e->options->per_image)
+        VD_TRY(eval_write_rows(e->options->per_image, &e->data, rows,
+                               e->data.n_images));
+    if (*e->options->picture)
+        VD_TRY(eval_write_picture(e->options->picture, &e->data, rows,
+                                  e->data.n_images, PICTURES));
+    return VD_OK;
+}
+
+static enum vd_err evaluate(struct evaluation *e)
+{
+    struct eval_row *rows = NULL;
+    struct eval_summary summary = {0};
+    struct comm *comm = e->comm;
+    VD_TRY(restore_checkpoint(&e->network, comm, e->options->checkpoint));
+    VD_TRY(comm_phase(comm, SITE_DATA, open_data, e));
+    VD_TRY(comm_same(comm, SITE_DATA, "the data", e->data.digest));
+    VD_TRY(cores_divide(comm, &e->threads));
+    if (e->config->cpu.threads != CONFIG_AUTO)
+        e->threads = (int)e->config->cpu.threads;
+    VD_TRY(comm_phase(comm, SITE_DEVICE, open_device, e));
+    if (comm->rank == 0)
+        rows = mem_new(e->data.n_images, sizeof *rows);
+    enum vd_err err = evaluator_run(e->evaluator, comm, rows, &summary);
+    if (err == VD_OK)
+        err = comm_agree(comm, SITE_REPORT, report(e, rows, &summary));
+    eval_summary_clear(&summary);
+    free(rows);
+    return err;
+}
+
+static void clear(struct evaluation *e)
+{
+    evaluator_free(e->evaluator);
+    if (e->backend.ops) {
+        weights_free(&e->backend, &e->weights);
+        backend_close(&e->backend);
+    }
+    shard_set_close(&e->data);
+    restore_clear(&e->network);
+}
+
+enum vd_err command_eval(struct command_call *call)
+{
+    struct comm comm;
+    struct evaluation e = {
+        .comm = &comm, .options = call->options, .config = call->config};
+    e.folder = *e.options->data ? e.options->data : e.config->data.val;
+    if (!*e.options->checkpoint)
+        return VD_FAIL(VD_USAGE, "no network to evaluate\n"
+                                 "give --checkpoint runs/NAME");
+    enum vd_err err = comm_open(&comm, NULL, NULL);
+    if (err == VD_OK)
+        err = evaluate(&e);
+    comm_close(&comm, err);
+    clear(&e);
+    return err;
+}

@@ -1,0 +1,222 @@
+#include "eval/evaluate.h"
+
+#include "base/mem.h"
+#include "data/augment.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+/* One thread with a net of its own. */
+struct worker {
+    struct evaluator *owner;
+    struct net *net;
+    struct slot *slots;
+    uint8_t *memory;
+    const uint8_t **pixels;
+    struct result *results;
+    pthread_t thread;
+    enum vd_err err;
+};
+
+struct evaluator {
+    struct backend *backend;
+    struct net_spec spec;
+    const struct shard_set *data;
+    struct worker *workers;
+    int n_workers;
+    /* of the run at hand */
+    size_t first, stride, n_batches; /* my batches: first, + stride, ... */
+    pthread_mutex_t lock;
+    size_t next;           /* of my batches, the next nobody has */
+    struct eval_row *mine; /* [my batches, B], padding has sample -1 */
+};
+
+static enum vd_err worker_init(struct worker *w, struct evaluator *e)
+{
+    size_t n = (size_t)e->spec.micro_batch;
+    size_t picture = (size_t)e->data->width * (size_t)e->data->height * 3;
+    w->owner = e;
+    w->slots = mem_new(n, sizeof *w->slots);
+    w->pixels = mem_new(n, sizeof *w->pixels);
+    w->results = mem_new(n, sizeof *w->results);
+    VD_TRY(mem_alloc((void **)&w->memory, n, picture, "evaluation pictures"));
+    struct net_spec spec = e->spec;
+    spec.threads = 1;
+    return e->backend->ops->net_new(e->backend, &spec, &w->net);
+}
+
+static void worker_clear(struct worker *w, const struct backend_ops *ops)
+{
+    if (w->net)
+        ops->net_free(w->net);
+    mem_free(w->memory);
+    free(w->slots);
+    free(w->pixels);
+    free(w->results);
+}
+
+enum vd_err evaluator_new(struct evaluator **out, struct backend *backend,
+                          const struct net_spec *spec,
+                          const struct shard_set *data)
+{
+    enum vd_err err = VD_OK;
+    struct evaluator *e = mem_new(1, sizeof *e);
+    size_t B = (size_t)spec->micro_batch;
+    e->backend = backend;
+    e->spec = *spec;
+    e->data = data;
+    e->n_batches = (data->n_images + B - 1) / B;
+    e->n_workers = spec->threads;
+    e->workers = mem_new((size_t)e->n_workers, sizeof *e->workers);
+    pthread_mutex_init(&e->lock, NULL);
+    for (int i = 0; i < e->n_workers; i++)
+        VD_TRY_ELSE(fail, err, worker_init(&e->workers[i], e));
+    *out = e;
+    return VD_OK;
+fail:
+    evaluator_free(e);
+    return err;
+}
+
+void evaluator_free(struct evaluator *e)
+{
+    if (!e)
+        return;
+    for (int i = 0; i < e->n_workers; i++)
+        worker_clear(&e->workers[i], e->backend->ops);
+    pthread_mutex_destroy(&e->lock);
+    free(e->workers);
+    free(e);
+}
+
+static enum vd_err load(struct worker *w, size_t batch)
+{
+    const struct shard_set *data = w->owner->data;
+    size_t B = (size_t)w->owner->spec.micro_batch;
+    size_t picture = (size_t)data->width * (size_t)data->height * 3;
+    for (size_t i = 0; i < B; i++) {
+        size_t sample = batch * B + i;
+        const float nowhere[4] = {0, 0, 1, 1};
+        bool real = sample < data->n_images;
+        w->slots[i] = (struct slot){.position = sample,
+                                    .sample = real ? (int64_t)sample : -1,
+                                    .class = real ? data->class[sample] : 0};
+        augment_draw(NULL, 0, data->width,
+                     real ? &data->box[4 * sample] : nowhere, &w->slots[i]);
+        w->pixels[i] = real ? w->memory + i * picture : NULL;
+        if (real)
+            VD_TRY(shard_set_read(data, sample, w->memory + i * picture));
+    }
+    return VD_OK;
+}
+
+static enum vd_err compute(struct worker *w, size_t index)
+{
+    struct evaluator *e = w->owner;
+    const struct backend_ops *ops = e->backend->ops;
+    bool replayed = false;
+    VD_TRY(load(w, e->first + index * e->stride));
+    struct batch batch = {.slots = w->slots, .pixels = w->pixels};
+    VD_TRY(ops->stage(w->net, &batch));
+    VD_TRY(ops->begin(w->net, 0, &replayed));
+    if (!replayed)
+        VD_TRY(ops->forward(w->net));
+    VD_TRY(ops->end(w->net));
+    VD_TRY(ops->results(w->net, w->results));
+    size_t B = (size_t)e->spec.micro_batch;
+    for (size_t i = 0; i < B; i++) {
+        struct eval_row *row = &e->mine[index * B + i];
+        *row = (struct eval_row){.sample = w->slots[i].sample,
+                                 .result = w->results[i]};
+        if (row->sample >= 0)
+            eval_judge(e->data, row);
+    }
+    return VD_OK;
+}
+
+static void *work(void *ctx)
+{
+    struct worker *w = ctx;
+    struct evaluator *e = w->owner;
+    for (w->err = VD_OK; w->err == VD_OK;) {
+        pthread_mutex_lock(&e->lock);
+        size_t index = e->next++;
+        pthread_mutex_unlock(&e->lock);
+        if (e->first + index * e->stride >= e->n_batches)
+            break;
+        w->err = compute(w, index);
+    }
+    return NULL;
+}
+
+/* All of my batches; the first worker is this thread. */
+static enum vd_err compute_mine(struct evaluator *e)
+{
+    enum vd_err err = VD_OK;
+    int started = 1;
+    e->next = 0;
+    for (; started < e->n_workers; started++)
+        if (pthread_create(&e->workers[started].thread, NULL, work,
+                           &e->workers[started])) {
+            err = VD_FAIL(VD_SYSTEM, "no thread for evaluating");
+            break;
+        }
+    work(&e->workers[0]);
+    for (int i = 1; i < started; i++)
+        pthread_join(e->workers[i].thread, NULL);
+    for (int i = 0; i < started && err == VD_OK; i++)
+        err = e->workers[i].err;
+    return err;
+}
+
+/* Puts the ranks' rows, which carry their sample's index, into data order. */
+static enum vd_err collect(struct evaluator *e, struct comm *comm,
+                           size_t n_mine, struct eval_row *rows)
+{
+    void *all = NULL;
+    size_t *sizes = mem_new((size_t)comm->size, sizeof *sizes), total = 0;
+    enum vd_err err = comm_gather(comm, SITE_EVAL, e->mine,
+                                  n_mine * sizeof *e->mine, &all, sizes);
+    for (int r = 0; r < comm->size; r++)
+        total += sizes[r];
+    if (err == VD_OK && comm->rank == 0) {
+        const struct eval_row *from = all;
+        for (size_t i = 0; i < total / sizeof *from; i++)
+            if (from[i].sample >= 0)
+                rows[from[i].sample] = from[i];
+    }
+    mem_free(all);
+    free(sizes);
+    return err;
+}
+
+static enum vd_err share_summary(struct comm *comm, struct eval_summary *s)
+{
+    VD_TRY(comm_bcast(comm, SITE_EVAL, &s->means, sizeof s->means, 0));
+    return comm_bcast(comm, SITE_EVAL, s->classes,
+                      (size_t)s->n_classes * sizeof *s->classes, 0);
+}
+
+enum vd_err evaluator_run(struct evaluator *e, struct comm *comm,
+                          struct eval_row *rows, struct eval_summary *summary)
+{
+    size_t B = (size_t)e->spec.micro_batch, n_mine;
+    e->first = (size_t)comm->rank;
+    e->stride = (size_t)comm->size;
+    n_mine = e->n_batches > e->first
+                 ? (e->n_batches - e->first + e->stride - 1) / e->stride
+                 : 0;
+    e->mine = mem_new(n_mine * B, sizeof *e->mine);
+    enum vd_err err = compute_mine(e);
+    err = comm_agree(comm, SITE_EVAL, err);
+    if (err == VD_OK)
+        err = collect(e, comm, n_mine * B, rows);
+    if (err == VD_OK) {
+        size_t n = comm->rank == 0 ? e->data->n_images : 0;
+        eval_summarize(e->data, &e->spec.graph->loss, rows, n, summary);
+        err = share_summary(comm, summary);
+    }
+    free(e->mine);
+    e->mine = NULL;
+    return err;
+}

@@ -1,0 +1,156 @@
+#include "eval/metrics.h"
+
+#include "base/mem.h"
+#include "data/box.h"
+#include "store/atomic.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+void eval_judge(const struct shard_set *data, struct eval_row *row)
+{
+    const float *truth = &data->box[4 * row->sample];
+    row->iou = (float)box_iou(truth, row->result.box);
+    row->loc50 =
+        row->result.class == data->class[row->sample] && row->iou >= 0.5f;
+    row->any50 = row->loc50;
+    for (int64_t k = data->object_start[row->sample];
+         k < data->object_start[row->sample + 1]; k++) {
+        const struct shard_object *o = &data->objects[k];
+        if (o->class == row->result.class &&
+            box_iou(o->box, row->result.box) >= 0.5)
+            row->any50 = true;
+    }
+}
+
+static double class_weight(const struct graph_loss *loss, int32_t class)
+{
+    return loss->class_weights ? loss->class_weights[class] : 1;
+}
+
+void eval_summarize(const struct shard_set *data, const struct graph_loss *loss,
+                    const struct eval_row *rows, size_t n,
+                    struct eval_summary *out)
+{
+    struct eval_means m = {.n = (int64_t)n};
+    struct eval_class *classes =
+        mem_new((size_t)data->n_classes, sizeof *classes);
+    for (size_t i = 0; i < n; i++) {
+        const struct eval_row *row = &rows[i];
+        int32_t truth = data->class[row->sample];
+        struct eval_class *c = &classes[truth];
+        bool right = row->result.class == truth;
+        double l1 = row->result.l1, ce = row->result.ce;
+        m.l1 += l1;
+        m.ce += ce;
+        m.loss += loss->box_scale * l1 +
+                  loss->class_scale * class_weight(loss, truth) * ce;
+        m.accuracy += right;
+        m.iou += row->iou;
+        m.loc50 += row->loc50;
+        m.any50 += row->any50;
+        c->n++;
+        c->right += right;
+        c->loc50 += row->loc50;
+        c->iou += row->iou;
+        c->l1 += l1;
+        classes[row->result.class].predicted++;
+    }
+    double count = (double)n;
+    m.l1 /= count;
+    m.ce /= count;
+    m.loss /= count;
+    m.accuracy /= count;
+    m.iou /= count;
+    m.loc50 /= count;
+    m.any50 /= count;
+    *out = (struct eval_summary){
+        .means = m, .classes = classes, .n_classes = data->n_classes};
+}
+
+void eval_summary_clear(struct eval_summary *s)
+{
+    free(s->classes);
+    *s = (struct eval_summary){0};
+}
+
+enum vd_err eval_write_rows(const char *path, const struct shard_set *data,
+                            const struct eval_row *rows, size_t n)
+{
+    struct atomic_file f = {0};
+    VD_TRY(atomic_open(&f, path));
+    fputs("id,class,x1,y1,x2,y2,pred,score,px1,py1,px2,py2,iou,l1_px\n",
+          f.stream);
+    for (size_t i = 0; i < n; i++) {
+        const struct eval_row *row = &rows[i];
+        const float *t = &data->box[4 * row->sample], *p = row->result.box;
+        struct text line = {0};
+        text_add_csv(&line, data->id[row->sample]);
+        text_add(&line, ",");
+        text_add_csv(&line, data->classes[data->class[row->sample]]);
+        text_add(&line, ",%.2f,%.2f,%.2f,%.2f,", (double)t[0], (double)t[1],
+                 (double)t[2], (double)t[3]);
+        text_add_csv(&line, data->classes[row->result.class]);
+        text_add(&line, ",%.6f,%.3f,%.3f,%.3f,%.3f,%.6f,%.4f\n",
+                 (double)row->result.score, (double)p[0], (double)p[1],
+                 (double)p[2], (double)p[3], (double)row->iou,
+                 (double)row->result.l1);
+        fputs(line.bytes, f.stream);
+        free(line.bytes);
+    }
+    return atomic_commit(&f);
+}
+
+/* Order of the table: worst first, classes without pictures last. */
+struct ranked {
+    int class;
+    double loc50;
+};
+
+static int worst_first(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    if (x->loc50 != y->loc50)
+        return x->loc50 < y->loc50 ? -1 : 1;
+    return x->class - y->class;
+}
+
+static double share(int64_t part, int64_t whole)
+{
+    return whole ? 100.0 * (double)part / (double)whole : 0;
+}
+
+static void format_class(const char *name, const struct eval_class *c,
+                         struct text *out)
+{
+    double n = c->n ? (double)c->n : 1;
+    text_add(out, "%-16s %7lld %8.1f %10.1f %8.3f %8.1f %8.1f\n", name,
+             (long long)c->n, share(c->right, c->n),
+             share(c->right, c->predicted), c->iou / n, share(c->loc50, c->n),
+             c->l1 / n);
+}
+
+void eval_format(const struct shard_set *data, const struct eval_summary *s,
+                 struct text *out)
+{
+    struct ranked *order = mem_new((size_t)s->n_classes, sizeof *order);
+    for (int k = 0; k < s->n_classes; k++)
+        order[k] = (struct ranked){
+            k, s->classes[k].n ? share(s->classes[k].loc50, s->classes[k].n)
+                               : 101};
+    qsort(order, (size_t)s->n_classes, sizeof *order, worst_first);
+
+    text_add(out, "%-16s %7s %8s %10s %8s %8s %8s\n", "class", "images",
+             "recall %", "precision %", "IoU", "LOC50 %", "L1 px");
+    for (int k = 0; k < s->n_classes; k++)
+        format_class(data->classes[order[k].class], &s->classes[order[k].class],
+                     out);
+    free(order);
+    const struct eval_means *m = &s->means;
+    text_add(out,
+             "\nimages        %lld\naccuracy      %.2f %%\nL1            %.2f "
+             "px\nmean IoU      %.4f\nLOC@0.5       %.2f %%\nany@0.5       "
+             "%.2f %%\nloss          %.4f\n",
+             (long long)m->n, 100 * m->accuracy, m->l1, m->iou, 100 * m->loc50,
+             100 * m->any50, m->loss);
+}

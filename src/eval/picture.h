@@ -1,0 +1,15 @@
+/*
+ * A sheet of evaluated pictures: true box green, predicted one red (orange
+ * where class and box are right), class names under each. Local.
+ */
+#ifndef VOCDIST_EVAL_PICTURE_H
+#define VOCDIST_EVAL_PICTURE_H
+
+#include "eval/metrics.h"
+
+/* Up to `most` of the rows, spread evenly over the data; PNG. */
+enum vd_err eval_write_picture(const char *path, const struct shard_set *data,
+                               const struct eval_row *rows, size_t n,
+                               int most) VD_MUST_USE;
+
+#endif

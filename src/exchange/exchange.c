@@ -1,0 +1,58 @@
+#include "exchange/exchange.h"
+
+#include "base/log.h"
+
+#include <string.h>
+
+extern const struct exchange_ops exchange_none;
+#ifdef VOCDIST_HAVE_MPI
+extern const struct exchange_ops exchange_mpi;
+#endif
+
+static const struct exchange_ops *const built[] = {
+    &exchange_none,
+#ifdef VOCDIST_HAVE_MPI
+    &exchange_mpi,
+#endif
+};
+
+static const struct exchange_ops *find(const char *name)
+{
+    for (size_t i = 0; i < sizeof built / sizeof *built; i++)
+        if (!strcmp(built[i]->name, name))
+            return built[i];
+    return NULL;
+}
+
+enum vd_err exchange_open(struct exchange *x, const char *name,
+                          const struct exchange_spec *spec)
+{
+    *x = (struct exchange){.spec = *spec};
+    if (!strcmp(name, "auto"))
+        name = spec->comm->size > 1 ? "mpi" : "none";
+    const struct exchange_ops *ops = find(name);
+    bool is_alone = ops == &exchange_none && spec->comm->size > 1;
+    /* All ranks fail alike: one of them says so. */
+    if (spec->comm->rank != 0 && (!ops || is_alone))
+        return ops ? VD_CONFIG : VD_UNSUPPORTED;
+    if (!ops)
+        return VD_FAIL(VD_UNSUPPORTED,
+                       "exchange.name %s: this build does not have it\n"
+                       "use --exchange.name auto, or build it in",
+                       name);
+    if (is_alone)
+        return VD_FAIL(VD_CONFIG,
+                       "exchange.name none: %d ranks would not average\n"
+                       "use --exchange.name auto",
+                       spec->comm->size);
+    VD_TRY(ops->open(x));
+    x->ops = ops;
+    return VD_OK;
+}
+
+void exchange_close(struct exchange *x)
+{
+    if (x->ops)
+        x->ops->close(x);
+    *x = (struct exchange){0};
+}

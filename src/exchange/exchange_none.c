@@ -1,0 +1,39 @@
+/* One rank: its tree is the whole tree; the device does the division. */
+#include "exchange/exchange.h"
+
+static enum vd_err none_open(struct exchange *x)
+{
+    VD_ASSERT(x->spec.plan->n_left == 1);
+    x->in_step = true;
+    return VD_OK;
+}
+
+static void none_close(struct exchange *x)
+{
+    (void)x;
+}
+
+static enum vd_err none_mean(struct exchange *x, struct range range)
+{
+    const struct exchange_spec *spec = &x->spec;
+    if (spec->replicas == 1)
+        return VD_OK;
+    return spec->backend->ops->divide(spec->net, spec->left[0], range,
+                                      (float)spec->replicas);
+}
+
+static enum vd_err none_poll(struct exchange *x)
+{
+    (void)x;
+    return VD_OK;
+}
+
+extern const struct exchange_ops exchange_none;
+const struct exchange_ops exchange_none = {
+    .name = "none",
+    .open = none_open,
+    .close = none_close,
+    .mean = none_mean,
+    .poll = none_poll,
+    .settle = none_poll,
+};

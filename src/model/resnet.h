@@ -1,0 +1,46 @@
+/*
+ * The network of this program: a ResNet of basic blocks with torchvision's
+ * names, and a head that gives box and class.
+ *
+ *     conv1 7x7/2, bn1, relu, maxpool 3x3/2              width
+ *     layer1 .. layer4: blocks[i] basic blocks           width << i
+ *     flatten, relu, dropout, head.fc1 (256), relu,
+ *     head.bn, dropout, head.fc2 (4 + classes), loss
+ *
+ * width 64, blocks 3 4 6 3 is torchvision's resnet34. Local.
+ */
+#ifndef VOCDIST_MODEL_RESNET_H
+#define VOCDIST_MODEL_RESNET_H
+
+#include "model/graph.h"
+
+#define RESNET_HEAD_WIDTH 256
+#define RESNET_STRIDE     32 /* input pixels per feature */
+
+/* Everything from the input up to there keeps its weights. */
+enum resnet_freeze {
+    RESNET_FREEZE_NONE,
+    RESNET_FREEZE_STEM,
+    RESNET_FREEZE_LAYER1,
+    RESNET_FREEZE_LAYER2,
+    RESNET_FREEZE_LAYER3,
+    RESNET_FREEZE_BACKBONE,
+};
+
+struct resnet_spec {
+    int32_t size;  /* of the square input picture, pixels */
+    int32_t width; /* channels of the stem and of layer1 */
+    int32_t blocks[4];
+    double head_dropout; /* 0 <= rate < 1, both places */
+    enum resnet_freeze freeze;
+    bool freeze_bn_eval; /* frozen norms use running statistics in training */
+    struct graph_loss loss; /* its size is set from `size` */
+};
+
+/* VD_CONFIG, with the key to change, for what resnet_build() cannot build. */
+enum vd_err resnet_check(const struct resnet_spec *spec) VD_MUST_USE;
+
+/* Makes `g` the finished graph of a checked spec; graph_clear() it. */
+void resnet_build(struct graph *g, const struct resnet_spec *spec);
+
+#endif

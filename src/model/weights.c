@@ -1,0 +1,213 @@
+#include "model/weights.h"
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "store/safetensors.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LISTED 5 /* names in a message */
+
+void weights_report_clear(struct weights_report *report)
+{
+    free(report->text);
+    *report = (struct weights_report){.text = NULL};
+}
+
+/* ---- names ---- */
+
+/* The name without what wrappers put in front of it. */
+static const char *bare_name(const char *name)
+{
+    const char *const prefixes[] = {"module.", "model.", "backbone."};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t n = strlen(prefixes[i]);
+        if (strncmp(name, prefixes[i], n) == 0)
+            return bare_name(name + n);
+    }
+    return name;
+}
+
+static bool is_counter(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && strcmp(dot, ".num_batches_tracked") == 0;
+}
+
+/* Names for a message; all are counted, the first few are listed. */
+struct name_list {
+    struct text text;
+    size_t n;
+};
+
+static void list_name(struct name_list *list, const char *name)
+{
+    if (list->n < LISTED)
+        text_add(&list->text, "%s%s", list->n ? ", " : "", name);
+    list->n++;
+}
+
+static void end_list(struct name_list *list)
+{
+    if (list->n > LISTED)
+        text_add(&list->text, " and %zu more", list->n - LISTED);
+}
+
+/* ---- loading ---- */
+
+/* One file on its way into the buffers. */
+struct load {
+    struct safetensors file;
+    bool *used; /* [file.n], owned */
+    struct name_list missing;
+};
+
+/* Where the file has the tensor; file.n: nowhere. */
+static enum vd_err look_up(const struct load *load, const char *name,
+                           size_t *out)
+{
+    *out = load->file.n;
+    for (size_t i = 0; i < load->file.n; i++) {
+        if (strcmp(bare_name(load->file.tensors[i].name), name) != 0)
+            continue;
+        if (*out < load->file.n)
+            return VD_FAIL(VD_DATA, "%s: both %s and %s are %s",
+                           load->file.path, load->file.tensors[*out].name,
+                           load->file.tensors[i].name, name);
+        *out = i;
+    }
+    return VD_OK;
+}
+
+static char *shape_text(int rank, const int64_t *dims)
+{
+    struct text t = {0};
+    text_add(&t, "[");
+    for (int i = 0; i < rank; i++)
+        text_add(&t, "%s%lld", i ? ", " : "", (long long)dims[i]);
+    text_add(&t, "]");
+    return t.bytes;
+}
+
+static enum vd_err check_shape(const struct load *load, size_t at,
+                               const struct graph_tensor *t)
+{
+    const struct safetensors_tensor *have = &load->file.tensors[at];
+    int64_t want[4];
+    bool same = have->rank == t->n_dims;
+    for (int i = 0; i < t->n_dims; i++) {
+        want[i] = t->dims[i];
+        same = same && have->dims[i] == want[i];
+    }
+    if (same)
+        return VD_OK;
+    char *has = shape_text(have->rank, have->dims);
+    char *needs = shape_text(t->n_dims, want);
+    enum vd_err err = VD_FAIL(
+        VD_DATA,
+        "%s: %s has shape %s, the network needs %s\n"
+        "it belongs to another model.width, model.blocks, picture size or "
+        "number of classes",
+        load->file.path, have->name, has, needs);
+    free(has);
+    free(needs);
+    return err;
+}
+
+static enum vd_err load_tensor(struct load *load, const struct graph_tensor *t,
+                               float *to)
+{
+    size_t at;
+    VD_TRY(look_up(load, t->name, &at));
+    if (at == load->file.n) {
+        list_name(&load->missing, t->name);
+        return VD_OK;
+    }
+    VD_TRY(check_shape(load, at, t));
+    load->used[at] = true;
+    return safetensors_read_f32(&load->file, at, to);
+}
+
+static enum vd_err load_table(struct load *load,
+                              const struct graph_tensor *table, int n,
+                              bool with_head, float *to)
+{
+    for (int i = 0; i < n; i++) {
+        if (with_head || !table[i].head)
+            VD_TRY(load_tensor(load, &table[i], to + table[i].offset));
+    }
+    return VD_OK;
+}
+
+static bool has_head(const struct load *load)
+{
+    for (size_t i = 0; i < load->file.n; i++) {
+        if (strncmp(bare_name(load->file.tensors[i].name), "head.", 5) == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum vd_err check_missing(struct load *load)
+{
+    if (load->missing.n == 0)
+        return VD_OK;
+    end_list(&load->missing);
+    return VD_FAIL(VD_DATA,
+                   "%s: %zu tensors of the network are missing: %s\n"
+                   "it needs torchvision's names; for other than ResNet34 set "
+                   "model.width and model.blocks",
+                   load->file.path, load->missing.n, load->missing.text.bytes);
+}
+
+static void make_report(const struct load *load, bool head,
+                        struct weights_report *report)
+{
+    struct name_list unused = {.n = 0};
+    struct text text = {0};
+    for (size_t i = 0; i < load->file.n; i++) {
+        const char *name = load->file.tensors[i].name;
+        if (!load->used[i] && !is_counter(name))
+            list_name(&unused, name);
+    }
+    end_list(&unused);
+    *report = (struct weights_report){.n_file = load->file.n,
+                                      .n_loaded = load->file.n - unused.n,
+                                      .head = head};
+    text_add(&text, "%zu/%zu tensors loaded", report->n_loaded, report->n_file);
+    if (unused.n)
+        text_add(&text, "; %s unused", unused.text.bytes);
+    if (!head)
+        text_add(&text, "; head initialised");
+    report->text = text.bytes;
+    free(unused.text.bytes);
+}
+
+enum vd_err weights_load(const struct graph *g, const char *path,
+                         bool needs_head, float *params, float *stats,
+                         struct weights_report *report)
+{
+    struct load load = {.used = NULL};
+    VD_TRY(safetensors_open(&load.file, path));
+    load.used = mem_new(load.file.n + 1, sizeof *load.used);
+    bool head = has_head(&load);
+    enum vd_err err = VD_OK;
+    if (needs_head && !head)
+        err = VD_FAIL(VD_DATA,
+                      "%s: a backbone without a head\n"
+                      "train it first: vocdist train --model.weights FILE",
+                      path);
+    if (!err)
+        err = load_table(&load, g->params, g->n_param_tensors, head, params);
+    if (!err)
+        err = load_table(&load, g->stats, g->n_stats_tensors, head, stats);
+    if (!err)
+        err = check_missing(&load);
+    if (!err)
+        make_report(&load, head, report);
+    free(load.missing.text.bytes);
+    free(load.used);
+    safetensors_close(&load.file);
+    return err;
+}

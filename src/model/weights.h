@@ -1,0 +1,50 @@
+/*
+ * Weight files (safetensors): torchvision's names for the backbone, "head.*"
+ * for the head, in PyTorch's layouts. Local.
+ */
+#ifndef VOCDIST_MODEL_WEIGHTS_H
+#define VOCDIST_MODEL_WEIGHTS_H
+
+#include "model/graph.h"
+
+struct weights_report {
+    size_t n_file, n_loaded; /* tensors; batch counters count as loaded */
+    bool head;               /* the file had one */
+    char *text; /* owned: "216/218 tensors loaded; fc.weight, fc.bias unused;
+                   head initialised" */
+};
+
+void weights_report_clear(struct weights_report *report);
+
+/*
+ * Loads a file into canonical buffers (params [n_params], stats [n_stats]).
+ * Names may start with "module.", "model." or "backbone."; num_batches_tracked
+ * is skipped. A file without any head tensor leaves the head as it is, unless
+ * `needs_head`. Every other tensor must be there, in the right shape: VD_DATA
+ * names what is not, and the buffers are then partly written.
+ */
+enum vd_err weights_load(const struct graph *g, const char *path,
+                         bool needs_head, float *params, float *stats,
+                         struct weights_report *report) VD_MUST_USE;
+
+/* What a file says about itself, so that it can be used without its run. */
+struct weights_facts {
+    char **classes; /* owned with its names */
+    size_t n_classes;
+    int32_t size, width, blocks[4];
+    float mean[3], std[3]; /* input normalisation, of values in 0..1 */
+};
+
+void weights_facts_clear(struct weights_facts *facts);
+
+/* VD_DATA when the file was not written by weights_save(). */
+enum vd_err weights_facts_read(struct weights_facts *facts,
+                               const char *path) VD_MUST_USE;
+
+/* Parameters and statistics of the graph, and the facts as notes; nothing of
+ * the time, the host or the run. */
+enum vd_err weights_save(const struct graph *g, const char *path,
+                         const float *params, const float *stats,
+                         const struct weights_facts *facts) VD_MUST_USE;
+
+#endif

@@ -1,0 +1,186 @@
+/* Saving, and what a file says about itself. */
+#include "base/mem.h"
+#include "base/text.h"
+#include "model/weights.h"
+#include "store/json.h"
+#include "store/safetensors.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_CLASSES 65536
+
+void weights_facts_clear(struct weights_facts *facts)
+{
+    for (size_t i = 0; i < facts->n_classes; i++)
+        free(facts->classes[i]);
+    free(facts->classes);
+    *facts = (struct weights_facts){.classes = NULL};
+}
+
+/* ---- saving ---- */
+
+static size_t add_outputs(const struct graph_tensor *table, int n,
+                          const float *data, int64_t (*dims)[4],
+                          struct safetensors_output *out)
+{
+    for (int i = 0; i < n; i++) {
+        const struct graph_tensor *t = &table[i];
+        for (int k = 0; k < t->n_dims; k++)
+            dims[i][k] = t->dims[k];
+        out[i] = (struct safetensors_output){t->name, t->n_dims, dims[i],
+                                             data + t->offset};
+    }
+    return (size_t)n;
+}
+
+static char *classes_text(const struct weights_facts *facts)
+{
+    struct json *list = json_new_list();
+    for (size_t i = 0; i < facts->n_classes; i++)
+        json_add_text(list, facts->classes[i]);
+    char *text = json_format(list, 0);
+    json_free(list);
+    return text;
+}
+
+enum vd_err weights_save(const struct graph *g, const char *path,
+                         const float *params, const float *stats,
+                         const struct weights_facts *facts)
+{
+    size_t n = (size_t)(g->n_param_tensors + g->n_stats_tensors);
+    struct safetensors_output *out = mem_new(n, sizeof *out);
+    int64_t(*dims)[4] = mem_new(n, sizeof *dims);
+    size_t at = add_outputs(g->params, g->n_param_tensors, params, dims, out);
+    add_outputs(g->stats, g->n_stats_tensors, stats, dims + at, out + at);
+    const int32_t *b = facts->blocks;
+    const float *m = facts->mean, *s = facts->std;
+    char *values[] = {
+        classes_text(facts),
+        mem_format("%d", facts->size),
+        mem_format("%d", facts->width),
+        mem_format("%d,%d,%d,%d", b[0], b[1], b[2], b[3]),
+        mem_format("%.9g,%.9g,%.9g", (double)m[0], (double)m[1], (double)m[2]),
+        mem_format("%.9g,%.9g,%.9g", (double)s[0], (double)s[1], (double)s[2]),
+    };
+    const struct safetensors_note notes[] = {
+        {"format", "pt"},
+        {"classes", values[0]},
+        {"size", values[1]},
+        {"width", values[2]},
+        {"blocks", values[3]},
+        {"mean", values[4]},
+        {"std", values[5]},
+        {"box", "x1 y1 x2 y2 = size x sigmoid(outputs 0 to 3), pixels"},
+    };
+    enum vd_err err =
+        safetensors_write(path, out, n, notes, sizeof notes / sizeof *notes);
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        free(values[i]);
+    free(dims);
+    free(out);
+    return err;
+}
+
+/* ---- reading ---- */
+
+static enum vd_err need_note(const struct safetensors *f, const char *key,
+                             const char **out)
+{
+    VD_TRY(safetensors_note(f, key, out));
+    if (*out)
+        return VD_OK;
+    return VD_FAIL(VD_DATA,
+                   "%s: has no \"%s\" in its notes, so it was not written by "
+                   "vocdist\ngive the file of a run, runs/NAME/weights/",
+                   f->path, key);
+}
+
+static enum vd_err get_classes(const struct safetensors *f,
+                               struct weights_facts *facts)
+{
+    const char *text;
+    struct json *list = NULL;
+    VD_TRY(need_note(f, "classes", &text));
+    VD_TRY(json_parse(&list, f->path, text, strlen(text)));
+    size_t n = json_count(list);
+    enum vd_err err = VD_OK;
+    if (n == 0 || n > MAX_CLASSES)
+        err = VD_FAIL(VD_DATA, "%s: a list of %zu classes", f->path, n);
+    else
+        facts->classes = mem_new(n, sizeof *facts->classes);
+    for (size_t i = 0; !err && i < n; i++) {
+        const char *name;
+        err = json_text_at(list, f->path, i, &name);
+        if (!err)
+            facts->classes[facts->n_classes++] = mem_copy_text(name);
+    }
+    json_free(list);
+    return err;
+}
+
+/* `n` numbers with commas between. */
+static enum vd_err get_numbers(const struct safetensors *f, const char *key,
+                               size_t n, double *out)
+{
+    const char *note;
+    VD_TRY(need_note(f, key, &note));
+    char *copy = mem_copy_text(note), *rest = copy;
+    bool ok = true;
+    for (size_t i = 0; i < n; i++) {
+        char *word = strsep(&rest, ",");
+        ok = ok && word && text_to_double(word, &out[i]);
+    }
+    ok = ok && !rest;
+    free(copy);
+    if (!ok)
+        return VD_FAIL(VD_DATA, "%s: note \"%s\" is \"%s\", not %zu numbers",
+                       f->path, key, note, n);
+    return VD_OK;
+}
+
+static enum vd_err get_wholes(const struct safetensors *f, const char *key,
+                              size_t n, int32_t *out)
+{
+    double numbers[4];
+    VD_TRY(get_numbers(f, key, n, numbers));
+    for (size_t i = 0; i < n; i++) {
+        if (!(numbers[i] >= 1 && numbers[i] <= 65536))
+            return VD_FAIL(VD_DATA, "%s: note \"%s\": %g is out of range",
+                           f->path, key, numbers[i]);
+        out[i] = (int32_t)numbers[i];
+    }
+    return VD_OK;
+}
+
+static enum vd_err get_facts(const struct safetensors *f,
+                             struct weights_facts *facts)
+{
+    double mean[3], std[3];
+    VD_TRY(get_classes(f, facts));
+    VD_TRY(get_wholes(f, "size", 1, &facts->size));
+    VD_TRY(get_wholes(f, "width", 1, &facts->width));
+    VD_TRY(get_wholes(f, "blocks", 4, facts->blocks));
+    VD_TRY(get_numbers(f, "mean", 3, mean));
+    VD_TRY(get_numbers(f, "std", 3, std));
+    for (int i = 0; i < 3; i++) {
+        if (!(std[i] > 0))
+            return VD_FAIL(VD_DATA, "%s: note \"std\": %g", f->path, std[i]);
+        facts->mean[i] = (float)mean[i];
+        facts->std[i] = (float)std[i];
+    }
+    return VD_OK;
+}
+
+enum vd_err weights_facts_read(struct weights_facts *facts, const char *path)
+{
+    struct safetensors f;
+    *facts = (struct weights_facts){.classes = NULL};
+    VD_TRY(safetensors_open(&f, path));
+    enum vd_err err = get_facts(&f, facts);
+    if (err)
+        weights_facts_clear(facts);
+    safetensors_close(&f);
+    return err;
+}

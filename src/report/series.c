@@ -1,0 +1,78 @@
+#include "report/series.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum vd_err cut_back(struct series *s, int fd, int64_t length)
+{
+    struct stat info;
+    if (fstat(fd, &info) < 0)
+        return VD_FAIL(VD_IO, "%s: %s", s->path, strerror(errno));
+    if (info.st_size < length)
+        return VD_FAIL(VD_DATA,
+                       "%s: %lld bytes, but the checkpoint knows %lld\n"
+                       "it was changed by hand; put the old one back, or start "
+                       "a run of another name",
+                       s->path, (long long)info.st_size, (long long)length);
+    if (ftruncate(fd, length) < 0)
+        return VD_FAIL(VD_IO, "%s: %s", s->path, strerror(errno));
+    return VD_OK;
+}
+
+enum vd_err series_open(struct series *s, const char *path, const char *header,
+                        int64_t length)
+{
+    enum vd_err err = VD_OK;
+    *s = (struct series){.path = mem_copy_text(path), .length = length};
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        err = VD_FAIL(VD_CREATE, "%s: %s", path, strerror(errno));
+        goto fail;
+    }
+    VD_TRY_ELSE(fail, err, cut_back(s, fd, length));
+    s->stream = fdopen(fd, "a");
+    VD_ASSERT(s->stream);
+    if (length == 0 && *header)
+        VD_TRY_ELSE(fail, err, series_add(s, "%s\n", header));
+    return VD_OK;
+fail:
+    if (fd >= 0 && !s->stream)
+        close(fd);
+    series_close(s);
+    return err;
+}
+
+enum vd_err series_add(struct series *s, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vfprintf(s->stream, format, args);
+    va_end(args);
+    if (n < 0 || fflush(s->stream))
+        return VD_FAIL(VD_IO, "%s: cannot be written: %s", s->path,
+                       strerror(errno));
+    s->length += n;
+    return VD_OK;
+}
+
+enum vd_err series_sync(struct series *s)
+{
+    if (fsync(fileno(s->stream)) < 0)
+        return VD_FAIL(VD_IO, "%s: fsync: %s", s->path, strerror(errno));
+    return VD_OK;
+}
+
+void series_close(struct series *s)
+{
+    if (s->stream)
+        fclose(s->stream);
+    free(s->path);
+    *s = (struct series){0};
+}

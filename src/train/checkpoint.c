@@ -1,0 +1,331 @@
+#include "train/checkpoint.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/atomic.h"
+#include "store/h5.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FORMAT      1
+#define MAX_TEXT    ((size_t)1 << 20)
+#define MAX_NAME    255
+#define MAX_CLASSES 10000
+#define MAX_WHY     512
+
+static enum vd_err new_floats(float **out, size_t n)
+{
+    return mem_alloc((void **)out, n, sizeof(float), "a checkpoint's values");
+}
+
+static enum vd_err make_room(struct checkpoint *c)
+{
+    VD_TRY(new_floats(&c->param, c->n_params));
+    VD_TRY(new_floats(&c->m, c->n_trainable));
+    VD_TRY(new_floats(&c->v, c->n_trainable));
+    return new_floats(&c->stats, c->n_stats);
+}
+
+enum vd_err checkpoint_new(struct checkpoint *c, const struct graph *g)
+{
+    *c = (struct checkpoint){.n_params = g->n_params,
+                             .n_trainable = g->n_trainable,
+                             .n_stats = g->n_stats,
+                             .graph_digest = graph_digest(g)};
+    return make_room(c);
+}
+
+void checkpoint_clear(struct checkpoint *c)
+{
+    mem_free(c->param);
+    mem_free(c->m);
+    mem_free(c->v);
+    mem_free(c->stats);
+    free(c->config);
+    free(c->state);
+    h5_free_texts(c->classes, (size_t)c->n_classes);
+    *c = (struct checkpoint){0};
+}
+
+uint64_t checkpoint_digest(const struct checkpoint *c)
+{
+    struct hash h;
+    hash_init(&h);
+    hash_add(&h, c->param, c->n_params * sizeof(float));
+    hash_add(&h, c->m, c->n_trainable * sizeof(float));
+    hash_add(&h, c->v, c->n_trainable * sizeof(float));
+    hash_add(&h, c->stats, c->n_stats * sizeof(float));
+    return hash_end(&h);
+}
+
+/* ---- writing ---- */
+
+static enum vd_err write_floats(struct h5_file *f, const char *name,
+                                const float *values, size_t n)
+{
+    struct h5_shape shape = {.type = H5_TYPE_FLOAT32, .rank = 1, .dims = {n}};
+    return h5_write(f, name, &shape, values);
+}
+
+/* Where each tensor is, for people and other programs. */
+static enum vd_err write_table(struct h5_file *f, const struct graph *g)
+{
+    size_t n = (size_t)g->n_param_tensors;
+    char *names = mem_new(n, GRAPH_MAX_NAME);
+    int64_t *offsets = mem_new(n, sizeof *offsets);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(names + i * GRAPH_MAX_NAME, g->params[i].name, GRAPH_MAX_NAME);
+        offsets[i] = (int64_t)g->params[i].offset;
+    }
+    struct h5_shape texts = {.type = H5_TYPE_TEXT,
+                             .text_bytes = GRAPH_MAX_NAME,
+                             .rank = 1,
+                             .dims = {n}};
+    struct h5_shape ints = {.type = H5_TYPE_INT64, .rank = 1, .dims = {n}};
+    enum vd_err err = h5_write(f, "tensor", &texts, names);
+    if (err == VD_OK)
+        err = h5_write(f, "offset", &ints, offsets);
+    free(names);
+    free(offsets);
+    return err;
+}
+
+static enum vd_err write_contents(struct h5_file *f, const struct checkpoint *c,
+                                  const struct graph *g)
+{
+    VD_TRY(h5_set_int(f, "format", FORMAT));
+    VD_TRY(h5_set_int(f, "step", (int64_t)c->step));
+    VD_TRY(h5_set_int(f, "size", c->size));
+    VD_TRY(h5_set_int(f, "graph", (int64_t)c->graph_digest));
+    VD_TRY(h5_set_int(f, "digest", (int64_t)checkpoint_digest(c)));
+    VD_TRY(h5_set_text(f, "config", c->config));
+    VD_TRY(h5_set_text(f, "state", c->state));
+    VD_TRY(h5_set_int(f, "n_classes", c->n_classes));
+    VD_TRY(h5_set_texts(f, "classes", (const char *const *)c->classes,
+                        (size_t)c->n_classes));
+    VD_TRY(write_floats(f, "param", c->param, c->n_params));
+    VD_TRY(write_floats(f, "m", c->m, c->n_trainable));
+    VD_TRY(write_floats(f, "v", c->v, c->n_trainable));
+    VD_TRY(write_floats(f, "stats", c->stats, c->n_stats));
+    return write_table(f, g);
+}
+
+/* Closing after a failed write fails for the same cause, said already. */
+static void drop(void *ctx, enum log_level level, const char *message)
+{
+    (void)ctx;
+    (void)level;
+    (void)message;
+}
+
+enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
+                             const char *path)
+{
+    enum vd_err err = VD_OK;
+    struct atomic_file file = {0};
+    struct h5_file *f = NULL;
+    struct log_sink before;
+    VD_TRY(atomic_reserve(&file, path));
+    VD_TRY_ELSE(fail, err, h5_create(&f, file.temporary, path));
+    VD_TRY_ELSE(fail, err, write_contents(f, c, g));
+    err = h5_close(f);
+    f = NULL;
+    if (err != VD_OK)
+        goto fail;
+    return atomic_commit(&file);
+fail:
+    before = log_swap_sink((struct log_sink){drop, NULL});
+    err = f && h5_close(f) != VD_OK ? VD_IO : err;
+    log_swap_sink(before);
+    atomic_abort(&file);
+    return err;
+}
+
+/* ---- reading ---- */
+
+/* A run's folder stands for its last checkpoint. Owned. */
+static char *resolve(const char *path)
+{
+    if (!file_is_folder(path))
+        return mem_copy_text(path);
+    char *inner = mem_format("%s/checkpoints/last", path);
+    if (file_exists(inner))
+        return inner;
+    free(inner);
+    return mem_format("%s/last", path);
+}
+
+static enum vd_err check_format(struct h5_file *f, const char *path)
+{
+    int64_t format = 0;
+    VD_TRY(h5_get_int(f, "format", &format));
+    if (format != FORMAT)
+        return VD_FAIL(VD_DATA,
+                       "%s: checkpoint format %lld, this program reads %d\n"
+                       "use the version of the program that wrote it",
+                       path, (long long)format, FORMAT);
+    return VD_OK;
+}
+
+static enum vd_err length_of(struct h5_file *f, const char *path,
+                             const char *name, size_t *n)
+{
+    struct h5_shape shape;
+    VD_TRY(h5_shape(f, name, &shape));
+    if (shape.type != H5_TYPE_FLOAT32 || shape.rank != 1)
+        return VD_FAIL(VD_DATA, "%s: %s is not a row of float32", path, name);
+    *n = shape.dims[0];
+    return VD_OK;
+}
+
+static enum vd_err read_head(struct checkpoint *c, struct h5_file *f,
+                             const char *path)
+{
+    int64_t step, size, digest, n_classes;
+    VD_TRY(check_format(f, path));
+    VD_TRY(h5_get_int(f, "step", &step));
+    VD_TRY(h5_get_int(f, "size", &size));
+    VD_TRY(h5_get_int(f, "graph", &digest));
+    VD_TRY(h5_get_int(f, "n_classes", &n_classes));
+    if (step < 0 || size < 1 || size > INT32_MAX || n_classes < 1 ||
+        n_classes > MAX_CLASSES)
+        return VD_FAIL(VD_DATA, "%s: step %lld, size %lld, %lld classes", path,
+                       (long long)step, (long long)size, (long long)n_classes);
+    c->step = (uint64_t)step;
+    c->size = (int32_t)size;
+    c->graph_digest = (uint64_t)digest;
+    VD_TRY(length_of(f, path, "param", &c->n_params));
+    VD_TRY(length_of(f, path, "m", &c->n_trainable));
+    VD_TRY(length_of(f, path, "stats", &c->n_stats));
+    VD_TRY(h5_get_text(f, "config", MAX_TEXT, &c->config));
+    VD_TRY(h5_get_text(f, "state", MAX_TEXT, &c->state));
+    VD_TRY(
+        h5_get_texts(f, "classes", (size_t)n_classes, MAX_NAME, &c->classes));
+    c->n_classes = (int)n_classes;
+    return VD_OK;
+}
+
+enum vd_err checkpoint_read_head(struct checkpoint *c, const char *path)
+{
+    enum vd_err err = VD_OK;
+    char *file = resolve(path);
+    struct h5_file *f = NULL;
+    *c = (struct checkpoint){0};
+    VD_TRY_ELSE(out, err, h5_open(&f, file));
+    VD_TRY_ELSE(out, err, read_head(c, f, file));
+out:
+    if (f && h5_close(f) != VD_OK)
+        log_debug("%s: closing failed", file);
+    if (err != VD_OK)
+        checkpoint_clear(c);
+    free(file);
+    return err;
+}
+
+static enum vd_err read_floats(struct h5_file *f, const char *name,
+                               float *values, size_t n)
+{
+    struct h5_shape shape = {.type = H5_TYPE_FLOAT32, .rank = 1, .dims = {n}};
+    return h5_read(f, name, &shape, values);
+}
+
+static enum vd_err read_values(struct checkpoint *c, struct h5_file *f,
+                               const char *path)
+{
+    int64_t digest = 0;
+    VD_TRY(make_room(c));
+    VD_TRY(read_floats(f, "param", c->param, c->n_params));
+    VD_TRY(read_floats(f, "m", c->m, c->n_trainable));
+    VD_TRY(read_floats(f, "v", c->v, c->n_trainable));
+    VD_TRY(read_floats(f, "stats", c->stats, c->n_stats));
+    VD_TRY(h5_get_int(f, "digest", &digest));
+    if ((uint64_t)digest != checkpoint_digest(c))
+        return VD_FAIL(VD_DATA,
+                       "%s: damaged: the values' digest differs\n"
+                       "use an older checkpoint of the run",
+                       path);
+    return VD_OK;
+}
+
+enum vd_err checkpoint_read_values(struct checkpoint *c, const struct graph *g,
+                                   const char *path)
+{
+    enum vd_err err = VD_OK;
+    char *file = resolve(path);
+    struct h5_file *f = NULL;
+    if (c->n_params != g->n_params || c->n_trainable != g->n_trainable ||
+        c->n_stats != g->n_stats || c->graph_digest != graph_digest(g)) {
+        err = VD_FAIL(VD_DATA, "%s: belongs to another network", file);
+        goto out;
+    }
+    VD_TRY_ELSE(out, err, h5_open(&f, file));
+    VD_TRY_ELSE(out, err, read_values(c, f, file));
+out:
+    if (f && h5_close(f) != VD_OK)
+        log_debug("%s: closing failed", file);
+    free(file);
+    return err;
+}
+
+static void say_why(void *ctx, enum log_level level, const char *message)
+{
+    char *why = ctx;
+    if (level == LOG_LEVEL_ERROR && !*why)
+        snprintf(why, MAX_WHY, "%.*s", (int)strcspn(message, "\n"), message);
+}
+
+/* Reads it all, as resuming will; why not is a warning here. */
+static bool is_whole(const char *path)
+{
+    char why[MAX_WHY] = "";
+    struct log_sink before = log_swap_sink((struct log_sink){say_why, why});
+    struct checkpoint c = {0};
+    struct h5_file *f = NULL;
+    bool ok = checkpoint_read_head(&c, path) == VD_OK &&
+              h5_open(&f, path) == VD_OK && read_values(&c, f, path) == VD_OK;
+    if (f && h5_close(f) != VD_OK)
+        ok = false;
+    log_swap_sink(before);
+    checkpoint_clear(&c);
+    if (!ok)
+        log_warn("%s\ntrying the checkpoint before this one", why);
+    return ok;
+}
+
+bool checkpoint_is_name(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 8 && !strncmp(name, "step-", 5) && !strcmp(name + n - 3, ".h5");
+}
+
+enum vd_err checkpoint_find_newest(const char *folder, char **path)
+{
+    struct file_list list;
+    bool any = false;
+    *path = NULL;
+    if (!file_exists(folder))
+        return VD_OK;
+    VD_TRY(file_list_read(&list, folder));
+    for (size_t i = list.n; i > 0 && !*path; i--) {
+        if (!checkpoint_is_name(list.names[i - 1]))
+            continue;
+        any = true;
+        char *candidate = mem_format("%s/%s", folder, list.names[i - 1]);
+        if (is_whole(candidate))
+            *path = candidate;
+        else
+            free(candidate);
+    }
+    file_list_clear(&list);
+    if (any && !*path)
+        return VD_FAIL(VD_DATA,
+                       "%s: no checkpoint here is whole\n"
+                       "start a run of another name, or remove this one",
+                       folder);
+    return VD_OK;
+}

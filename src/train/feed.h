@@ -1,0 +1,47 @@
+/*
+ * Feeds a training net: a thread takes micro-batches from the loader, in
+ * order, and stages them with the numbers of their step, so that the pixels of
+ * the next one are prepared while the device computes. Local.
+ *
+ * Micro-batch k belongs to step first_step + k / n_replicas and replica
+ * first_replica + k mod n_replicas; replica r of step s has the positions
+ * s x global_batch + [r x micro_batch, (r + 1) x micro_batch).
+ */
+#ifndef VOCDIST_TRAIN_FEED_H
+#define VOCDIST_TRAIN_FEED_H
+
+#include "backend/backend.h"
+#include "data/augment.h"
+#include "data/sampler.h"
+#include "data/shard.h"
+#include "train/schedule.h"
+
+struct feed_spec {
+    const struct shard_set *data;
+    struct sampler sampler;
+    struct augment augment;
+    struct schedule schedule;
+    double backbone_lr_mult;
+    uint64_t seed;
+    int micro_batch, replicas;      /* of the run */
+    int first_replica, n_replicas;  /* of this rank */
+    uint64_t first_step, last_step; /* [first, last), from 0 */
+    int loader_threads;
+    int rank; /* for injected faults: a NaN of site step comes from here */
+    const struct backend_ops *backend;
+    struct net *net;
+};
+
+struct feed;
+enum vd_err feed_new(struct feed **out,
+                     const struct feed_spec *spec) VD_MUST_USE;
+/* Waits until one more micro-batch is staged; adds the time spent waiting. */
+enum vd_err feed_wait(struct feed *f, double *waited_s) VD_MUST_USE;
+void feed_free(struct feed *f);
+
+/* The knobs of a step (from 0), as the feed stages them. */
+struct knobs feed_knobs(const struct feed_spec *spec, uint64_t step);
+/* The position of micro-batch k's first slot. */
+uint64_t feed_position(const struct feed_spec *spec, size_t k);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * A trained network for evaluating, predicting and exporting, from a
+ * checkpoint: its graph, its values, and what its inputs and outputs mean.
+ */
+#ifndef VOCDIST_TRAIN_RESTORE_H
+#define VOCDIST_TRAIN_RESTORE_H
+
+#include "backend/backend.h"
+#include "comm/comm.h"
+#include "config/config.h"
+#include "data/shard.h"
+#include "train/checkpoint.h"
+
+struct restored {
+    struct option_set set; /* of the run's saved settings */
+    struct config config;
+    struct graph graph;
+    struct checkpoint values; /* with classes and input size */
+};
+
+/*
+ * Collective: every rank reads the head, rank 0 the values for all. `path` is
+ * a checkpoint, a link to one, or a run's folder.
+ */
+enum vd_err restore_checkpoint(struct restored *r, struct comm *comm,
+                               const char *path) VD_MUST_USE;
+void restore_clear(struct restored *r);
+
+/* Local: the same for one process alone. */
+enum vd_err restore_checkpoint_alone(struct restored *r,
+                                     const char *path) VD_MUST_USE;
+/* Local: its weights as safetensors, with torchvision's names and all that is
+ * needed to use them; nothing of time, host or run. */
+enum vd_err restore_save_weights(const struct restored *r,
+                                 const char *path) VD_MUST_USE;
+
+/* Local: VD_DATA unless the data has these classes and this picture size. */
+enum vd_err restore_check_data(const struct restored *r, const char *folder,
+                               const struct shard_set *data) VD_MUST_USE;
+
+/* Local: puts the values onto a device. */
+enum vd_err restore_put(const struct restored *r, struct backend *b,
+                        struct weights *w) VD_MUST_USE;
+
+/* Local: the spec of an evaluating net; graph and weights are borrowed. */
+struct net_spec restore_spec(const struct restored *r, struct weights *w,
+                             int batch, int threads);
+
+#endif

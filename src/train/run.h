@@ -1,0 +1,39 @@
+/*
+ * The folder of a run, DIR/NAME: who is in it, and its files.
+ *
+ *     config.yaml run.json log.txt metrics.csv steps.jsonl
+ *     checkpoints/step-XXXXXXXX.h5 last best
+ *     weights/last.safetensors best.safetensors       (when it is finished)
+ *
+ * Rank 0's business alone. Local.
+ */
+#ifndef VOCDIST_TRAIN_RUN_H
+#define VOCDIST_TRAIN_RUN_H
+
+#include "base/err.h"
+#include "report/series.h"
+#include "train/state.h"
+
+struct run {
+    char *folder, *checkpoints; /* owned paths */
+    int lock_fd;
+    struct series metrics, steps;
+};
+
+#define RUN_METRICS_HEADER                                            \
+    "epoch,step,train_loss,train_box,train_class,val_loss,val_l1_px," \
+    "val_accuracy,val_miou,val_loc50,images_per_s,lr,seconds"
+
+/* Makes and locks the folder. VD_CREATE when another process is in it; the
+ * message names host and process. */
+enum vd_err run_open(struct run *r, const char *dir,
+                     const char *name) VD_MUST_USE;
+/* metrics.csv and steps.jsonl, cut back to what the state knows. */
+enum vd_err run_open_series(struct run *r,
+                            const struct train_state *state) VD_MUST_USE;
+void run_close(struct run *r);
+
+/* A path in the folder. Owned. */
+char *run_path(const struct run *r, const char *name);
+
+#endif

@@ -1,0 +1,101 @@
+/* The state after a step, as a checkpoint; at the end, as weights. */
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "train/restore.h"
+#include "train/trainer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static enum vd_err take_values(struct trainer *t, struct checkpoint *c)
+{
+    const struct backend_ops *ops = t->backend.ops;
+    const struct weights *w = &t->weights;
+    VD_TRY(checkpoint_new(c, &t->graph));
+    VD_TRY(ops->get(&t->backend, &t->graph, c->param, &w->param));
+    VD_TRY(ops->get(&t->backend, &t->graph, c->m, &w->m));
+    VD_TRY(ops->get(&t->backend, &t->graph, c->v, &w->v));
+    return ops->get(&t->backend, &t->graph, c->stats, &w->stats);
+}
+
+static void take_texts(struct trainer *t, struct checkpoint *c)
+{
+    struct text yaml = {0};
+    options_format_yaml(t->set, false, &yaml);
+    c->config = yaml.bytes;
+    t->state.total = t->last_step;
+    t->state.metrics_bytes = t->run.metrics.length;
+    t->state.steps_bytes = t->run.steps.length;
+    memcpy(t->state.sums, t->account.sums, sizeof t->state.sums);
+    c->state = state_format(&t->state);
+    c->step = t->state.step;
+    c->size = t->train.width;
+    c->n_classes = t->train.n_classes;
+    c->classes = mem_new((size_t)c->n_classes, sizeof *c->classes);
+    for (int k = 0; k < c->n_classes; k++)
+        c->classes[k] = mem_copy_text(t->train.classes[k]);
+}
+
+/* Rank 0: what the checkpoint says of the series must be on disk first. */
+static enum vd_err snapshot(struct trainer *t, bool best)
+{
+    struct checkpoint c = {0};
+    enum vd_err err = take_values(t, &c);
+    if (err == VD_OK) {
+        take_texts(t, &c);
+        err = series_sync(&t->run.metrics);
+    }
+    if (err == VD_OK)
+        err = series_sync(&t->run.steps);
+    if (err == VD_OK)
+        err = checkpoint_writer_start(t->writer, &c, best);
+    checkpoint_clear(&c);
+    return err;
+}
+
+enum vd_err trainer_save(struct trainer *t, bool best)
+{
+    double limit = t->config->timeout.checkpoint;
+    trainer_enter(t, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
+    enum vd_err err = t->comm->rank == 0 ? snapshot(t, best) : VD_OK;
+    return comm_agree(t->comm, SITE_CHECKPOINT, err);
+}
+
+/* checkpoints/NAME, if there is one, as weights/NAME.safetensors. */
+static enum vd_err export_weights(const struct run *run, const char *name)
+{
+    enum vd_err err = VD_OK;
+    struct restored r = {0};
+    char *from = mem_format("%s/%s", run->checkpoints, name);
+    char *to = mem_format("%s/weights/%s.safetensors", run->folder, name);
+    if (file_exists(from)) {
+        err = restore_checkpoint_alone(&r, from);
+        if (err == VD_OK)
+            err = restore_save_weights(&r, to);
+        restore_clear(&r);
+    }
+    free(from);
+    free(to);
+    return err;
+}
+
+static enum vd_err export_all(const struct run *run)
+{
+    char *folder = run_path(run, "weights");
+    enum vd_err err = file_make_folder(folder);
+    if (err == VD_OK)
+        err = export_weights(run, "last");
+    if (err == VD_OK)
+        err = export_weights(run, "best");
+    if (err == VD_OK)
+        log_info("weights for other programs: %s", folder);
+    free(folder);
+    return err;
+}
+
+enum vd_err trainer_export(struct trainer *t)
+{
+    enum vd_err err = t->comm->rank == 0 ? export_all(&t->run) : VD_OK;
+    return comm_agree(t->comm, SITE_REPORT, err);
+}

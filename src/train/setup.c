@@ -1,0 +1,481 @@
+/* Opening a run: phase after phase, each agreed by all ranks. */
+#include "train/setup.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "comm/cores.h"
+#include "exchange/tree.h"
+#include "model/init.h"
+#include "model/resnet.h"
+#include "model/weights.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum vd_err compare_config(struct trainer *t)
+{
+    return comm_same(t->comm, SITE_CONFIG, "the configuration",
+                     config_digest(t->set, CONFIG_CLASSES_ALL));
+}
+
+/* ---- data, cores, batch ---- */
+
+static enum vd_err open_data(struct trainer *t)
+{
+    VD_TRY(shard_set_open(&t->train, t->config->data.train));
+    if (t->train.width != t->train.height)
+        return VD_FAIL(VD_DATA,
+                       "%s: pictures of %d x %d, the network takes squares\n"
+                       "pack them again with --size N",
+                       t->config->data.train, t->train.width, t->train.height);
+    t->has_val = *t->config->data.val != '\0';
+    if (!t->has_val)
+        return VD_OK;
+    VD_TRY(shard_set_open(&t->val, t->config->data.val));
+    bool same = t->val.n_classes == t->train.n_classes &&
+                t->val.width == t->train.width &&
+                t->val.height == t->train.height;
+    for (int k = 0; same && k < t->val.n_classes; k++)
+        same = !strcmp(t->val.classes[k], t->train.classes[k]);
+    if (!same)
+        return VD_FAIL(VD_DATA,
+                       "%s and %s differ in classes or size\n"
+                       "pack both with the same --classes and --size",
+                       t->config->data.train, t->config->data.val);
+    return VD_OK;
+}
+
+static enum vd_err compare_data(struct trainer *t)
+{
+    VD_TRY(comm_same(t->comm, SITE_DATA, "the training data", t->train.digest));
+    return comm_same(t->comm, SITE_DATA, "the validation data",
+                     t->has_val ? t->val.digest : 0);
+}
+
+/* The bits depend on the number of compute threads, so all ranks take what
+ * the one with the fewest cores has. */
+static enum vd_err divide_cores(struct trainer *t)
+{
+    int mine = 1;
+    VD_TRY(cores_divide(t->comm, &mine));
+    int *all = mem_new((size_t)t->comm->size, sizeof *all);
+    enum vd_err err =
+        comm_allgather(t->comm, SITE_CORES, &mine, sizeof mine, all);
+    int least = mine;
+    for (int r = 0; err == VD_OK && r < t->comm->size; r++)
+        least = all[r] < least ? all[r] : least;
+    free(all);
+    t->compute_threads = least;
+    t->loader_threads = mine;
+    return err;
+}
+
+static enum vd_err resolve(struct trainer *t, const char *key, const char *fmt,
+                           ...) __attribute__((format(printf, 3, 4)));
+
+/* Gives an `auto` key the value that this start has found. */
+static enum vd_err resolve(struct trainer *t, const char *key, const char *fmt,
+                           ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, fmt);
+    int n = vasprintf(&text, fmt, args);
+    va_end(args);
+    VD_ASSERT(n >= 0);
+    enum vd_err err = options_set(t->set, key, text, "resolved at the start");
+    free(text);
+    return err;
+}
+
+static enum vd_err resolve_batch(struct trainer *t)
+{
+    struct config *c = t->config;
+    VD_TRY(
+        batch_resolve(c, t->comm->size, (int64_t)t->train.n_images, &t->batch));
+    VD_TRY(resolve(t, "train.replicas", "%lld", (long long)t->batch.replicas));
+    VD_TRY(resolve(t, "train.global_batch", "%lld",
+                   (long long)t->batch.global_batch));
+    VD_TRY(resolve(t, "train.micro_batch", "%lld",
+                   (long long)t->batch.micro_batch));
+    if (c->cpu.threads == CONFIG_AUTO)
+        VD_TRY(resolve(t, "cpu.threads", "%d", t->compute_threads));
+    t->compute_threads = (int)c->cpu.threads;
+    if (c->data.loader_threads != CONFIG_AUTO)
+        t->loader_threads = (int)c->data.loader_threads;
+    if (c->model.freeze == FREEZE_AUTO)
+        VD_TRY(resolve(t, "model.freeze", "%s",
+                       *c->model.weights ? "backbone" : "none"));
+    if (!strcmp(c->tune, "auto"))
+        VD_TRY(resolve(t, "tune", "off"));
+    return VD_OK;
+}
+
+static enum vd_err resolve_steps(struct trainer *t)
+{
+    struct config *c = t->config;
+    uint64_t n = t->train.n_images, batch = (uint64_t)t->batch.global_batch;
+    t->last_step = c->train.steps != CONFIG_AUTO
+                       ? (uint64_t)c->train.steps
+                       : sampler_steps(n, (uint64_t)c->train.epochs, batch);
+    if (c->optim.schedule_steps == CONFIG_AUTO)
+        VD_TRY(resolve(t, "optim.schedule_steps", "%llu",
+                       (unsigned long long)t->last_step));
+    return VD_OK;
+}
+
+/* ---- network and device ---- */
+
+void trainer_normalization(const struct config *config, float mean[3],
+                           float std[3])
+{
+    const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f};
+    const float imagenet_std[3] = {0.229f, 0.224f, 0.225f};
+    bool imagenet = config->data.normalize == NORMALIZE_IMAGENET;
+    for (int k = 0; k < 3; k++) {
+        mean[k] = imagenet ? imagenet_mean[k] : 0;
+        std[k] = imagenet ? imagenet_std[k] : 1;
+    }
+}
+
+enum vd_err trainer_build_graph(const struct config *config, int n_classes,
+                                int32_t size, struct graph *graph)
+{
+    static const enum resnet_freeze freezes[] = {
+        [FREEZE_AUTO] = RESNET_FREEZE_NONE,
+        [FREEZE_NONE] = RESNET_FREEZE_NONE,
+        [FREEZE_STEM] = RESNET_FREEZE_STEM,
+        [FREEZE_LAYER1] = RESNET_FREEZE_LAYER1,
+        [FREEZE_LAYER2] = RESNET_FREEZE_LAYER2,
+        [FREEZE_LAYER3] = RESNET_FREEZE_LAYER3,
+        [FREEZE_BACKBONE] = RESNET_FREEZE_BACKBONE,
+    };
+    struct resnet_spec spec = {
+        .size = size,
+        .width = (int32_t)config->model.width,
+        .head_dropout = config->model.head_dropout,
+        .freeze = freezes[config->model.freeze],
+        .freeze_bn_eval = config->model.freeze_bn == FREEZE_BN_EVAL,
+        .loss = {.classes = n_classes,
+                 .box_scale = config->loss.box_scale,
+                 .class_scale = config->loss.class_scale},
+    };
+    for (int i = 0; i < 4; i++)
+        spec.blocks[i] = (int32_t)config->model.blocks.values[i];
+    VD_TRY(resnet_check(&spec));
+    resnet_build(graph, &spec);
+    return VD_OK;
+}
+
+/* Rare classes count more: n / (classes x n of the class). */
+static void balance_classes(struct trainer *t)
+{
+    size_t classes = (size_t)t->train.n_classes;
+    int64_t *counts = mem_new(classes, sizeof *counts);
+    double *weights = mem_new(classes, sizeof *weights);
+    for (size_t i = 0; i < t->train.n_images; i++)
+        counts[t->train.class[i]]++;
+    for (size_t k = 0; k < classes; k++)
+        weights[k] = counts[k] ? (double)t->train.n_images /
+                                     ((double)classes * (double)counts[k])
+                               : 1;
+    t->graph.loss.class_weights = weights;
+    free(counts);
+}
+
+static enum vd_err build_graph(struct trainer *t)
+{
+    VD_TRY(trainer_build_graph(t->config, t->train.n_classes, t->train.width,
+                               &t->graph));
+    if (t->config->loss.weights == LOSS_WEIGHTS_BALANCED)
+        balance_classes(t);
+    return VD_OK;
+}
+
+static void fill_optim(const struct config *c, struct optim *o)
+{
+    *o = (struct optim){.rule = (enum optim_rule)c->optim.name,
+                        .beta1 = c->optim.beta1,
+                        .beta2 = c->optim.beta2,
+                        .eps = c->optim.eps,
+                        .weight_decay = c->optim.weight_decay,
+                        .momentum = c->optim.momentum,
+                        .clip_norm = c->optim.clip_norm};
+}
+
+/* Precisions come with the backends that have them. */
+static enum vd_err check_precision(const struct trainer *t)
+{
+    struct text name = {0};
+    if (t->config->train.precision == PRECISION_FP32)
+        return VD_OK;
+    options_format(t->set, "train.precision", &name);
+    enum vd_err err = VD_FAIL(VD_UNSUPPORTED,
+                              "backend %s computes in fp32 only, not in %s\n"
+                              "give --train.precision fp32",
+                              t->backend.ops->name, name.bytes);
+    free(name.bytes);
+    return err;
+}
+
+static enum vd_err open_device(struct trainer *t)
+{
+    struct backend_config config = {.local_rank = t->comm->node_rank,
+                                    .tune = t->config->tune};
+    VD_TRY(backend_open(&t->backend, config_backend_name(t->config), &config));
+    VD_TRY(check_precision(t));
+    if (t->config->exchange.order != ORDER_FIXED)
+        return VD_FAIL(VD_UNSUPPORTED,
+                       "exchange.order fast: this version has fixed only\n"
+                       "give --exchange.order fixed");
+    return t->config->backend == BACKEND_AUTO
+               ? resolve(t, "backend", "%s", t->backend.ops->name)
+               : VD_OK;
+}
+
+static enum vd_err build_net(struct trainer *t)
+{
+    struct net_spec spec = {.graph = &t->graph,
+                            .weights = &t->weights,
+                            .micro_batch = (int)t->batch.micro_batch,
+                            .mode = NET_TRAIN,
+                            .threads = t->compute_threads};
+    fill_optim(t->config, &spec.optim);
+    trainer_normalization(t->config, spec.mean, spec.std);
+    VD_TRY(weights_alloc(&t->backend, &t->graph, &t->weights));
+    VD_TRY(t->backend.ops->net_new(&t->backend, &spec, &t->net));
+    VD_TRY(step_init(&t->step, t->comm, &t->backend, t->net, &t->graph,
+                     (int)t->batch.replicas));
+    if (!t->has_val)
+        return VD_OK;
+    spec.mode = NET_EVAL;
+    spec.micro_batch = (int)t->config->eval.batch;
+    return evaluator_new(&t->evaluator, &t->backend, &spec, &t->val);
+}
+
+static enum vd_err connect(struct trainer *t)
+{
+    return step_connect(&t->step, config_exchange_name(t->config));
+}
+
+/* ---- what the first step begins with ---- */
+
+static enum vd_err load_weights(struct trainer *t)
+{
+    struct weights_report report = {0};
+    const char *path = t->config->model.weights;
+    enum vd_err err = weights_load(&t->graph, path, false, t->start.param,
+                                   t->start.stats, &report);
+    if (err == VD_OK)
+        log_info("%s: %s", path, report.text);
+    weights_report_clear(&report);
+    return err;
+}
+
+/* Rank 0 reads or draws, the others get its values. */
+static enum vd_err make_start(struct trainer *t)
+{
+    bool reads = t->resume && t->comm->rank == 0;
+    if (reads)
+        return setup_read_checkpoint(t);
+    VD_TRY(checkpoint_new(&t->start, &t->graph));
+    t->state.data_digest = t->train.digest;
+    if (t->resume)
+        return VD_OK;
+    init_all(&t->graph, (uint64_t)t->config->train.seed, t->start.param,
+             t->start.stats);
+    if (*t->config->model.weights && t->comm->rank == 0)
+        return load_weights(t);
+    return VD_OK;
+}
+
+static enum vd_err share_floats(struct trainer *t, float *values, size_t n)
+{
+    return comm_bcast(t->comm, SITE_WEIGHTS, values, n * sizeof *values, 0);
+}
+
+static enum vd_err share_start(struct trainer *t)
+{
+    struct checkpoint *s = &t->start;
+    VD_TRY(share_floats(t, s->param, s->n_params));
+    VD_TRY(share_floats(t, s->m, s->n_trainable));
+    VD_TRY(share_floats(t, s->v, s->n_trainable));
+    VD_TRY(share_floats(t, s->stats, s->n_stats));
+    return comm_bcast(t->comm, SITE_WEIGHTS, &t->state, sizeof t->state, 0);
+}
+
+static enum vd_err put_start(struct trainer *t)
+{
+    const struct backend_ops *ops = t->backend.ops;
+    struct weights *w = &t->weights;
+    VD_TRY(ops->put(&t->backend, &t->graph, &w->param, t->start.param));
+    VD_TRY(ops->put(&t->backend, &t->graph, &w->m, t->start.m));
+    VD_TRY(ops->put(&t->backend, &t->graph, &w->v, t->start.v));
+    VD_TRY(ops->put(&t->backend, &t->graph, &w->stats, t->start.stats));
+    w->version++;
+    checkpoint_clear(&t->start);
+    return VD_OK;
+}
+
+/* ---- books and pipelines ---- */
+
+static void fill_schedule(const struct trainer *t, struct schedule *s)
+{
+    static const enum schedule_kind kinds[] = {
+        [SCHEDULE_CONSTANT] = SCHEDULE_KIND_CONSTANT,
+        [SCHEDULE_STEP] = SCHEDULE_KIND_STEP,
+        [SCHEDULE_COSINE] = SCHEDULE_KIND_COSINE,
+        [SCHEDULE_ONECYCLE] = SCHEDULE_KIND_ONECYCLE,
+    };
+    const struct config *c = t->config;
+    double ratio = (double)t->batch.global_batch / CONFIG_GLOBAL_BATCH;
+    double scale = c->optim.lr_scale == LR_SCALE_LINEAR ? ratio
+                   : c->optim.lr_scale == LR_SCALE_SQRT ? sqrt(ratio)
+                                                        : 1;
+    *s = (struct schedule){.kind = kinds[c->optim.schedule],
+                           .lr = c->optim.lr * scale,
+                           .steps = (uint64_t)c->optim.schedule_steps,
+                           .warmup = (uint64_t)c->optim.warmup,
+                           .gamma = c->optim.gamma,
+                           .milestones = c->optim.milestones.values,
+                           .n_milestones = c->optim.milestones.n};
+}
+
+static void fill_feed(struct trainer *t)
+{
+    const struct config *c = t->config;
+    int rank = t->comm->rank, size = t->comm->size;
+    int replicas = (int)t->batch.replicas;
+    int first = tree_first_replica(rank, size, replicas);
+    t->feed_spec = (struct feed_spec){
+        .data = &t->train,
+        .sampler = {.seed = (uint64_t)c->train.seed,
+                    .n = t->train.n_images,
+                    .shuffle = c->data.shuffle},
+        .augment = {.enable = c->augment.enable,
+                    .flip = c->augment.flip,
+                    .rotate = c->augment.rotate,
+                    .brightness = c->augment.brightness,
+                    .contrast = c->augment.contrast,
+                    .saturation = c->augment.saturation,
+                    .hue = c->augment.hue},
+        .backbone_lr_mult = c->optim.backbone_lr_mult,
+        .seed = (uint64_t)c->train.seed,
+        .micro_batch = (int)t->batch.micro_batch,
+        .replicas = replicas,
+        .first_replica = first,
+        .n_replicas = tree_first_replica(rank + 1, size, replicas) - first,
+        .first_step = t->state.step,
+        .last_step = t->last_step,
+        .loader_threads = t->loader_threads,
+        .rank = rank,
+        .backend = t->backend.ops,
+        .net = t->net};
+    fill_schedule(t, &t->feed_spec.schedule);
+}
+
+static enum vd_err open_pipeline(struct trainer *t)
+{
+    fill_feed(t);
+    t->account = (struct account){.comm = t->comm,
+                                  .data = &t->train,
+                                  .loss = &t->graph.loss,
+                                  .sampler = t->feed_spec.sampler,
+                                  .rows = &t->run.steps,
+                                  .replicas = (int)t->batch.replicas,
+                                  .micro_batch = (int)t->batch.micro_batch,
+                                  .epoch = t->state.epoch};
+    memcpy(t->account.sums, t->state.sums, sizeof t->state.sums);
+    account_init(&t->account, (int)t->config->log.every);
+    t->results = mem_new((size_t)t->account.n_mine, sizeof *t->results);
+    if (t->state.step >= t->last_step)
+        return VD_OK;
+    return feed_new(&t->feed, &t->feed_spec);
+}
+
+/* ---- the order of it all ---- */
+
+enum phase_kind {
+    PHASE_LOCAL,      /* every rank may fail in its own way */
+    PHASE_ROOT,       /* rank 0 alone */
+    PHASE_ALIKE,      /* what fails fails everywhere: rank 0 goes first, so
+                         that one rank names the cause */
+    PHASE_COLLECTIVE, /* its verdict is agreed already */
+};
+
+struct phase {
+    enum fault_site site;
+    enum vd_err (*open)(struct trainer *t);
+    enum phase_kind kind;
+};
+
+static const struct phase phases[] = {
+    {SITE_DATA, open_data, PHASE_ALIKE},
+    {SITE_DATA, compare_data, PHASE_COLLECTIVE},
+    {SITE_RUN_FOLDER, setup_open_run, PHASE_ROOT},
+    {SITE_RESUME, setup_share_saved, PHASE_COLLECTIVE},
+    {SITE_RESUME, setup_take_saved, PHASE_ALIKE},
+    {SITE_CONFIG, compare_config, PHASE_COLLECTIVE},
+    {SITE_CORES, divide_cores, PHASE_COLLECTIVE},
+    {SITE_CONFIG, resolve_batch, PHASE_ALIKE},
+    {SITE_CONFIG, resolve_steps, PHASE_ALIKE},
+    {SITE_MODEL, build_graph, PHASE_ALIKE},
+    {SITE_DEVICE, open_device, PHASE_LOCAL},
+    {SITE_PLAN, build_net, PHASE_LOCAL},
+    {SITE_EXCHANGE, connect, PHASE_LOCAL},
+    {SITE_WEIGHTS, make_start, PHASE_LOCAL},
+    {SITE_WEIGHTS, share_start, PHASE_COLLECTIVE},
+    {SITE_WEIGHTS, put_start, PHASE_LOCAL},
+    {SITE_DATA, open_pipeline, PHASE_LOCAL},
+    {SITE_RUN_FOLDER, setup_open_books, PHASE_ROOT},
+};
+
+static enum vd_err run_phase(struct trainer *t, const struct phase *p)
+{
+    bool is_root = t->comm->rank == 0;
+    switch (p->kind) {
+    case PHASE_COLLECTIVE:
+        return p->open(t);
+    case PHASE_LOCAL:
+        return comm_agree(t->comm, p->site, p->open(t));
+    case PHASE_ROOT:
+        return comm_agree(t->comm, p->site, is_root ? p->open(t) : VD_OK);
+    case PHASE_ALIKE:
+        VD_TRY(comm_agree(t->comm, p->site, is_root ? p->open(t) : VD_OK));
+        return comm_agree(t->comm, p->site, is_root ? VD_OK : p->open(t));
+    }
+    return VD_BUG;
+}
+
+enum vd_err trainer_open(struct trainer *t)
+{
+    double limit = t->config->timeout.setup;
+    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
+        trainer_enter(t, phases[i].site, -1, limit);
+        VD_TRY(run_phase(t, &phases[i]));
+    }
+    return VD_OK;
+}
+
+void trainer_close(struct trainer *t)
+{
+    feed_free(t->feed);
+    checkpoint_writer_free(t->writer);
+    evaluator_free(t->evaluator);
+    step_close(&t->step);
+    if (t->net)
+        t->backend.ops->net_free(t->net);
+    if (t->backend.ops) {
+        weights_free(&t->backend, &t->weights);
+        backend_close(&t->backend);
+    }
+    graph_clear(&t->graph);
+    account_clear(&t->account);
+    checkpoint_clear(&t->start);
+    shard_set_close(&t->train);
+    shard_set_close(&t->val);
+    run_close(&t->run);
+    free(t->results);
+    free(t->saved_config);
+    free(t->resume);
+}

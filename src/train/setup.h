@@ -1,0 +1,27 @@
+/*
+ * The parts of trainer_open() that are about the run itself: its folder,
+ * where it goes on from, its books, what people are told (setup_run.c,
+ * announce.c). Phases of setup.c; see there who calls them.
+ */
+#ifndef VOCDIST_TRAIN_SETUP_H
+#define VOCDIST_TRAIN_SETUP_H
+
+#include "train/trainer.h"
+
+/* Local, rank 0: folder, lock, log, and the checkpoint to go on from. */
+enum vd_err setup_open_run(struct trainer *t) VD_MUST_USE;
+/* Collective: what rank 0 found. */
+enum vd_err setup_share_saved(struct trainer *t) VD_MUST_USE;
+/* Local: the saved settings; what counts for this start only is taken out. */
+enum vd_err setup_take_saved(struct trainer *t) VD_MUST_USE;
+/* Local, rank 0: values and state of the checkpoint. */
+enum vd_err setup_read_checkpoint(struct trainer *t) VD_MUST_USE;
+/* Local, rank 0: config.yaml, run.json, series, the writer of checkpoints. */
+enum vd_err setup_open_books(struct trainer *t) VD_MUST_USE;
+
+/* Local: the settings in a few lines. */
+void announce_settings(const struct trainer *t);
+/* Local, rank 0: run.json, the facts of this start. */
+enum vd_err announce_facts(struct trainer *t) VD_MUST_USE;
+
+#endif

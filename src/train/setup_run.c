@@ -1,0 +1,166 @@
+#include "base/file.h"
+#include "base/log.h"
+#include "base/machine.h"
+#include "base/mem.h"
+#include "store/atomic.h"
+#include "train/setup.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- where it goes on from ---- */
+
+/* A path is for a run's first start. Later ones (the same command again, after
+ * a stop) go on from the run's own checkpoints; asking for an older one of
+ * those would mix two histories in one folder. */
+static enum vd_err check_path(const struct trainer *t, const char *path)
+{
+    char *wanted = realpath(path, NULL), *own = realpath(t->resume, NULL);
+    char *folder = realpath(t->run.checkpoints, NULL);
+    enum vd_err err = VD_OK;
+    size_t n = folder ? strlen(folder) : 0;
+    bool is_newest = wanted && own && !strcmp(wanted, own);
+    bool is_inside =
+        wanted && folder && !strncmp(wanted, folder, n) && wanted[n] == '/';
+    if (is_inside && !is_newest)
+        err = VD_FAIL(VD_CREATE,
+                      "%s: the run has gone on to %s\n"
+                      "start another run from there with --train.name NAME",
+                      path, file_name(t->resume));
+    else if (!is_newest)
+        log_info("going on from the run's own %s, not from %s", t->resume,
+                 path);
+    free(wanted);
+    free(own);
+    free(folder);
+    return err;
+}
+
+static enum vd_err find_resume(struct trainer *t)
+{
+    const char *resume = t->config->resume;
+    bool is_path = strcmp(resume, "auto") && strcmp(resume, "none");
+    VD_TRY(checkpoint_find_newest(t->run.checkpoints, &t->resume));
+    if (t->resume && !strcmp(resume, "none"))
+        return VD_FAIL(VD_CREATE,
+                       "%s: has checkpoints, and resume is none\n"
+                       "give --train.name another name, or --resume auto",
+                       t->run.folder);
+    if (t->resume)
+        return is_path ? check_path(t, resume) : VD_OK;
+    t->is_branch = is_path;
+    t->resume = is_path ? mem_copy_text(resume) : NULL;
+    return VD_OK;
+}
+
+enum vd_err setup_open_run(struct trainer *t)
+{
+    VD_TRY(run_open(&t->run, t->config->train.dir, t->config->train.name));
+    VD_TRY(find_resume(t));
+    char *log = run_path(&t->run, "log.txt");
+    enum vd_err err = log_set_file(log);
+    free(log);
+    if (err == VD_OK && t->resume)
+        err = checkpoint_read_head(&t->start, t->resume);
+    if (err == VD_OK && t->resume)
+        t->saved_config = mem_copy_text(t->start.config);
+    return err;
+}
+
+/* A text that rank 0 has, or NULL, to all. */
+static enum vd_err share_text(struct comm *c, char **text)
+{
+    uint64_t n = c->rank == 0 && *text ? strlen(*text) + 1 : 0;
+    VD_TRY(comm_bcast(c, SITE_RESUME, &n, sizeof n, 0));
+    if (n == 0)
+        return VD_OK;
+    if (c->rank != 0)
+        *text = mem_new(n, 1);
+    return comm_bcast(c, SITE_RESUME, *text, n, 0);
+}
+
+enum vd_err setup_share_saved(struct trainer *t)
+{
+    VD_TRY(share_text(t->comm, &t->saved_config));
+    return share_text(t->comm, &t->resume);
+}
+
+enum vd_err setup_take_saved(struct trainer *t)
+{
+    t->stop_at = (uint64_t)t->config->train.stop_at;
+    VD_TRY(options_set(t->set, "train.stop_at", "0", "taken by this start"));
+    VD_TRY(options_set(t->set, "resume", "auto", "taken by this start"));
+    if (!t->saved_config)
+        return VD_OK;
+    return config_resume(t->set, t->config->train.name, t->saved_config,
+                         strlen(t->saved_config));
+}
+
+/* ---- what the checkpoint says ---- */
+
+static enum vd_err check_state(const struct trainer *t)
+{
+    if (t->state.data_digest != t->train.digest)
+        return VD_FAIL(VD_CONFIG,
+                       "%s was trained on other data than %s\n"
+                       "give the same data, or start a run of another name",
+                       t->resume, t->config->data.train);
+    if (t->last_step < t->state.total)
+        return VD_FAIL(VD_CONFIG,
+                       "%s: %llu steps here, %llu in the run, which may only "
+                       "grow\ngive more --train.epochs, or start a run of "
+                       "another name",
+                       t->config->train.name, (unsigned long long)t->last_step,
+                       (unsigned long long)t->state.total);
+    return VD_OK;
+}
+
+enum vd_err setup_read_checkpoint(struct trainer *t)
+{
+    VD_TRY(state_parse(&t->state, t->resume, t->start.state));
+    VD_TRY(check_state(t));
+    VD_TRY(checkpoint_read_values(&t->start, &t->graph, t->resume));
+    if (t->is_branch) { /* books of its own */
+        t->state.metrics_bytes = t->state.steps_bytes = 0;
+        t->state.has_best = false;
+    }
+    return VD_OK;
+}
+
+/* ---- books ---- */
+
+static enum vd_err save_config(struct trainer *t)
+{
+    struct text yaml = {0};
+    char *path = run_path(&t->run, "config.yaml");
+    options_format_yaml(t->set, false, &yaml);
+    enum vd_err err = atomic_write(path, yaml.bytes, yaml.length);
+    free(yaml.bytes);
+    free(path);
+    return err;
+}
+
+/* Remembers what computes from here on. */
+static void compare_machine(struct trainer *t)
+{
+    char now[STATE_MACHINE];
+    struct backend *b = &t->backend;
+    snprintf(now, sizeof now, "%s (%s), %s", b->ops->name, b->ops->describe(b),
+             machine_instruction_set());
+    if (t->resume && strcmp(now, t->state.machine))
+        log_warn("computed on %s so far, from here on %s: end of bit equality "
+                 "with an undisturbed run",
+                 t->state.machine, now);
+    memcpy(t->state.machine, now, sizeof now);
+}
+
+enum vd_err setup_open_books(struct trainer *t)
+{
+    compare_machine(t);
+    announce_settings(t);
+    VD_TRY(save_config(t));
+    VD_TRY(announce_facts(t));
+    VD_TRY(run_open_series(&t->run, &t->state));
+    return checkpoint_writer_new(&t->writer, t->run.checkpoints, &t->graph,
+                                 (int)t->config->checkpoint.keep);
+}

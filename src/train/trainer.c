@@ -1,0 +1,395 @@
+#include "train/trainer.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "train/stop.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GRACE_S 5.0
+
+/* What ranks tell each other about a step, one step later. */
+enum flag {
+    FLAG_STOP = 1, /* somebody wants to stop */
+    FLAG_SAVE = 2, /* time for a checkpoint */
+};
+
+struct loop {
+    struct trainer *t;
+    double started, saved; /* clock_now() */
+    bool stop, save;       /* agreed */
+    uint64_t saved_step;
+    struct account_step step;
+};
+
+/* Ranks that wait name the one they wait for; each one's watchdog, which knows
+ * no other rank, leaves them time for that. */
+static double patience(const struct comm *comm, double limit)
+{
+    return comm->size > 1 ? 2 * limit + GRACE_S : limit;
+}
+
+void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
+                   double limit)
+{
+    t->comm->timeout_s = limit;
+    watchdog_beat(&t->watchdog, site, step, patience(t->comm, limit));
+}
+
+/* ---- one step ---- */
+
+static enum vd_err wait_staged(void *ctx)
+{
+    struct trainer *t = ctx;
+    return feed_wait(t->feed, &t->waited_s);
+}
+
+/* Pictures of mine whose loss is not finite: "rank 1 (host): a, b". */
+static void list_bad(const struct trainer *t, struct text *out)
+{
+    int micro = (int)t->batch.micro_batch;
+    size_t first = (size_t)(t->state.step - t->feed_spec.first_step) *
+                   (size_t)t->feed_spec.n_replicas;
+    for (int i = 0; i < t->account.n_mine; i++) {
+        if (isfinite(t->results[i].l1) && isfinite(t->results[i].ce))
+            continue;
+        uint64_t position =
+            feed_position(&t->feed_spec, first + (size_t)(i / micro)) +
+            (uint64_t)(i % micro);
+        uint64_t sample = sampler_at(&t->feed_spec.sampler, position, NULL);
+        if (out->length)
+            text_add(out, ", ");
+        else
+            text_add(out, "; rank %d (%s): ", t->comm->rank,
+                     t->comm->hosts[t->comm->rank]);
+        text_add(out, "%s", t->train.id[sample]);
+    }
+}
+
+/* Collective: rank 0 speaks for all; nothing of this step is published. */
+static enum vd_err say_non_finite(struct trainer *t)
+{
+    struct text mine = {0};
+    void *all = NULL;
+    size_t total = 0, *sizes = mem_new((size_t)t->comm->size, sizeof *sizes);
+    list_bad(t, &mine);
+    enum vd_err err =
+        comm_gather(t->comm, SITE_STEP, mine.bytes, mine.length, &all, sizes);
+    for (int r = 0; r < t->comm->size; r++)
+        total += sizes[r];
+    if (err == VD_OK)
+        err = VD_NUMERIC;
+    if (err == VD_NUMERIC && t->comm->rank == 0)
+        err = VD_FAIL(VD_NUMERIC,
+                      "step %llu: %s%.*s\n"
+                      "give a smaller --optim.lr, or --optim.clip_norm 1; the "
+                      "last checkpoint is good",
+                      (unsigned long long)t->state.step + 1,
+                      total ? "the loss is not finite"
+                            : "the gradient is not finite (all losses are)",
+                      (int)total, (const char *)all);
+    mem_free(all);
+    free(sizes);
+    free(mine.bytes);
+    return err == VD_NUMERIC ? comm_agree(t->comm, SITE_STEP, err) : err;
+}
+
+static uint32_t my_flags(const struct loop *l)
+{
+    const struct config *c = l->t->config;
+    double now = clock_now();
+    uint32_t flags = stop_signal() ? FLAG_STOP : 0;
+    if (l->t->comm->rank == 0) {
+        double minutes = c->checkpoint.minutes;
+        if (minutes > 0 && now - l->saved > 60 * minutes)
+            flags |= FLAG_SAVE;
+        if (c->train.max_time > 0 && now - l->started > 60 * c->train.max_time)
+            flags |= FLAG_STOP;
+    }
+    return flags;
+}
+
+/* Completes the flags of all steps but the last `lag`. */
+static enum vd_err take_flags(struct loop *l, int lag)
+{
+    struct trainer *t = l->t;
+    for (; t->flags_pending > lag; t->flags_pending--) {
+        uint32_t any = 0;
+        VD_TRY(comm_flags_finish(t->comm, &any));
+        l->stop = l->stop || any & FLAG_STOP;
+        l->save = l->save || any & FLAG_SAVE;
+    }
+    return VD_OK;
+}
+
+static enum vd_err take_step(struct loop *l)
+{
+    struct trainer *t = l->t;
+    double limit = t->config->timeout.step;
+    struct update_result update = {0};
+    trainer_enter(t, SITE_STEP, (int64_t)t->state.step + 1, limit);
+    t->waited_s = 0;
+    double begin = clock_now();
+    VD_TRY(step_run(&t->step, wait_staged, t, t->results,
+                    (int)t->batch.micro_batch, &update));
+    if (!update.finite)
+        return say_non_finite(t);
+    t->state.step++;
+    double seconds = clock_now() - begin;
+    t->state.epoch_seconds += seconds;
+    l->step = (struct account_step){
+        .step = t->state.step,
+        .lr = schedule_lr(&t->feed_spec.schedule, t->state.step - 1),
+        .grad_norm = update.grad_norm,
+        .seconds = seconds,
+        .waited_s = t->waited_s};
+    VD_TRY(comm_flags_start(t->comm, SITE_FLAGS, my_flags(l)));
+    t->flags_pending++;
+    VD_TRY(take_flags(l, 1));
+    return account_add(&t->account, &l->step, t->results)
+               ? account_flush(&t->account)
+               : VD_OK;
+}
+
+static void show_progress(const struct loop *l)
+{
+    struct trainer *t = l->t;
+    char note[96];
+    const struct account_sum *sum = &t->account.sums[0];
+    snprintf(note, sizeof note,
+             "epoch %llu, loss %.3g, %.1f images/s, waiting %.0f %%",
+             (unsigned long long)t->state.epoch + 1,
+             sum->n ? sum->loss / (double)sum->n : 0,
+             (double)t->batch.global_batch / l->step.seconds,
+             100 * l->step.waited_s / l->step.seconds);
+    progress_show(&t->progress,
+                  (size_t)(t->state.step - t->feed_spec.first_step), note);
+}
+
+/* ---- validation and epochs ---- */
+
+static enum vd_err validate(struct trainer *t, struct eval_means *means)
+{
+    struct eval_summary summary = {0};
+    struct eval_row *rows = NULL;
+    double limit = t->config->timeout.setup;
+    trainer_enter(t, SITE_EVAL, (int64_t)t->state.step, limit);
+    if (t->comm->rank == 0)
+        rows = mem_new(t->val.n_images, sizeof *rows);
+    enum vd_err err = evaluator_run(t->evaluator, t->comm, rows, &summary);
+    *means = summary.means;
+    eval_summary_clear(&summary);
+    free(rows);
+    return err;
+}
+
+/* One row of metrics.csv; empty columns for what was not done. */
+static enum vd_err add_metrics(struct trainer *t, const struct account_sum *sum,
+                               const struct eval_means *means)
+{
+    struct text row = {0};
+    double n = sum ? (double)sum->n : 0;
+    text_add(&row, "%llu,%llu,", (unsigned long long)t->state.epoch,
+             (unsigned long long)t->state.step);
+    if (sum)
+        text_add(&row, "%.6f,%.6f,%.6f,", sum->loss / n, sum->l1 / n,
+                 sum->ce / n);
+    else
+        text_add(&row, ",,,");
+    if (means)
+        text_add(&row, "%.6f,%.6f,%.6f,%.6f,%.6f,", means->loss, means->l1,
+                 means->accuracy, means->iou, means->loc50);
+    else
+        text_add(&row, ",,,,,");
+    if (sum)
+        text_add(&row, "%.2f,%.6g,%.2f",
+                 (double)t->train.n_images / t->state.epoch_seconds,
+                 schedule_lr(&t->feed_spec.schedule, t->state.step - 1),
+                 t->state.epoch_seconds);
+    else
+        text_add(&row, ",,");
+    enum vd_err err = series_add(&t->run.metrics, "%s\n", row.bytes);
+    free(row.bytes);
+    return err;
+}
+
+static void say_epoch(const struct trainer *t, const struct account_sum *sum,
+                      const struct eval_means *means)
+{
+    struct text line = {0};
+    text_add(&line, "epoch %llu", (unsigned long long)t->state.epoch);
+    if (sum) {
+        const struct graph_loss *loss = &t->graph.loss;
+        double n = (double)sum->n;
+        text_add(&line, ": train loss %.4g (box %g x %.4g px, class %g x %.4g)",
+                 sum->loss / n, loss->box_scale, sum->l1 / n, loss->class_scale,
+                 sum->ce / n);
+    }
+    if (means)
+        text_add(&line,
+                 "%s val loss %.4g, accuracy %.1f %%, L1 %.1f px, IoU %.3f, "
+                 "LOC@0.5 %.1f %%",
+                 sum ? ";" : ":", means->loss, 100 * means->accuracy, means->l1,
+                 means->iou, 100 * means->loc50);
+    if (sum)
+        text_add(&line, "; %.1f images/s",
+                 (double)t->train.n_images / t->state.epoch_seconds);
+    log_info("%s", line.bytes);
+    free(line.bytes);
+}
+
+/* Rank 0: rows and the best so far; the verdict is agreed by the caller. */
+static enum vd_err book_epoch(struct trainer *t, const struct account_sum *sum,
+                              const struct eval_means *means, bool *best)
+{
+    double value = means ? means->loss
+                   : sum ? sum->loss / (double)sum->n
+                         : INFINITY;
+    *best = sum && isfinite(value) && (means || !t->has_val) &&
+            (!t->state.has_best || value < t->state.best);
+    if (*best) {
+        t->state.has_best = true;
+        t->state.best = value;
+    }
+    progress_end(&t->progress);
+    say_epoch(t, sum, means);
+    return add_metrics(t, sum, means);
+}
+
+/* Collective: what is saved is agreed clean, flags of its last step included.
+ */
+static enum vd_err save(struct loop *l, bool best)
+{
+    VD_TRY(take_flags(l, 0));
+    l->save = false;
+    l->saved = clock_now();
+    l->saved_step = l->t->state.step;
+    return trainer_save(l->t, best);
+}
+
+static enum vd_err end_epoch(struct loop *l)
+{
+    struct trainer *t = l->t;
+    struct eval_means means, *judged = NULL;
+    bool best = false;
+    VD_TRY(account_flush(&t->account));
+    struct account_sum sum = account_end_epoch(&t->account);
+    t->state.epoch++;
+    bool is_last = t->state.step >= t->last_step;
+    if (t->has_val &&
+        (t->state.epoch % (uint64_t)t->config->eval.every == 0 || is_last)) {
+        VD_TRY(validate(t, &means));
+        judged = &means;
+    }
+    enum vd_err err =
+        t->comm->rank == 0 ? book_epoch(t, &sum, judged, &best) : VD_OK;
+    VD_TRY(comm_agree(t->comm, SITE_EPOCH, err));
+    t->state.epoch_seconds = 0;
+    return save(l, best);
+}
+
+static enum vd_err first_validation(struct trainer *t)
+{
+    struct eval_means means;
+    bool best;
+    if (t->state.step > 0 || !t->has_val)
+        return VD_OK;
+    VD_TRY(validate(t, &means));
+    enum vd_err err =
+        t->comm->rank == 0 ? book_epoch(t, NULL, &means, &best) : VD_OK;
+    return comm_agree(t->comm, SITE_EPOCH, err);
+}
+
+/* ---- the loop ---- */
+
+static enum vd_err save_between(struct loop *l)
+{
+    VD_TRY(account_flush(&l->t->account));
+    return save(l, false);
+}
+
+static bool wants_save(const struct loop *l)
+{
+    const struct trainer *t = l->t;
+    int64_t every = t->config->checkpoint.every;
+    return l->save || (every > 0 && t->state.step % (uint64_t)every == 0);
+}
+
+static enum vd_err train(struct loop *l)
+{
+    struct trainer *t = l->t;
+    uint64_t batch = (uint64_t)t->batch.global_batch;
+    uint64_t stop_at = t->stop_at > t->state.step ? t->stop_at : 0;
+    while (t->state.step < t->last_step && !l->stop) {
+        VD_TRY(take_step(l));
+        show_progress(l);
+        uint64_t ends =
+            sampler_last_step(t->train.n_images, t->state.epoch, batch);
+        if (t->state.step == ends + 1)
+            VD_TRY(end_epoch(l));
+        else if (wants_save(l))
+            VD_TRY(save_between(l));
+        if (t->state.step == stop_at)
+            l->stop = true;
+    }
+    VD_TRY(take_flags(l, 0));
+    return t->state.step > l->saved_step ? save_between(l) : VD_OK;
+}
+
+static enum vd_err finish(struct loop *l)
+{
+    struct trainer *t = l->t;
+    enum vd_err err = t->writer ? checkpoint_writer_wait(t->writer) : VD_OK;
+    VD_TRY(comm_agree(t->comm, SITE_CHECKPOINT, err));
+    progress_end(&t->progress);
+    if (t->state.step >= t->last_step)
+        return trainer_export(t);
+    log_info("stopped after step %llu of %llu; run the same command again to "
+             "go on",
+             (unsigned long long)t->state.step,
+             (unsigned long long)t->last_step);
+    return comm_agree(t->comm, SITE_CLOSE, VD_STOPPED);
+}
+
+static enum vd_err run(struct trainer *t)
+{
+    struct loop l = {.t = t,
+                     .started = clock_now(),
+                     .saved = clock_now(),
+                     .saved_step = t->state.step};
+    if (t->state.step >= t->last_step) {
+        log_info("%s has all its %llu steps; more with --train.epochs",
+                 t->config->train.name, (unsigned long long)t->last_step);
+        return VD_OK;
+    }
+    progress_start(&t->progress, "step", t->last_step - t->state.step,
+                   t->comm->rank != 0 || t->config->log.level < 2);
+    VD_TRY(first_validation(t));
+    VD_TRY(train(&l));
+    return finish(&l);
+}
+
+enum vd_err trainer_run(struct comm *comm, struct option_set *set,
+                        struct config *config, char *const *argv)
+{
+    struct trainer t = {.comm = comm,
+                        .set = set,
+                        .config = config,
+                        .argv = argv,
+                        .run = {.lock_fd = -1}};
+    stop_watch(); /* a signal during the start stops after the first step */
+    enum vd_err err = watchdog_start(&t.watchdog, SITE_OPEN,
+                                     patience(comm, config->timeout.setup));
+    if (err == VD_OK)
+        err = trainer_open(&t);
+    if (err == VD_OK)
+        err = run(&t);
+    /* A rank that is alone with its error must not wait for its threads. */
+    if (err == comm->verdict)
+        trainer_close(&t);
+    watchdog_stop(&t.watchdog);
+    return err;
+}

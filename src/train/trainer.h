@@ -1,0 +1,91 @@
+/*
+ * A training run from its settings to its last checkpoint: opens everything in
+ * order, agreeing after each phase, then steps, validates, saves.
+ */
+#ifndef VOCDIST_TRAIN_TRAINER_H
+#define VOCDIST_TRAIN_TRAINER_H
+
+#include "backend/backend.h"
+#include "base/progress.h"
+#include "base/watchdog.h"
+#include "comm/comm.h"
+#include "config/batch.h"
+#include "config/config.h"
+#include "data/shard.h"
+#include "eval/evaluate.h"
+#include "train/account.h"
+#include "train/checkpoint.h"
+#include "train/feed.h"
+#include "train/run.h"
+#include "train/state.h"
+#include "train/step.h"
+
+struct trainer {
+    struct comm *comm;      /* borrowed */
+    struct option_set *set; /* borrowed */
+    struct config *config;  /* borrowed; what set's rows are written into */
+    char *const *argv;      /* borrowed: the command line, for run.json */
+    struct watchdog watchdog;
+
+    struct run run;     /* rank 0 */
+    char *saved_config; /* of the run so far, NULL: none */
+    char *resume;       /* checkpoint to go on from, NULL: start anew */
+    bool is_branch;     /* `resume` is another run's: own books (rank 0) */
+    uint64_t stop_at;   /* train.stop_at, 0: off */
+    struct shard_set train, val;
+    bool has_val;
+    int compute_threads, loader_threads;
+    struct batch_plan batch;
+
+    struct graph graph;
+    struct backend backend;
+    struct weights weights;
+    struct net *net;
+    struct step step;
+    struct checkpoint start; /* what the first step begins with */
+    struct evaluator *evaluator;
+    struct checkpoint_writer *writer; /* rank 0 */
+    struct feed_spec feed_spec;
+    struct feed *feed;
+    struct account account;
+    struct result *results; /* of my replicas */
+    struct train_state state;
+
+    uint64_t last_step; /* steps in all */
+    int flags_pending;  /* steps whose flags are not agreed yet */
+    double waited_s;
+    struct progress progress;
+};
+
+/*
+ * Collective; the whole run. VD_STOPPED when it stopped early on request:
+ * everything up to there is saved. The verdict is the same on all ranks, or
+ * the job must be aborted (comm_close() knows).
+ */
+enum vd_err trainer_run(struct comm *comm, struct option_set *set,
+                        struct config *config, char *const *argv) VD_MUST_USE;
+
+/* ---- its parts ---- */
+
+/* Collective: everything up to the first step (setup.c). */
+enum vd_err trainer_open(struct trainer *t) VD_MUST_USE;
+void trainer_close(struct trainer *t);
+
+/* Local: what comes next, and how many seconds it has. */
+void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
+                   double limit);
+
+/* Collective: writes the state after state.step (save.c). */
+enum vd_err trainer_save(struct trainer *t, bool best) VD_MUST_USE;
+/* Collective: the finished run's last and best weights, as safetensors. */
+enum vd_err trainer_export(struct trainer *t) VD_MUST_USE;
+
+/* The network a config, a class count and an input size stand for. VD_CONFIG
+ * where there is none. Local. */
+enum vd_err trainer_build_graph(const struct config *config, int n_classes,
+                                int32_t size, struct graph *graph) VD_MUST_USE;
+/* mean and std of the input normalisation. Local. */
+void trainer_normalization(const struct config *config, float mean[3],
+                           float std[3]);
+
+#endif

@@ -1,0 +1,427 @@
+/*
+ * What is special to backend cpu: convolutions of all shapes against ref,
+ * same bits whenever promised, several nets at once, pixels, threads.
+ */
+#include "backend/cases.h"
+#include "backend/rig.h"
+
+#include "backend/pixels.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "model/resnet.h"
+
+#include <pthread.h>
+
+/* ---- every convolution of the full network, and odd ones ---- */
+
+struct shape {
+    int32_t size, in, out, kernel, stride, batch;
+    bool smooth; /* neither ReLU nor maximum: see compare_shape */
+};
+
+/* input -> 1x1 convolution -> norm -> relu -> the convolution -> norm -> relu
+ * -> maxpool -> head; `in` 3: the convolution itself reads the pictures. */
+static void shape_build(struct graph *g, const struct shape *s)
+{
+    struct graph_loss loss = {
+        .size = s->size, .classes = 3, .box_scale = 1, .class_scale = 3};
+    graph_init(g);
+    int x = graph_input(g, s->size);
+    if (s->in != 3) {
+        x = graph_norm(g, graph_conv(g, x, "pre", s->in, 1, 1, 0), "prenorm");
+        x = s->smooth ? x : graph_relu(g, x);
+    }
+    x = graph_conv(g, x, "conv", s->out, s->kernel, s->stride, s->kernel / 2);
+    x = graph_norm(g, x, "norm");
+    if (!s->smooth)
+        x = graph_maxpool(g, graph_relu(g, x), 3, 2, 1);
+    x = graph_flatten(g, x);
+    graph_loss(g, graph_linear(g, x, "head.fc", 7), &loss);
+    graph_finish(g, 1, false);
+}
+
+static double norm_of(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sqrt(sum);
+}
+
+/* Distance relative to b's norm, or to `least` where that is greater. */
+static void compare(const char *what, const struct shape *s, const float *a,
+                    const float *b, size_t n, double least)
+{
+    double sum = 0, norm = norm_of(b, n), tolerance = s->smooth ? 1e-4 : 5e-2;
+    for (size_t i = 0; i < n; i++)
+        sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    double distance = sqrt(sum) / fmax(norm, least);
+    if (!(distance <= tolerance))
+        fail_msg("%d px, %d -> %d, kernel %d/%d, batch %d: %s off by %g",
+                 s->size, s->in, s->out, s->kernel, s->stride, s->batch, what,
+                 distance);
+}
+
+/* Some gradients are zero but for rounding (a norm's bias in front of another
+ * norm): those are measured by all gradients together. */
+static void compare_exchange(struct rig *a, struct rig *b,
+                             const struct shape *s)
+{
+    const struct graph *g = a->graph;
+    float *x = rig_get(a, &a->exchange), *y = rig_get(b, &b->exchange);
+    double all = norm_of(y, g->n_trainable);
+    for (int i = 0; i < g->n_param_tensors && g->params[i].trainable; i++) {
+        const struct graph_tensor *t = &g->params[i];
+        compare(t->name, s, x + t->offset, y + t->offset, t->count, all * 1e-2);
+    }
+    compare("statistics", s, x + g->n_trainable, y + g->n_trainable, g->n_stats,
+            0);
+    free(x);
+    free(y);
+}
+
+/* A value that rounding carries over a ReLU's or maximum's edge moves one
+ * element's gradient as a whole: the strict comparison is of smooth nets. */
+static void compare_graph(const struct graph *g, const struct shape *s)
+{
+    struct rig a, b;
+    struct optim optim = rig_adam();
+    for (int mode = NET_TRAIN; mode <= NET_EVAL; mode++) {
+        rig_open(&a, "cpu", g, s->batch, (enum net_mode)mode, &optim);
+        rig_open(&b, "ref", g, s->batch, (enum net_mode)mode, &optim);
+        rig_fill(&a, 3);
+        rig_fill(&b, 3);
+        rig_stage(&a);
+        rig_stage(&b);
+        if (mode == NET_TRAIN) {
+            rig_backward(&a);
+            rig_backward(&b);
+            compare_exchange(&a, &b, s);
+        } else {
+            rig_forward(&a);
+            rig_forward(&b);
+        }
+        int last = g->n_nodes - 2;
+        float *x = rig_value(&a, last), *y = rig_value(&b, last);
+        if (x) /* else its memory has been used again */
+            compare("result", s, x, y,
+                    (size_t)s->batch * (size_t)g->nodes[last].c, 0);
+        free(x);
+        free(y);
+        rig_close(&a);
+        rig_close(&b);
+    }
+}
+
+static void compare_shape(const struct shape *s)
+{
+    struct graph g;
+    shape_build(&g, s);
+    compare_graph(&g, s);
+    graph_clear(&g);
+}
+
+static void convolutions_of_the_full_network_agree_with_ref(void **state)
+{
+    static const struct shape shapes[] = {
+        {224, 3, 64, 7, 2, 2, true},   {56, 64, 64, 3, 1, 2, true},
+        {56, 64, 128, 3, 2, 2, true},  {56, 64, 128, 1, 2, 2, true},
+        {28, 128, 128, 3, 1, 2, true}, {28, 128, 256, 3, 2, 2, true},
+        {14, 256, 256, 3, 1, 4, true}, {14, 256, 512, 3, 2, 2, true},
+        {7, 512, 512, 3, 1, 2, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        compare_shape(&shapes[i]);
+}
+
+static void convolutions_of_odd_shapes_agree_with_ref(void **state)
+{
+    static const int32_t widths[] = {3, 8, 16, 24, 40, 5};
+    (void)state;
+    for (int i = 0; i < 30; i++) {
+        uint32_t word[4];
+        rng_words(9, RNG_TEST, (uint64_t)i, 0, word);
+        struct shape s = {.size = 8 + (int32_t)(word[0] % 60),
+                          .in = widths[word[1] % 6],
+                          .out = widths[1 + (word[1] >> 8) % 5],
+                          .kernel = word[2] % 3 ? 3 : 1,
+                          .stride = 1 + (int32_t)(word[2] >> 8) % 2,
+                          .batch = 1 + (int32_t)(word[3] % 5),
+                          .smooth = i % 3 > 0};
+        compare_shape(&s);
+    }
+}
+
+/* ---- schedules ---- */
+
+/* Large enough for values and gradients to share memory. */
+static void shared_memory_changes_nothing(void **state)
+{
+    static const struct shape s = {64, 3, 8, 3, 1, 32, false};
+    struct graph g;
+    (void)state;
+    small_net_build(&g, 0.5, RESNET_FREEZE_NONE, false);
+    compare_graph(&g, &s);
+    graph_clear(&g);
+    small_net_build(&g, 0.5, RESNET_FREEZE_LAYER2, true);
+    compare_graph(&g, &s);
+    graph_clear(&g);
+}
+
+/* A block whose input is read once more behind it: no sum in its place. */
+static void a_value_with_later_readers_is_kept(void **state)
+{
+    static const struct shape s = {16, 3, 16, 3, 1, 2, false};
+    struct graph_loss loss = {
+        .size = 16, .classes = 3, .box_scale = 1, .class_scale = 3};
+    struct graph g;
+    (void)state;
+    graph_init(&g);
+    int x = graph_conv(&g, graph_input(&g, 16), "a", 16, 3, 1, 1);
+    x = graph_relu(&g, graph_norm(&g, x, "na"));
+    int y = graph_norm(&g, graph_conv(&g, x, "b", 16, 3, 1, 1), "nb");
+    y = graph_relu(&g, graph_add(&g, y, x));
+    y = graph_flatten(&g, graph_add(&g, y, x));
+    graph_loss(&g, graph_linear(&g, y, "head.fc", 7), &loss);
+    graph_finish(&g, 1, false);
+    compare_graph(&g, &s);
+    graph_clear(&g);
+}
+
+/* ---- the same bits ---- */
+
+#define STEPS 3
+
+static void with_threads(struct rig *r, enum net_mode mode, int threads)
+{
+    struct net_spec spec = {.graph = r->graph,
+                            .weights = &r->weights,
+                            .micro_batch = r->batch,
+                            .mode = mode,
+                            .threads = threads,
+                            .optim = rig_adam(),
+                            .std = {1, 1, 1}};
+    r->backend.ops->net_free(r->net);
+    r->net = NULL;
+    assert_int_equal(r->backend.ops->net_new(&r->backend, &spec, &r->net),
+                     VD_OK);
+}
+
+/* Canonical weights after some steps; free() them. */
+static float *train(const struct graph *g, int threads)
+{
+    struct rig r;
+    struct result results[4];
+    struct optim optim = rig_adam();
+    rig_open(&r, "cpu", g, 4, NET_TRAIN, &optim);
+    with_threads(&r, NET_TRAIN, threads);
+    rig_fill(&r, 21);
+    for (uint64_t step = 1; step <= STEPS; step++) {
+        r.knobs.step = step;
+        rig_stage(&r);
+        rig_backward(&r);
+        rig_update(&r);
+        rig_results(&r, results);
+    }
+    float *params = rig_get(&r, &r.weights.param);
+    rig_close(&r);
+    return params;
+}
+
+static void a_repeated_run_gives_the_same_bits(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 3; threads++) {
+        struct graph g;
+        small_net_build(&g, 0.5, RESNET_FREEZE_NONE, false);
+        float *x = train(&g, threads), *y = train(&g, threads);
+        assert_memory_equal(x, y, g.n_params * sizeof *x);
+        free(x);
+        free(y);
+        graph_clear(&g);
+    }
+}
+
+/* Norms and optimizer split by shape, not by thread: statistics of the first
+ * norm, behind a convolution forward, are the same for any number. */
+static void statistics_do_not_depend_on_threads(void **state)
+{
+    struct shape s = {32, 16, 32, 3, 1, 4, false};
+    struct graph g;
+    struct optim optim = rig_adam();
+    float *first = NULL;
+    (void)state;
+    shape_build(&g, &s);
+    for (int threads = 1; threads <= 5; threads++) {
+        struct rig r;
+        rig_open(&r, "cpu", &g, s.batch, NET_TRAIN, &optim);
+        with_threads(&r, NET_TRAIN, threads);
+        rig_fill(&r, 8);
+        rig_stage(&r);
+        rig_backward(&r);
+        float *all = rig_get(&r, &r.exchange);
+        float *stats = all + g.n_trainable;
+        if (first)
+            assert_memory_equal(first + g.n_trainable, stats,
+                                (g.n_stats + 1) * sizeof *stats);
+        else
+            first = all;
+        if (first != all)
+            free(all);
+        rig_close(&r);
+    }
+    free(first);
+    graph_clear(&g);
+}
+
+/* ---- evaluation ---- */
+
+struct worker {
+    struct rig rig;
+    struct result results[3];
+    pthread_t thread;
+};
+
+static void evaluate(struct rig *r, struct result *results)
+{
+    for (int i = 0; i < 5; i++) {
+        rig_stage(r);
+        rig_forward(r);
+        rig_results(r, results);
+    }
+}
+
+static void *work(void *ctx)
+{
+    struct worker *w = ctx;
+    evaluate(&w->rig, w->results);
+    return NULL;
+}
+
+static void worker_open(struct worker *w, const struct graph *g, uint64_t seed)
+{
+    struct optim optim = rig_adam();
+    rig_open(&w->rig, "cpu", g, 3, NET_EVAL, &optim);
+    rig_fill(&w->rig, seed);
+}
+
+static void nets_in_parallel_do_not_disturb_each_other(void **state)
+{
+    enum { N = 3 };
+    struct worker alone[N], together[N];
+    struct graph g;
+    (void)state;
+    small_net_build(&g, 0.5, RESNET_FREEZE_NONE, false);
+    for (uint64_t i = 0; i < N; i++) {
+        worker_open(&alone[i], &g, 30 + i);
+        worker_open(&together[i], &g, 30 + i);
+        evaluate(&alone[i].rig, alone[i].results);
+    }
+    for (int i = 0; i < N; i++)
+        assert_int_equal(
+            pthread_create(&together[i].thread, NULL, work, &together[i]), 0);
+    for (int i = 0; i < N; i++) {
+        pthread_join(together[i].thread, NULL);
+        assert_memory_equal(alone[i].results, together[i].results,
+                            sizeof alone[i].results);
+        rig_close(&alone[i].rig);
+        rig_close(&together[i].rig);
+    }
+    graph_clear(&g);
+}
+
+/* Folded weights are made anew when the weights change. */
+static void evaluation_follows_the_weights(void **state)
+{
+    struct graph g;
+    struct worker w, fresh;
+    struct result before[3];
+    (void)state;
+    small_net_build(&g, 0, RESNET_FREEZE_NONE, false);
+    worker_open(&w, &g, 1);
+    evaluate(&w.rig, before);
+    rig_fill(&w.rig, 2);
+    evaluate(&w.rig, w.results);
+    worker_open(&fresh, &g, 2);
+    evaluate(&fresh.rig, fresh.results);
+    assert_memory_equal(w.results, fresh.results, sizeof w.results);
+    assert_memory_not_equal(w.results, before, sizeof before);
+    rig_close(&w.rig);
+    rig_close(&fresh.rig);
+    graph_clear(&g);
+}
+
+/* ---- pixels ---- */
+
+static double random_in(int i, uint32_t element, double low, double high)
+{
+    return low + (high - low) * rng_uniform(17, RNG_TEST, (uint64_t)i, element);
+}
+
+static void random_slot(struct slot *slot, int i, int32_t size)
+{
+    static const uint8_t orders[4][4] = {
+        {0, 1, 2, 3}, {3, 2, 1, 0}, {1, 3, 0, 2}, {2, 0, 3, 1}};
+    double angle = random_in(i, 0, -0.3, 0.3), side = size;
+    bool flip = i % 2;
+    double c = cos(angle), s = sin(angle);
+    float warp[6] = {(float)(flip ? -c : c),
+                     (float)s,
+                     (float)((flip ? side - 1 : 0) + random_in(i, 1, -9, 9)),
+                     (float)-s,
+                     (float)c,
+                     (float)random_in(i, 2, -9, 9)};
+    memcpy(slot->warp, warp, sizeof warp);
+    for (uint32_t k = 0; k < 3; k++)
+        slot->color[k] = (float)random_in(i, 3 + k, 0.6, 1.4);
+    slot->color[3] = (float)random_in(i, 6, -0.5, 0.5);
+    memcpy(slot->order, orders[i % 4], 4);
+}
+
+static void pixels_agree_with_the_reference(void **state)
+{
+    enum { SIZE = 40, N = 12 };
+    const float mean[3] = {0, 0, 0}, std[3] = {1, 1, 1};
+    struct shape s = {SIZE, 3, 8, 3, 1, N, false};
+    struct graph g;
+    struct rig r;
+    struct optim optim = rig_adam();
+    size_t n = (size_t)3 * SIZE * SIZE;
+    double *expected = mem_new(n, sizeof *expected);
+    (void)state;
+    shape_build(&g, &s);
+    rig_open(&r, "cpu", &g, N, NET_EVAL, &optim);
+    rig_fill(&r, 4);
+    for (int i = 0; i < N - 1; i++)
+        random_slot(&r.slots[i], i, SIZE);
+    rig_stage(&r);
+    rig_forward(&r);
+    float *input = rig_value(&r, 0);
+    for (int i = 0; i < N; i++) {
+        pixels_make(&r.slots[i], r.places[i], SIZE, mean, std, expected);
+        for (size_t k = 0; k < n; k++)
+            assert_near((double)input[(size_t)i * n + k], expected[k],
+                        0.2 / 255);
+    }
+    free(input);
+    free(expected);
+    rig_close(&r);
+    graph_clear(&g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolutions_of_the_full_network_agree_with_ref),
+        cmocka_unit_test(convolutions_of_odd_shapes_agree_with_ref),
+        cmocka_unit_test(shared_memory_changes_nothing),
+        cmocka_unit_test(a_value_with_later_readers_is_kept),
+        cmocka_unit_test(a_repeated_run_gives_the_same_bits),
+        cmocka_unit_test(statistics_do_not_depend_on_threads),
+        cmocka_unit_test(nets_in_parallel_do_not_disturb_each_other),
+        cmocka_unit_test(evaluation_follows_the_weights),
+        cmocka_unit_test(pixels_agree_with_the_reference),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,230 @@
+/* Every backend that was built computes what ref computes: single ops, the
+ * small network, and updates. */
+#include "backend/cases.h"
+#include "backend/rig.h"
+
+#include "model/resnet.h"
+
+/*
+ * Distance of a tensor computed in float32 from one in double, relative to
+ * its norm. Sums of some hundred products lose about 1e-6; a batch norm's
+ * gradient, a difference of near equals, loses ten times more.
+ */
+#define TOLERANCE 2e-5
+
+/*
+ * Through a whole network with batch norms over three pictures each layer's
+ * rounding is magnified by the next ones.
+ */
+#define NETWORK_TOLERANCE 1e-3
+
+/* What is compared, and how near it must be. */
+struct subject {
+    const char *name;
+    double tolerance;
+};
+
+static void compare(const struct subject *what, const char *name, int i,
+                    const float *a, const float *b, size_t n)
+{
+    double distance = rig_distance(a, b, n);
+    if (!(distance <= what->tolerance))
+        fail_msg("%s: %s %d is off by %g", what->name, name, i, distance);
+}
+
+/* Values, and gradients where there are any, of all nodes that exist. */
+static void compare_nodes(const struct subject *what, struct rig *a,
+                          struct rig *b, bool grads)
+{
+    for (int i = 0; i < a->graph->n_nodes; i++) {
+        size_t n = (size_t)a->batch * graph_node_count(&a->graph->nodes[i]);
+        float *x = rig_value(a, i), *y = rig_value(b, i);
+        if (x)
+            compare(what, "value of node", i, x, y, n);
+        free(x);
+        free(y);
+        if (!grads || i < a->graph->first_trainable)
+            continue;
+        x = rig_grad(a, i);
+        y = rig_grad(b, i);
+        if (x)
+            compare(what, "gradient of node", i, x, y, n);
+        free(x);
+        free(y);
+    }
+}
+
+static void compare_table(const struct subject *what,
+                          const struct graph_tensor *table, int n,
+                          const float *a, const float *b)
+{
+    for (int i = 0; i < n; i++)
+        compare(what, table[i].name, i, a + table[i].offset,
+                b + table[i].offset, table[i].count);
+}
+
+static void compare_exchange(const struct subject *what, struct rig *a,
+                             struct rig *b)
+{
+    const struct graph *g = a->graph;
+    float *x = rig_get(a, &a->exchange), *y = rig_get(b, &b->exchange);
+    for (int i = 0; i < g->n_param_tensors && g->params[i].trainable; i++)
+        compare_table(what, &g->params[i], 1, x, y);
+    compare_table(what, g->stats, g->n_stats_tensors, x + g->n_trainable,
+                  y + g->n_trainable);
+    assert_true(x[g->n_exchange - 1] == y[g->n_exchange - 1]);
+    free(x);
+    free(y);
+}
+
+static void compare_results(struct rig *a, struct rig *b)
+{
+    struct result x[8], y[8];
+    rig_results(a, x);
+    rig_results(b, y);
+    for (int i = 0; i < a->batch; i++) {
+        double scale = a->graph->loss.size;
+        assert_int_equal(x[i].class, y[i].class);
+        assert_near((double)x[i].score, (double)y[i].score, 1e-4);
+        assert_near((double)x[i].ce, (double)y[i].ce, 1e-3);
+        assert_near((double)x[i].l1, (double)y[i].l1, 1e-5 * scale);
+        for (int k = 0; k < 4; k++)
+            assert_near((double)x[i].box[k], (double)y[i].box[k], 1e-5 * scale);
+    }
+}
+
+/* One step of `name` and of ref over the same numbers. */
+static void compare_step(const struct subject *what, const char *name,
+                         const struct graph *g, int batch, enum net_mode mode)
+{
+    struct rig a, b;
+    struct optim optim = rig_adam();
+    rig_open(&a, name, g, batch, mode, &optim);
+    rig_open(&b, "ref", g, batch, mode, &optim);
+    rig_fill(&a, 11);
+    rig_fill(&b, 11);
+    rig_stage(&a);
+    rig_stage(&b);
+    if (mode == NET_TRAIN) {
+        rig_backward(&a);
+        rig_backward(&b);
+        compare_exchange(what, &a, &b);
+    } else {
+        rig_forward(&a);
+        rig_forward(&b);
+    }
+    compare_nodes(what, &a, &b, mode == NET_TRAIN);
+    compare_results(&a, &b);
+    rig_close(&a);
+    rig_close(&b);
+}
+
+static void every_op_agrees_with_ref(void **state)
+{
+    (void)state;
+    for (const struct backend_ops *const *ops = backend_list(); *ops; ops++) {
+        for (int i = 0; i < n_op_cases; i++) {
+            struct graph g;
+            struct subject what = {op_cases[i].name, TOLERANCE};
+            op_case_build(&g, &op_cases[i]);
+            compare_step(&what, (*ops)->name, &g, op_cases[i].batch, NET_TRAIN);
+            compare_step(&what, (*ops)->name, &g, op_cases[i].batch, NET_EVAL);
+            graph_clear(&g);
+        }
+    }
+}
+
+static void the_small_network_agrees_with_ref(void **state)
+{
+    const struct subject small = {"small network", NETWORK_TOLERANCE};
+    (void)state;
+    for (const struct backend_ops *const *ops = backend_list(); *ops; ops++) {
+        for (int freeze = RESNET_FREEZE_NONE; freeze <= RESNET_FREEZE_BACKBONE;
+             freeze++) {
+            struct graph g;
+            small_net_build(&g, 0.5, freeze, freeze % 2);
+            compare_step(&small, (*ops)->name, &g, 3, NET_TRAIN);
+            compare_step(&small, (*ops)->name, &g, 3, NET_EVAL);
+            graph_clear(&g);
+        }
+    }
+}
+
+/* The same gradient goes into both, so rounding is all that may differ. */
+static void compare_update(const char *name, const struct optim *optim)
+{
+    const struct subject what = {"update", TOLERANCE};
+    struct graph g;
+    struct rig a, b;
+    small_net_build(&g, 0, RESNET_FREEZE_LAYER1, false);
+    rig_open(&a, name, &g, 2, NET_TRAIN, optim);
+    rig_open(&b, "ref", &g, 2, NET_TRAIN, optim);
+    rig_fill(&a, 5);
+    rig_fill(&b, 5);
+    for (int step = 1; step <= 3; step++) {
+        struct result results[2];
+        struct update_result x, y;
+        a.knobs.step = b.knobs.step = (uint64_t)step;
+        rig_stage(&a);
+        rig_stage(&b);
+        rig_backward(&a);
+        rig_backward(&b);
+        float *same = rig_get(&b, &b.exchange);
+        assert_int_equal(a.backend.ops->put(&a.backend, &g, &a.exchange, same),
+                         VD_OK);
+        free(same);
+        rig_update(&a);
+        rig_update(&b);
+        assert_int_equal(a.backend.ops->update_result(a.net, &x), VD_OK);
+        assert_int_equal(b.backend.ops->update_result(b.net, &y), VD_OK);
+        assert_true(x.finite && y.finite);
+        assert_near(x.grad_norm, y.grad_norm, 1e-5 * y.grad_norm);
+        rig_results(&a, results);
+        rig_results(&b, results);
+    }
+    const struct buf *mine[] = {&a.weights.param, &a.weights.m, &a.weights.v,
+                                &a.weights.stats};
+    const struct buf *theirs[] = {&b.weights.param, &b.weights.m, &b.weights.v,
+                                  &b.weights.stats};
+    for (int i = 0; i < 4; i++) {
+        float *x = rig_get(&a, mine[i]), *y = rig_get(&b, theirs[i]);
+        if (i == 3)
+            compare_table(&what, g.stats, g.n_stats_tensors, x, y);
+        for (int k = 0; i < 3 && k < g.n_param_tensors; k++) {
+            if (i == 0 || g.params[k].trainable)
+                compare_table(&what, &g.params[k], 1, x, y);
+        }
+        free(x);
+        free(y);
+    }
+    rig_close(&a);
+    rig_close(&b);
+    graph_clear(&g);
+}
+
+static void every_rule_updates_as_ref(void **state)
+{
+    (void)state;
+    for (const struct backend_ops *const *ops = backend_list(); *ops; ops++) {
+        struct optim optim = rig_adam();
+        compare_update((*ops)->name, &optim);
+        optim.weight_decay = 0.1;
+        compare_update((*ops)->name, &optim);
+        optim.rule = OPTIM_ADAMW;
+        optim.clip_norm = 0.5;
+        compare_update((*ops)->name, &optim);
+        optim.rule = OPTIM_SGD;
+        optim.momentum = 0.9;
+        compare_update((*ops)->name, &optim);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_op_agrees_with_ref),
+        cmocka_unit_test(the_small_network_agrees_with_ref),
+        cmocka_unit_test(every_rule_updates_as_ref),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

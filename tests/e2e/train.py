@@ -1,0 +1,349 @@
+"""Runs the real program as users do: files, exit codes, messages, stops.
+
+    train.py VOCDIST MAKE_DATA "MPIRUN -np"     ("" without MPI)
+"""
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+VOCDIST, MAKE_DATA, MPIRUN = sys.argv[1], sys.argv[2], sys.argv[3].split()
+SMALL = ("--backend ref --model.width 8 --model.blocks 1,1,1,1 "
+         "--train.global_batch 8 --train.replicas 2 --eval.batch 4 "
+         "--cpu.threads 1").split()
+HEADER = ("epoch,step,train_loss,train_box,train_class,val_loss,val_l1_px,"
+          "val_accuracy,val_miou,val_loc50,images_per_s,lr,seconds")
+TIMES = {"images_per_s", "seconds"}
+
+
+def command(ranks, words):
+    start = MPIRUN + [str(ranks)] if ranks else []
+    return start + [VOCDIST] + words
+
+
+class Run(unittest.TestCase):
+    def setUp(self):
+        self.old = os.getcwd()
+        self.folder = tempfile.mkdtemp(prefix="vocdist-e2e-")
+        os.chdir(self.folder)
+        subprocess.run([MAKE_DATA, "data"], check=True)
+
+    def tearDown(self):
+        os.chdir(self.old)
+        shutil.rmtree(self.folder)
+
+    def start(self, code, *words, ranks=0, says=None, small=True, causes=None,
+              env=None, folder="."):
+        """Runs it to its end; its exit code and what it says must be these."""
+        if ranks and not MPIRUN:
+            ranks = 0
+        words = (SMALL if small else []) + " ".join(words).split()
+        p = subprocess.run(command(ranks, words), capture_output=True,
+                           text=True, timeout=120, cwd=folder,
+                           env={**os.environ, **(env or {})})
+        text = p.stdout + p.stderr
+        self.assertEqual(p.returncode, code, text)
+        for part in [says] if isinstance(says, str) else says or []:
+            self.assertIn(part, text)
+        if code not in (0, 75):
+            self.assertEqual(text.count("error: "), causes or 1, text)
+        return text
+
+    def steps(self, name="default"):
+        with open(f"runs/{name}/steps.jsonl") as f:
+            return [json.loads(line) for line in f]
+
+    def metrics(self, name="default"):
+        with open(f"runs/{name}/metrics.csv") as f:
+            self.assertEqual(f.readline(), HEADER + "\n")
+            f.seek(0)
+            return list(csv.DictReader(f))
+
+    def weights(self, name="default"):
+        """The arrays of the last checkpoint as they are in the file."""
+        out = "w.safetensors"
+        subprocess.run([VOCDIST, "export", "--checkpoint", f"runs/{name}",
+                        "-o", out], check=True, capture_output=True)
+        with open(out, "rb") as f:
+            return f.read()
+
+    def same(self, a, b):
+        """Equal but for what a clock said."""
+        self.assertEqual(self.weights(a), self.weights(b))
+        for rows in zip(self.metrics(a), self.metrics(b), strict=True):
+            x, y = ({k: v for k, v in r.items() if k not in TIMES}
+                    for r in rows)
+            self.assertEqual(x, y)
+        for x, y in zip(self.steps(a), self.steps(b), strict=True):
+            self.assertEqual([x[k] for k in ("step", "loss", "box", "class")],
+                             [y[k] for k in ("step", "loss", "box", "class")])
+
+    # ---- what is written
+
+    def test_a_run_writes_its_files(self):
+        self.start(0, "--train.epochs 2", ranks=2)
+        rows = self.metrics()
+        self.assertEqual([r["epoch"] for r in rows], ["0", "1", "2"])
+        self.assertEqual([r["step"] for r in rows], ["0", "3", "6"])
+        self.assertEqual(rows[0]["train_loss"], "")
+        self.assertTrue(all(float(r["val_loss"]) > 0 for r in rows))
+        steps = self.steps()
+        self.assertEqual([s["step"] for s in steps], [1, 2, 3, 4, 5, 6])
+        best = os.readlink("runs/default/checkpoints/best")
+        lowest = min(rows[1:], key=lambda r: float(r["val_loss"]))
+        self.assertEqual(best, f"step-{int(lowest['step']):08d}.h5")
+        self.assertEqual(os.readlink("runs/default/checkpoints/last"),
+                         "step-00000006.h5")
+        with open("runs/default/run.json") as f:
+            facts = json.load(f)
+        ranks = 2 if MPIRUN else 1
+        self.assertEqual((facts["ranks"], len(facts["hosts"])), (ranks, ranks))
+        self.assertEqual(facts["train"]["images"], 22)
+        self.assertIn("--train.epochs", facts["command"])
+        self.assertTrue(os.path.getsize("runs/default/log.txt"))
+        left = [n for n in os.listdir("runs/default/checkpoints")
+                if ".tmp" in n]
+        self.assertEqual(left, [])
+
+    def test_the_saved_config_gives_the_same_bits_at_any_rank_count(self):
+        self.start(75, "--train.epochs 2 --train.stop_at 4", ranks=2)
+        self.start(0, "--train.epochs 2", ranks=1)
+        with open("runs/default/config.yaml") as f:
+            text = f.read()
+        self.assertNotIn("backend: auto", text)
+        self.start(0, "-c runs/default/config.yaml --train.name again",
+                   small=False)
+        self.same("default", "again")
+
+    # ---- going on
+
+    def test_a_stopped_run_goes_on_as_if_nothing_was(self):
+        self.start(0, "--train.epochs 3 --train.name whole", ranks=2)
+        for stop in (2, 5, 7):
+            self.start(75, f"--train.epochs 3 --train.stop_at {stop}",
+                       ranks=2 if stop == 5 else 0,
+                       says="run the same command again")
+        self.start(0, "--train.epochs 3 --train.stop_at 7", ranks=2)
+        self.same("whole", "default")
+
+    def test_a_finished_run_says_so_and_may_be_extended(self):
+        schedule = "--optim.schedule onecycle"
+        self.start(0, schedule, "--train.epochs 2", ranks=2)
+        self.start(0, schedule, "--train.epochs 2", ranks=2,
+                   says="has all its 6 steps")
+        self.start(0, schedule, "--train.epochs 4")
+        self.assertEqual([r["epoch"] for r in self.metrics()],
+                         ["0", "1", "2", "3", "4"])
+        steps = self.steps()
+        self.assertEqual([s["step"] for s in steps], list(range(1, 12)))
+        self.assertTrue(all(s["lr"] == steps[5]["lr"] for s in steps[6:]),
+                        "the rate stays at its last value")
+        self.start(78, "--train.epochs 3", says="may only grow")
+        # the epochs under way when it was extended are as in one piece
+        self.start(0, schedule, "--train.epochs 4 --train.name whole "
+                   "--optim.schedule_steps 6")
+        self.same("whole", "default")
+
+    def test_steps_replace_epochs_and_epochs_given_anew_replace_steps(self):
+        self.start(0, "--train.steps 4")
+        self.assertEqual(self.steps()[-1]["step"], 4)
+        self.start(0, says="has all its 4 steps")
+        self.start(78, "--train.steps 3", says="may only grow")
+        self.start(0, "--train.epochs 6")
+        self.assertEqual(self.steps()[-1]["step"], 17)
+        self.start(78, "--train.steps 16", says="may only grow")
+
+    def test_another_identity_is_refused_with_old_and_new(self):
+        self.start(75, "--train.stop_at 2")
+        self.start(78, "--optim.lr 0.5 --train.seed 9", ranks=2,
+                   says=["optim.lr: 0.5 here", "0.001 in the run",
+                         "train.seed: 9 here"])
+        os.rename("data/train", "data/old")
+        os.rename("data/val", "data/train")
+        self.start(78, "--data.val data/old", says="on other data than")
+
+    def test_resume_none_and_resume_path(self):
+        self.start(75, "--train.epochs 2 --train.stop_at 2")
+        self.start(73, "--train.epochs 2 --resume none",
+                   says="has checkpoints, and resume is none")
+        path = "runs/default/checkpoints/step-00000002.h5"
+        self.start(0, "--train.epochs 2")
+        self.start(73, "--train.epochs 2 --resume", path,
+                   says="start another run from there")
+        branch = f"--train.epochs 2 --train.name branch --resume {path}"
+        self.start(75, branch, "--train.stop_at 4", ranks=2)
+        self.start(0, branch, ranks=2, says="run's own")
+        self.assertEqual(self.weights("branch"), self.weights())
+        self.assertEqual([s["step"] for s in self.steps("branch")],
+                         [3, 4, 5, 6])
+        self.start(78, branch, "--train.name other --train.seed 5")
+        self.start(66, "--train.name none --resume nowhere.h5",
+                   says="nowhere.h5")
+
+    def test_what_a_kill_leaves_is_cut_back(self):
+        self.start(0, "--train.epochs 2 --train.name whole")
+        p = "--train.epochs 2 --checkpoint.every 2 --log.every 1"
+        env = {"VOCDIST_FAULT": "step:0:kill:6"}
+        words = SMALL + p.split()
+        killed = subprocess.run([VOCDIST] + words, capture_output=True,
+                                env={**os.environ, **env})
+        self.assertNotEqual(killed.returncode, 0)
+        with open("runs/default/checkpoints/step-00000009.h5.tmp-1-0",
+                  "w") as f:
+            f.write("half")
+        self.start(0, p)
+        self.same("whole", "default")
+        self.assertFalse([n for n in os.listdir("runs/default/checkpoints")
+                          if ".tmp" in n])
+
+    def test_a_damaged_newest_checkpoint_is_passed_over(self):
+        self.start(0, "--train.epochs 2 --train.name whole")
+        self.start(75, "--train.epochs 2 --train.stop_at 2")
+        self.start(75, "--train.epochs 2 --train.stop_at 4")
+        newest = "runs/default/checkpoints/step-00000004.h5"
+        with open(newest, "r+b") as f:
+            f.seek(os.path.getsize(newest) // 2)
+            byte = f.read(1)
+            f.seek(-1, 1)
+            f.write(bytes([byte[0] ^ 1]))
+        text = self.start(0, "--train.epochs 2", says="warning: runs/")
+        self.assertIn("trying the checkpoint before", text)
+        self.assertIn("going on after step 3", text)
+        self.same("whole", "default")
+        for name in os.listdir("runs/whole/checkpoints"):
+            if name.startswith("step"):
+                os.truncate("runs/whole/checkpoints/" + name, 2000)
+        self.start(65, "--train.epochs 3 --train.name whole",
+                   says="no checkpoint here is whole")
+
+    # ---- signals
+
+    def begin(self, ranks, *words):
+        """Starts it in the background; returns when it has done a step."""
+        run = SMALL + ["--train.epochs", "2000", "--log.every", "1"]
+        path = "runs/default/steps.jsonl"
+        before = os.path.getsize(path) if os.path.exists(path) else 0
+        p = subprocess.Popen(command(ranks if MPIRUN else 0, run +
+                                     " ".join(words).split()),
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             text=True)
+        for _ in range(600):
+            time.sleep(0.05)
+            if os.path.exists(path) and os.path.getsize(path) > before:
+                return p
+        p.kill()
+        self.fail("no step after 30 s: " + p.communicate()[0])
+
+    def stop(self, p, number, code):
+        p.send_signal(number)
+        text = p.communicate(timeout=60)[0]
+        self.assertEqual(p.returncode, code, text)
+        return text
+
+    def test_signals_stop_in_order_and_the_run_goes_on(self):
+        p = self.begin(2)
+        text = self.stop(p, signal.SIGUSR1, 75)
+        self.assertNotIn("error", text)
+        done = self.steps()[-1]["step"]
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+            self.stop(self.begin(0), number, 75)
+            steps = self.steps()
+            self.assertEqual([s["step"] for s in steps],
+                             list(range(1, len(steps) + 1)))
+            self.assertGreater(len(steps), done)
+            done = len(steps)
+
+    def test_a_second_signal_ends_at_once(self):
+        # Stopped, it cannot act on the first one before the second comes.
+        p = self.begin(0)
+        p.send_signal(signal.SIGSTOP)
+        p.send_signal(signal.SIGINT)
+        p.send_signal(signal.SIGTERM)
+        p.send_signal(signal.SIGCONT)
+        text = p.communicate(timeout=60)[0]
+        self.assertIn(p.returncode, (128 + signal.SIGTERM,
+                                     128 + signal.SIGINT), text)
+        # The same wish twice is one wish.
+        p = self.begin(0)
+        p.send_signal(signal.SIGSTOP)
+        p.send_signal(signal.SIGUSR1)
+        p.send_signal(signal.SIGUSR2)
+        p.send_signal(signal.SIGCONT)
+        self.assertEqual(p.wait(timeout=60), 75, p.communicate()[0])
+
+    def test_a_run_in_use_is_refused(self):
+        p = self.begin(0)
+        self.start(73, says=[f"process {p.pid} on ", "is in this run"])
+        p.kill()
+        p.communicate()
+        self.start(75, "--train.epochs 2000 --train.max_time 0.001")
+
+    def test_max_time_stops_in_order(self):
+        self.start(75, "--train.epochs 100000 --train.max_time 0.005",
+                   says="stopped after step")
+
+    # ---- refusals
+
+    def test_without_data_it_says_how_to_make_them(self):
+        os.mkdir("empty")
+        self.start(66, says="vocpack pack VOCROOT -o data/train", folder="empty",
+                   ranks=2)
+        self.assertEqual(os.listdir("empty"), [])
+
+    def test_damaged_data_are_refused(self):
+        shard = "data/train/shard-00000.h5"
+        with open(shard, "rb") as f:
+            bytes_ = bytearray(f.read())
+        at = bytes_.index(bytes([90 + 7, 90 + 7, 90 + 7]))
+        bytes_[at] ^= 255
+        with open(shard, "wb") as f:
+            f.write(bytes_)
+        self.start(65, says="shard-00000.h5")
+        self.assertEqual(os.listdir("runs/default/checkpoints"), [])
+        with open(shard, "r+b") as f:
+            f.truncate(5000)
+        self.start(65, ranks=2, says="shard-00000.h5")
+
+    def test_settings_that_cannot_be_are_refused(self):
+        self.start(78, "--train.replicas 1", ranks=3 if MPIRUN else 0,
+                   says="every rank needs one") if MPIRUN else None
+        self.start(78, "--train.global_batch 9", ranks=2,
+                   says="--train.micro_batch 4")
+        self.start(78, "--train.global_batch 64", says="22 training images")
+        self.start(69, "--train.precision bf16", says="fp32 only")
+
+    def test_a_loss_that_is_not_finite_ends_with_one_cause(self):
+        self.start(75, "--train.epochs 2 --train.stop_at 2", ranks=2)
+        files = sorted(os.listdir("runs/default/checkpoints"))
+        for rank in (0, 1) if MPIRUN else (0,):
+            self.start(76, "--train.epochs 2 --checkpoint.every 1", ranks=2,
+                       env={"VOCDIST_FAULT": f"step:{rank}:nan:1"},
+                       says=["error: step 3: the loss is not finite",
+                             "--optim.lr"])
+            self.assertEqual(sorted(os.listdir("runs/default/checkpoints")),
+                             files)
+        self.start(0, "--train.epochs 2", ranks=2)
+        text = self.start(76, "--train.epochs 9 --optim.lr 100 "
+                          "--loss.box_scale 1e6 --optim.name sgd "
+                          "--train.name wild", ranks=2,
+                          says="error: step ")
+        if "the loss is not finite" in text:
+            self.assertIn("tiny_", text)
+
+    def test_an_error_of_one_rank_ends_the_job(self):
+        for site in ("step", "checkpoint", "eval", "epoch", "flags"):
+            begin = time.monotonic()
+            self.start(70, "--train.epochs 2 --train.name", site, ranks=2,
+                       env={"VOCDIST_FAULT": f"{site}:0:error:1"},
+                       says="injected fault")
+            self.assertLess(time.monotonic() - begin, 30)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0]] + sys.argv[4:], verbosity=1)

@@ -1,0 +1,185 @@
+"""Faults at every site of a run, on rank 0 and on another one of 3: the job
+ends soon, with the right exit code and one line with the cause, and the last
+checkpoint is good.
+
+    campaign.py BACKEND [full]      full: every action at every site and rank
+"""
+import os
+import re
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
+import jobs  # noqa: E402
+
+ARGUMENTS = sys.argv[1:]
+FULL = 'full' in ARGUMENTS
+jobs.SMALL['backend'] = ARGUMENTS[0] if ARGUMENTS else 'ref'
+
+RANKS = 3
+ENOUGH_S = 20
+TIMEOUTS = {'timeout__setup': 2, 'timeout__step': 2, 'timeout__checkpoint': 2}
+# Sites that `train` does not reach, and what does.
+ELSEWHERE = {'report': 'eval', 'pack': 'pack', 'sync': None}
+# Exit codes of a job that an injected action ends. A rank that hangs is ended
+# by the others' time limit or by its own watchdog, whichever comes first.
+STATUS = {'error': {70}, 'exit': {70}, 'kill': {137}, 'hang': {69, 70}}
+CAUSES = {'error': {1}, 'exit': {0}, 'kill': {0}, 'hang': {1, 2}}
+
+
+def sites():
+    header = os.path.join(os.path.dirname(__file__), '..', '..', 'src', 'base',
+                          'fault.h')
+    with open(header) as f:
+        return re.findall(r'X\(SITE_\w+, "([\w-]+)"', f.read())
+
+
+def causes(output):
+    return len(re.findall(r'(?:\]|vocdist:|vocpack:) error: ', output))
+
+
+def make_voc(folder):
+    """The smallest VOC folder: one picture, by the program that draws."""
+    from PIL import Image
+    for name in ('Annotations', 'JPEGImages'):
+        os.makedirs(os.path.join(folder, name))
+    Image.new('RGB', (40, 30), 'red').save(
+        os.path.join(folder, 'JPEGImages', 'a.jpg'))
+    with open(os.path.join(folder, 'Annotations', 'a.xml'), 'w') as f:
+        f.write('<annotation><filename>a.jpg</filename><size><width>40</width>'
+                '<height>30</height><depth>3</depth></size><object><name>cat'
+                '</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>20</xmax>'
+                '<ymax>20</ymax></bndbox></object></annotation>')
+
+
+class Faults(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        """A run of 5 steps, and one of the same bits stopped after 2."""
+        cls.f = jobs.Folder()
+        cls.f.train(1, 'good', checkpoint__every=1)
+        cls.f.train(1, 'base', 75, train__stop_at=2)
+        cls.good = {step: cls.f.weights('good', 'step-%08d.h5' % step)
+                    for step in range(1, 6)}
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.f.remove()
+
+    def copy(self, name):
+        subprocess.check_call(['cp', '-a', self.f.file('base'),
+                               self.f.file(name)])
+
+    def is_good(self, name):
+        last = os.path.realpath(self.f.file(name, 'checkpoints', 'last'))
+        step = int(re.search(r'step-(\d+)\.h5', last).group(1))
+        self.assertGreaterEqual(step, 2)
+        self.assertEqual(self.f.weights(name), self.good[step], name)
+
+    def goes_on(self, name):
+        self.f.train(2, name)
+        self.assertEqual(self.f.weights(name), self.good[5], name)
+        self.assertEqual(self.f.losses(name), self.f.losses('good'), name)
+
+    def judge(self, job, what, action, site):
+        """False where the fault was not met."""
+        if job.status == 0:
+            return False
+        text = '%s: status %d, %.1f s:\n%s' % (what, job.status, job.seconds,
+                                               job.output)
+        self.assertIn(job.status, STATUS[action], text)
+        self.assertIn(causes(job.output), CAUSES[action], text)
+        self.assertLess(job.seconds, ENOUGH_S, text)
+        if action == 'error':
+            self.assertIn('injected fault at ' + site, job.output)
+        return True
+
+    def fault(self, site, rank, action, passes=1, **options):
+        """A resumed run with a fault; True where it was met."""
+        what = '%s:%d:%s:%d' % (site, rank, action, passes)
+        name = what.replace(':', '-')
+        self.copy(name)
+        options = dict({'checkpoint__every': 1}, **options)
+        if action == 'hang':
+            options.update(TIMEOUTS)
+        job = self.f.run(RANKS, name, environment={'VOCDIST_FAULT': what},
+                         **options)
+        met = self.judge(job, what, action, site)
+        if met:
+            self.is_good(name)
+        return met
+
+    def test_an_error_at_every_site_on_two_ranks(self):
+        for site in sites():
+            for rank in (0, 2):
+                with self.subTest(site=site, rank=rank):
+                    met = self.fault(site, rank, 'error')
+                    self.assertEqual(met, site not in ELSEWHERE,
+                                     'is it listed in ELSEWHERE?')
+
+    def test_an_error_at_a_later_visit(self):
+        for site in ('step', 'reduce', 'flags', 'checkpoint', 'eval'):
+            self.assertTrue(self.fault(site, 1, 'error', 2), site)
+
+    def test_ranks_that_vanish(self):
+        for site in sites() if FULL else ('data', 'reduce', 'checkpoint'):
+            if site not in ELSEWHERE:
+                self.assertTrue(self.fault(site, 1, 'exit'), site)
+                self.assertTrue(self.fault(site, 0, 'kill'), site)
+
+    def test_ranks_that_hang(self):
+        for site in sites() if FULL else ('weights', 'step', 'reduce'):
+            if site not in ELSEWHERE and site != 'open':
+                for rank in (0, 2) if FULL else (2,):
+                    self.assertTrue(self.fault(site, rank, 'hang'), site)
+
+    def test_a_late_rank_is_named(self):
+        self.copy('late')
+        job = self.f.run(RANKS, 'late',
+                         environment={'VOCDIST_FAULT': 'reduce:1:hang'},
+                         **dict(TIMEOUTS, timeout__step=3))
+        self.assertRegex(job.output, r'rank 1 \(|\[rank 1/3', job.output)
+        self.assertIn('averaging gradients', job.output)
+
+    def test_a_run_that_failed_goes_on(self):
+        for site in ('reduce', 'checkpoint', 'close'):
+            self.assertTrue(self.fault(site, 1, 'error', 1,
+                                       train__epochs=2), site)
+            self.goes_on('%s-1-error-1' % site)
+
+    def test_a_loss_that_is_not_finite(self):
+        what = {'VOCDIST_FAULT': 'step:1:nan:3'}
+        self.copy('nan')
+        job = self.f.run(RANKS, 'nan', environment=what, checkpoint__every=1)
+        self.assertEqual(job.status, 76, job.output)
+        self.assertEqual(causes(job.output), 1, job.output)
+        self.assertRegex(job.output, r'error: step 3: the loss is not '
+                                     r'finite; rank 1 \([^\n]*: picture_\d+\n')
+        self.is_good('nan')
+        self.goes_on('nan')
+
+    def test_sites_of_other_commands(self):
+        command = {
+            'eval': [os.environ['PROGRAM'], 'eval', '--checkpoint',
+                     'runs/good', '--data', 'val'],
+            'pack': [os.environ['PACKER'], 'pack', 'voc', '-o', 'packed'],
+        }
+        make_voc(os.path.join(self.f.path, 'voc'))
+        mpirun = os.environ['MPIEXEC'].split()
+        for site, name in ELSEWHERE.items():
+            if name is None:
+                continue
+            for rank in (0, 2):
+                what = '%s:%d' % (site, rank)
+                start = time.monotonic()
+                job = jobs.Job(subprocess.Popen(
+                    mpirun + ['3'] + command[name], cwd=self.f.path, text=True,
+                    env=dict(os.environ, VOCDIST_FAULT=what),
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT), start)
+                self.assertTrue(self.judge(job, what, 'error', site), what)
+
+
+if __name__ == '__main__':
+    unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -1,0 +1,258 @@
+/* The mean over replicas: exact, of one tree's bits at any number of ranks. */
+#include "mpi_check.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "exchange/exchange.h"
+
+#include <unistd.h>
+
+#define MAX_REPLICAS 12
+#define OK(call)     assert_int_equal((call), VD_OK)
+
+typedef float value_fn(int replica, size_t i, int step);
+
+static float whole_number(int replica, size_t i, int step)
+{
+    return (float)(((i * 7 + (size_t)step) % 1000 + 1) *
+                   (size_t)(2 * replica + 1));
+}
+
+/* Of many magnitudes: another order of additions gives other bits. */
+static float any_number(int replica, size_t i, int step)
+{
+    uint64_t at = (uint64_t)(replica + 100 * step);
+    double u = rng_uniform(5, RNG_TEST, at, (uint32_t)i);
+    double v = rng_uniform(6, RNG_TEST, at, (uint32_t)i);
+    return (float)((u - 0.5) * exp(10 * v));
+}
+
+/* By the definition in exchange/tree.h, without its plans. */
+static float tree_sum(int first, int n, size_t i, int step, value_fn *value)
+{
+    int half = 1;
+    if (n == 1)
+        return value(first, i, step);
+    while (2 * half < n)
+        half *= 2;
+    float left = tree_sum(first, half, i, step, value);
+    return left + tree_sum(first + half, n - half, i, step, value);
+}
+
+/* One exchange of n elements with this rank's buffers. */
+struct rig {
+    struct backend backend;
+    struct graph graph;
+    struct tree_plan plan;
+    struct buf buffers[MAX_REPLICAS];
+    struct buf *left[MAX_REPLICAS];
+    struct exchange x;
+    int replicas;
+    size_t n;
+};
+
+static void rig_open(struct rig *r, const char *backend, const char *exchange,
+                     int replicas, size_t n)
+{
+    struct backend_config config = {.tune = "off"};
+    *r = (struct rig){.graph = {.n_exchange = n}, .replicas = replicas, .n = n};
+    OK(backend_open(&r->backend, backend, &config));
+    tree_plan_init_block(&r->plan, comm.rank, comm.size, replicas);
+    for (int i = 0; i < r->plan.n_buffers; i++)
+        OK(r->backend.ops->alloc(&r->backend, &r->graph, BUF_EXCHANGE,
+                                 &r->buffers[i]));
+    for (int i = 0; i < r->plan.n_left; i++)
+        r->left[i] = &r->buffers[r->plan.left_buffer[i]];
+    struct exchange_spec spec = {.comm = &comm,
+                                 .backend = &r->backend,
+                                 .graph = &r->graph,
+                                 .replicas = replicas,
+                                 .plan = &r->plan,
+                                 .left = r->left};
+    OK(exchange_open(&r->x, exchange, &spec));
+}
+
+static void rig_close(struct rig *r)
+{
+    exchange_close(&r->x);
+    for (int i = 0; i < r->plan.n_buffers; i++)
+        r->backend.ops->free(&r->backend, &r->buffers[i]);
+    tree_plan_clear(&r->plan);
+    backend_close(&r->backend);
+}
+
+/* What this rank's replicas leave behind, as a step would. */
+static void rig_fill(struct rig *r, int step, value_fn *value)
+{
+    float *values = mem_new(r->n + 1, sizeof *values);
+    for (int k = 0; k < r->plan.n_left; k++) {
+        struct tree_node node = r->plan.left[k];
+        for (size_t i = 0; i < r->n; i++)
+            values[i] = tree_sum(node.leaf, node.leaves, i, step, value);
+        OK(r->backend.ops->put(&r->backend, &r->graph, r->left[k], values));
+    }
+    free(values);
+}
+
+static void rig_check(struct rig *r, int step, value_fn *value)
+{
+    float *mean = mem_new(r->n + 1, sizeof *mean);
+    OK(r->backend.ops->get(&r->backend, &r->graph, mean, r->left[0]));
+    for (size_t i = 0; i < r->n; i++) {
+        float sum = tree_sum(0, r->replicas, i, step, value);
+        float expected = sum / (float)r->replicas;
+        if (memcmp(&mean[i], &expected, sizeof expected) != 0)
+            fail_msg("R = %d, n = %zu, step %d: [%zu] is %.9g, not %.9g",
+                     r->replicas, r->n, step, i, mean[i], expected);
+    }
+    free(mean);
+}
+
+/* In the order of `ready`: the tail first, then `pieces` from the start. */
+static void rig_exchange(struct rig *r, size_t pieces)
+{
+    const struct exchange_ops *ops = r->x.ops;
+    size_t tail = r->n / 8, body = r->n - tail;
+    OK(ops->mean(&r->x, (struct range){.first = body, .n = tail}));
+    for (size_t k = 0; k < pieces; k++) {
+        size_t first = body * k / pieces, end = body * (k + 1) / pieces;
+        OK(ops->mean(&r->x, (struct range){.first = first, .n = end - first}));
+        OK(ops->poll(&r->x));
+    }
+    OK(ops->settle(&r->x));
+}
+
+static void check_steps(const char *backend, int replicas, size_t n,
+                        size_t pieces, value_fn *value)
+{
+    struct rig r;
+    rig_open(&r, backend, "mpi", replicas, n);
+    for (int step = 0; step < 3; step++) {
+        rig_fill(&r, step, value);
+        rig_exchange(&r, pieces);
+        rig_check(&r, step, value);
+    }
+    rig_close(&r);
+}
+
+/* 0, 1, fewer than ranks, primes. */
+static const size_t sizes[] = {0, 1, 2, 7, 13, 1009};
+
+static void on_all_sizes(const char *backend, value_fn *value)
+{
+    for (int replicas = comm.size; replicas <= MAX_REPLICAS; replicas++)
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+            check_steps(backend, replicas, sizes[k], 3, value);
+}
+
+static void whole_numbers_are_exact(void **state)
+{
+    (void)state;
+    on_all_sizes("ref", whole_number);
+}
+
+static void bits_are_those_of_the_tree(void **state)
+{
+    (void)state;
+    on_all_sizes("ref", any_number);
+}
+
+static void memory_of_a_device_is_copied(void **state)
+{
+    (void)state;
+    on_all_sizes("deferred", any_number);
+}
+
+static void more_ranges_than_can_be_pending(void **state)
+{
+    (void)state;
+    check_steps("ref", comm.size, 4999, 40, any_number);
+    check_steps("ref", MAX_REPLICAS, 4999, 61, any_number);
+}
+
+/* Larger than what MPI sends before the receiver asks for it. */
+static void large_messages_are_waited_for(void **state)
+{
+    (void)state;
+    check_steps("ref", comm.size, 400009, 3, whole_number);
+}
+
+static void ranks_may_be_out_of_step(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, "ref", "mpi", MAX_REPLICAS, 30011);
+    for (int step = 0; step < 6; step++) {
+        rig_fill(&r, step, any_number);
+        if (comm.rank == step % comm.size)
+            usleep(20000);
+        rig_exchange(&r, 21);
+        rig_check(&r, step, any_number);
+    }
+    rig_close(&r);
+}
+
+static void settle_without_a_range_does_nothing(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, "ref", "mpi", comm.size, 5);
+    OK(r.x.ops->settle(&r.x));
+    OK(r.x.ops->poll(&r.x));
+    rig_close(&r);
+}
+
+static void auto_is_mpi_on_several_ranks(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, "ref", "auto", comm.size, 5);
+    assert_string_equal(r.x.ops->name, comm.size > 1 ? "mpi" : "none");
+    rig_close(&r);
+}
+
+static void none_divides_on_the_device(void **state)
+{
+    (void)state;
+    struct rig r;
+    if (comm.size > 1)
+        skip();
+    rig_open(&r, "ref", "none", MAX_REPLICAS, 1009);
+    rig_fill(&r, 0, any_number);
+    rig_exchange(&r, 5);
+    rig_check(&r, 0, any_number);
+    rig_close(&r);
+}
+
+static void none_refuses_several_ranks(void **state)
+{
+    (void)state;
+    struct exchange x;
+    struct exchange_spec spec = {.comm = &comm, .replicas = comm.size};
+    struct check_log log;
+    if (comm.size == 1)
+        skip();
+    check_log_start(&log);
+    assert_int_equal(exchange_open(&x, "none", &spec), VD_CONFIG);
+    check_log_end();
+    if (comm.rank == 0)
+        assert_says(&log, "ranks would not average");
+    else
+        assert_string_equal(log.text, "");
+    exchange_close(&x);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(whole_numbers_are_exact),
+    cmocka_unit_test(bits_are_those_of_the_tree),
+    cmocka_unit_test(memory_of_a_device_is_copied),
+    cmocka_unit_test(more_ranges_than_can_be_pending),
+    cmocka_unit_test(large_messages_are_waited_for),
+    cmocka_unit_test(ranks_may_be_out_of_step),
+    cmocka_unit_test(settle_without_a_range_does_nothing),
+    cmocka_unit_test(auto_is_mpi_on_several_ranks),
+    cmocka_unit_test(none_divides_on_the_device),
+    cmocka_unit_test(none_refuses_several_ranks),
+};
+
+MPI_CHECK_MAIN(tests)

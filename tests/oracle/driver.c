@@ -1,0 +1,370 @@
+/*
+ * Runs a backend on numbers that oracle.py wrote and writes what came out as
+ * raw files, which it compares with PyTorch.
+ *
+ *     oracle_driver dir=FOLDER backend=ref mode=train size=64 ...
+ *
+ * Read from the folder:
+ *     pixels.u8     [steps, batch, size, size, 3]
+ *     slots.txt     a line per picture: position class box[4] warp[6]
+ *                   color[4] order[4]
+ *     params.f32    optional, else the initial weights of `seed`
+ *     stats.f32     with it
+ * Written, k = 0 before, then after each step:
+ *     table.txt     a line per tensor: param|stats name trainable offset dims
+ *     input-K.f32   what was fed; y-K.f32: the last linear's values;
+ *     results-K.f32 [batch, 2] l1 and ce
+ *     grad-K.f32    the exchange buffer (train)
+ *     params-K.f32 m-K.f32 v-K.f32 stats-K.f32    (train, unless update=0)
+ */
+#include "backend/backend.h"
+#include "base/mem.h"
+#include "model/init.h"
+#include "model/resnet.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct driver {
+    char **args;
+    int n_args;
+    const char *dir;
+    struct resnet_spec resnet;
+    struct graph graph;
+    struct backend backend;
+    struct weights weights;
+    struct buf exchange;
+    struct net *net;
+    int batch, steps;
+    bool trains, updates;
+    struct slot *slots; /* of all steps */
+    uint8_t *pixels;
+};
+
+/* ---- arguments and files ---- */
+
+static const char *text_of(const struct driver *d, const char *key,
+                           const char *fallback)
+{
+    size_t n = strlen(key);
+    for (int i = 1; i < d->n_args; i++) {
+        if (strncmp(d->args[i], key, n) == 0 && d->args[i][n] == '=')
+            return d->args[i] + n + 1;
+    }
+    return fallback;
+}
+
+static double number_of(const struct driver *d, const char *key,
+                        double fallback)
+{
+    const char *text = text_of(d, key, NULL);
+    return text ? strtod(text, NULL) : fallback;
+}
+
+static int whole_of(const struct driver *d, const char *key, int fallback)
+{
+    return (int)number_of(d, key, fallback);
+}
+
+static FILE *open_file(const struct driver *d, const char *name,
+                       const char *mode)
+{
+    char *path = mem_format("%s/%s", d->dir, name);
+    FILE *f = fopen(path, mode);
+    free(path);
+    return f;
+}
+
+static enum vd_err read_file(const struct driver *d, const char *name, void *to,
+                             size_t bytes)
+{
+    FILE *f = open_file(d, name, "rb");
+    size_t n = f ? fread(to, 1, bytes, f) : 0;
+    if (f)
+        fclose(f);
+    if (n != bytes)
+        return VD_FAIL(VD_DATA, "%s: %zu bytes of %zu", name, n, bytes);
+    return VD_OK;
+}
+
+static enum vd_err write_floats(const struct driver *d, const char *what,
+                                int step, const float *values, size_t n)
+{
+    char *name = mem_format("%s-%d.f32", what, step);
+    FILE *f = open_file(d, name, "wb");
+    bool ok = f && fwrite(values, sizeof *values, n, f) == n;
+    if (f && fclose(f) != 0)
+        ok = false;
+    enum vd_err err = ok ? VD_OK : VD_FAIL(VD_IO, "%s: not written", name);
+    free(name);
+    return err;
+}
+
+static enum vd_err write_table(const struct driver *d)
+{
+    const struct graph *g = &d->graph;
+    FILE *f = open_file(d, "table.txt", "w");
+    if (!f)
+        return VD_FAIL(VD_IO, "table.txt: not written");
+    for (int i = 0; i < g->n_param_tensors + g->n_stats_tensors; i++) {
+        bool is_param = i < g->n_param_tensors;
+        const struct graph_tensor *t =
+            is_param ? &g->params[i] : &g->stats[i - g->n_param_tensors];
+        fprintf(f, "%s %s %d %zu", is_param ? "param" : "stats", t->name,
+                t->trainable, t->offset);
+        for (int k = 0; k < t->n_dims; k++)
+            fprintf(f, " %d", t->dims[k]);
+        fprintf(f, "\n");
+    }
+    return fclose(f) == 0 ? VD_OK : VD_FAIL(VD_IO, "table.txt: not written");
+}
+
+static bool read_slot(FILE *f, struct slot *s, int64_t sample)
+{
+    unsigned o[4];
+    s->sample = sample;
+    bool ok = fscanf(f, "%" SCNu64 " %" SCNd32, &s->position, &s->class) == 2;
+    for (int i = 0; i < 4; i++)
+        ok = ok && fscanf(f, "%f", &s->box[i]) == 1;
+    for (int i = 0; i < 6; i++)
+        ok = ok && fscanf(f, "%f", &s->warp[i]) == 1;
+    for (int i = 0; i < 4; i++)
+        ok = ok && fscanf(f, "%f", &s->color[i]) == 1;
+    for (int i = 0; ok && i < 4; i++) {
+        ok = fscanf(f, "%u", &o[i]) == 1;
+        s->order[i] = (uint8_t)o[i];
+    }
+    return ok;
+}
+
+static enum vd_err read_batches(struct driver *d)
+{
+    size_t n = (size_t)d->steps * (size_t)d->batch;
+    size_t bytes = graph_node_count(&d->graph.nodes[0]);
+    d->slots = mem_new(n, sizeof *d->slots);
+    d->pixels = mem_new(n, bytes);
+    FILE *f = open_file(d, "slots.txt", "r");
+    bool ok = f != NULL;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = read_slot(f, &d->slots[i], (int64_t)i);
+    if (f)
+        fclose(f);
+    if (!ok)
+        return VD_FAIL(VD_DATA, "slots.txt: malformed");
+    return read_file(d, "pixels.u8", d->pixels, n * bytes);
+}
+
+/* ---- making the net ---- */
+
+static enum vd_err build(struct driver *d)
+{
+    struct resnet_spec *r = &d->resnet;
+    r->size = whole_of(d, "size", 64);
+    r->width = whole_of(d, "width", 8);
+    const char *blocks = text_of(d, "blocks", "1,1,1,1");
+    if (sscanf(blocks, "%d,%d,%d,%d", &r->blocks[0], &r->blocks[1],
+               &r->blocks[2], &r->blocks[3]) != 4)
+        return VD_FAIL(VD_USAGE, "blocks %s", blocks);
+    r->head_dropout = number_of(d, "dropout", 0);
+    r->freeze = (enum resnet_freeze)whole_of(d, "freeze", 0);
+    r->freeze_bn_eval = whole_of(d, "bn_eval", 0);
+    r->loss = (struct graph_loss){.classes = whole_of(d, "classes", 20),
+                                  .box_scale = 1,
+                                  .class_scale = 25};
+    VD_TRY(resnet_check(r));
+    resnet_build(&d->graph, r);
+    return VD_OK;
+}
+
+static enum optim_rule rule_of(const char *name)
+{
+    if (strcmp(name, "adamw") == 0)
+        return OPTIM_ADAMW;
+    return strcmp(name, "sgd") == 0 ? OPTIM_SGD : OPTIM_ADAM;
+}
+
+static enum vd_err make_net(struct driver *d)
+{
+    struct backend_config config = {.tune = "off"};
+    VD_TRY(backend_open(&d->backend, text_of(d, "backend", "ref"), &config));
+    const struct backend_ops *ops = d->backend.ops;
+    VD_TRY(weights_alloc(&d->backend, &d->graph, &d->weights));
+    VD_TRY(ops->alloc(&d->backend, &d->graph, BUF_EXCHANGE, &d->exchange));
+    struct net_spec spec = {
+        .graph = &d->graph,
+        .weights = &d->weights,
+        .micro_batch = d->batch,
+        .mode = d->trains ? NET_TRAIN : NET_EVAL,
+        .threads = whole_of(d, "threads", 1),
+        .optim = {.rule = rule_of(text_of(d, "rule", "adam")),
+                  .beta1 = number_of(d, "beta1", 0.9),
+                  .beta2 = number_of(d, "beta2", 0.999),
+                  .eps = number_of(d, "eps", 1e-8),
+                  .weight_decay = number_of(d, "weight_decay", 0),
+                  .momentum = number_of(d, "momentum", 0),
+                  .clip_norm = number_of(d, "clip", 0)},
+        .std = {1, 1, 1}};
+    return ops->net_new(&d->backend, &spec, &d->net);
+}
+
+static enum vd_err load_weights(struct driver *d)
+{
+    const struct graph *g = &d->graph;
+    const struct backend_ops *ops = d->backend.ops;
+    float *params = mem_new(g->n_params, sizeof *params);
+    float *stats = mem_new(g->n_stats, sizeof *stats);
+    enum vd_err err = VD_OK;
+    if (whole_of(d, "given", 0)) {
+        VD_TRY_ELSE(
+            out, err,
+            read_file(d, "params.f32", params, g->n_params * sizeof *params));
+        VD_TRY_ELSE(
+            out, err,
+            read_file(d, "stats.f32", stats, g->n_stats * sizeof *stats));
+    } else {
+        init_all(g, (uint64_t)whole_of(d, "seed", 1), params, stats);
+    }
+    VD_TRY_ELSE(out, err, ops->put(&d->backend, g, &d->weights.param, params));
+    VD_TRY_ELSE(out, err, ops->put(&d->backend, g, &d->weights.stats, stats));
+    d->weights.version++;
+out:
+    free(params);
+    free(stats);
+    return err;
+}
+
+/* ---- running ---- */
+
+static enum vd_err write_buf(struct driver *d, const char *what, int step,
+                             const struct buf *buf)
+{
+    float *values = mem_new(buf->n + 1, sizeof *values);
+    enum vd_err err = d->backend.ops->get(&d->backend, &d->graph, values, buf);
+    if (!err)
+        err = write_floats(d, what, step, values, buf->n);
+    free(values);
+    return err;
+}
+
+static enum vd_err write_node(struct driver *d, const char *what, int step,
+                              int node)
+{
+    size_t n = (size_t)d->batch * graph_node_count(&d->graph.nodes[node]);
+    float *values = mem_new(n, sizeof *values);
+    enum vd_err err = d->backend.ops->node_value(d->net, node, values);
+    if (!err)
+        err = write_floats(d, what, step, values, n);
+    free(values);
+    return err;
+}
+
+static enum vd_err write_state(struct driver *d, int step)
+{
+    VD_TRY(write_buf(d, "params", step, &d->weights.param));
+    VD_TRY(write_buf(d, "stats", step, &d->weights.stats));
+    if (!d->trains)
+        return VD_OK;
+    VD_TRY(write_buf(d, "m", step, &d->weights.m));
+    return write_buf(d, "v", step, &d->weights.v);
+}
+
+static enum vd_err write_results(struct driver *d, int step)
+{
+    size_t n = (size_t)d->batch;
+    struct result *results = mem_new(n, sizeof *results);
+    float *values = mem_new(2 * n, sizeof *values);
+    enum vd_err err = d->backend.ops->results(d->net, results);
+    for (size_t i = 0; i < n; i++) {
+        values[2 * i] = results[i].l1;
+        values[2 * i + 1] = results[i].ce;
+    }
+    if (!err)
+        err = write_floats(d, "results", step, values, 2 * n);
+    free(results);
+    free(values);
+    return err;
+}
+
+static enum vd_err ignore_range(void *ctx, struct range range)
+{
+    (void)ctx;
+    (void)range;
+    return VD_OK;
+}
+
+static enum vd_err stage(struct driver *d, int step)
+{
+    size_t first = (size_t)(step - 1) * (size_t)d->batch;
+    size_t bytes = graph_node_count(&d->graph.nodes[0]);
+    const uint8_t **places = mem_new((size_t)d->batch, sizeof *places);
+    for (size_t i = 0; i < (size_t)d->batch; i++)
+        places[i] = d->pixels + (first + i) * bytes;
+    struct batch batch = {d->slots + first,
+                          places,
+                          {.seed = (uint64_t)whole_of(d, "seed", 1),
+                           .step = (uint64_t)step,
+                           .lr = number_of(d, "lr", 1e-3),
+                           .backbone_lr = number_of(d, "backbone_lr", 1e-3)}};
+    enum vd_err err = d->backend.ops->stage(d->net, &batch);
+    free(places);
+    return err;
+}
+
+static enum vd_err run_step(struct driver *d, int step)
+{
+    const struct backend_ops *ops = d->backend.ops;
+    bool replayed;
+    VD_TRY(stage(d, step));
+    VD_TRY(ops->begin(d->net, 0, &replayed));
+    if (!replayed) {
+        VD_TRY(ops->forward(d->net));
+        if (d->trains)
+            VD_TRY(ops->backward(d->net, &d->exchange, ignore_range, NULL));
+        if (d->updates)
+            VD_TRY(ops->update(d->net, &d->exchange));
+    }
+    VD_TRY(ops->end(d->net));
+    VD_TRY(write_results(d, step));
+    VD_TRY(write_node(d, "input", step, 0));
+    VD_TRY(write_node(d, "y", step, d->graph.n_nodes - 2));
+    if (d->trains)
+        VD_TRY(write_buf(d, "grad", step, &d->exchange));
+    return d->updates ? write_state(d, step) : VD_OK;
+}
+
+static enum vd_err run(struct driver *d)
+{
+    d->dir = text_of(d, "dir", ".");
+    d->batch = whole_of(d, "batch", 4);
+    d->steps = whole_of(d, "steps", 1);
+    d->trains = strcmp(text_of(d, "mode", "train"), "train") == 0;
+    d->updates = d->trains && whole_of(d, "update", 1);
+    VD_TRY(build(d));
+    VD_TRY(write_table(d));
+    VD_TRY(read_batches(d));
+    VD_TRY(make_net(d));
+    VD_TRY(load_weights(d));
+    VD_TRY(write_state(d, 0));
+    for (int step = 1; step <= d->steps; step++)
+        VD_TRY(run_step(d, step));
+    return VD_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct driver d = {.args = argv, .n_args = argc};
+    graph_init(&d.graph);
+    enum vd_err err = run(&d);
+    if (d.backend.ops) {
+        d.backend.ops->net_free(d.net);
+        d.backend.ops->free(&d.backend, &d.exchange);
+        weights_free(&d.backend, &d.weights);
+        backend_close(&d.backend);
+    }
+    free(d.slots);
+    free(d.pixels);
+    graph_clear(&d.graph);
+    return err_exit_code(err);
+}

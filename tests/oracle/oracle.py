@@ -1,0 +1,453 @@
+#!/usr/bin/python3
+"""A backend against PyTorch: the same numbers in, the same numbers out.
+
+    oracle.py DRIVER BACKEND CASE [--factor F] [--update-tolerance T]
+
+Cases: pixels, small, steps, optim, full (224 pixels), full96. Exit code 0 agrees, 77 no PyTorch.
+Every comparison is written so that NaN fails.
+"""
+import argparse
+import copy
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+try:
+    import numpy as np
+    import torch
+    import torch.nn as nn
+    import torch.nn.functional as F
+    import torchvision
+    import torchvision.transforms.functional as TF
+    from torchvision.models.resnet import BasicBlock
+except ImportError as e:
+    print('skipped:', e)
+    sys.exit(77)
+
+RNG_DROPOUT = 3
+CLASSES = 20
+LEVELS = ['conv1 bn1', 'layer1', 'layer2', 'layer3', 'layer4']  # freeze: from the front
+failures = 0
+
+
+def check(what, error, tolerance):
+    global failures
+    ok = error <= tolerance
+    if not ok:
+        failures += 1
+        print(f'FAILED {what}: {error:.3g} > {tolerance:.3g}')
+    return ok
+
+
+# ---- numbers of our own -------------------------------------------------------------------------
+
+def philox(counter, key):
+    """Philox4x32-10; counter [n, 4], key (2 words)."""
+    c = [counter[:, i].astype(np.uint64) for i in range(4)]
+    k0, k1, low = key[0], key[1], np.uint64(0xffffffff)
+    for _ in range(10):
+        a, b = c[0] * np.uint64(0xd2511f53), c[2] * np.uint64(0xcd9e8d57)
+        c = [(b >> np.uint64(32)) ^ c[1] ^ np.uint64(k0), b & low,
+             (a >> np.uint64(32)) ^ c[3] ^ np.uint64(k1), a & low]
+        k0, k1 = (k0 + 0x9e3779b9) & 0xffffffff, (k1 + 0xbb67ae85) & 0xffffffff
+    return np.stack(c, 1)
+
+
+def dropout_mask(seed, positions, ordinal, rate, n):
+    """As src/model/dropout.h says; [pictures, n], scaled."""
+    rows = []
+    for p in positions:
+        blocks = np.arange((n + 3) // 4, dtype=np.uint64)
+        counter = np.zeros((len(blocks), 4), np.uint64)
+        counter[:, 0], counter[:, 1] = p & 0xffffffff, p >> 32
+        counter[:, 2] = (ordinal << 24) + blocks
+        counter[:, 3] = RNG_DROPOUT
+        words = philox(counter, (seed & 0xffffffff, seed >> 32)).reshape(-1)[:n]
+        rows.append((words >= rate * 2.0 ** 32) / (1 - rate))
+    return torch.from_numpy(np.stack(rows))
+
+
+# ---- the same network in torch ------------------------------------------------------------------
+
+class Head(nn.Module):
+    def __init__(self, features, classes):
+        super().__init__()
+        self.fc1 = nn.Linear(features, 256)
+        self.bn = nn.BatchNorm1d(256)
+        self.fc2 = nn.Linear(256, 4 + classes)
+
+    def forward(self, x, masks):
+        x = F.relu(torch.flatten(x, 1))
+        x = x * masks[0] if masks else x
+        x = self.bn(F.relu(self.fc1(x)))
+        x = x * masks[1] if masks else x
+        return self.fc2(x)
+
+
+class Net(nn.Module):
+    def __init__(self, width, blocks, size, freeze, bn_eval):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        at = width
+        for i, n in enumerate(blocks):
+            out, layer = width << i, []
+            for k in range(n):
+                stride = 2 if i and not k else 1
+                down = None
+                if stride != 1 or at != out:
+                    down = nn.Sequential(nn.Conv2d(at, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+                layer.append(BasicBlock(at, out, stride, down))
+                at = out
+            setattr(self, f'layer{i + 1}', nn.Sequential(*layer))
+        self.head = Head(at * (size // 32) ** 2, CLASSES)
+        self.frozen = [getattr(self, n) for level in LEVELS[:freeze] for n in level.split()]
+        self.bn_eval = bn_eval
+        for m in self.frozen:
+            m.requires_grad_(False)
+
+    def train(self, mode=True):
+        super().train(mode)
+        if mode and self.bn_eval:
+            for m in self.frozen:
+                m.eval()
+        return self
+
+    def forward(self, x, masks):
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        for i in range(4):
+            x = getattr(self, f'layer{i + 1}')(x)
+        return self.head(x, masks)
+
+
+def losses(y, size, box, cls):
+    l1 = (torch.sigmoid(y[:, :4]) * size - box).abs().mean(1)
+    return l1, F.cross_entropy(y[:, 4:], cls, reduction='none')
+
+
+# ---- a case and its driver ----------------------------------------------------------------------
+
+class Case:
+    """Writes inputs, runs the driver, reads outputs."""
+
+    def __init__(self, args, **kw):
+        self.o = dict(size=64, width=8, blocks='1,1,1,1', classes=CLASSES, dropout=0, freeze=0, bn_eval=0, batch=4,
+                      steps=1, mode='train', update=1, seed=5)
+        self.o.update(kw)
+        self.args = args
+        self.dir = tempfile.mkdtemp(prefix='vocdist-oracle-')
+        rng = np.random.default_rng(1)
+        n, s = self.o['steps'] * self.o['batch'], self.o['size']
+        self.pixels = self.pictures(rng, n, s)
+        self.cls = rng.integers(0, CLASSES, n)
+        self.box = rng.uniform(0, s, (n, 4)).astype(np.float32)
+        self.slots = [[1, 0, 0, 0, 1, 0, 1, 1, 1, 0, 0, 1, 2, 3] for _ in range(n)]
+
+    @staticmethod
+    def pictures(rng, n, s):
+        """Smooth colours with some noise, so that channels differ."""
+        coarse = torch.from_numpy(rng.uniform(0, 255, (n, 3, 5, 5)))
+        x = F.interpolate(coarse, size=(s, s), mode='bilinear').numpy() + rng.normal(0, 12, (n, 3, s, s))
+        return np.ascontiguousarray(np.clip(x, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1))
+
+    def positions(self, step):
+        b = self.o['batch']
+        return [7 * (1 << 33) + step * b + i for i in range(b)]
+
+    def run(self):
+        b = self.o['batch']
+        self.pixels.tofile(f'{self.dir}/pixels.u8')
+        with open(f'{self.dir}/slots.txt', 'w') as f:
+            for i, slot in enumerate(self.slots):
+                row = [self.positions(1 + i // b)[i % b], self.cls[i], *self.box[i], *slot]
+                f.write(' '.join(repr(v.item() if hasattr(v, 'item') else v) for v in row) + '\n')
+        t0 = time.time()
+        subprocess.run([self.args.driver, f'dir={self.dir}', f'backend={self.args.backend}']
+                       + [f'{k}={v}' for k, v in self.o.items()], check=True)
+        self.seconds = time.time() - t0
+        self.table = []
+        for line in open(f'{self.dir}/table.txt'):
+            kind, name, trainable, offset, *dims = line.split()
+            self.table.append((kind, name, trainable == '1', int(offset), tuple(map(int, dims))))
+        return self
+
+    def read(self, what, step):
+        return np.fromfile(f'{self.dir}/{what}-{step}.f32', np.float32)
+
+    def tensors(self, what, step, kind='param', trainable=False):
+        flat, out = self.read(what, step), {}
+        for k, name, t, offset, dims in self.table:
+            if k == kind and (t or not trainable):
+                out[name] = torch.from_numpy(flat[offset:offset + int(np.prod(dims))].reshape(dims).copy())
+        return out
+
+    def net(self, step, dtype):
+        o = self.o
+        net = Net(o['width'], list(map(int, o['blocks'].split(','))), o['size'], o['freeze'], o['bn_eval'])
+        state = {**self.tensors('params', step), **self.tensors('stats', step, 'stats')}
+        mine = {k: v.shape for k, v in net.state_dict().items() if 'num_batches' not in k}
+        assert mine == {k: v.shape for k, v in state.items()}, 'names or shapes differ'
+        net.load_state_dict(state, strict=False)
+        return net.to(dtype).train(o['mode'] == 'train')
+
+    def batch(self, step, dtype):
+        b = self.o['batch']
+        part = slice((step - 1) * b, step * b)
+        x = torch.from_numpy(self.pixels[part]).permute(0, 3, 1, 2).to(dtype) / 255
+        return x, torch.from_numpy(self.box[part]).to(dtype), torch.from_numpy(self.cls[part])
+
+    def masks(self, step, net, dtype):
+        o = self.o
+        if not o['dropout'] or o['mode'] != 'train':
+            return None
+        return [dropout_mask(o['seed'], self.positions(step), k, o['dropout'], n).to(dtype)
+                for k, n in enumerate((net.head.fc1.in_features, 256))]
+
+    def torch_step(self, net, step, dtype):
+        """Outputs, (l1, ce), mean loss; gradients are in the net."""
+        x, box, cls = self.batch(step, dtype)
+        y = net(x, self.masks(step, net, dtype))
+        l1, ce = losses(y, self.o['size'], box, cls)
+        loss = (l1 + 25 * ce).mean()
+        if self.o['mode'] == 'train':
+            net.zero_grad()
+            loss.backward()
+        return y.detach(), l1.detach(), ce.detach(), float(loss)
+
+    def close(self):
+        shutil.rmtree(self.dir)
+
+
+def grads(net):
+    return {k: p.grad.double() for k, p in net.named_parameters() if p.requires_grad}
+
+
+def norm(t):
+    return float(t.double().norm())
+
+
+# ---- (a) the small network ----------------------------------------------------------------------
+
+def small_case(args, **kw):
+    c = Case(args, update=0, given=0, **kw).run()
+    what = ' '.join(f'{k} {v}' for k, v in kw.items())
+    net = c.net(0, torch.float32)
+    y, l1, ce, _ = c.torch_step(net, 1, torch.float32)
+    mine = torch.from_numpy(c.read('y', 1)).view(y.shape)
+    check(f'{what}: outputs', norm(mine - y) / norm(y), 1e-4)
+    r = torch.from_numpy(c.read('results', 1)).view(-1, 2)
+    check(f'{what}: l1', norm(r[:, 0] - l1) / norm(l1), 1e-4)
+    check(f'{what}: ce', norm(r[:, 1] - ce) / norm(ce), 1e-4)
+    if c.o['mode'] == 'train':
+        # In float64: float32 itself is off by up to 1e-3 where rounding takes
+        # a ReLU or a maximum to the other side.
+        net = c.net(0, torch.float64)
+        c.torch_step(net, 1, torch.float64)
+        want, got = grads(net), c.tensors('grad', 1, trainable=True)
+        assert set(want) == set(got), 'not the same tensors train'
+        largest = max(norm(g) for g in want.values())
+        worst = 0
+        for k, g in want.items():
+            error = norm(got[k] - g) / max(norm(g), 1e-6 * largest)
+            worst = max(worst, error)
+            check(f'{what}: gradient of {k}', error, 1e-6 if args.backend == 'ref' else 1e-3)
+        print(f'{what}: worst gradient {worst:.2g}')
+    c.close()
+
+
+def small(args):
+    for dropout in (0, .5, .3):
+        small_case(args, dropout=dropout)
+    for freeze in range(1, 6):
+        small_case(args, dropout=.5, freeze=freeze, bn_eval=freeze % 2)
+    small_case(args, dropout=.5, mode='eval')
+    small_case(args, size=96, batch=3)
+
+
+# ---- (b) steps ----------------------------------------------------------------------------------
+
+def optimizer(net, o):
+    groups = [{'params': [p for k, p in net.named_parameters() if k.startswith('head.')], 'lr': o['lr']}]
+    rest = [p for k, p in net.named_parameters() if not k.startswith('head.') and p.requires_grad]
+    if rest:
+        groups.append({'params': rest, 'lr': o['backbone_lr']})
+    decay = o.get('weight_decay', 0)
+    if o['rule'] == 'sgd':
+        return torch.optim.SGD(groups, lr=o['lr'], momentum=o['momentum'], weight_decay=decay)
+    kind = torch.optim.AdamW if o['rule'] == 'adamw' else torch.optim.Adam
+    return kind(groups, lr=o['lr'], weight_decay=decay)
+
+
+def preset(opt, net, c, step):
+    """Moments as the backend had them before this step."""
+    m, v = (c.tensors(k, step - 1, trainable=True) for k in 'mv')
+    for k, p in net.named_parameters():
+        if p.requires_grad and c.o['rule'] == 'sgd':
+            opt.state[p] = {'momentum_buffer': m[k].double()}
+        elif p.requires_grad:
+            opt.state[p] = {'step': torch.tensor(float(step - 1)), 'exp_avg': m[k].double(),
+                            'exp_avg_sq': v[k].double()}
+
+
+def apply_step(net, opt, o):
+    if o.get('clip'):
+        trainable = [p for p in net.parameters() if p.requires_grad]
+        torch.nn.utils.clip_grad_norm_(trainable, o['clip'])
+    opt.step()
+
+
+def one_step(args, c, what, step):
+    """From the backend's float32 state, one step in float64."""
+    net = c.net(step - 1, torch.float64)
+    before = {k: p.detach().clone() for k, p in net.named_parameters()}
+    opt = optimizer(net, c.o)
+    preset(opt, net, c, step)
+    c.torch_step(net, step, torch.float64)
+    apply_step(net, opt, c.o)
+    got, worst = c.tensors('params', step), 0
+    for k, p in net.named_parameters():
+        want = p.detach() - before[k]
+        # Both were rounded to float32 from here; the rest is the update's.
+        room = 2.0 ** -24 * p.detach().abs()
+        error = ((got[k].double() - p.detach()).abs() - room).clamp(min=0).max()
+        error = float(error) / max(float(want.abs().max()), 1e-30)
+        worst = max(worst, error)
+        check(f'{what}: step {step}: update of {k}', error, args.update_tolerance)
+    stats = c.tensors('stats', step, 'stats')
+    for k, b in net.named_buffers():
+        if 'num_batches' not in k:
+            check(f'{what}: step {step}: {k}', norm(stats[k] - b), (1e-7 + args.update_tolerance) * norm(b))
+    return worst
+
+
+def follow(args, steps=20, each=1, **kw):
+    o = dict(rule='adam', lr=1e-3, backbone_lr=1e-4, batch=8, dropout=.5, steps=steps)
+    o.update(kw)
+    c = Case(args, **o).run()
+    what = ' '.join(f'{k} {v}' for k, v in kw.items()) or 'adam'
+    worst = max(one_step(args, c, what, step) for step in range(1, steps + 1, each))
+    # Running free from the same start. Adam makes full steps of the least
+    # gradients, so rounding grows; with batches of 4 it reaches 1e-2 here.
+    net = c.net(0, torch.float64)
+    opt, drift = optimizer(net, c.o), 0
+    for step in range(1, steps + 1):
+        loss = c.torch_step(net, step, torch.float64)[3]
+        apply_step(net, opt, c.o)
+        r = c.read('results', step).astype(np.float64).reshape(-1, 2)
+        error = abs((r[:, 0] + 25 * r[:, 1]).mean() - loss) / loss
+        drift = max(drift, error)
+        check(f'{what}: free loss {step}', error, 1e-4)
+    print(f'{what}: worst update {worst:.2g}, free losses within {drift:.2g}, last loss {loss:.4g}')
+    c.close()
+
+
+def steps(args):
+    follow(args)
+    follow(args, freeze=5)
+    follow(args, freeze=2, bn_eval=1)
+
+
+def optim(args):
+    follow(args, steps=6, weight_decay=.1)
+    follow(args, steps=6, rule='adamw', weight_decay=.1)
+    follow(args, steps=6, rule='sgd', lr=1e-4, backbone_lr=2e-5, momentum=.9, weight_decay=.01)
+    follow(args, steps=6, rule='sgd', lr=1e-3, backbone_lr=1e-3, momentum=.9, clip=5)
+    follow(args, steps=6, clip=5, freeze=5)
+
+
+# ---- (c) the whole network ----------------------------------------------------------------------
+
+def full(args, size=224):
+    c = Case(args, size=size, width=64, blocks='3,4,6,3', batch=2, dropout=.5, update=0).run()
+    backbone = {k: tuple(v.shape) for k, v in torchvision.models.resnet34().state_dict().items()
+                if 'num_batches' not in k and not k.startswith('fc.')}
+    assert backbone == {t[1]: t[4] for t in c.table if not t[1].startswith('head.')}, 'not torchvision names'
+    t0 = time.time()
+    net64 = c.net(0, torch.float64)
+    y64 = c.torch_step(net64, 1, torch.float64)[0]
+    t1 = time.time()
+    net32 = c.net(0, torch.float32)
+    y32 = c.torch_step(net32, 1, torch.float32)[0]
+    y = torch.from_numpy(c.read('y', 1)).view(y64.shape)
+    check('outputs', norm(y - y64), args.factor * norm(y32 - y64) + 1e-7 * norm(y64))
+    g64, g32, got, worst = grads(net64), grads(net32), c.tensors('grad', 1, trainable=True), 0
+    for k, g in g64.items():
+        own, error = norm(g32[k] - g), norm(got[k] - g)
+        worst = max(worst, error / own)
+        # 1e-7: the backend's answer is rounded to float32.
+        check(f'gradient of {k}', error, args.factor * own + 1e-7 * norm(g))
+    print(f'{size} pixels: worst gradient {worst:.2g} of float32\'s own error; '
+          f'driver {c.seconds:.1f} s, float64 {t1 - t0:.1f} s, float32 {time.time() - t1:.1f} s')
+    c.close()
+
+
+def full96(args):
+    full(args, 96)
+
+
+# ---- (d) pixels ---------------------------------------------------------------------------------
+
+def warp_of(size, degrees, flip):
+    """TF.hflip, then TF.rotate, as one map from output to stored pixels."""
+    a, m = np.deg2rad(degrees), (size - 1) / 2
+    c, s = np.cos(a), np.sin(a)
+    u = [c, -s, m - c * m + s * m]
+    v = [s, c, m - s * m - c * m]
+    if flip:
+        u = [-u[0], -u[1], size - 1 - u[2]]
+    return u + v
+
+
+def torch_pixels(x, degrees, flip, color, order):
+    x = torch.from_numpy(x).permute(2, 0, 1).double() / 255
+    x = TF.hflip(x) if flip else x
+    x = TF.rotate(x, degrees, TF.InterpolationMode.BILINEAR) if degrees else x
+    change = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)
+    for k in order:
+        x = change[k](x, float(color[k]))
+    return x
+
+
+def pixels(args):
+    c = Case(args, mode='eval', batch=8, steps=12)
+    rng, want = np.random.default_rng(3), []
+    for i in range(len(c.slots)):
+        degrees = 0 if i < 4 else float(rng.uniform(-10, 10)) if i < 80 else float(rng.uniform(-180, 180))
+        flip = i % 2 == 1
+        jitter = 0 if i % 4 < 2 and i < 8 else .1 if i < 60 else .45
+        color = np.float32(np.append(rng.uniform(1 - jitter, 1 + jitter, 3), rng.uniform(-jitter, jitter)))
+        order = list(map(int, rng.permutation(4)))
+        if i == 20:
+            c.pixels[i] = 128  # gray everywhere: no hue
+        c.slots[i] = warp_of(64, degrees, flip) + [float(v) for v in color] + order
+        want.append(torch_pixels(c.pixels[i], degrees, flip, color, order))
+    c.run()
+    worst = 0
+    for step in range(1, 13):
+        got = torch.from_numpy(c.read('input', step)).view(8, 3, 64, 64)
+        for i in range(8):
+            error = float((got[i] - want[8 * (step - 1) + i]).abs().max())
+            worst = max(worst, error)
+            check(f'picture {8 * (step - 1) + i}', error, 1 / 255)
+    print(f'pixels: worst {worst:.2g}')
+    c.close()
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument('driver')
+    ap.add_argument('backend')
+    ap.add_argument('case', choices=('pixels', 'small', 'steps', 'optim', 'full', 'full96'))
+    ap.add_argument('--factor', type=float, default=3, help="allowed multiple of float32's own error")
+    ap.add_argument('--update-tolerance', type=float, default=1e-6, help='of the largest update of a tensor')
+    args = ap.parse_args()
+    torch.set_num_threads(1)  # with 2, torch 1.13 of Debian corrupts its heap in case small
+    globals()[args.case](args)
+    return 1 if failures else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,378 @@
+/* train/checkpoint: what is written is read; nothing damaged gets through;
+ * the writer beside training. */
+#include "check.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "model/resnet.h"
+#include "train/checkpoint.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const names[] = {"cat", "d\xc3\xb6g", "cow"};
+
+static void make_graph(struct graph *g, int classes)
+{
+    struct resnet_spec spec = {
+        .size = 32,
+        .width = 8,
+        .blocks = {1, 1, 1, 1},
+        .head_dropout = 0.5,
+        .loss = {.classes = classes, .box_scale = 1, .class_scale = 25}};
+    resnet_build(g, &spec);
+}
+
+static void fill(float *values, size_t n, uint32_t stream)
+{
+    for (size_t i = 0; i < n; i++)
+        values[i] = (float)rng_uniform(9, RNG_TEST, i, stream);
+}
+
+static void make_checkpoint(struct checkpoint *c, const struct graph *g,
+                            uint64_t step)
+{
+    assert_int_equal(checkpoint_new(c, g), VD_OK);
+    fill(c->param, c->n_params, (uint32_t)step);
+    fill(c->m, c->n_trainable, 1000);
+    fill(c->v, c->n_trainable, 2000);
+    fill(c->stats, c->n_stats, 3000);
+    c->step = step;
+    c->size = 32;
+    c->config = mem_copy_text("optim: {lr: 1e-3}\n# \xc3\xa9\n");
+    c->state = mem_copy_text("{\"step\":7}");
+    c->n_classes = 3;
+    c->classes = mem_new(3, sizeof *c->classes);
+    for (int k = 0; k < 3; k++)
+        c->classes[k] = mem_copy_text(names[k]);
+}
+
+struct fixture {
+    char *folder, *path;
+    struct graph graph;
+    struct checkpoint c;
+};
+
+static void fixture_init(struct fixture *f)
+{
+    f->folder = check_folder();
+    f->path = mem_format("%s/step-00000007.h5", f->folder);
+    make_graph(&f->graph, 3);
+    make_checkpoint(&f->c, &f->graph, 7);
+    assert_int_equal(checkpoint_write(&f->c, &f->graph, f->path), VD_OK);
+}
+
+static void fixture_clear(struct fixture *f)
+{
+    checkpoint_clear(&f->c);
+    graph_clear(&f->graph);
+    free(f->path);
+    check_folder_remove(f->folder);
+}
+
+static enum vd_err read_all(struct checkpoint *c, const struct graph *g,
+                            const char *path)
+{
+    enum vd_err err = checkpoint_read_head(c, path);
+    if (err == VD_OK)
+        err = checkpoint_read_values(c, g, path);
+    return err;
+}
+
+static bool is_equal(const struct checkpoint *a, const struct checkpoint *b)
+{
+    bool same = a->step == b->step && a->size == b->size &&
+                a->n_classes == b->n_classes &&
+                a->graph_digest == b->graph_digest &&
+                !strcmp(a->config, b->config) && !strcmp(a->state, b->state) &&
+                !memcmp(a->param, b->param, 4 * a->n_params) &&
+                !memcmp(a->m, b->m, 4 * a->n_trainable) &&
+                !memcmp(a->v, b->v, 4 * a->n_trainable) &&
+                !memcmp(a->stats, b->stats, 4 * a->n_stats);
+    for (int k = 0; same && k < a->n_classes; k++)
+        same = !strcmp(a->classes[k], b->classes[k]);
+    return same;
+}
+
+static void what_is_written_is_read(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct checkpoint back;
+    fixture_init(&f);
+    assert_int_equal(read_all(&back, &f.graph, f.path), VD_OK);
+    assert_true(is_equal(&back, &f.c));
+    assert_int_equal(checkpoint_digest(&back), checkpoint_digest(&f.c));
+    back.m[3] += 1;
+    assert_int_not_equal(checkpoint_digest(&back), checkpoint_digest(&f.c));
+    checkpoint_clear(&back);
+    fixture_clear(&f);
+}
+
+static void another_network_is_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct graph other;
+    struct checkpoint back;
+    struct check_log log;
+    fixture_init(&f);
+    make_graph(&other, 4);
+    check_log_start(&log);
+    assert_int_equal(read_all(&back, &other, f.path), VD_DATA);
+    check_log_end();
+    assert_says(&log, "another network");
+    checkpoint_clear(&back);
+    graph_clear(&other);
+    fixture_clear(&f);
+}
+
+static void write_bytes(const char *path, const char *bytes, size_t n)
+{
+    FILE *out = fopen(path, "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(bytes, 1, n, out), n);
+    fclose(out);
+}
+
+/* An error, or (where the bytes do not matter) the very same contents. */
+static bool is_caught(const struct fixture *f)
+{
+    struct checkpoint back;
+    enum vd_err err = read_all(&back, &f->graph, f->path);
+    if (err == VD_OK && !is_equal(&back, &f->c))
+        fail_msg("silently wrong");
+    checkpoint_clear(&back);
+    return err != VD_OK;
+}
+
+static void damage_is_never_accepted_silently(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct check_log log;
+    char *bytes = NULL;
+    size_t n = 0;
+    int caught = 0;
+    fixture_init(&f);
+    assert_int_equal(file_read(f.path, 1 << 24, &bytes, &n), VD_OK);
+    for (uint64_t i = 0; i < 300; i++) {
+        uint32_t w[4];
+        rng_words(4, RNG_TEST, i, 0, w);
+        /* every third one where the structure is dense */
+        size_t at = w[0] % (i % 3 ? n : 4096), kept = (unsigned char)bytes[at];
+        bytes[at] = (char)(kept ^ (1u << (w[1] % 8)));
+        write_bytes(f.path, bytes, n);
+        bytes[at] = (char)kept;
+        check_log_start(&log);
+        caught += is_caught(&f);
+        check_log_end();
+    }
+    assert_true(caught > 200); /* some bytes are padding */
+    for (int k = 0; k < 40; k++) {
+        write_bytes(f.path, bytes, n * (size_t)k / 40);
+        check_log_start(&log);
+        assert_true(is_caught(&f));
+        check_log_end();
+    }
+    free(bytes);
+    fixture_clear(&f);
+}
+
+/* Other programs can change values so that HDF5's own checksums hold. */
+static void values_changed_by_another_program_are_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct check_log log;
+    struct checkpoint back;
+    fixture_init(&f);
+    char *command = mem_format(PYTHON " -c \"import h5py\n"
+                                      "h5py.File('%s', 'r+')['v'][5] += 1\""
+                                      " 2>/dev/null",
+                               f.path);
+    int status = system(command);
+    free(command);
+    if (status == 0) {
+        check_log_start(&log);
+        assert_int_equal(read_all(&back, &f.graph, f.path), VD_DATA);
+        check_log_end();
+        assert_says(&log, "digest differs");
+        checkpoint_clear(&back);
+    }
+    fixture_clear(&f);
+    if (status != 0)
+        skip();
+}
+
+static void only_finished_files_count(void **state)
+{
+    (void)state;
+    assert_true(checkpoint_is_name("step-00000012.h5"));
+    assert_true(checkpoint_is_name("step-123456789.h5"));
+    assert_false(checkpoint_is_name("step-00000012.h5.tmp-7-0"));
+    assert_false(checkpoint_is_name("step-.h5"));
+    assert_false(checkpoint_is_name("last"));
+    assert_false(checkpoint_is_name("old-00000012.h5"));
+}
+
+static void the_newest_whole_one_is_found(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct check_log log;
+    char *found = NULL;
+    fixture_init(&f);
+    for (uint64_t step = 100; step <= 300; step += 100) {
+        char *path = mem_format("%s/step-%08d.h5", f.folder, (int)step);
+        f.c.step = step;
+        assert_int_equal(checkpoint_write(&f.c, &f.graph, path), VD_OK);
+        if (step == 200)
+            assert_int_equal(truncate(path, 5000), 0);
+        if (step == 300)
+            write_bytes(path, "nonsense", 8);
+        free(path);
+    }
+    char *stray = mem_format("%s/step-00000400.h5.tmp-1-0", f.folder);
+    write_bytes(stray, "x", 1);
+    check_log_start(&log);
+    assert_int_equal(checkpoint_find_newest(f.folder, &found), VD_OK);
+    check_log_end();
+    assert_non_null(found);
+    assert_non_null(strstr(found, "step-00000100.h5"));
+    assert_says(&log, "step-00000300.h5");
+    assert_says(&log, "step-00000200.h5");
+    free(found);
+    free(stray);
+
+    /* None whole is an error, none at all is not. */
+    write_bytes(f.path, "", 0);
+    char *path = mem_format("%s/step-00000100.h5", f.folder);
+    write_bytes(path, "", 0);
+    free(path);
+    check_log_start(&log);
+    assert_int_equal(checkpoint_find_newest(f.folder, &found), VD_DATA);
+    check_log_end();
+    assert_null(found);
+    assert_says(&log, "no checkpoint here is whole");
+    assert_int_equal(checkpoint_find_newest("/no/such", &found), VD_OK);
+    assert_null(found);
+    fixture_clear(&f);
+}
+
+/* ---- the writer ---- */
+
+static void start(struct checkpoint_writer *w, const struct fixture *f,
+                  uint64_t step, bool best)
+{
+    struct checkpoint c;
+    make_checkpoint(&c, &f->graph, step);
+    assert_int_equal(checkpoint_writer_start(w, &c, best), VD_OK);
+    assert_null(c.param); /* taken over */
+}
+
+static void links_point_and_old_ones_go(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct checkpoint_writer *w = NULL;
+    struct file_list list;
+    char to[64] = "", *link, *stray;
+    fixture_init(&f);
+    stray = mem_format("%s/step-00000009.h5.tmp-77-0", f.folder);
+    write_bytes(stray, "half", 4);
+    assert_int_equal(checkpoint_writer_new(&w, f.folder, &f.graph, 2), VD_OK);
+    assert_false(file_exists(stray));
+    for (uint64_t step = 10; step <= 15; step++)
+        start(w, &f, step, step == 11);
+    assert_int_equal(checkpoint_writer_wait(w), VD_OK);
+    checkpoint_writer_free(w);
+    assert_int_equal(file_list_read(&list, f.folder), VD_OK);
+    static const char *const left[] = {"best", "last", "step-00000011.h5",
+                                       "step-00000014.h5", "step-00000015.h5"};
+    assert_int_equal(list.n, 5);
+    for (size_t i = 0; i < 5; i++)
+        assert_string_equal(list.names[i], left[i]);
+    file_list_clear(&list);
+    link = mem_format("%s/best", f.folder);
+    assert_int_equal(readlink(link, to, sizeof to - 1), 16);
+    assert_string_equal(to, "step-00000011.h5");
+
+    /* A folder and a link stand for the file. */
+    struct checkpoint c;
+    assert_int_equal(checkpoint_read_head(&c, link), VD_OK);
+    assert_int_equal(c.step, 11);
+    checkpoint_clear(&c);
+    assert_int_equal(checkpoint_read_head(&c, f.folder), VD_OK);
+    assert_int_equal(c.step, 15);
+    checkpoint_clear(&c);
+    free(link);
+    free(stray);
+    fixture_clear(&f);
+}
+
+/* The largest file this process may write, as a full disk would. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit r;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &r), 0);
+    r.rlim_cur = bytes < r.rlim_max ? bytes : r.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &r), 0);
+}
+
+static void a_full_disk_leaves_the_old_one_and_is_said(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct checkpoint_writer *w = NULL;
+    struct checkpoint c;
+    struct file_list list;
+    struct check_log log;
+    fixture_init(&f);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(checkpoint_writer_new(&w, f.folder, &f.graph, 1), VD_OK);
+    check_log_start(&log);
+    limit_files(100000);
+    assert_int_equal(checkpoint_write(&f.c, &f.graph, "big.h5"), VD_IO);
+    check_log_end();
+    assert_says(&log, "big.h5: ");
+    assert_says(&log, "(HDF5: File too large)\n");
+    assert_ptr_equal(strchr(log.text, '\n'), log.text + log.length - 1);
+    limit_files(100000);
+    start(w, &f, 20, true); /* its error comes with the next call */
+    make_checkpoint(&c, &f.graph, 21);
+    assert_int_equal(checkpoint_writer_start(w, &c, false), VD_IO);
+    assert_non_null(c.param); /* still the caller's */
+    checkpoint_clear(&c);
+    start(w, &f, 22, false);
+    assert_int_equal(checkpoint_writer_wait(w), VD_IO);
+    assert_int_equal(checkpoint_writer_wait(w), VD_OK); /* told once */
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(file_list_read(&list, f.folder), VD_OK);
+    assert_int_equal(list.n, 1);
+    assert_string_equal(list.names[0], "step-00000007.h5");
+    file_list_clear(&list);
+    assert_false(is_caught(&f));
+    start(w, &f, 23, false);
+    assert_int_equal(checkpoint_writer_wait(w), VD_OK);
+    checkpoint_writer_free(w);
+    fixture_clear(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(another_network_is_refused),
+        cmocka_unit_test(damage_is_never_accepted_silently),
+        cmocka_unit_test(values_changed_by_another_program_are_refused),
+        cmocka_unit_test(only_finished_files_count),
+        cmocka_unit_test(the_newest_whole_one_is_found),
+        cmocka_unit_test(links_point_and_old_ones_go),
+        cmocka_unit_test(a_full_disk_leaves_the_old_one_and_is_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

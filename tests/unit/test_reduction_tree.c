@@ -1,0 +1,140 @@
+/* exchange/tree: one order of additions, whoever does them. */
+#include "check.h"
+
+#include "base/mem.h"
+#include "exchange/tree.h"
+
+#define MAX_R 24
+
+/* Sums of replicas as text: "((0+1)+2)" shows the order itself. */
+static void run_plan(const struct tree_plan *plan, char **inputs, char **left)
+{
+    char *buffers[MAX_R] = {0};
+    for (int i = 0; i < plan->n_inputs; i++) {
+        int b = plan->buffer[i];
+        free(buffers[b]);
+        buffers[b] = mem_copy_text(inputs[i]);
+        for (int k = plan->add_start[i]; k < plan->add_start[i + 1]; k++) {
+            struct tree_add a = plan->adds[k];
+            char *sum = mem_format("(%s+%s)", buffers[a.dst], buffers[a.src]);
+            free(buffers[a.dst]);
+            buffers[a.dst] = sum;
+        }
+    }
+    for (int i = 0; i < plan->n_left; i++)
+        left[i] = mem_copy_text(buffers[plan->left_buffer[i]]);
+    for (int b = 0; b < MAX_R; b++)
+        free(buffers[b]);
+}
+
+/* The whole sum as N ranks and an owner form it. */
+static char *sum_over_ranks(int size, int replicas)
+{
+    char *parts[MAX_R], *left[MAX_R], *total[1];
+    struct tree_node nodes[MAX_R] = {{0}};
+    struct tree_plan plan;
+    int n = 0;
+    for (int rank = 0; rank < size; rank++) {
+        char *leaves[MAX_R];
+        int first = tree_first_replica(rank, size, replicas);
+        int end = tree_first_replica(rank + 1, size, replicas);
+        for (int i = first; i < end; i++)
+            leaves[i - first] = mem_format("%d", i);
+        tree_plan_init_block(&plan, rank, size, replicas);
+        run_plan(&plan, leaves, left);
+        for (int i = 0; i < plan.n_left; i++) {
+            parts[n] = left[i];
+            nodes[n++] = plan.left[i];
+        }
+        for (int i = first; i < end; i++)
+            free(leaves[i - first]);
+        tree_plan_clear(&plan);
+    }
+    tree_plan_init(&plan, replicas, nodes, n);
+    assert_int_equal(plan.n_left, 1);
+    run_plan(&plan, parts, total);
+    tree_plan_clear(&plan);
+    for (int i = 0; i < n; i++)
+        free(parts[i]);
+    return total[0];
+}
+
+static void order_is_the_documented_one(void **state)
+{
+    (void)state;
+    const char *const expected[] = {
+        NULL,
+        "0",
+        "(0+1)",
+        "((0+1)+2)",
+        "((0+1)+(2+3))",
+        "(((0+1)+(2+3))+4)",
+        "(((0+1)+(2+3))+(4+5))",
+        "(((0+1)+(2+3))+((4+5)+6))",
+        "(((0+1)+(2+3))+((4+5)+(6+7)))",
+    };
+    for (int r = 1; r <= 8; r++) {
+        char *sum = sum_over_ranks(1, r);
+        assert_string_equal(sum, expected[r]);
+        free(sum);
+    }
+}
+
+static void order_does_not_depend_on_the_ranks(void **state)
+{
+    (void)state;
+    for (int r = 1; r <= MAX_R; r++) {
+        char *alone = sum_over_ranks(1, r);
+        for (int size = 2; size <= r; size++) {
+            char *shared = sum_over_ranks(size, r);
+            assert_string_equal(shared, alone);
+            free(shared);
+        }
+        free(alone);
+    }
+}
+
+static void a_rank_needs_few_buffers(void **state)
+{
+    (void)state;
+    for (int r = 1; r <= 64; r++) {
+        for (int size = 1; size <= r; size++) {
+            for (int rank = 0; rank < size; rank++) {
+                struct tree_plan plan;
+                tree_plan_init_block(&plan, rank, size, r);
+                int log2 = 0;
+                while (plan.n_inputs >> (log2 + 1))
+                    log2++;
+                int limit = log2 ? 2 * log2 : 1;
+                assert_true(plan.n_left <= limit);
+                assert_true(plan.n_buffers <= limit + 1);
+                tree_plan_clear(&plan);
+            }
+        }
+    }
+}
+
+static void blocks_cover_all_replicas_once(void **state)
+{
+    (void)state;
+    for (int r = 1; r <= MAX_R; r++) {
+        for (int size = 1; size <= r; size++) {
+            assert_int_equal(tree_first_replica(0, size, r), 0);
+            assert_int_equal(tree_first_replica(size, size, r), r);
+            for (int rank = 0; rank < size; rank++)
+                assert_true(tree_first_replica(rank + 1, size, r) >
+                            tree_first_replica(rank, size, r));
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(order_is_the_documented_one),
+        cmocka_unit_test(order_does_not_depend_on_the_ranks),
+        cmocka_unit_test(a_rank_needs_few_buffers),
+        cmocka_unit_test(blocks_cover_all_replicas_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,100 @@
+/* train/run: one process at a time is in a run. */
+#include "check.h"
+
+#include "base/file.h"
+#include "train/run.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A process that is in the run until it is killed. */
+static pid_t hold(const char *folder)
+{
+    int ready[2];
+    char byte = 0;
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct run r;
+        byte = run_open(&r, folder, "a") == VD_OK;
+        if (write(ready[1], &byte, 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(byte, 1);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+static void a_second_process_is_told_who_is_there(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), host[128] = "", who[256];
+    struct run r;
+    struct check_log log;
+    pid_t child = hold(folder);
+    gethostname(host, sizeof host - 1);
+    snprintf(who, sizeof who, "/a: process %ld on %s is in this run",
+             (long)child, host);
+    check_log_start(&log);
+    assert_int_equal(run_open(&r, folder, "a"), VD_CREATE);
+    check_log_end();
+    assert_says(&log, who);
+    assert_says(&log, "--train.name");
+    run_close(&r);
+    /* Another name is free, and so is this one once that process is dead. */
+    assert_int_equal(run_open(&r, folder, "b"), VD_OK);
+    run_close(&r);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    assert_int_equal(run_open(&r, folder, "a"), VD_OK);
+    run_close(&r);
+    check_folder_remove(folder);
+}
+
+static void a_closed_run_can_be_opened_again(void **state)
+{
+    (void)state;
+    char *folder = check_folder();
+    struct train_state start = {0};
+    for (int k = 0; k < 3; k++) {
+        struct run r;
+        assert_int_equal(run_open(&r, folder, "a"), VD_OK);
+        assert_true(file_is_folder(r.checkpoints));
+        assert_int_equal(run_open_series(&r, &start), VD_OK);
+        char *path = run_path(&r, "metrics.csv"), *text = NULL;
+        size_t n = 0;
+        assert_int_equal(file_read(path, 4096, &text, &n), VD_OK);
+        assert_string_equal(text, RUN_METRICS_HEADER "\n");
+        free(path);
+        free(text);
+        run_close(&r);
+    }
+    check_folder_remove(folder);
+}
+
+static void a_folder_that_cannot_be_made_is_said(void **state)
+{
+    (void)state;
+    struct run r;
+    struct check_log log;
+    check_log_start(&log);
+    assert_int_equal(run_open(&r, "/dev/null", "a"), VD_CREATE);
+    check_log_end();
+    assert_says(&log, "/dev/null");
+    run_close(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_second_process_is_told_who_is_there),
+        cmocka_unit_test(a_closed_run_can_be_opened_again),
+        cmocka_unit_test(a_folder_that_cannot_be_made_is_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

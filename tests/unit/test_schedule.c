@@ -1,0 +1,125 @@
+/* train/schedule: the rates of torch.optim.lr_scheduler, step by step. */
+#include "check.h"
+
+#include "base/mem.h"
+#include "train/schedule.h"
+
+#define STEPS 37
+
+static const int64_t milestones[] = {5, 11, 30};
+
+enum { CASES = 5 };
+
+/* One run of torch for all cases: importing it takes seconds. */
+static void ask_torch(const char *const *schedulers, double rates[CASES][STEPS])
+{
+    char all[1024] = "", *command;
+    for (int k = 0; k < CASES; k++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), "lambda o: L.%s,",
+                 schedulers[k]);
+    command =
+        mem_format(PYTHON " -W ignore -c \"import torch\n"
+                          "L = torch.optim.lr_scheduler\n"
+                          "for make in [%s]:\n"
+                          "    o = torch.optim.SGD([torch.zeros(1)], 0.3)\n"
+                          "    s = make(o)\n"
+                          "    for i in range(%d):\n"
+                          "        print(repr(o.param_groups[0]['lr']))\n"
+                          "        o.step()\n"
+                          "        i < %d and s.step()\" 2>/dev/null",
+                   all, STEPS, STEPS - 1);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    int n = 0;
+    while (n < CASES * STEPS &&
+           fscanf(pipe, "%lf", &rates[n / STEPS][n % STEPS]) == 1)
+        n++;
+    free(command);
+    if (pclose(pipe) != 0 || n != CASES * STEPS)
+        skip();
+}
+
+static void rates_are_those_of_torch(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *torch;
+        struct schedule ours;
+    } cases[CASES] = {
+        {"MultiStepLR(o, [5, 11, 30], gamma=0.2)",
+         {.kind = SCHEDULE_KIND_STEP,
+          .milestones = milestones,
+          .n_milestones = 3,
+          .gamma = 0.2}},
+        {"CosineAnnealingLR(o, 37)", {.kind = SCHEDULE_KIND_COSINE}},
+        {"OneCycleLR(o, 0.3, total_steps=37, cycle_momentum=False)",
+         {.kind = SCHEDULE_KIND_ONECYCLE}},
+        {"LambdaLR(o, lambda i: 1)", {.kind = SCHEDULE_KIND_CONSTANT}},
+        {"LambdaLR(o, lambda i: min((i + 1) / 7, 1))",
+         {.kind = SCHEDULE_KIND_CONSTANT, .warmup = 7}},
+    };
+    const char *schedulers[CASES];
+    double rates[CASES][STEPS];
+    for (int k = 0; k < CASES; k++)
+        schedulers[k] = cases[k].torch;
+    ask_torch(schedulers, rates);
+    for (int k = 0; k < CASES; k++) {
+        struct schedule s = cases[k].ours;
+        s.lr = 0.3;
+        s.steps = STEPS;
+        for (uint64_t i = 0; i < STEPS; i++)
+            assert_near(schedule_lr(&s, i), rates[k][i], 1e-12);
+    }
+}
+
+static void ends_and_peaks_are_the_stated_ones(void **state)
+{
+    (void)state;
+    struct schedule s = {
+        .kind = SCHEDULE_KIND_ONECYCLE, .lr = 2, .steps = 100, .warmup = 0};
+    assert_near(schedule_lr(&s, 0), 2.0 / 25, 1e-15);
+    assert_near(schedule_lr(&s, 29), 2, 1e-15);
+    assert_near(schedule_lr(&s, 99), 2.0 / 250000, 1e-15);
+    s.kind = SCHEDULE_KIND_COSINE;
+    assert_near(schedule_lr(&s, 50), 1, 1e-12);
+}
+
+static void past_the_end_the_last_rate_stays(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind <= SCHEDULE_KIND_ONECYCLE; kind++) {
+        struct schedule s = {.kind = (enum schedule_kind)kind,
+                             .lr = 0.7,
+                             .steps = 50,
+                             .gamma = 0.5,
+                             .milestones = milestones,
+                             .n_milestones = 3};
+        double last = schedule_lr(&s, 49);
+        assert_true(last > 0);
+        assert_true(schedule_lr(&s, 50) == last);
+        assert_true(schedule_lr(&s, UINT64_MAX) == last);
+    }
+}
+
+static void the_shortest_schedules_are_finite(void **state)
+{
+    (void)state;
+    for (uint64_t steps = 1; steps < 12; steps++)
+        for (uint64_t i = 0; i < steps; i++) {
+            struct schedule s = {
+                .kind = SCHEDULE_KIND_ONECYCLE, .lr = 1, .steps = steps};
+            double lr = schedule_lr(&s, i);
+            assert_true(lr > 0 && lr <= 1);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rates_are_those_of_torch),
+        cmocka_unit_test(ends_and_peaks_are_the_stated_ones),
+        cmocka_unit_test(past_the_end_the_last_rate_stays),
+        cmocka_unit_test(the_shortest_schedules_are_finite),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,223 @@
+/* model: weight files are loaded under any usual name, refused with names and
+ * shapes, and saved so that they come back. */
+#include "check.h"
+
+#include "base/mem.h"
+#include "model/init.h"
+#include "model/resnet.h"
+#include "model/weights.h"
+#include "store/safetensors.h"
+
+static void build(struct graph *g, int32_t width, int32_t classes)
+{
+    struct resnet_spec spec = {.size = 64,
+                               .width = width,
+                               .blocks = {1, 1, 1, 1},
+                               .loss = {.classes = classes}};
+    resnet_build(g, &spec);
+}
+
+struct fixture {
+    struct graph g;
+    float *params, *stats; /* what is saved */
+    float *params2, *stats2;
+    char *folder, *path;
+};
+
+static void start(struct fixture *x)
+{
+    build(&x->g, 8, 2);
+    x->params = mem_new(x->g.n_params, sizeof(float));
+    x->stats = mem_new(x->g.n_stats, sizeof(float));
+    x->params2 = mem_new(x->g.n_params, sizeof(float));
+    x->stats2 = mem_new(x->g.n_stats, sizeof(float));
+    init_all(&x->g, 3, x->params, x->stats);
+    x->folder = check_folder();
+    x->path = mem_format("%s/w.safetensors", x->folder);
+}
+
+static void stop(struct fixture *x)
+{
+    free(x->params);
+    free(x->stats);
+    free(x->params2);
+    free(x->stats2);
+    free(x->path);
+    check_folder_remove(x->folder);
+    graph_clear(&x->g);
+}
+
+/* Writes tensors [from, n) of the params and all stats, names prefixed. */
+static void write_some(struct fixture *x, const char *prefix, bool head,
+                       const char *without)
+{
+    struct safetensors_output out[256];
+    char *names[256];
+    int64_t dims[256][4];
+    size_t n = 0;
+    for (int i = 0; i < x->g.n_param_tensors + x->g.n_stats_tensors; i++) {
+        bool is_param = i < x->g.n_param_tensors;
+        const struct graph_tensor *t =
+            is_param ? &x->g.params[i] : &x->g.stats[i - x->g.n_param_tensors];
+        if ((t->head && !head) || strcmp(t->name, without) == 0)
+            continue;
+        for (int k = 0; k < t->n_dims; k++)
+            dims[n][k] = t->dims[k];
+        names[n] = mem_format("%s%s", prefix, t->name);
+        out[n] = (struct safetensors_output){names[n], t->n_dims, dims[n],
+                                             (is_param ? x->params : x->stats) +
+                                                 t->offset};
+        n++;
+    }
+    names[n] = mem_format("%sbn1.num_batches_tracked", prefix);
+    out[n] = (struct safetensors_output){names[n], 0, NULL, x->params};
+    n++;
+    names[n] = mem_format("%sfc.bias", prefix);
+    out[n] = (struct safetensors_output){names[n], 1, &(int64_t){5}, x->params};
+    n++;
+    assert_int_equal(safetensors_write(x->path, out, n, NULL, 0), VD_OK);
+    while (n > 0)
+        free(names[--n]);
+}
+
+static enum vd_err load(struct fixture *x, bool needs_head,
+                        struct weights_report *report)
+{
+    return weights_load(&x->g, x->path, needs_head, x->params2, x->stats2,
+                        report);
+}
+
+static void prefixes_are_taken_off(void **state)
+{
+    (void)state;
+    struct fixture x;
+    struct weights_report report;
+    start(&x);
+    write_some(&x, "module.backbone.", false, "");
+    assert_int_equal(load(&x, false, &report), VD_OK);
+    assert_false(report.head);
+    size_t n = (size_t)(x.g.n_param_tensors + x.g.n_stats_tensors) - 8 + 2;
+    char *text =
+        mem_format("%zu/%zu tensors loaded; module.backbone.fc.bias unused; "
+                   "head initialised",
+                   n - 1, n);
+    assert_string_equal(report.text, text);
+    assert_memory_equal(x.params + x.g.n_head, x.params2 + x.g.n_head,
+                        (x.g.n_params - x.g.n_head) * sizeof(float));
+    for (size_t i = 0; i < x.g.n_head; i++)
+        assert_true(x.params2[i] == 0);
+    free(text);
+    weights_report_clear(&report);
+    stop(&x);
+}
+
+static void what_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    struct fixture x;
+    struct check_log log;
+    struct weights_report report;
+    start(&x);
+    check_log_start(&log);
+    write_some(&x, "", true, "layer2.0.conv1.weight");
+    assert_int_equal(load(&x, false, &report), VD_DATA);
+    assert_says(&log, "1 tensors of the network are missing: "
+                      "layer2.0.conv1.weight");
+    write_some(&x, "", true, "head.bn.running_var");
+    assert_int_equal(load(&x, false, &report), VD_DATA);
+    assert_says(&log, "missing: head.bn.running_var");
+    write_some(&x, "", false, "");
+    assert_int_equal(load(&x, true, &report), VD_DATA);
+    assert_says(&log, "a backbone without a head");
+    write_some(&x, "", true, "");
+    graph_clear(&x.g);
+    build(&x.g, 8, 3);
+    assert_int_equal(load(&x, true, &report), VD_DATA);
+    assert_says(&log, "head.fc2.weight has shape [6, 256], the network needs "
+                      "[7, 256]");
+    check_log_end();
+    stop(&x);
+}
+
+static void a_saved_file_comes_back(void **state)
+{
+    (void)state;
+    struct fixture x;
+    struct weights_report report;
+    start(&x);
+    char dog[] = "dog", cat[] = "a \"cat\", red";
+    char *classes[] = {dog, cat};
+    struct weights_facts facts = {.classes = classes,
+                                  .n_classes = 2,
+                                  .size = 64,
+                                  .width = 8,
+                                  .blocks = {1, 1, 1, 1},
+                                  .mean = {0.485f, 0.456f, 0.406f},
+                                  .std = {0.229f, 0.224f, 0.225f}};
+    struct weights_facts back;
+    assert_int_equal(weights_save(&x.g, x.path, x.params, x.stats, &facts),
+                     VD_OK);
+    assert_int_equal(load(&x, true, &report), VD_OK);
+    assert_true(report.head && report.n_loaded == report.n_file);
+    assert_memory_equal(x.params, x.params2, x.g.n_params * sizeof(float));
+    assert_memory_equal(x.stats, x.stats2, x.g.n_stats * sizeof(float));
+    weights_report_clear(&report);
+    assert_int_equal(weights_facts_read(&back, x.path), VD_OK);
+    assert_int_equal(back.n_classes, 2);
+    assert_string_equal(back.classes[1], classes[1]);
+    assert_int_equal(back.size, 64);
+    assert_memory_equal(back.blocks, facts.blocks, sizeof back.blocks);
+    assert_memory_equal(back.mean, facts.mean, sizeof back.mean);
+    assert_memory_equal(back.std, facts.std, sizeof back.std);
+    weights_facts_clear(&back);
+    struct check_log log;
+    check_log_start(&log);
+    write_some(&x, "", true, "");
+    assert_int_equal(weights_facts_read(&back, x.path), VD_DATA);
+    check_log_end();
+    assert_says(&log, "has no \"classes\" in its notes");
+    stop(&x);
+}
+
+/* The stand-in for ImageNet's weights: fp16, torchvision's names. */
+static void torchvisions_file_is_taken(void **state)
+{
+    (void)state;
+    const char *data = getenv("VOCDIST_TEST_DATA");
+    if (!data)
+        skip();
+    struct resnet_spec spec = {.size = 224,
+                               .width = 64,
+                               .blocks = {3, 4, 6, 3},
+                               .loss = {.classes = 20}};
+    struct graph g;
+    resnet_build(&g, &spec);
+    float *params = mem_new(g.n_params, sizeof *params);
+    float *stats = mem_new(g.n_stats, sizeof *stats);
+    struct weights_report report;
+    char *path = mem_format("%s/weights/resnet34-warm.safetensors", data);
+    assert_int_equal(weights_load(&g, path, false, params, stats, &report),
+                     VD_OK);
+    assert_string_equal(report.text, "216/218 tensors loaded; fc.weight, "
+                                     "fc.bias unused; head initialised");
+    const struct graph_tensor *t =
+        &g.stats[graph_find_stats(&g, "layer4.2.bn2.running_var")];
+    for (size_t i = 0; i < t->count; i++)
+        assert_true(stats[t->offset + i] > 0);
+    weights_report_clear(&report);
+    free(path);
+    free(params);
+    free(stats);
+    graph_clear(&g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prefixes_are_taken_off),
+        cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(a_saved_file_comes_back),
+        cmocka_unit_test(torchvisions_file_is_taken),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
