@@ -103,6 +103,8 @@ static enum vd_err evaluate(struct evaluation *e)
     VD_TRY(comm_phase(comm, SITE_DATA, open_data, e));
     VD_TRY(comm_same(comm, SITE_DATA, "the data", e->data.digest));
     VD_TRY(cores_divide(comm, &e->threads));
+    if (e->config->cpu.threads != CONFIG_AUTO)
+        e->threads = (int)e->config->cpu.threads;
     VD_TRY(comm_phase(comm, SITE_DEVICE, open_device, e));
     if (comm->rank == 0)
         rows = mem_new(e->data.n_images, sizeof *rows);

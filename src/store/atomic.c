@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* More left-overs of dead processes under one name than anyone has. */
@@ -28,6 +29,19 @@ void atomic_abort(struct atomic_file *f)
     forget(f);
 }
 
+/* The rename would replace a device (/dev/null) or a link (/dev/stdout) for
+ * everybody on the machine. A folder makes it fail by itself. */
+static enum vd_err check_place(const char *path)
+{
+    struct stat s;
+    if (lstat(path, &s) || S_ISREG(s.st_mode) || S_ISDIR(s.st_mode))
+        return VD_OK;
+    return VD_FAIL(VD_CREATE,
+                   "%s: is a link or a device, which would be replaced\n"
+                   "give the name of a file",
+                   path);
+}
+
 /*
  * Creates the temporary file anew: O_EXCL tells it from one that belongs to
  * another thread, to another host's process of the same number, or to a dead
@@ -36,6 +50,7 @@ void atomic_abort(struct atomic_file *f)
 static enum vd_err create(struct atomic_file *f, const char *path, int *out)
 {
     *f = (struct atomic_file){0};
+    VD_TRY(check_place(path));
     for (int k = 0; k < MAX_TRIES; k++) {
         char *name = mem_format("%s.tmp-%ld-%d", path, (long)getpid(), k);
         int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

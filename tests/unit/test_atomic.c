@@ -117,6 +117,27 @@ static void a_failing_rename_leaves_nothing(void **state)
     check_folder_remove(folder);
 }
 
+static void what_is_no_file_is_not_replaced(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *pipe = mem_format("%s/pipe", folder);
+    char *link = mem_format("%s/link", folder);
+    const char *paths[] = {pipe, link};
+    struct stat before, after;
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_int_equal(symlink("elsewhere", link), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(lstat(paths[i], &before), 0);
+        assert_int_equal(atomic_write(paths[i], "x", 1), VD_CREATE);
+        assert_int_equal(lstat(paths[i], &after), 0);
+        assert_true(before.st_ino == after.st_ino);
+    }
+    assert_int_equal(files_in(folder), 2);
+    free(link);
+    free(pipe);
+    check_folder_remove(folder);
+}
+
 static void a_lost_library_file_is_an_error(void **state)
 {
     (void)state;
@@ -241,6 +262,7 @@ int main(void)
         cmocka_unit_test(a_library_may_write_the_reserved_name),
         cmocka_unit_test(a_missing_folder_is_named),
         cmocka_unit_test(a_failing_rename_leaves_nothing),
+        cmocka_unit_test(what_is_no_file_is_not_replaced),
         cmocka_unit_test(a_lost_library_file_is_an_error),
         cmocka_unit_test(a_write_over_the_limit_keeps_the_old_file),
         cmocka_unit_test(a_full_disk_keeps_the_old_file),

@@ -1,0 +1,130 @@
+"""The same bits whoever computes: evaluation and training.
+
+    same_everywhere.py VOCDIST VOCPACK generated|real [-- MPIRUN OPTION...]
+
+eval: per-image files are byte-equal for 1, 2, 3 and 5 ranks and for 1, 2 and 3
+compute threads. train: parameters, moments and statistics of the last
+checkpoint are equal for 1 to 4 ranks of 4 replicas, and for 1 and 4 loader
+threads. generated: a tiny network; real: ResNet34 on the data and weights in
+$VOCDIST_TEST_DATA.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+SKIP = 77
+try:
+    import h5py
+except ImportError as e:
+    print('skipped:', e)
+    sys.exit(SKIP)
+
+QUIET = ['--backend', 'cpu', '--log.level', 'error']
+
+
+def check(ok, *what):
+    if not ok:
+        print('FAILED:', *what)
+        sys.exit(1)
+
+
+def run(*command):
+    done = subprocess.run([str(c) for c in command], capture_output=True,
+                          text=True)
+    check(done.returncode == 0, command, done.stderr)
+
+
+def values(checkpoint):
+    """Every numeric array of a checkpoint: name -> bytes."""
+    found = {}
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset) and item.dtype.kind in 'fiu':
+            found[name] = item[()].tobytes()
+    with h5py.File(checkpoint, 'r') as f:
+        f.visititems(visit)
+    check(sum(map(len, found.values())) > 10000, checkpoint, sorted(found))
+    return found
+
+
+class Bed:
+    def __init__(self, tmp, programs, mpirun):
+        self.tmp, self.mpirun = tmp, mpirun
+        self.vocdist, self.vocpack = programs
+
+    def ranks(self, n):
+        return [*self.mpirun, n, self.vocdist] if n > 1 else [self.vocdist]
+
+    def train(self, name, ranks, *options):
+        run(*self.ranks(ranks), *QUIET, '--train.dir', self.tmp,
+            '--train.name', name, '--data.train', f'{self.tmp}/data/train',
+            '--data.val', '', '--train.replicas', 4, '--train.micro_batch', 4,
+            '--train.steps', 4, '--cpu.threads', 1, *options)
+        return values(f'{self.tmp}/{name}/checkpoints/last')
+
+    def evaluate(self, name, ranks, threads):
+        out = f'{self.tmp}/{ranks}-{threads}.csv'
+        run(*self.ranks(ranks), 'eval', *QUIET, '--checkpoint',
+            f'{self.tmp}/{name}', '--data', f'{self.tmp}/data/val',
+            '--per-image', out, '--cpu.threads', threads)
+        with open(out, 'rb') as f:
+            return f.read()
+
+
+def train(bed, ranks, *options):
+    first = bed.train('np1', 1, *options)
+    other = bed.train('seed', 1, *options, '--train.seed', 2)
+    check(first != other, 'another seed trains the same')
+    for n in ranks:
+        again = bed.train(f'np{n}', n, *options)
+        differ = [k for k in first if first[k] != again.get(k)]
+        check(not differ and len(again) == len(first), n, 'ranks', differ)
+    for n in (1, 4):
+        again = bed.train(f'loader{n}', 1, *options, '--data.loader_threads', n)
+        check(first == again, n, 'loader threads')
+    print('train: the same at ranks', (1, *ranks), 'and loader threads 1, 4:',
+          len(first), 'arrays,', sum(map(len, first.values())), 'bytes')
+
+
+def evaluate(bed, cases):
+    first = bed.evaluate('np1', 1, 1)
+    for ranks, threads in cases:
+        check(bed.evaluate('np1', ranks, threads) == first, ranks, 'ranks',
+              threads, 'threads')
+    print('eval: the same', first.count(b'\n') - 1, 'rows for ranks, threads',
+          (1, 1), *cases)
+
+
+def main():
+    arguments, mpirun = sys.argv[1:], []
+    if '--' in arguments:
+        at = arguments.index('--')
+        arguments, mpirun = arguments[:at], arguments[at + 1:]
+    cases = [(1, 2), (1, 3)]
+    ranks = []
+    if mpirun:
+        cases, ranks = [*cases, (2, 1), (3, 2), (5, 1)], [2, 3, 4]
+    with tempfile.TemporaryDirectory() as tmp:
+        bed = Bed(tmp, arguments[:2], mpirun)
+        if arguments[2] == 'real':
+            shared = os.environ.get('VOCDIST_TEST_DATA')
+            if not shared:
+                print('skipped: VOCDIST_TEST_DATA is not set')
+                sys.exit(SKIP)
+            run(bed.vocpack, f'{shared}/data/voc-real', '--split', 'train,val',
+                '-o', f'{tmp}/data')
+            options = ['--model.weights',
+                       f'{shared}/weights/resnet34-warm.safetensors',
+                       '--model.freeze', 'none']
+        else:
+            run(bed.vocpack, 'demo', f'{tmp}/demo', '--images', 2400, '--size',
+                64)
+            run(bed.vocpack, f'{tmp}/demo', '--split', 'train,val', '--size',
+                64, '-o', f'{tmp}/data')
+            options = ['--model.width', 8, '--model.blocks', '1,1,1,1']
+        train(bed, ranks, *options)
+        evaluate(bed, cases)
+
+
+main()
