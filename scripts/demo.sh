@@ -8,11 +8,17 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf '\n== %s\n' "$*"; }
+trap 'say "interrupted: run scripts/demo.sh again to go on"; exit 130' INT
 
 scripts/install-deps.sh
 say "build"
-cmake --preset release >/dev/null
-cmake --build --preset release | tail -n 1
+mkdir -p build
+{ cmake --preset release && cmake --build --preset release; } \
+  >build/release.log 2>&1 || {
+  cat build/release.log
+  exit 1
+}
+tail -n 1 build/release.log
 bin=build/release
 
 mpi=(mpirun -np 2)

@@ -26,11 +26,12 @@ say() { printf '\n== %s\n' "$*"; }
 
 build() {
   say "build: $1"
-  cmake --preset "$1" >"build/$1.log" || {
+  { cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs"; } \
+    >"build/$1.log" 2>&1 || {
     cat "build/$1.log"
     exit 1
   }
-  cmake --build --preset "$1" -j "$jobs" | tail -n 1
+  tail -n 1 "build/$1.log"
 }
 
 # run PRESET CTEST-ARGUMENTS...: results go to build/PRESET/results.xml
@@ -54,4 +55,5 @@ run asan -L 'unit|backend|mpi' -LE "nosan|$exclude"
 say "sum"
 strict=()
 [ "${CI:-}" != true ] || strict=(--strict)
-/usr/bin/python3 tests/tools/tally.py "${strict[@]}" build/*/results.xml
+/usr/bin/python3 tests/tools/tally.py "${strict[@]}" \
+  build/{dev,asan}/results.xml

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "image/draw.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #define CELL    224 /* pixels of one picture on the sheet */
@@ -12,6 +13,35 @@ static const struct draw_color truth_color = {0.1, 0.8, 0.2};
 static const struct draw_color wrong_color = {0.95, 0.15, 0.1};
 static const struct draw_color right_color = {1.0, 0.65, 0.0};
 
+/* Image i as large as it is shown, so that lines drawn on it stay thin; one of
+ * its pixels becomes `scale` of them. */
+static enum vd_err read_scaled(struct image *im, double *scale,
+                               const struct shard_set *data, size_t i)
+{
+    struct image stored = {0};
+    const int side = data->width > data->height ? data->width : data->height;
+    enum vd_err err = VD_OK;
+    *scale = (double)CELL / side;
+    VD_TRY_ELSE(out, err, image_new(&stored, data->width, data->height));
+    VD_TRY_ELSE(out, err, shard_set_read(data, i, stored.rgb));
+    VD_TRY_ELSE(out, err,
+                image_new(im, (int)fmax(1, round(data->width * *scale)),
+                          (int)fmax(1, round(data->height * *scale))));
+    err = image_squash(&stored, im->width, im->height, im->rgb);
+out:
+    image_clear(&stored);
+    return err;
+}
+
+static enum vd_err draw_scaled(struct image *im, const float box[4],
+                               double scale, struct draw_color color)
+{
+    float scaled[4];
+    for (int k = 0; k < 4; k++)
+        scaled[k] = (float)(box[k] * scale);
+    return draw_box(im, scaled, color, NULL);
+}
+
 static enum vd_err draw_row(struct image *im, char **caption,
                             const struct shard_set *data,
                             const struct eval_row *row)
@@ -19,11 +49,11 @@ static enum vd_err draw_row(struct image *im, char **caption,
     size_t i = (size_t)row->sample;
     const char *truth = data->classes[data->class[i]];
     const char *guess = data->classes[row->result.class];
-    VD_TRY(image_new(im, data->width, data->height));
-    VD_TRY(shard_set_read(data, i, im->rgb));
-    VD_TRY(draw_box(im, &data->box[4 * i], truth_color, NULL));
-    VD_TRY(draw_box(im, row->result.box, row->loc50 ? right_color : wrong_color,
-                    NULL));
+    double scale;
+    VD_TRY(read_scaled(im, &scale, data, i));
+    VD_TRY(draw_scaled(im, &data->box[4 * i], scale, truth_color));
+    VD_TRY(draw_scaled(im, row->result.box, scale,
+                       row->loc50 ? right_color : wrong_color));
     *caption =
         data->class[i] == row->result.class ? mem_format("%s, IoU %.2f", truth,
                                                          (double)row->iou)

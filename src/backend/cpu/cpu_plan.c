@@ -453,6 +453,10 @@ void plan_init(struct plan *p, const struct graph *g, int batch, int block,
     plan_forward(p);
     if (training)
         plan_backward(p);
+    /* What the loss reads can be asked for until the next forward. */
+    const struct graph_node *last = &g->nodes[g->n_nodes - 1];
+    if (last->op == GRAPH_LOSS)
+        touch_value(p, last->in[0], 2 * p->n_units);
     plan_places(p);
 }
 
