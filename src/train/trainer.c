@@ -362,7 +362,7 @@ static enum vd_err run(struct trainer *t)
     if (t->state.step >= t->last_step) {
         log_info("%s has all its %llu steps; more with --train.epochs",
                  t->config->train.name, (unsigned long long)t->last_step);
-        return VD_OK;
+        return trainer_export(t); /* which may be what was interrupted */
     }
     progress_start(&t->progress, "step", t->state.step, t->last_step,
                    t->comm->rank != 0 || t->config->log.level < 2);

@@ -24,7 +24,7 @@ ENOUGH_S = 20
 AT_ONCE = 4  # a job that fails mostly waits: mpirun grants its ranks a second
 TIMEOUTS = {'timeout__setup': 2, 'timeout__step': 2, 'timeout__checkpoint': 2}
 # Sites that `train` does not reach.
-ELSEWHERE = ('pack', 'sync')
+ELSEWHERE = ('pack',)
 # Exit codes of a job that an injected action ends. A rank that hangs is ended
 # by the others' time limit or by its own watchdog, whichever comes first.
 STATUS = {'error': {70}, 'exit': {70}, 'kill': {137}, 'hang': {69, 70}}
@@ -167,7 +167,7 @@ class Faults(unittest.TestCase):
         self.assertEqual(job.status, 76, job.output)
         self.assertEqual(causes(job.output), 1, job.output)
         self.assertRegex(job.output, r'error: step 3: the loss is not '
-                                     r'finite; rank 1 \([^\n]*: picture_\d+\n')
+                                     r'finite; rank 1 \([^\n]*: tiny_\d+\n')
         self.is_good('nan')
         self.goes_on('nan')
 
