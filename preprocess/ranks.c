@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "comm/cores.h"
+#include "comm/phase.h"
 #include "preprocess/report.h"
 
 #include <stdlib.h>
@@ -154,6 +155,19 @@ static enum vd_err share_work(struct pack *p, struct comm *comm)
     return comm_agree(comm, SITE_PACK, err);
 }
 
+struct opening {
+    struct pack *pack;
+    const struct pack_options *options;
+    char *const *roots;
+    int n_roots;
+};
+
+static enum vd_err open_pack(void *ctx)
+{
+    const struct opening *o = ctx;
+    return pack_open(o->pack, o->options, o->roots, o->n_roots);
+}
+
 enum vd_err ranks_pack(const struct pack_options *options, char *const *roots,
                        int n_roots, struct comm *comm)
 {
@@ -163,8 +177,8 @@ enum vd_err ranks_pack(const struct pack_options *options, char *const *roots,
     if (n_threads < 0) /* ranks on one node share its cores */
         VD_TRY(cores_divide(comm, &n_threads));
     mine.threads = n_threads;
-    enum vd_err err = pack_open(&p, &mine, roots, n_roots);
-    err = comm_agree(comm, SITE_PACK, err);
+    struct opening opening = {&p, &mine, roots, n_roots};
+    enum vd_err err = comm_phase(comm, SITE_PACK, open_pack, &opening);
     if (err == VD_OK)
         err = share_work(&p, comm);
     pack_close(&p);

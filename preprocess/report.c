@@ -22,25 +22,13 @@ struct shard_format report_format(const struct pack *p)
 
 /* ---- labels.csv ---- */
 
-static void add_csv_text(struct text *out, const char *value)
-{
-    if (!value[strcspn(value, ",\"\r\n")]) {
-        text_add(out, "%s", value);
-        return;
-    }
-    text_add(out, "\"");
-    for (; *value; value++)
-        text_add(out, *value == '"' ? "\"\"" : "%c", *value);
-    text_add(out, "\"");
-}
-
 void report_add_label(struct text *out, const struct classes *classes,
                       const struct shard_sample *sample)
 {
     const float *b = sample->box;
-    add_csv_text(out, sample->id);
+    text_add_csv(out, sample->id);
     text_add(out, ",");
-    add_csv_text(out, classes->names[sample->class]);
+    text_add_csv(out, classes->names[sample->class]);
     text_add(out, ",%.9g,%.9g,%.9g,%.9g,%d,%d\n", (double)b[0], (double)b[1],
              (double)b[2], (double)b[3], sample->size[0], sample->size[1]);
 }

@@ -40,10 +40,10 @@ static inline void tiny_picture(uint8_t *pixels, int size, uint64_t i,
             }
 }
 
-/* Writes pictures first .. first + n - 1 as the data set `folder`; false when
- * it cannot. */
+/* Writes pictures first .. first + n - 1 as the data set `folder`, one byte in
+ * the middle of picture `changed` (-1: none) another; false when it cannot. */
 static inline bool tiny_write(const char *folder, int size, uint64_t first,
-                              uint64_t n)
+                              uint64_t n, int64_t changed)
 {
     static const char *const classes[TINY_CLASSES] = {"red", "green", "blue"};
     struct shard_format format = {size, size, classes, TINY_CLASSES, "a test"};
@@ -57,6 +57,8 @@ static inline bool tiny_write(const char *folder, int size, uint64_t first,
         struct shard_object o;
         char id[32];
         tiny_picture(pixels, size, i, &o);
+        if ((int64_t)i == changed)
+            pixels[3 * (size / 2) * (size + 1)] ^= 64;
         snprintf(id, sizeof id, "tiny_%04d", (int)i);
         struct shard_sample s = {.pixels = pixels,
                                  .class = o.class,

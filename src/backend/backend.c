@@ -52,8 +52,9 @@ enum vd_err backend_open(struct backend *b, const char *name,
 {
 #ifdef VOCDIST_HAVE_DEFERRED
     /* How a test has a whole program use one that no option offers. */
-    if (getenv("TEST_VOCDIST_BACKEND"))
-        name = getenv("TEST_VOCDIST_BACKEND");
+    const char *tested = getenv("TEST_VOCDIST_BACKEND");
+    if (tested)
+        name = tested;
 #endif
     bool is_auto = strcmp(name, "auto") == 0;
     *b = (struct backend){.ops = is_auto ? built[0] : NULL};
@@ -103,4 +104,36 @@ void weights_free(struct backend *b, struct weights *w)
     b->ops->free(b, &w->m);
     b->ops->free(b, &w->param);
     *w = (struct weights){.version = 0};
+}
+
+size_t backend_buf_count(const struct graph *g, enum buf_kind kind)
+{
+    switch (kind) {
+    case BUF_PARAM:
+        return g->n_params;
+    case BUF_MOMENT:
+        return g->n_trainable;
+    case BUF_STATS:
+        return g->n_stats;
+    case BUF_EXCHANGE:
+        return g->n_exchange;
+    }
+    return 0;
+}
+
+enum vd_err backend_check_spec(const struct net_spec *spec)
+{
+    const struct graph *g = spec->graph;
+    VD_ASSERT(spec->micro_batch > 0 && spec->threads > 0);
+    for (int i = 0; spec->mode == NET_TRAIN && i < g->n_nodes; i++) {
+        const struct graph_node *node = &g->nodes[i];
+        if (node->op == GRAPH_NORM && !node->fixed_norm &&
+            spec->micro_batch * node->h * node->w < 2)
+            return VD_FAIL(VD_CONFIG,
+                           "micro-batch of 1: %s has one value per channel, "
+                           "which has no variance\n"
+                           "give --train.micro_batch 2 or more",
+                           g->params[node->param].name);
+    }
+    return VD_OK;
 }

@@ -1,7 +1,8 @@
 /*
- * What a backend is: it makes a graph runnable on a device. Three exist: ref
- * (plain loops in double, the oracle), cpu (oneDNN), cuda (plugin). The front
- * checks arguments; a backend holds arithmetic. No slot is ever NULL.
+ * What a backend is: it makes a graph runnable on a device. There are
+ * ref (plain loops in double, the oracle), cpu (oneDNN) and, in builds with
+ * tests, deferred (ref, as awkward as an accelerator); the interface is one
+ * that a plugin for CUDA can have. No slot is ever NULL.
  *
  * One training step of a rank that hosts replicas a .. b - 1, each a
  * micro-batch with its own batch-norm statistics:
@@ -15,8 +16,8 @@
  *         end(net)
  *     results(net, ...)                         when they are wanted
  *
- * (An exchange on the host comes after the last end: exchange/exchange.h; the
- * update then has a begin, end and key of its own.)
+ * (An exchange that is not `in_step` comes after the last end instead:
+ * exchange/exchange.h; the update then has a begin, end and key of its own.)
  *
  * Between begin and end calls only enqueue: the same calls every step for one
  * key, no host branch on values the device computes, no per-step number as an
@@ -143,7 +144,7 @@ enum backend_caps {
 
 struct backend_config {
     int local_rank;   /* picks the device */
-    const char *tune; /* "on", "off" or a plan file; borrowed during open */
+    const char *tune; /* "off", all there is; borrowed during open */
 };
 
 struct backend {
@@ -217,9 +218,9 @@ struct backend_ops {
 };
 
 /*
- * Opens by name: "ref", "cpu", "cuda", or "auto" (cuda where its plugin loads
- * and a device is there, else cpu; says so in one line). A backend that was
- * not built answers VD_UNSUPPORTED with the way to build it.
+ * Opens by name: "ref", "cpu", or "auto" (cpu, or ref where that was not
+ * built; says so in one line). One that was not built answers VD_UNSUPPORTED
+ * with the way to build it.
  */
 enum vd_err backend_open(struct backend *b, const char *name,
                          const struct backend_config *config) VD_MUST_USE;
@@ -232,5 +233,12 @@ const struct backend_ops *const *backend_list(void);
 enum vd_err weights_alloc(struct backend *b, const struct graph *g,
                           struct weights *w) VD_MUST_USE;
 void weights_free(struct backend *b, struct weights *w);
+
+/* ---- for backends ---- */
+
+/* Elements of a buffer of that kind. */
+size_t backend_buf_count(const struct graph *g, enum buf_kind kind);
+/* VD_CONFIG where training would need the variance of one value. */
+enum vd_err backend_check_spec(const struct net_spec *spec) VD_MUST_USE;
 
 #endif

@@ -40,7 +40,6 @@
     X(SITE_STEP, "step", "computing a step")                      \
     X(SITE_REDUCE, "reduce", "averaging gradients")               \
     X(SITE_FLAGS, "flags", "agreeing on a step's flags")          \
-    X(SITE_SYNC, "sync", "comparing the replicas")                \
     X(SITE_EPOCH, "epoch", "ending an epoch")                     \
     X(SITE_EVAL, "eval", "evaluating")                            \
     X(SITE_CHECKPOINT, "checkpoint", "writing the checkpoint")    \

@@ -57,6 +57,15 @@ struct evaluation {
     int threads;
 };
 
+static enum vd_err check_options(void *ctx)
+{
+    const struct evaluation *e = ctx;
+    if (!*e->options->checkpoint)
+        return VD_FAIL(VD_USAGE, "no network to evaluate\n"
+                                 "give --checkpoint runs/NAME");
+    return VD_OK;
+}
+
 static enum vd_err open_data(void *ctx)
 {
     struct evaluation *e = ctx;
@@ -99,6 +108,7 @@ static enum vd_err evaluate(struct evaluation *e)
     struct eval_row *rows = NULL;
     struct eval_summary summary = {0};
     struct comm *comm = e->comm;
+    VD_TRY(comm_phase(comm, SITE_CONFIG, check_options, e));
     VD_TRY(restore_checkpoint(&e->network, comm, e->options->checkpoint));
     VD_TRY(comm_phase(comm, SITE_DATA, open_data, e));
     VD_TRY(comm_same(comm, SITE_DATA, "the data", e->data.digest));
@@ -133,9 +143,6 @@ enum vd_err command_eval(struct command_call *call)
     struct evaluation e = {
         .comm = &comm, .options = call->options, .config = call->config};
     e.folder = *e.options->data ? e.options->data : e.config->data.val;
-    if (!*e.options->checkpoint)
-        return VD_FAIL(VD_USAGE, "no network to evaluate\n"
-                                 "give --checkpoint runs/NAME");
     enum vd_err err = comm_open(&comm, NULL, NULL);
     if (err == VD_OK)
         err = evaluate(&e);

@@ -47,9 +47,9 @@ enum vd_err comm_phase(struct comm *c, enum fault_site site, phase_fn *run,
 {
     struct text held = {0};
     bool before = false;
-    log_divert(hold, &held);
+    struct log_sink before_us = log_swap_sink((struct log_sink){hold, &held});
     enum vd_err mine = run(ctx);
-    log_divert(NULL, NULL);
+    log_swap_sink(before_us);
     enum vd_err err = said_before(c, site, &held, &before);
     if (!before)
         say(&held);

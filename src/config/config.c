@@ -97,6 +97,28 @@ static enum vd_err check_schedule(const struct option_set *set,
     return VD_OK;
 }
 
+/* Keys that are there for backends to come: never taken without effect. */
+static enum vd_err check_version(const struct option_set *set,
+                                 const struct config *c)
+{
+    if (strcmp(c->tune, "auto") && strcmp(c->tune, "off"))
+        return VD_FAIL(VD_UNSUPPORTED,
+                       "%s: tune: no backend of this version measures or has "
+                       "plans\ngive --tune off",
+                       options_origin(set, "tune"));
+    if (*c->backend_dir)
+        return VD_FAIL(VD_UNSUPPORTED,
+                       "%s: backend_dir: this version has no plugins\n"
+                       "leave it out",
+                       options_origin(set, "backend_dir"));
+    if (c->exchange.order != ORDER_FIXED)
+        return VD_FAIL(VD_UNSUPPORTED,
+                       "%s: exchange.order: this version has fixed only\n"
+                       "give --exchange.order fixed",
+                       options_origin(set, "exchange.order"));
+    return VD_OK;
+}
+
 static enum vd_err check_name(const struct option_set *set,
                               const struct config *c)
 {
@@ -183,6 +205,7 @@ enum vd_err config_check(struct option_set *set, const char *first_file)
     VD_TRY(check_name(set, c));
     VD_TRY(check_model(set, c));
     VD_TRY(check_schedule(set, c));
+    VD_TRY(check_version(set, c));
     return settle_batch(set, c);
 }
 

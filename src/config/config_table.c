@@ -65,7 +65,7 @@ INT_AUTO("data.loader_threads", data.loader_threads, FREE, 1, 256, "auto",
      "threads per rank that read images"),
 
 TEXT("model.weights", model.weights, FREE, "FILE", "",
-     "pretrained weights (.safetensors, .pth) to start from"),
+     "pretrained weights (.safetensors) to start from"),
 CHOICE("model.freeze", model.freeze, IDENTITY,
      "auto|none|stem|layer1|layer2|layer3|backbone", "auto",
      "what keeps its weights, from the input up to there; auto: backbone with "
@@ -158,14 +158,14 @@ REAL("augment.hue", augment.hue, IDENTITY, 0, 0.5, "0.1",
      "largest shift of hue, as a share of the circle"),
 
 CHOICE("backend", backend, OPTION_BACKEND, "auto|cpu|cuda|ref", "auto",
-     "what computes; auto: cuda where it works, else cpu"),
+     "what computes; auto: the fastest that is here"),
 TEXT("backend_dir", backend_dir, FREE, "DIR", "",
-     "where backend plugins are looked for first"),
+     "where backend plugins are; none in this version"),
 INT_AUTO("cpu.threads", cpu.threads, IDENTITY, 1, 1024, "auto",
      "compute threads of a replica; auto: the rank's share of the cores"),
 TEXT("tune", tune, IDENTITY, "auto|on|off|FILE", "auto",
-     "measure which algorithms are fastest, do not, or use a saved plan; "
-     "auto: off on cpu, on on cuda"),
+     "measure which algorithms are fastest, or use a saved plan; auto and off "
+     "only in this version"),
 CHOICE("exchange.name", exchange.name, FREE, "auto|none|mpi|nccl", "auto",
      "what averages gradients over the ranks"),
 CHOICE("exchange.order", exchange.order, IDENTITY, "fixed|fast", "fixed",
@@ -186,7 +186,7 @@ INT("eval.batch", eval.batch, FREE, 1, 4096, "32",
      "images per evaluated batch"),
 
 REAL("timeout.setup", timeout.setup, FREE, 1, 1e6, "600",
-     "seconds until all ranks must be ready"),
+     "seconds until all ranks must be ready; seconds a validation may take"),
 REAL("timeout.step", timeout.step, FREE, 1, 1e6, "300",
      "seconds a step may take"),
 REAL("timeout.checkpoint", timeout.checkpoint, FREE, 1, 1e6, "420",
@@ -195,7 +195,7 @@ REAL("timeout.checkpoint", timeout.checkpoint, FREE, 1, 1e6, "420",
 CHOICE("log.level", log.level, FREE, "error|warn|info|debug", "info",
      "how much is said on stderr"),
 INT("log.every", log.every, FREE, 1, 1e6, "10",
-     "steps between progress lines"),
+     "steps between writes to steps.jsonl"),
 };
 // clang-format on
 

@@ -12,7 +12,6 @@
 /* For tests and scripts, read by others. */
 static const char *const not_options[] = {
     "VOCDIST_TEST_DATA",
-    "VOCDIST_PYTHON",
     "VOCDIST_FAULT",
 };
 

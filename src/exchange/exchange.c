@@ -37,8 +37,12 @@ enum vd_err exchange_open(struct exchange *x, const char *name,
         return ops ? VD_CONFIG : VD_UNSUPPORTED;
     if (!ops)
         return VD_FAIL(VD_UNSUPPORTED,
-                       "exchange.name %s: this build does not have it\n"
-                       "use --exchange.name auto, or build it in",
+                       strcmp(name, "mpi")
+                           ? "exchange.name %s: this version does not have it\n"
+                             "use --exchange.name auto"
+                           : "exchange.name %s: was not built\n"
+                             "use --exchange.name auto, or build with "
+                             "-DVOCDIST_MPI=ON",
                        name);
     if (is_alone)
         return VD_FAIL(VD_CONFIG,

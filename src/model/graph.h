@@ -171,7 +171,8 @@ int graph_find_param(const struct graph *g, const char *name);
 int graph_find_stats(const struct graph *g, const char *name);
 
 /* hash.h's value of everything in the finished graph that has a say in what
- * is computed. */
+ * is computed, but the class weights: those come from the training data, which
+ * a trained network is used without. */
 uint64_t graph_digest(const struct graph *g);
 
 #endif

@@ -97,6 +97,22 @@ static enum vd_err need_note(const struct safetensors *f, const char *key,
                    f->path, key);
 }
 
+static enum vd_err take_classes(const struct json *list, const char *where,
+                                struct weights_facts *facts)
+{
+    VD_TRY(json_check_list(list, where));
+    size_t n = json_count(list);
+    if (n == 0 || n > MAX_CLASSES)
+        return VD_FAIL(VD_DATA, "%s: a list of %zu classes", where, n);
+    facts->classes = mem_new(n, sizeof *facts->classes);
+    for (size_t i = 0; i < n; i++) {
+        const char *name;
+        VD_TRY(json_text_at(list, where, i, &name));
+        facts->classes[facts->n_classes++] = mem_copy_text(name);
+    }
+    return VD_OK;
+}
+
 static enum vd_err get_classes(const struct safetensors *f,
                                struct weights_facts *facts)
 {
@@ -104,18 +120,7 @@ static enum vd_err get_classes(const struct safetensors *f,
     struct json *list = NULL;
     VD_TRY(need_note(f, "classes", &text));
     VD_TRY(json_parse(&list, f->path, text, strlen(text)));
-    size_t n = json_count(list);
-    enum vd_err err = VD_OK;
-    if (n == 0 || n > MAX_CLASSES)
-        err = VD_FAIL(VD_DATA, "%s: a list of %zu classes", f->path, n);
-    else
-        facts->classes = mem_new(n, sizeof *facts->classes);
-    for (size_t i = 0; !err && i < n; i++) {
-        const char *name;
-        err = json_text_at(list, f->path, i, &name);
-        if (!err)
-            facts->classes[facts->n_classes++] = mem_copy_text(name);
-    }
+    enum vd_err err = take_classes(list, f->path, facts);
     json_free(list);
     return err;
 }

@@ -41,6 +41,13 @@ enum vd_err json_check_object(const struct json *value, const char *where)
     return VD_OK;
 }
 
+enum vd_err json_check_list(const struct json *value, const char *where)
+{
+    if (!json_is_array(peek(value)))
+        return VD_FAIL(VD_DATA, "%s: expected a list [ ]", where);
+    return VD_OK;
+}
+
 static enum vd_err to_int(const json_t *value, const char *where,
                           const char *key, int64_t min, int64_t max,
                           int64_t *out)

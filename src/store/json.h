@@ -25,6 +25,8 @@ void json_free(struct json *root);
 
 enum vd_err json_check_object(const struct json *value,
                               const char *where) VD_MUST_USE;
+enum vd_err json_check_list(const struct json *value,
+                            const char *where) VD_MUST_USE;
 /* The member `key` of an object; texts and children are borrowed. */
 enum vd_err json_get_int(const struct json *object, const char *where,
                          const char *key, int64_t min, int64_t max,

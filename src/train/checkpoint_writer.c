@@ -45,8 +45,12 @@ static void remove_file(const struct checkpoint_writer *w, const char *name)
     free(path);
 }
 
-/* Removes all but the newest `keep` and the best one. */
-static void prune(const struct checkpoint_writer *w)
+/*
+ * Removes all but the newest `keep` up to the one just written, `newest`, and
+ * the best one. What is newer is damaged (a resumed run goes on from an older
+ * one then): it must not push whole ones out, and is overwritten in time.
+ */
+static void prune(const struct checkpoint_writer *w, const char *newest)
 {
     struct file_list list;
     char best[PATH_MAX] = "", *link = mem_format("%s/best", w->folder);
@@ -58,8 +62,8 @@ static void prune(const struct checkpoint_writer *w)
     size_t seen = 0;
     for (size_t i = list.n; i > 0; i--) {
         const char *name = list.names[i - 1];
-        if (!checkpoint_is_name(name) || seen++ < w->keep ||
-            !strcmp(name, best))
+        if (!checkpoint_is_name(name) || strcmp(name, newest) > 0 ||
+            seen++ < w->keep || !strcmp(name, best))
             continue;
         remove_file(w, name);
     }
@@ -91,7 +95,7 @@ static enum vd_err publish(struct checkpoint_writer *w)
     if (err == VD_OK && w->best)
         err = set_link(w, "best", name);
     if (err == VD_OK) {
-        prune(w);
+        prune(w, name);
         log_info("saved %s", path);
     }
     free(name);

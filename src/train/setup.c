@@ -224,10 +224,6 @@ static enum vd_err open_device(struct trainer *t)
                                     .tune = t->config->tune};
     VD_TRY(backend_open(&t->backend, config_backend_name(t->config), &config));
     VD_TRY(check_precision(t));
-    if (t->config->exchange.order != ORDER_FIXED)
-        return VD_FAIL(VD_UNSUPPORTED,
-                       "exchange.order fast: this version has fixed only\n"
-                       "give --exchange.order fixed");
     return t->config->backend == BACKEND_AUTO
                ? resolve(t, "backend", "%s", t->backend.ops->name)
                : VD_OK;

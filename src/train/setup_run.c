@@ -98,6 +98,18 @@ enum vd_err setup_take_saved(struct trainer *t)
 
 /* ---- what the checkpoint says ---- */
 
+/* Steps, epochs and pictures say the same in three ways. */
+static bool is_sound(const struct trainer *t)
+{
+    const struct train_state *s = &t->state;
+    uint64_t n = t->train.n_images, positions;
+    return s->step == t->start.step &&
+           !__builtin_mul_overflow(s->step, (uint64_t)t->batch.global_batch,
+                                   &positions) &&
+           s->epoch == positions / n &&
+           (uint64_t)s->sums[0].n == positions % n && s->sums[1].n == 0;
+}
+
 static enum vd_err check_state(const struct trainer *t)
 {
     if (t->state.data_digest != t->train.digest)
@@ -105,6 +117,12 @@ static enum vd_err check_state(const struct trainer *t)
                        "%s was trained on other data than %s\n"
                        "give the same data, or start a run of another name",
                        t->resume, t->config->data.train);
+    if (!is_sound(t))
+        return VD_FAIL(VD_DATA,
+                       "%s: step %llu of epoch %llu: damaged or edited\n"
+                       "use an older checkpoint of the run",
+                       t->resume, (unsigned long long)t->state.step,
+                       (unsigned long long)t->state.epoch);
     if (t->last_step < t->state.total)
         return VD_FAIL(VD_CONFIG,
                        "%s: %llu steps here, %llu in the run, which may only "

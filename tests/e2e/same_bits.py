@@ -160,13 +160,13 @@ class SameBits(unittest.TestCase):
         for name, options in others.items():
             self.f.train(2, name, **options)
             self.assertNotEqual(self.f.weights(name), self.expected, name)
-        self.f.shards('pixel', 40, 1, 17)
+        self.f.shards('pixel', 40, 0, 17)
         self.f.train(2, 'pixel', data__train='pixel')
         self.assertNotEqual(self.f.weights('pixel'), self.expected)
 
     def test_the_mean_of_replicas_is_that_of_ref(self):
         """One step of SGD moves the weights by lr times the mean gradient."""
-        self.f.shards('large', 64, 1, size=64)
+        self.f.shards('large', 64, 0, size=64)
         options = {'train__steps': 1, 'optim__name': 'sgd', 'data__val': '',
                    'data__train': 'large', 'train__global_batch': 64}
 

@@ -1,6 +1,6 @@
 """Runs the real program as users do: files, exit codes, messages, stops.
 
-    train.py VOCDIST MAKE_DATA "MPIRUN -np"     ("" without MPI)
+    train.py VOCDIST MAKE_SHARDS "MPIRUN -np"     ("" without MPI)
 """
 import csv
 import json
@@ -13,7 +13,7 @@ import tempfile
 import time
 import unittest
 
-VOCDIST, MAKE_DATA, MPIRUN = sys.argv[1], sys.argv[2], sys.argv[3].split()
+VOCDIST, MAKE_SHARDS, MPIRUN = sys.argv[1], sys.argv[2], sys.argv[3].split()
 SMALL = ("--backend ref --model.width 8 --model.blocks 1,1,1,1 "
          "--train.global_batch 8 --train.replicas 2 --eval.batch 4 "
          "--cpu.threads 1").split()
@@ -32,7 +32,9 @@ class Run(unittest.TestCase):
         self.old = os.getcwd()
         self.folder = tempfile.mkdtemp(prefix="vocdist-e2e-")
         os.chdir(self.folder)
-        subprocess.run([MAKE_DATA, "data"], check=True)
+        for name, n, first in ("train", 22, 0), ("val", 10, 100):
+            subprocess.run([MAKE_SHARDS, "data/" + name, str(n), "32",
+                            str(first)], check=True)
 
     def tearDown(self):
         os.chdir(self.old)

@@ -22,7 +22,7 @@ static void share_folder(struct fixture *f)
     char name[4096] = "";
     if (comm.rank == 0) {
         f->folder = check_folder();
-        assert_true(tiny_write(f->folder, SIZE, 0, N));
+        assert_true(tiny_write(f->folder, SIZE, 0, N, -1));
         snprintf(name, sizeof name, "%s", f->folder);
     }
     assert_int_equal(comm_bcast(&comm, SITE_DATA, name, sizeof name, 0), VD_OK);

@@ -45,13 +45,13 @@ class Folder:
 
     def __init__(self):
         self.path = tempfile.mkdtemp(prefix='vocdist-test-')
-        self.shards('train', 40, 1)
-        self.shards('val', 12, 2)
+        self.shards('train', 40, 0)
+        self.shards('val', 12, 100)
 
-    def shards(self, name, n, seed, *changed, size=32):
+    def shards(self, name, n, first, *changed, size=32):
         subprocess.check_call([os.environ['MAKE_SHARDS'],
                                os.path.join(self.path, name), str(n),
-                               str(size), str(seed),
+                               str(size), str(first),
                                *map(str, changed)])
 
     def start(self, ranks, name, environment=(), arguments=(), **options):

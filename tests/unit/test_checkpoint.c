@@ -314,6 +314,31 @@ static void links_point_and_old_ones_go(void **state)
     fixture_clear(&f);
 }
 
+/* A run whose newest file was damaged goes on from an older one. */
+static void a_newer_damaged_one_does_not_push_out_whole_ones(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct checkpoint_writer *w = NULL;
+    struct checkpoint c;
+    fixture_init(&f);
+    char *damaged = mem_format("%s/step-00000020.h5", f.folder);
+    write_bytes(damaged, "nonsense", 8);
+    assert_int_equal(checkpoint_writer_new(&w, f.folder, &f.graph, 1), VD_OK);
+    start(w, &f, 15, false);
+    assert_int_equal(checkpoint_writer_wait(w), VD_OK);
+    assert_int_equal(checkpoint_read_head(&c, f.folder), VD_OK);
+    assert_int_equal(c.step, 15);
+    checkpoint_clear(&c);
+    assert_false(file_exists(f.path)); /* step 7 is one too many */
+    start(w, &f, 21, false);
+    assert_int_equal(checkpoint_writer_wait(w), VD_OK);
+    assert_false(file_exists(damaged)); /* it is an old one now */
+    checkpoint_writer_free(w);
+    free(damaged);
+    fixture_clear(&f);
+}
+
 /* The largest file this process may write, as a full disk would. */
 static void limit_files(rlim_t bytes)
 {
@@ -372,6 +397,7 @@ int main(void)
         cmocka_unit_test(only_finished_files_count),
         cmocka_unit_test(the_newest_whole_one_is_found),
         cmocka_unit_test(links_point_and_old_ones_go),
+        cmocka_unit_test(a_newer_damaged_one_does_not_push_out_whole_ones),
         cmocka_unit_test(a_full_disk_leaves_the_old_one_and_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

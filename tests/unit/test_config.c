@@ -66,7 +66,6 @@ static void option_and_variable_names_are_unique(void **state)
             assert_string_not_equal(config_table.rows[i].key,
                                     config_table.rows[j].key);
             assert_string_not_equal(a, "VOCDIST_TEST_DATA");
-            assert_string_not_equal(a, "VOCDIST_PYTHON");
             assert_string_not_equal(a, "VOCDIST_FAULT");
             free(a);
             free(b);
@@ -200,6 +199,23 @@ static void contradictions_are_refused_with_the_remedy(void **state)
     assert_check_says(f, "data.train is empty");
 }
 
+static void what_this_version_lacks_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const keys[][2] = {{"tune", "on"},
+                                          {"tune", "plan.json"},
+                                          {"backend_dir", "/opt/vocdist"},
+                                          {"exchange.order", "fast"}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        set(f, keys[i][0], keys[i][1]);
+        assert_int_equal(config_check(&f->set, NULL), VD_UNSUPPORTED);
+        assert_says(&f->log, keys[i][0]);
+        reset(f);
+    }
+    set(f, "tune", "off");
+    assert_int_equal(config_check(&f->set, NULL), VD_OK);
+}
+
 static void sound_configs_pass(void **state)
 {
     struct fixture *f = *state;
@@ -282,7 +298,7 @@ static void digests_see_values_of_their_classes_only(void **state)
     "optim: {lr: 0.01, schedule_steps: 100}\n"                     \
     "train: {epochs: 5, seed: 7, replicas: 4, global_batch: 32,\n" \
     "        micro_batch: 8}\n"                                    \
-    "model: {weights: a.pth, freeze: backbone}\n"                  \
+    "model: {weights: a.safetensors, freeze: backbone}\n"          \
     "cpu: {threads: 2}\ntune: 'off'\nbackend: cpu\n"               \
     "checkpoint: {every: 50}\n"
 
@@ -366,6 +382,7 @@ int main(void)
         TEST(choices_match_their_enums),
         TEST(the_recipe_file_equals_the_defaults),
         TEST(contradictions_are_refused_with_the_remedy),
+        TEST(what_this_version_lacks_is_refused),
         TEST(sound_configs_pass),
         TEST(one_batch_size_counts),
         TEST(digests_see_values_of_their_classes_only),

@@ -18,9 +18,8 @@ static char *folder; /* of the pictures made at the start */
 /* Runs image_files.py; false when Python or a module of it is missing. */
 static bool make(const char *what, const char *more)
 {
-    char *command =
-        mem_format("'%s' '%s' %s '%s' '%s' 2>'%s/python.txt'", TEST_PYTHON,
-                   TEST_SCRIPT, what, folder, more, folder);
+    char *command = mem_format("'%s' '%s' %s '%s' '%s' 2>'%s/python.txt'",
+                               PYTHON, SCRIPT, what, folder, more, folder);
     const int status = system(command);
     free(command);
     return status == 0;

@@ -14,7 +14,7 @@ struct fixture {
 static void open_set(struct fixture *f)
 {
     f->folder = check_folder();
-    assert_true(tiny_write(f->folder, SIZE, 0, N));
+    assert_true(tiny_write(f->folder, SIZE, 0, N, -1));
     assert_int_equal(shard_set_open(&f->set, f->folder), VD_OK);
 }
 

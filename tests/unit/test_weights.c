@@ -176,6 +176,13 @@ static void a_saved_file_comes_back(void **state)
     assert_int_equal(weights_facts_read(&back, x.path), VD_DATA);
     check_log_end();
     assert_says(&log, "has no \"classes\" in its notes");
+    const struct safetensors_output one = {"a", 0, NULL, x.params};
+    const struct safetensors_note note = {"classes", "{\"cat\": \"dog\"}"};
+    assert_int_equal(safetensors_write(x.path, &one, 1, &note, 1), VD_OK);
+    check_log_start(&log);
+    assert_int_equal(weights_facts_read(&back, x.path), VD_DATA);
+    check_log_end();
+    assert_says(&log, "expected a list");
     stop(&x);
 }
 

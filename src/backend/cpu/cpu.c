@@ -43,22 +43,8 @@ static const char *cpu_describe(struct backend *b)
 
 /* ---- flat buffers ---- */
 
-static size_t elements(const struct graph *g, enum buf_kind kind)
-{
-    switch (kind) {
-    case BUF_PARAM:
-        return g->n_params;
-    case BUF_MOMENT:
-        return g->n_trainable;
-    case BUF_STATS:
-        return g->n_stats;
-    case BUF_EXCHANGE:
-        return g->n_exchange;
-    }
-    return 0;
-}
-
-/* How many of them, from the first on, are laid out as the parameters are. */
+/* How many elements of a buffer, from the first on, are laid out as the
+ * parameters are. */
 static size_t like_params(const struct graph *g, enum buf_kind kind)
 {
     switch (kind) {
@@ -94,7 +80,7 @@ static enum vd_err cpu_alloc(struct backend *b, const struct graph *g,
 {
     (void)b;
     void *memory = NULL;
-    size_t n = elements(g, kind);
+    size_t n = backend_buf_count(g, kind);
     VD_TRY(mem_alloc(&memory, n + 2 * LINE, sizeof(float), "weights"));
     *out = (struct buf){kind, (float *)memory + LINE + line_shift(g), n};
     return VD_OK;

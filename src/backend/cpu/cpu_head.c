@@ -80,7 +80,8 @@ static struct picture picture_of(struct net *net, const struct plan_unit *u,
                                  int i)
 {
     int width = net->graph->nodes[u->in].c;
-    return (struct picture){&net->graph->loss, &net_place(net)->slots[i],
+    return (struct picture){&net->graph->loss,
+                            &places_now(&net->places)->slots[i],
                             net_value(net, u->in) + (ptrdiff_t)i * width};
 }
 
@@ -90,7 +91,7 @@ void loss_forward(struct net *net, const struct plan_unit *u)
     net->loss_finite = true;
     for (int i = 0; i < net->spec.micro_batch; i++) {
         struct picture p = picture_of(net, u, i);
-        struct result *r = &net_place(net)->results[i];
+        struct result *r = &places_now(&net->places)->results[i];
         *r = (struct result){0};
         double loss = p.slot->sample < 0 ? 0 : picture_loss(&p, r);
         out[i] = (float)loss;
@@ -116,7 +117,7 @@ void dropout_draw(struct net *net, const struct plan_unit *u, float *factors)
 {
     const struct graph_node *node = &net->graph->nodes[u->node];
     const struct plan_value *value = &net->plan.values[u->out];
-    const struct place *place = net_place(net);
+    const struct place *place = places_now(&net->places);
     size_t n = graph_node_count(node), batch = (size_t)net->spec.micro_batch;
     size_t padded = value->n / batch;
     size_t area = (size_t)node->h * (size_t)node->w;

@@ -11,11 +11,6 @@
 
 /* ---- small things ---- */
 
-struct place *net_place(struct net *net)
-{
-    return &net->places[(net->forwarded - 1) % PLACES];
-}
-
 float *net_buffer(const struct net *net, int buffer)
 {
     return buffer < 0 ? NULL : net->arena + net->plan.buffers[buffer].offset;
@@ -24,7 +19,7 @@ float *net_buffer(const struct net *net, int buffer)
 float *net_value(struct net *net, int node)
 {
     if (net->graph->nodes[node].op == GRAPH_INPUT)
-        return net_place(net)->input;
+        return places_now(&net->places)->input;
     return net_buffer(net, net->plan.values[node].buffer);
 }
 
@@ -54,11 +49,7 @@ void cpu_net_free(struct net *net)
         norm_clear(&unit->norm);
         free(unit->bias);
     }
-    for (int i = 0; i < PLACES; i++) {
-        free(net->places[i].slots);
-        free(net->places[i].results);
-        mem_free(net->places[i].input);
-    }
+    places_clear(&net->places);
     free(net->units);
     free(net->keep);
     free(net->partial);
@@ -66,8 +57,6 @@ void cpu_net_free(struct net *net)
     mem_free(net->arena);
     dnn_free(net->dnn);
     plan_clear(&net->plan);
-    pthread_cond_destroy(&net->released);
-    pthread_mutex_destroy(&net->lock);
     free(net);
 }
 
@@ -186,35 +175,13 @@ static enum vd_err new_rooms(struct net *net)
         net->partial = mem_new(optim_partials(g), sizeof *net->partial);
     }
     VD_TRY(floats(&net->fold, most_fold, "folded weights"));
-    VD_TRY(floats(&net->arena, net->plan.arena, "the network's values"));
-    for (int i = 0; i < PLACES; i++) {
-        struct place *place = &net->places[i];
-        place->slots = mem_new(batch, sizeof *place->slots);
-        place->results = mem_new(batch, sizeof *place->results);
-        VD_TRY(floats(&place->input, net->plan.values[0].n, "input pictures"));
-    }
-    return VD_OK;
-}
-
-static enum vd_err check_spec(const struct net_spec *spec)
-{
-    const struct graph *g = spec->graph;
-    VD_ASSERT(spec->micro_batch > 0 && spec->threads > 0);
-    for (int i = 0; spec->mode == NET_TRAIN && i < g->n_nodes; i++) {
-        const struct graph_node *node = &g->nodes[i];
-        if (node->op == GRAPH_NORM && !node->fixed_norm &&
-            spec->micro_batch * node->h * node->w < 2)
-            return VD_FAIL(VD_CONFIG,
-                           "micro-batch of 1: %s has one value per channel, "
-                           "which has no variance\n"
-                           "give --train.micro_batch 2 or more",
-                           g->params[node->param].name);
-    }
-    return VD_OK;
+    return floats(&net->arena, net->plan.arena, "the network's values");
 }
 
 static enum vd_err fill_net(struct net *net)
 {
+    size_t picture = graph_node_count(&net->graph->nodes[0]) * sizeof(float);
+    VD_TRY(places_init(&net->places, &net->spec, picture));
     VD_TRY(dnn_new(&net->dnn));
     for (int i = 0; i < net->plan.n_units; i++)
         VD_TRY(new_unit(net, i));
@@ -226,13 +193,11 @@ enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
                         struct net **out)
 {
     (void)b;
-    VD_TRY(check_spec(spec));
+    VD_TRY(backend_check_spec(spec));
     struct net *net = mem_new(1, sizeof *net);
     net->spec = *spec;
     net->graph = spec->graph;
     net->lanes = lanes_get();
-    pthread_mutex_init(&net->lock, NULL);
-    pthread_cond_init(&net->released, NULL);
     plan_init(&net->plan, spec->graph, spec->micro_batch, dnn_block(),
               spec->mode == NET_TRAIN);
     net->units = mem_new((size_t)net->plan.n_units, sizeof *net->units);
@@ -253,41 +218,22 @@ enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
 
 /* ---- feeding and asking ---- */
 
+static void fill_input(const struct net_spec *spec, const struct slot *slot,
+                       const uint8_t *pixels, void *input)
+{
+    cpu_pixels_make(slot, pixels, spec->graph->nodes[0].h, spec->mean,
+                    spec->std, input);
+}
+
 enum vd_err cpu_stage(struct net *net, const struct batch *batch)
 {
-    pthread_mutex_lock(&net->lock);
-    while (net->staged - net->fetched == PLACES)
-        pthread_cond_wait(&net->released, &net->lock);
-    struct place *place = &net->places[net->staged % PLACES];
-    pthread_mutex_unlock(&net->lock);
-
-    size_t n = graph_node_count(&net->graph->nodes[0]);
-    place->knobs = batch->knobs;
-    for (int i = 0; i < net->spec.micro_batch; i++) {
-        float *input = place->input + (size_t)i * n;
-        place->slots[i] = batch->slots[i];
-        if (batch->slots[i].sample < 0)
-            memset(input, 0, n * sizeof *input);
-        else
-            cpu_pixels_make(&batch->slots[i], batch->pixels[i],
-                            net->graph->nodes[0].h, net->spec.mean,
-                            net->spec.std, input);
-    }
-    pthread_mutex_lock(&net->lock);
-    net->staged++;
-    pthread_mutex_unlock(&net->lock);
+    places_stage(&net->places, batch, fill_input);
     return VD_OK;
 }
 
 enum vd_err cpu_results(struct net *net, struct result *out)
 {
-    pthread_mutex_lock(&net->lock);
-    VD_ASSERT(net->fetched < net->forwarded);
-    const struct place *place = &net->places[net->fetched % PLACES];
-    memcpy(out, place->results, (size_t)net->spec.micro_batch * sizeof *out);
-    net->fetched++;
-    pthread_cond_signal(&net->released);
-    pthread_mutex_unlock(&net->lock);
+    places_results(&net->places, out);
     return VD_OK;
 }
 
@@ -307,7 +253,7 @@ static void copy_out(const struct net *net, int node, const float *from,
 
 enum vd_err cpu_node_value(struct net *net, int node, float *out)
 {
-    VD_ASSERT(node >= 0 && node < net->graph->n_nodes && net->forwarded);
+    VD_ASSERT(node >= 0 && node < net->graph->n_nodes && net->places.forwarded);
     const struct plan_value *v = &net->plan.values[node];
     if (net->graph->nodes[node].op != GRAPH_INPUT &&
         (v->buffer < 0 || v->replaced ||

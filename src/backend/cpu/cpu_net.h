@@ -7,18 +7,7 @@
 #include "backend/cpu/cpu_lanes.h"
 #include "backend/cpu/cpu_norm.h"
 #include "backend/cpu/cpu_plan.h"
-
-#include <pthread.h>
-
-#define PLACES 2
-
-/* One staged batch. */
-struct place {
-    struct slot *slots; /* [micro_batch], owned copy */
-    float *input;       /* [micro_batch, 3, S, S], owned */
-    struct knobs knobs;
-    struct result *results; /* [micro_batch], owned */
-};
+#include "backend/places.h"
 
 /* What a unit of the plan executes with; all owned, NULL: not this kind. */
 struct unit {
@@ -44,12 +33,7 @@ struct net {
      * frozen weights outlive an update of the others. */
     uint64_t learning_version, frozen_version;
 
-    /* Batches so far; place k holds batch number k modulo PLACES. */
-    struct place places[PLACES];
-    uint64_t staged, forwarded, fetched; /* under `lock` */
-    pthread_mutex_t lock;
-    pthread_cond_t released;
-
+    struct places places;
     bool loss_finite;
     double *partial; /* room for the gradient's norm, owned */
     struct update_result update_result;
@@ -65,8 +49,6 @@ enum vd_err cpu_results(struct net *net, struct result *out) VD_MUST_USE;
 enum vd_err cpu_node_value(struct net *net, int node, float *out) VD_MUST_USE;
 enum vd_err cpu_node_grad(struct net *net, int node, float *out) VD_MUST_USE;
 
-/* The place of the last forward. */
-struct place *net_place(struct net *net);
 /* Memory of a plan's buffer; NULL for -1. */
 float *net_buffer(const struct net *net, int buffer);
 float *net_value(struct net *net, int node);

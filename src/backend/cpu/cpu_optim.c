@@ -98,7 +98,7 @@ static void update_group(const struct net *net, const struct lanes_rule *rule,
 static void update_params(struct net *net, const float *grad, double norm)
 {
     const struct graph *g = net->graph;
-    const struct knobs *knobs = &net_place(net)->knobs;
+    const struct knobs *knobs = &places_now(&net->places)->knobs;
     double clip = net->spec.optim.clip_norm;
     double scale = clip > 0 ? fmin(1, clip / (norm + CLIP_EPS)) : 1;
     size_t head = g->n_head < g->n_trainable ? g->n_head : g->n_trainable;

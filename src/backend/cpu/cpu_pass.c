@@ -198,10 +198,7 @@ static enum vd_err forward_unit(struct net *net, int i)
 
 enum vd_err cpu_forward(struct net *net)
 {
-    pthread_mutex_lock(&net->lock);
-    VD_ASSERT(net->forwarded < net->staged);
-    net->forwarded++;
-    pthread_mutex_unlock(&net->lock);
+    places_forward(&net->places);
     int before = net_enter(net);
     enum vd_err err = pack(net);
     for (int i = 0; !err && i < net->plan.n_units; i++)

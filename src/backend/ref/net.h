@@ -3,18 +3,7 @@
 #define VOCDIST_BACKEND_REF_NET_H
 
 #include "backend/backend.h"
-
-#include <pthread.h>
-
-#define PLACES 2
-
-/* One staged batch. */
-struct place {
-    struct slot *slots; /* [micro_batch], owned copy */
-    double *input;      /* [micro_batch, 3, S, S], owned */
-    struct knobs knobs;
-    struct result *results; /* [micro_batch], owned */
-};
+#include "backend/places.h"
 
 /* What a node keeps. */
 struct node_data {
@@ -29,12 +18,7 @@ struct net {
     double *param, *grad_param; /* room for one node's tensors, owned */
     uint8_t *keep;              /* room for one picture of any node, owned */
 
-    /* Batches so far; place k holds batch number k modulo PLACES. */
-    struct place places[PLACES];
-    uint64_t staged, forwarded, fetched; /* under `lock` */
-    pthread_mutex_t lock;
-    pthread_cond_t released;
-
+    struct places places;
     struct knobs knobs; /* of the last forward */
     bool loss_finite;
     struct update_result update_result;

@@ -28,27 +28,12 @@ static const char *ref_describe(struct backend *b)
     return "plain loops in double, slow";
 }
 
-static size_t elements(const struct graph *g, enum buf_kind kind)
-{
-    switch (kind) {
-    case BUF_PARAM:
-        return g->n_params;
-    case BUF_MOMENT:
-        return g->n_trainable;
-    case BUF_STATS:
-        return g->n_stats;
-    case BUF_EXCHANGE:
-        return g->n_exchange;
-    }
-    return 0;
-}
-
 static enum vd_err ref_alloc(struct backend *b, const struct graph *g,
                              enum buf_kind kind, struct buf *out)
 {
     (void)b;
     void *data;
-    size_t n = elements(g, kind);
+    size_t n = backend_buf_count(g, kind);
     VD_TRY(mem_alloc(&data, n, sizeof(float), "weights"));
     *out = (struct buf){kind, data, n};
     return VD_OK;
@@ -92,17 +77,11 @@ static void ref_net_free(struct net *net)
         free(net->nodes[i].inv_std);
         free(net->nodes[i].unbiased);
     }
-    for (int i = 0; i < PLACES; i++) {
-        mem_free(net->places[i].input);
-        free(net->places[i].slots);
-        free(net->places[i].results);
-    }
+    places_clear(&net->places);
     free(net->nodes);
     free(net->keep);
     mem_free(net->param);
     mem_free(net->grad_param);
-    pthread_cond_destroy(&net->released);
-    pthread_mutex_destroy(&net->lock);
     free(net);
 }
 
@@ -149,47 +128,22 @@ static enum vd_err alloc_rooms(struct net *net)
     return alloc_doubles(&net->grad_param, most_params);
 }
 
-static enum vd_err check_spec(const struct net_spec *spec)
-{
-    const struct graph *g = spec->graph;
-    VD_ASSERT(spec->micro_batch > 0);
-    for (int i = 0; spec->mode == NET_TRAIN && i < g->n_nodes; i++) {
-        const struct graph_node *node = &g->nodes[i];
-        if (node->op == GRAPH_NORM && !node->fixed_norm &&
-            spec->micro_batch * node->h * node->w < 2)
-            return VD_FAIL(VD_CONFIG,
-                           "micro-batch of 1: %s has one value per channel, "
-                           "which has no variance\n"
-                           "give --train.micro_batch 2 or more",
-                           g->params[node->param].name);
-    }
-    return VD_OK;
-}
-
 static enum vd_err ref_net_new(struct backend *b, const struct net_spec *spec,
                                struct net **out)
 {
     (void)b;
-    VD_TRY(check_spec(spec));
+    VD_TRY(backend_check_spec(spec));
     const struct graph *g = spec->graph;
-    size_t batch = (size_t)spec->micro_batch;
     struct net *net = mem_new(1, sizeof *net);
     net->spec = *spec;
     net->graph = g;
     net->nodes = mem_new((size_t)g->n_nodes, sizeof *net->nodes);
-    pthread_mutex_init(&net->lock, NULL);
-    pthread_cond_init(&net->released, NULL);
     enum vd_err err;
+    size_t picture = graph_node_count(&g->nodes[0]) * sizeof(double);
+    VD_TRY_ELSE(out, err, places_init(&net->places, &net->spec, picture));
     for (int i = 0; i < g->n_nodes; i++)
         VD_TRY_ELSE(out, err, alloc_node(net, i));
     VD_TRY_ELSE(out, err, alloc_rooms(net));
-    for (int i = 0; i < PLACES; i++) {
-        struct place *place = &net->places[i];
-        size_t n = batch * graph_node_count(&g->nodes[0]);
-        VD_TRY_ELSE(out, err, alloc_doubles(&place->input, n));
-        place->slots = mem_new(batch, sizeof *place->slots);
-        place->results = mem_new(batch, sizeof *place->results);
-    }
     *out = net;
     return VD_OK;
 out:
@@ -199,29 +153,16 @@ out:
 
 /* ---- feeding and asking ---- */
 
+static void fill_input(const struct net_spec *spec, const struct slot *slot,
+                       const uint8_t *pixels, void *input)
+{
+    pixels_make(slot, pixels, spec->graph->nodes[0].h, spec->mean, spec->std,
+                input);
+}
+
 static enum vd_err ref_stage(struct net *net, const struct batch *batch)
 {
-    pthread_mutex_lock(&net->lock);
-    while (net->staged - net->fetched == PLACES)
-        pthread_cond_wait(&net->released, &net->lock);
-    struct place *place = &net->places[net->staged % PLACES];
-    pthread_mutex_unlock(&net->lock);
-
-    int32_t size = net->graph->nodes[0].h;
-    size_t n = graph_node_count(&net->graph->nodes[0]);
-    place->knobs = batch->knobs;
-    for (int i = 0; i < net->spec.micro_batch; i++) {
-        double *input = place->input + (size_t)i * n;
-        place->slots[i] = batch->slots[i];
-        if (batch->slots[i].sample < 0)
-            memset(input, 0, n * sizeof *input);
-        else
-            pixels_make(&batch->slots[i], batch->pixels[i], size,
-                        net->spec.mean, net->spec.std, input);
-    }
-    pthread_mutex_lock(&net->lock);
-    net->staged++;
-    pthread_mutex_unlock(&net->lock);
+    places_stage(&net->places, batch, fill_input);
     return VD_OK;
 }
 
@@ -261,13 +202,7 @@ static enum vd_err ref_divide(struct net *net, struct buf *buf,
 
 static enum vd_err ref_results(struct net *net, struct result *out)
 {
-    pthread_mutex_lock(&net->lock);
-    VD_ASSERT(net->fetched < net->forwarded);
-    const struct place *place = &net->places[net->fetched % PLACES];
-    memcpy(out, place->results, (size_t)net->spec.micro_batch * sizeof *out);
-    net->fetched++;
-    pthread_cond_signal(&net->released);
-    pthread_mutex_unlock(&net->lock);
+    places_results(&net->places, out);
     return VD_OK;
 }
 

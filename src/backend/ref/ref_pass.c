@@ -17,11 +17,6 @@ static size_t node_values(const struct net *net, int node)
            graph_node_count(&net->graph->nodes[node]);
 }
 
-static struct place *last_place(struct net *net)
-{
-    return &net->places[(net->forwarded - 1) % PLACES];
-}
-
 /* Copies the node's tensors as double; bias behind weight, as they lie. */
 static void load_params(const struct net *net, struct layer *l)
 {
@@ -40,7 +35,7 @@ static struct layer layer_of(struct net *net, int i)
 {
     const struct graph_node *node = &net->graph->nodes[i];
     const struct node_data *data = &net->nodes[i];
-    struct place *place = last_place(net);
+    const struct place *place = places_now(&net->places);
     struct layer l = {.graph = net->graph,
                       .node = node,
                       .batch = net->spec.micro_batch,
@@ -84,17 +79,14 @@ static void load_running(const struct net *net, const struct layer *l)
 
 enum vd_err ref_forward(struct net *net)
 {
-    pthread_mutex_lock(&net->lock);
-    VD_ASSERT(net->forwarded < net->staged);
-    net->forwarded++;
-    pthread_mutex_unlock(&net->lock);
-    net->knobs = last_place(net)->knobs;
+    places_forward(&net->places);
+    const struct place *place = places_now(&net->places);
+    net->knobs = place->knobs;
     for (int i = 0; i < net->graph->n_nodes; i++) {
         double *value = net->nodes[i].value;
         fill(value, node_values(net, i), (double)NAN);
         if (net->graph->nodes[i].op == GRAPH_INPUT) {
-            memcpy(value, last_place(net)->input,
-                   node_values(net, i) * sizeof *value);
+            memcpy(value, place->input, node_values(net, i) * sizeof *value);
             continue;
         }
         struct layer l = layer_of(net, i);
