@@ -172,7 +172,7 @@ static enum vd_err write_pictures(const char *folder,
                         .consume = consume,
                         .ctx = &job};
     job.verdicts = mem_new(w.n_slots, sizeof *job.verdicts);
-    progress_start(&job.progress, "drawing", w.n_items, false);
+    progress_start(&job.progress, "drawing", 0, w.n_items, false);
     enum vd_err err = workers_run(&w);
     progress_end(&job.progress);
     free(job.verdicts);

@@ -439,7 +439,7 @@ static void paint_objects(struct demo_picture *p, struct canvas *c,
                           struct draws *d)
 {
     struct sketch sketches[DEMO_MAX_OBJECTS];
-    int order[DEMO_MAX_OBJECTS];
+    int order[DEMO_MAX_OBJECTS] = {0}; // the shuffle copies order[k] itself
     int n = draw_sketches(sketches, d, (double)c->width * c->height);
     n = place_sketches(sketches, n, c, d);
     for (int k = 0; k < n; k++) {

@@ -91,7 +91,7 @@ static enum vd_err examine(struct checkup *c, int n_threads)
 
     for (int k = 0; k < c->tree->n_splits; k++)
         tell(c, &c->tree->splits[k].findings);
-    progress_start(&c->progress, "checking", c->tree->n_pictures, false);
+    progress_start(&c->progress, "checking", 0, c->tree->n_pictures, false);
     err = workers_run(&(struct workers){
         .n_threads = n_threads,
         .n_items = c->tree->n_pictures,

@@ -287,7 +287,7 @@ enum vd_err pack_work(struct pack *p, int rank, int size)
     struct progress progress;
     size_t n_done = 0, n_slots = SLOTS_PER_THREAD * (size_t)p->n_threads;
     struct sample *slots = mem_new(n_slots, sizeof *slots);
-    progress_start(&progress, "packing", count_pictures(p, rank, size),
+    progress_start(&progress, "packing", 0, count_pictures(p, rank, size),
                    rank != 0);
     for (size_t k = 0; k < n_slots; k++)
         VD_TRY_ELSE(out, err, sample_init(&slots[k], (int)p->options->size));

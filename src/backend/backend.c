@@ -52,8 +52,9 @@ enum vd_err backend_open(struct backend *b, const char *name,
 {
 #ifdef VOCDIST_HAVE_DEFERRED
     /* How a test has a whole program use one that no option offers. */
-    if (getenv("TEST_VOCDIST_BACKEND"))
-        name = getenv("TEST_VOCDIST_BACKEND");
+    const char *tested = getenv("TEST_VOCDIST_BACKEND");
+    if (tested)
+        name = tested;
 #endif
     bool is_auto = strcmp(name, "auto") == 0;
     *b = (struct backend){.ops = is_auto ? built[0] : NULL};

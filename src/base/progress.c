@@ -16,11 +16,12 @@ static bool can_redraw(void)
     return isatty(STDERR_FILENO) && term && strcmp(term, "dumb");
 }
 
-void progress_start(struct progress *p, const char *what, size_t total,
-                    bool silent)
+void progress_start(struct progress *p, const char *what, size_t first,
+                    size_t total, bool silent)
 {
     double now = clock_now();
     *p = (struct progress){.what = what,
+                           .first = first,
                            .total = total,
                            .terminal = can_redraw(),
                            .silent = silent,
@@ -43,16 +44,15 @@ void progress_show(struct progress *p, size_t done, const char *note)
 {
     double now = clock_now(), spent = now - p->started;
     double pause = p->terminal ? REDRAW_S : PROGRESS_EVERY_S;
-    if (p->silent || now - p->shown < pause || done == 0)
+    if (p->silent || now - p->shown < pause || done <= p->first)
         return;
     p->shown = now;
 
     char left[32], line[256];
-    format_time(left, sizeof left,
-                spent / (double)done * (double)(p->total - done));
+    double rate = (double)(done - p->first) / spent;
+    format_time(left, sizeof left, (double)(p->total - done) / rate);
     snprintf(line, sizeof line, "%s %zu of %zu, %.1f/s, %s left%s%s", p->what,
-             done, p->total, (double)done / spent, left, note ? ", " : "",
-             note ? note : "");
+             done, p->total, rate, left, note ? ", " : "", note ? note : "");
     if (p->terminal)
         fprintf(stderr, "\r\033[K%s", line);
     else

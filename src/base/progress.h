@@ -13,14 +13,14 @@
 #define PROGRESS_EVERY_S 10.0
 
 struct progress {
-    const char *what; /* borrowed: "packing" */
-    size_t total;
+    const char *what;    /* borrowed: "packing" */
+    size_t first, total; /* done before this start, and in all */
     bool terminal, silent;
     double started, shown; /* clock_now() */
 };
 
-void progress_start(struct progress *p, const char *what, size_t total,
-                    bool silent);
+void progress_start(struct progress *p, const char *what, size_t first,
+                    size_t total, bool silent);
 /* `done` of total; `note` (may be NULL) follows rate and time left. */
 void progress_show(struct progress *p, size_t done, const char *note);
 /* Clears the line; what was achieved is the caller's to log. */

@@ -267,7 +267,8 @@ static enum vd_err read_manifest(struct shard_manifest *m, const char *folder,
     if (!file_is_folder(folder))
         return VD_FAIL(VD_NOINPUT,
                        "%s: no such folder\n"
-                       "make the shards with: vocpack pack VOCROOT -o %s",
+                       "make the shards with: vocpack pack VOCROOT -o %s; "
+                       "a VOCROOT to try it with: vocpack demo VOCROOT",
                        folder, folder);
     if (!file_exists(path))
         return VD_FAIL(VD_NOINPUT,

@@ -86,6 +86,8 @@ static enum vd_err add_step(struct account *a, int i, const char *all,
         }
         all += sizes[rank];
     }
+    /* The ranks' pictures add up to the step's, and below to the epoch's. */
+    VD_ASSERT(sum.n == (int64_t)a->replicas * a->micro_batch);
     return add_row(a, &a->steps[i], &sum);
 }
 
@@ -110,6 +112,7 @@ enum vd_err account_flush(struct account *a)
 struct account_sum account_end_epoch(struct account *a)
 {
     struct account_sum sum = a->sums[0];
+    VD_ASSERT(a->comm->rank != 0 || sum.n == (int64_t)a->data->n_images);
     a->sums[0] = a->sums[1];
     a->sums[1] = (struct account_sum){0};
     a->epoch++;

@@ -216,6 +216,14 @@ enum vd_err checkpoint_read_head(struct checkpoint *c, const char *path)
     char *file = resolve(path);
     struct h5_file *f = NULL;
     *c = (struct checkpoint){0};
+    if (!file_exists(file)) {
+        err = VD_FAIL(VD_NOINPUT,
+                      "%s: no checkpoint here\n"
+                      "give a run's folder (runs/NAME) or one of its "
+                      "checkpoints/step-*.h5",
+                      path);
+        goto out;
+    }
     VD_TRY_ELSE(out, err, h5_open(&f, file));
     VD_TRY_ELSE(out, err, read_head(c, f, file));
 out:

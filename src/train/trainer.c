@@ -157,16 +157,15 @@ static enum vd_err take_step(struct loop *l)
 static void show_progress(const struct loop *l)
 {
     struct trainer *t = l->t;
-    char note[96];
+    char loss[32] = "", note[128];
     const struct account_sum *sum = &t->account.sums[0];
-    snprintf(note, sizeof note,
-             "epoch %llu, loss %.3g, %.1f images/s, waiting %.0f %%",
-             (unsigned long long)t->state.epoch + 1,
-             sum->n ? sum->loss / (double)sum->n : 0,
+    if (sum->n)
+        snprintf(loss, sizeof loss, ", loss %.3g", sum->loss / (double)sum->n);
+    snprintf(note, sizeof note, "epoch %llu%s, %.1f images/s, waiting %.0f %%",
+             (unsigned long long)t->state.epoch + 1, loss,
              (double)t->batch.global_batch / l->step.seconds,
              100 * l->step.waited_s / l->step.seconds);
-    progress_show(&t->progress,
-                  (size_t)(t->state.step - t->feed_spec.first_step), note);
+    progress_show(&t->progress, (size_t)t->state.step, note);
 }
 
 /* ---- validation and epochs ---- */
@@ -365,7 +364,7 @@ static enum vd_err run(struct trainer *t)
                  t->config->train.name, (unsigned long long)t->last_step);
         return trainer_export(t); /* which may be what was interrupted */
     }
-    progress_start(&t->progress, "step", t->last_step - t->state.step,
+    progress_start(&t->progress, "step", t->state.step, t->last_step,
                    t->comm->rank != 0 || t->config->log.level < 2);
     VD_TRY(first_validation(t));
     VD_TRY(train(&l));

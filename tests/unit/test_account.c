@@ -19,7 +19,8 @@ static const int32_t classes[IMAGES] = {0, 1, 0, 1, 0, 1, 0, 1, 0, 1};
 static double weights[2] = {1, 3};
 static struct graph_loss loss = {
     .box_scale = 2, .class_scale = 5, .class_weights = weights};
-static const struct shard_set data = {.class = (int32_t *)classes};
+static const struct shard_set data = {.n_images = IMAGES,
+                                      .class = (int32_t *)classes};
 
 static void fixture_init(struct fixture *f, int room)
 {
