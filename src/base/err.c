@@ -38,6 +38,7 @@ enum vd_err err_raise(enum vd_err err, const char *file, int line,
 
 void err_bug(const char *file, int line, const char *what)
 {
+    log_divert(NULL, NULL); /* whoever collects messages will not tell them */
     log_error("internal error at %s:%d: %s\n"
               "this is a bug of the program; please report it",
               file, line, what);

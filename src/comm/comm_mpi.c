@@ -26,6 +26,7 @@
 #define YIELD_S      200e-6 /* then let others run between tests, then sleep */
 #define ALARM_S      0.1    /* from here on answer those whose time is up */
 #define ROLLCALL_S   1.0
+#define SPEAKER_S    2 /* to speak and end the job, before others end it */
 #define MAX_NAMED    8
 
 struct flags {
@@ -99,7 +100,7 @@ static void call_the_roll(struct comm *c, enum fault_site site, int *at)
 }
 
 static enum vd_err say_who_is_late(const struct comm *c, enum fault_site site,
-                                   double waited_s, const int *at)
+                                   const int *at)
 {
     struct text silent = {0}, elsewhere = {0};
     int n_silent = 0, n_elsewhere = 0;
@@ -114,28 +115,30 @@ static enum vd_err say_who_is_late(const struct comm *c, enum fault_site site,
         log_error("%d of %d ranks did not come within %.0f s while %s: %s%s\n"
                   "look at these hosts first; ranks that are only slow need a "
                   "larger timeout",
-                  n_silent, c->size, waited_s, fault_site_doing(site),
+                  n_silent, c->size, c->timeout_s, fault_site_doing(site),
                   silent.bytes, n_silent > MAX_NAMED ? ", ..." : "");
     else
         log_error("ranks wait for each other for %.0f s: this one while %s, "
                   "but %s\nthis is a bug of the program; please report it",
-                  waited_s, fault_site_doing(site),
+                  c->timeout_s, fault_site_doing(site),
                   n_elsewhere ? elsewhere.bytes : "in different calls");
     free(silent.bytes);
     free(elsewhere.bytes);
     return VD_COMM;
 }
 
-/* The lowest of the ranks that wait speaks for them. */
-static enum vd_err give_up(struct comm *c, enum fault_site site,
-                           double waited_s)
+/* The lowest of the ranks that wait speaks for them. The others give it time:
+ * a rank that returns ends the job, and the cause would never be said. */
+static enum vd_err give_up(struct comm *c, enum fault_site site)
 {
     int *at = mem_new((size_t)c->size, sizeof *at), first = 0;
     call_the_roll(c, site, at);
     while (at[first] < 0)
         first++;
     if (first == c->rank)
-        say_who_is_late(c, site, waited_s, at);
+        say_who_is_late(c, site, at);
+    else
+        nanosleep(&(struct timespec){.tv_sec = SPEAKER_S}, NULL);
     free(at);
     return VD_COMM;
 }
@@ -175,7 +178,7 @@ enum vd_err comm_mpi_wait(struct comm *c, enum fault_site site,
             waited_s += now - last;
         last = now;
         if (waited_s > c->timeout_s || (waited_s > ALARM_S && alarm_rings(c)))
-            return give_up(c, site, waited_s);
+            return give_up(c, site);
         rest(waited_s);
     }
 }

@@ -186,7 +186,7 @@ INT("eval.batch", eval.batch, FREE, 1, 4096, "32",
      "images per evaluated batch"),
 
 REAL("timeout.setup", timeout.setup, FREE, 1, 1e6, "600",
-     "seconds until all ranks must be ready; seconds a validation may take"),
+     "seconds until all ranks must be ready, and for a batch of validation"),
 REAL("timeout.step", timeout.step, FREE, 1, 1e6, "300",
      "seconds a step may take"),
 REAL("timeout.checkpoint", timeout.checkpoint, FREE, 1, 1e6, "420",

@@ -24,6 +24,8 @@ struct evaluator {
     const struct shard_set *data;
     struct worker *workers;
     int n_workers;
+    evaluator_beat_fn *beat; /* NULL: nobody watches */
+    void *beat_ctx;
     /* of the run at hand */
     size_t first, stride, n_batches; /* my batches: first, + stride, ... */
     pthread_mutex_t lock;
@@ -89,6 +91,12 @@ void evaluator_free(struct evaluator *e)
     free(e);
 }
 
+void evaluator_on_batch(struct evaluator *e, evaluator_beat_fn *beat, void *ctx)
+{
+    e->beat = beat;
+    e->beat_ctx = ctx;
+}
+
 static enum vd_err load(struct worker *w, size_t batch)
 {
     const struct shard_set *data = w->owner->data;
@@ -123,6 +131,8 @@ static enum vd_err compute(struct worker *w, size_t index)
         VD_TRY(ops->forward(w->net));
     VD_TRY(ops->end(w->net));
     VD_TRY(ops->results(w->net, w->results));
+    if (e->beat)
+        e->beat(e->beat_ctx);
     size_t B = (size_t)e->spec.micro_batch;
     for (size_t i = 0; i < B; i++) {
         struct eval_row *row = &e->mine[index * B + i];

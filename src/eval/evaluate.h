@@ -27,6 +27,12 @@ enum vd_err evaluator_new(struct evaluator **out, struct backend *backend,
                           const struct shard_set *data) VD_MUST_USE;
 void evaluator_free(struct evaluator *e);
 
+/* Local: `beat` is called after every batch, from the threads that compute: a
+ * sign of life for whoever watches. */
+typedef void evaluator_beat_fn(void *ctx);
+void evaluator_on_batch(struct evaluator *e, evaluator_beat_fn *beat,
+                        void *ctx);
+
 /*
  * Collective. On rank 0 `rows` [data->n_images] is filled in data order (may
  * be NULL elsewhere); the summary is the same on all ranks.

@@ -96,6 +96,8 @@ static enum vd_err export_all(const struct run *run)
 
 enum vd_err trainer_export(struct trainer *t)
 {
+    double limit = t->config->timeout.checkpoint;
+    trainer_enter(t, SITE_REPORT, (int64_t)t->state.step, limit);
     enum vd_err err = t->comm->rank == 0 ? export_all(&t->run) : VD_OK;
     return comm_agree(t->comm, SITE_REPORT, err);
 }

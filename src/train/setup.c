@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "comm/cores.h"
+#include "comm/phase.h"
 #include "exchange/tree.h"
 #include "model/init.h"
 #include "model/resnet.h"
@@ -392,10 +393,8 @@ static enum vd_err open_pipeline(struct trainer *t)
 /* ---- the order of it all ---- */
 
 enum phase_kind {
-    PHASE_LOCAL,      /* every rank may fail in its own way */
+    PHASE_LOCAL,      /* every rank; what all say is said once */
     PHASE_ROOT,       /* rank 0 alone */
-    PHASE_ALIKE,      /* what fails fails everywhere: rank 0 goes first, so
-                         that one rank names the cause */
     PHASE_COLLECTIVE, /* its verdict is agreed already */
 };
 
@@ -406,16 +405,16 @@ struct phase {
 };
 
 static const struct phase phases[] = {
-    {SITE_DATA, open_data, PHASE_ALIKE},
+    {SITE_DATA, open_data, PHASE_LOCAL},
     {SITE_DATA, compare_data, PHASE_COLLECTIVE},
     {SITE_RUN_FOLDER, setup_open_run, PHASE_ROOT},
     {SITE_RESUME, setup_share_saved, PHASE_COLLECTIVE},
-    {SITE_RESUME, setup_take_saved, PHASE_ALIKE},
+    {SITE_RESUME, setup_take_saved, PHASE_LOCAL},
     {SITE_CONFIG, compare_config, PHASE_COLLECTIVE},
     {SITE_CORES, divide_cores, PHASE_COLLECTIVE},
-    {SITE_CONFIG, resolve_batch, PHASE_ALIKE},
-    {SITE_CONFIG, resolve_steps, PHASE_ALIKE},
-    {SITE_MODEL, build_graph, PHASE_ALIKE},
+    {SITE_CONFIG, resolve_batch, PHASE_LOCAL},
+    {SITE_CONFIG, resolve_steps, PHASE_LOCAL},
+    {SITE_MODEL, build_graph, PHASE_LOCAL},
     {SITE_DEVICE, open_device, PHASE_LOCAL},
     {SITE_PLAN, build_net, PHASE_LOCAL},
     {SITE_EXCHANGE, connect, PHASE_LOCAL},
@@ -426,21 +425,25 @@ static const struct phase phases[] = {
     {SITE_RUN_FOLDER, setup_open_books, PHASE_ROOT},
 };
 
+/* A phase at work. */
+struct opening {
+    struct trainer *t;
+    const struct phase *phase;
+};
+
+static enum vd_err open_phase(void *ctx)
+{
+    const struct opening *o = ctx;
+    bool is_idle = o->phase->kind == PHASE_ROOT && o->t->comm->rank != 0;
+    return is_idle ? VD_OK : o->phase->open(o->t);
+}
+
 static enum vd_err run_phase(struct trainer *t, const struct phase *p)
 {
-    bool is_root = t->comm->rank == 0;
-    switch (p->kind) {
-    case PHASE_COLLECTIVE:
+    struct opening opening = {t, p};
+    if (p->kind == PHASE_COLLECTIVE)
         return p->open(t);
-    case PHASE_LOCAL:
-        return comm_agree(t->comm, p->site, p->open(t));
-    case PHASE_ROOT:
-        return comm_agree(t->comm, p->site, is_root ? p->open(t) : VD_OK);
-    case PHASE_ALIKE:
-        VD_TRY(comm_agree(t->comm, p->site, is_root ? p->open(t) : VD_OK));
-        return comm_agree(t->comm, p->site, is_root ? VD_OK : p->open(t));
-    }
-    return VD_BUG;
+    return comm_phase(t->comm, p->site, open_phase, &opening);
 }
 
 enum vd_err trainer_open(struct trainer *t)

@@ -170,6 +170,14 @@ static void show_progress(const struct loop *l)
 
 /* ---- validation and epochs ---- */
 
+/* However long a validation is, its batches are short. */
+static void beat(void *ctx)
+{
+    struct trainer *t = ctx;
+    watchdog_beat(&t->watchdog, SITE_EVAL, (int64_t)t->state.step,
+                  patience(t->comm, t->config->timeout.setup));
+}
+
 static enum vd_err validate(struct trainer *t, struct eval_means *means)
 {
     struct eval_summary summary = {0};
@@ -178,6 +186,7 @@ static enum vd_err validate(struct trainer *t, struct eval_means *means)
     trainer_enter(t, SITE_EVAL, (int64_t)t->state.step, limit);
     if (t->comm->rank == 0)
         rows = mem_new(t->val.n_images, sizeof *rows);
+    evaluator_on_batch(t->evaluator, beat, t);
     enum vd_err err = evaluator_run(t->evaluator, t->comm, rows, &summary);
     *means = summary.means;
     eval_summary_clear(&summary);

@@ -9,6 +9,10 @@
 #include "base/rng.h"
 #include "base/text.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 static void exit_codes_follow_sysexits(void **state)
 {
     (void)state;
@@ -212,6 +216,29 @@ static void sizes_are_checked(void **state)
     mem_free(p);
 }
 
+/* Somebody collects messages; the process ends before they are told. */
+static void a_bug_is_told_whoever_collects_messages(void **state)
+{
+    (void)state;
+    char text[512] = "";
+    int ends[2], status = 0;
+    struct check_log log;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGABRT, SIG_DFL);
+        dup2(ends[1], STDERR_FILENO);
+        check_log_start(&log);
+        err_bug("a.c", 7, "a == b");
+    }
+    close(ends[1]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_true(read(ends[0], text, sizeof text - 1) > 0);
+    close(ends[0]);
+    assert_non_null(strstr(text, "internal error at a.c:7: a == b"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +253,7 @@ int main(void)
         cmocka_unit_test(philox_matches_published_vectors),
         cmocka_unit_test(uniform_and_normal_have_their_moments),
         cmocka_unit_test(sizes_are_checked),
+        cmocka_unit_test(a_bug_is_told_whoever_collects_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
