@@ -42,12 +42,10 @@ static struct finding *add_one(struct findings *f)
 void findings_add(struct findings *f, enum finding_kind kind, const char *file,
                   int line, const char *format, ...)
 {
-    char *text = NULL;
     va_list args;
     va_start(args, format);
-    int n = vasprintf(&text, format, args);
+    char *text = mem_format_args(format, args);
     va_end(args);
-    VD_ASSERT(n >= 0);
     *add_one(f) = (struct finding){kind, mem_copy_text(file), line, text};
 }
 

@@ -57,6 +57,8 @@ void log_last_words(const char *format, ...) LOG_PRINTF;
  */
 typedef void log_sink_fn(void *ctx, enum log_level level, const char *message);
 void log_divert(log_sink_fn *sink, void *ctx);
+/* A sink for messages that nobody shall hear. */
+void log_drop(void *ctx, enum log_level level, const char *message);
 /* The same for a while: returns what was set before, to be set again. */
 struct log_sink {
     log_sink_fn *sink;

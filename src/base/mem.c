@@ -41,14 +41,20 @@ char *mem_copy_text(const char *text)
     return copy;
 }
 
-char *mem_format(const char *format, ...)
+char *mem_format_args(const char *format, va_list args)
 {
     char *text = NULL;
+    int n = vasprintf(&text, format, args);
+    VD_ASSERT(n >= 0);
+    return text;
+}
+
+char *mem_format(const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    int n = vasprintf(&text, format, args);
+    char *text = mem_format_args(format, args);
     va_end(args);
-    VD_ASSERT(n >= 0);
     return text;
 }
 

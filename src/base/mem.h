@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -15,6 +16,7 @@ void *mem_new(size_t n, size_t size);
 void *mem_grow(void *p, size_t n, size_t size);
 char *mem_copy_text(const char *text);
 char *mem_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *mem_format_args(const char *format, va_list args);
 
 /*
  * A large buffer: zeroed, 64-byte aligned, on huge pages where the system

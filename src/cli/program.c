@@ -24,13 +24,6 @@ static bool speaks(void)
     return !rank || !strcmp(rank, "0");
 }
 
-static void swallow(void *ctx, enum log_level level, const char *message)
-{
-    (void)ctx;
-    (void)level;
-    (void)message;
-}
-
 /* ---- the options every subcommand has ---------------------------------- */
 
 struct front {
@@ -342,7 +335,7 @@ int program_main(const struct program *program, int argc, char **argv)
     struct run r = {.program = program, .all_argv = argv};
     log_init(program->name, LOG_LEVEL_INFO);
     if (!speaks())
-        log_divert(swallow, NULL);
+        log_divert(log_drop, NULL);
     enum vd_err err = find_command(&r, argc, argv);
     if (err == VD_OK) {
         add_tables(&r);

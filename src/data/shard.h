@@ -31,6 +31,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -137,5 +138,9 @@ enum vd_err shard_set_open(struct shard_set *set,
 enum vd_err shard_set_read(const struct shard_set *set, size_t i,
                            uint8_t *pixels) VD_MUST_USE;
 void shard_set_close(struct shard_set *set);
+
+/* Is `classes` [n] this set's list, in its order? */
+bool shard_set_has_classes(const struct shard_set *set, char *const *classes,
+                           int n);
 
 #endif

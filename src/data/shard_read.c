@@ -383,3 +383,12 @@ void shard_set_close(struct shard_set *set)
     free(set->object_start);
     *set = (struct shard_set){0};
 }
+
+bool shard_set_has_classes(const struct shard_set *set, char *const *classes,
+                           int n)
+{
+    bool same = set->n_classes == n;
+    for (int k = 0; same && k < n; k++)
+        same = !strcmp(set->classes[k], classes[k]);
+    return same;
+}

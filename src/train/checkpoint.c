@@ -115,14 +115,6 @@ static enum vd_err write_contents(struct h5_file *f, const struct checkpoint *c,
     return write_table(f, g);
 }
 
-/* Closing after a failed write fails for the same cause, said already. */
-static void drop(void *ctx, enum log_level level, const char *message)
-{
-    (void)ctx;
-    (void)level;
-    (void)message;
-}
-
 enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
                              const char *path)
 {
@@ -139,7 +131,8 @@ enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
         goto fail;
     return atomic_commit(&file);
 fail:
-    before = log_swap_sink((struct log_sink){drop, NULL});
+    /* Closing after a failed write fails for the same cause, said already. */
+    before = log_swap_sink((struct log_sink){log_drop, NULL});
     err = f && h5_close(f) != VD_OK ? VD_IO : err;
     log_swap_sink(before);
     atomic_abort(&file);

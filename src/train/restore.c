@@ -92,10 +92,7 @@ enum vd_err restore_check_data(const struct restored *r, const char *folder,
                        "%s: pictures of %d pixels, the network takes %d\n"
                        "pack them with --size %d",
                        folder, data->width, r->values.size, r->values.size);
-    bool same = data->n_classes == r->values.n_classes;
-    for (int k = 0; same && k < data->n_classes; k++)
-        same = !strcmp(data->classes[k], r->values.classes[k]);
-    if (!same)
+    if (!shard_set_has_classes(data, r->values.classes, r->values.n_classes))
         return VD_FAIL(VD_DATA,
                        "%s: its %d classes are not the network's %d\n"
                        "pack it with --classes and the list the network was "

@@ -33,11 +33,9 @@ static enum vd_err open_data(struct trainer *t)
     if (!t->has_val)
         return VD_OK;
     VD_TRY(shard_set_open(&t->val, t->config->data.val));
-    bool same = t->val.n_classes == t->train.n_classes &&
-                t->val.width == t->train.width &&
-                t->val.height == t->train.height;
-    for (int k = 0; same && k < t->val.n_classes; k++)
-        same = !strcmp(t->val.classes[k], t->train.classes[k]);
+    bool same =
+        t->val.width == t->train.width && t->val.height == t->train.height &&
+        shard_set_has_classes(&t->val, t->train.classes, t->train.n_classes);
     if (!same)
         return VD_FAIL(VD_DATA,
                        "%s and %s differ in classes or size\n"
@@ -78,12 +76,10 @@ static enum vd_err resolve(struct trainer *t, const char *key, const char *fmt,
 static enum vd_err resolve(struct trainer *t, const char *key, const char *fmt,
                            ...)
 {
-    char *text = NULL;
     va_list args;
     va_start(args, fmt);
-    int n = vasprintf(&text, fmt, args);
+    char *text = mem_format_args(fmt, args);
     va_end(args);
-    VD_ASSERT(n >= 0);
     enum vd_err err = options_set(t->set, key, text, "resolved at the start");
     free(text);
     return err;
