@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/atomic.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +49,9 @@ enum vd_err run_open(struct run *r, const char *dir, const char *name)
                       .checkpoints = mem_format("%s/%s/checkpoints", dir, name),
                       .lock_fd = -1};
     VD_TRY(file_make_folder(r->checkpoints));
-    return lock(r);
+    VD_TRY(lock(r));
+    atomic_remove_left_overs(r->folder);
+    return VD_OK;
 }
 
 enum vd_err run_open_series(struct run *r, const struct train_state *state)
