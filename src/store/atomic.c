@@ -100,8 +100,10 @@ static enum vd_err sync_stream(struct atomic_file *f)
     /* An earlier write may have failed without anyone looking: the flag
      * stays, its reason does not. */
     errno = 0;
-    if (fflush(f->stream) || ferror(f->stream))
-        return failed(f, "write", errno ? errno : EIO);
+    if (fflush(f->stream) || ferror(f->stream)) {
+        int reason = f->reason ? f->reason : errno;
+        return failed(f, "write", reason ? reason : EIO);
+    }
     if (fsync(fileno(f->stream)))
         return failed(f, "fsync", errno);
     FILE *stream = f->stream;
@@ -141,15 +143,17 @@ enum vd_err atomic_commit(struct atomic_file *f)
     return err;
 }
 
+void atomic_put(struct atomic_file *f, const void *bytes, size_t n)
+{
+    if (fwrite(bytes, 1, n, f->stream) != n && !f->reason)
+        f->reason = errno;
+}
+
 enum vd_err atomic_write(const char *path, const void *bytes, size_t n)
 {
     struct atomic_file f;
     VD_TRY(atomic_open(&f, path));
-    if (fwrite(bytes, 1, n, f.stream) != n) {
-        enum vd_err err = failed(&f, "write", errno);
-        atomic_abort(&f);
-        return err;
-    }
+    atomic_put(&f, bytes, n);
     return atomic_commit(&f);
 }
 

@@ -25,10 +25,13 @@
 struct atomic_file {
     char *path, *temporary; /* owned */
     FILE *stream;           /* owned; NULL when others write `temporary` */
+    int reason;             /* of the first atomic_put() that failed, or 0 */
 };
 
 /* Opens `temporary` for writing through `stream`. */
 enum vd_err atomic_open(struct atomic_file *f, const char *path) VD_MUST_USE;
+/* Writes through `stream`; atomic_commit() tells of a failure. */
+void atomic_put(struct atomic_file *f, const void *bytes, size_t n);
 /* Only reserves the name: a library (HDF5) creates `temporary` and closes it
  * before atomic_commit. */
 enum vd_err atomic_reserve(struct atomic_file *f, const char *path) VD_MUST_USE;

@@ -84,7 +84,7 @@ enum vd_err checkpoint_link(const struct checkpoint *c,
 struct checkpoint_writer;
 
 /* Keeps the last `keep` files and what `best` points to in `folder`, which
- * nobody else writes into: half-written files of dead processes are removed. */
+ * nobody else writes into: what dead processes left there is removed. */
 enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
                                   const char *folder, const struct graph *g,
                                   int keep) VD_MUST_USE;

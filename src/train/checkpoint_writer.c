@@ -31,24 +31,33 @@ static void remove_file(const struct checkpoint_writer *w, const char *name)
     free(path);
 }
 
+/* What folder/name points to; "" where there is no such link. */
+static void read_link(const struct checkpoint_writer *w, const char *name,
+                      char target[PATH_MAX])
+{
+    char *link = mem_format("%s/%s", w->folder, name);
+    ssize_t n = readlink(link, target, PATH_MAX - 1);
+    target[n > 0 ? n : 0] = '\0';
+    free(link);
+}
+
 /*
- * Removes all but the newest `keep` up to the one just written, `newest`, and
- * the best one. What is newer is damaged (a resumed run goes on from an older
- * one then): it must not push whole ones out, and is overwritten in time.
+ * Removes all but the newest `keep` up to the last one and the best one. What
+ * is newer is damaged (a resumed run goes on from an older one then): it must
+ * not push whole ones out, and is overwritten in time.
  */
-static void prune(const struct checkpoint_writer *w, const char *newest)
+static void prune(const struct checkpoint_writer *w)
 {
     struct file_list list;
-    char best[PATH_MAX] = "", *link = mem_format("%s/best", w->folder);
-    ssize_t n = readlink(link, best, sizeof best - 1);
-    best[n > 0 ? n : 0] = '\0';
-    free(link);
+    char last[PATH_MAX], best[PATH_MAX];
+    read_link(w, "last", last);
+    read_link(w, "best", best);
     if (file_list_read(&list, w->folder) != VD_OK)
         return;
     size_t seen = 0;
     for (size_t i = list.n; i > 0; i--) {
         const char *name = list.names[i - 1];
-        if (!checkpoint_is_name(name) || strcmp(name, newest) > 0 ||
+        if (!checkpoint_is_name(name) || strcmp(name, last) > 0 ||
             seen++ < w->keep || !strcmp(name, best))
             continue;
         remove_file(w, name);
@@ -67,7 +76,7 @@ static enum vd_err publish(struct checkpoint_writer *w)
         err = checkpoint_link(&w->snapshot, path);
     if (err == VD_OK) {
         log_info("saved %s", path);
-        prune(w, name);
+        prune(w);
     }
     free(name);
     free(path);
@@ -92,6 +101,7 @@ enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
     w->graph = g;
     w->keep = (size_t)keep;
     atomic_remove_left_overs(folder);
+    prune(w); /* a killed process may not have come to it */
     *out = w;
     return VD_OK;
 }
