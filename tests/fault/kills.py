@@ -171,7 +171,8 @@ class Run:
             self.lines.append(
                 '%s seed %d/%s kill %d: %s of %d, %.3f s after %s, in: %s; '
                 'reported: %d' % (self.name, SEED, self.name[4:], number, who,
-                                  ranks, delay, after, where, self.witness.reported))
+                                  ranks, delay, after, where,
+                                  self.witness.reported))
         return life.killed
 
     def play(self, options):

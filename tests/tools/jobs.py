@@ -118,11 +118,16 @@ class Folder:
             settings = {}
         if before is None:
             before = shlex.split(os.environ['MPIEXEC']) + [str(ranks)]
-        command = [*before, os.environ['PROGRAM'], *arguments, '--train.name', name]
+        command = [*before, os.environ['PROGRAM'], *arguments]
+        command += ['--train.name', name]
         for key, value in settings.items():
             command += ['--' + key, str(value)]
+        # Jobs that end remove Open MPI's folder under those that start.
+        scratch = os.path.join(self.path, 'tmp', name)
+        os.makedirs(scratch, exist_ok=True)
         return subprocess.Popen(command, cwd=self.path, text=True,
-                                env=dict(os.environ, **dict(environment)),
+                                env=dict(os.environ, TMPDIR=scratch,
+                                         **dict(environment)),
                                 stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT)
 
@@ -179,7 +184,8 @@ class Folder:
                     f.read()).hexdigest()
         checkpoints = self.file(name, 'checkpoints')
         return {'config.yaml': config, 'weights': files,
-                'metrics.csv': self.losses(name), 'steps.jsonl': self.rows(name),
+                'metrics.csv': self.losses(name),
+                'steps.jsonl': self.rows(name),
                 'checkpoints': sorted(os.listdir(checkpoints)),
                 'links': [os.readlink(os.path.join(checkpoints, link))
                           for link in ('last', 'best')],
