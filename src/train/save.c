@@ -176,7 +176,7 @@ static enum vd_err export_all(const struct run *run)
         err = export_weights(run, "last");
     if (err == VD_OK)
         err = export_weights(run, "best");
-    if (err == VD_OK)
+    if (err == VD_OK && !run->scratch.folder)
         log_info("weights for other programs: %s", folder);
     free(folder);
     return err;

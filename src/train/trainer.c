@@ -405,8 +405,6 @@ enum vd_err trainer_try(struct comm *comm, struct option_set *set,
     /* A rank that is alone with its error must not wait for its threads. */
     if (err == comm->verdict)
         trainer_close(&t);
-    else
-        scratch_close(&t.run.scratch);
     watchdog_stop(&t.watchdog);
     return err;
 }
