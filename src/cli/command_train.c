@@ -1,11 +1,13 @@
 #include "cli/command.h"
 #include "comm/comm.h"
+#include "config/config.h"
 #include "train/dry_run.h"
 #include "train/overfit.h"
 #include "train/trainer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define AT(field) offsetof(struct train_options, field)
 static const struct option options[] = {
@@ -37,6 +39,12 @@ static enum vd_err check_options(const struct command_call *call)
     if (o->overfit_batch == 1)
         return VD_FAIL(VD_USAGE, "--overfit-batch 1: no loss falls in one step"
                                  "\ngive some more, as in --overfit-batch 200");
+    const char *resume = call->config->resume;
+    if (o->overfit_batch && strcmp(resume, "auto") && strcmp(resume, "none"))
+        return VD_FAIL(VD_USAGE,
+                       "--resume %s: --overfit-batch starts from the "
+                       "run's initial weights\nleave --resume out",
+                       resume);
     return VD_OK;
 }
 

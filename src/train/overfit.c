@@ -4,6 +4,8 @@
 #include "train/stop.h"
 #include "train/trainer.h"
 
+#include <stdlib.h>
+
 /* Means over the batch, as in training. */
 struct losses {
     double box, class; /* unscaled: pixels, nats */
@@ -19,7 +21,7 @@ struct overfit {
 
 /* ---- settings ---- */
 
-/* What would keep a loss up that has a reason to. Said to the user. */
+/* What has a reason to keep the loss up, or is of no use here. */
 static enum vd_err set_options(struct option_set *set)
 {
     static const char *const options[][2] = {
@@ -27,10 +29,17 @@ static enum vd_err set_options(struct option_set *set)
         {"optim.schedule", "constant"}, {"optim.milestones", ""},
         {"optim.warmup", "0"},          {"data.val", ""},
     };
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        VD_TRY(
-            options_set(set, options[i][0], options[i][1], "--overfit-batch"));
-    return VD_OK;
+    struct text said = {0};
+    enum vd_err err = VD_OK;
+    for (size_t i = 0; err == VD_OK && i < sizeof options / sizeof *options;
+         i++) {
+        text_add(&said, "%s %s %s", i ? "," : "", options[i][0],
+                 *options[i][1] ? options[i][1] : "empty");
+        err = options_set(set, options[i][0], options[i][1], "--overfit-batch");
+    }
+    log_info("one batch again and again, with%s", said.bytes);
+    free(said.bytes);
+    return err;
 }
 
 /* ---- steps ---- */
