@@ -25,7 +25,8 @@ static const struct option options[] = {
      .max = 1e6,
      .metavar = "N",
      .help = "train on the first batch only, at most N steps: fails (76) "
-             "unless its loss falls; leaves nothing behind; 0: off"},
+             "unless box and class loss fall under 25 % of their start; "
+             "leaves nothing behind; 0: off"},
 };
 const struct option_table train_table = {
     .name = "train", .rows = options, .n = sizeof options / sizeof *options};

@@ -16,7 +16,7 @@
 
 /* Timed steps, after a first one: as many as fit, at least MIN_STEPS. */
 #define STEPS_S   5.0
-#define MIN_STEPS 3
+#define MIN_STEPS 2
 #define MAX_STEPS 20
 
 #define OTHERS 2 /* checkpoints besides keep: the best, the one in writing */
