@@ -22,6 +22,9 @@ bool file_is_folder(const char *path);
 
 /* Like mkdir -p. */
 enum vd_err file_make_folder(const char *path) VD_MUST_USE;
+/* Like rm -rf, for clean-up: says nothing; false, and errno, when something
+ * is left. Links are removed, not followed. */
+bool file_remove_tree(const char *path);
 
 /* "a/b/c.xml": its folder "a/b" (owned), its name "c.xml" (borrowed). */
 char *file_folder(const char *path);

@@ -72,11 +72,12 @@ void announce_settings(const struct trainer *t)
              "%d to load",
              c->size, count_hosts(c), count_hosts(c) > 1 ? "s" : "",
              t->step.exchange.ops->name, t->compute_threads, t->loader_threads);
+    const char *trial = t->trial ? "; a trial: nothing of it is kept" : "";
     if (t->resume)
-        log_info("run       %s, going on after step %llu of %s", t->run.folder,
-                 (unsigned long long)t->state.step, t->resume);
+        log_info("run       %s, going on after step %llu of %s%s", t->run.real,
+                 (unsigned long long)t->state.step, t->resume, trial);
     else
-        log_info("run       %s, from its first step", t->run.folder);
+        log_info("run       %s, from its first step%s", t->run.real, trial);
 }
 
 static void put_data(struct json *root, const char *key, const char *folder,

@@ -40,10 +40,10 @@ static uint64_t step_of(const struct feed_spec *spec, size_t k)
 uint64_t feed_position(const struct feed_spec *spec, size_t k)
 {
     uint64_t micro_batch = (uint64_t)spec->micro_batch;
+    uint64_t step = spec->repeat ? spec->first_step : step_of(spec, k);
     uint64_t replica =
         (uint64_t)spec->first_replica + k % (size_t)spec->n_replicas;
-    return micro_batch *
-           (step_of(spec, k) * (uint64_t)spec->replicas + replica);
+    return micro_batch * (step * (uint64_t)spec->replicas + replica);
 }
 
 void feed_fill(void *ctx, size_t k, struct slot *slots)

@@ -5,7 +5,8 @@
  *
  * Micro-batch k belongs to step first_step + k / n_replicas and replica
  * first_replica + k mod n_replicas; replica r of step s has the positions
- * s x global_batch + [r x micro_batch, (r + 1) x micro_batch).
+ * s x global_batch + [r x micro_batch, (r + 1) x micro_batch), or those of the
+ * first step again if `repeat`.
  */
 #ifndef VOCDIST_TRAIN_FEED_H
 #define VOCDIST_TRAIN_FEED_H
@@ -26,6 +27,7 @@ struct feed_spec {
     int micro_batch, replicas;      /* of the run */
     int first_replica, n_replicas;  /* of this rank */
     uint64_t first_step, last_step; /* [first, last), from 0 */
+    bool repeat;                    /* all steps have the first one's slots */
     int loader_threads;
     int rank; /* for injected faults: a NaN of site step comes from here */
     const struct backend_ops *backend;
