@@ -72,9 +72,8 @@ enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
 /*
  * Collective, for measuring: the last step's exchange alone, the same ranges
  * in the same order, of zeros; nothing but the exchange's buffers is changed.
- * How long each of `n` took, in `seconds` [n]. Not of exchange none.
+ * Not of exchange none.
  */
-enum vd_err step_time_exchange(struct step *s, int n,
-                               double *seconds) VD_MUST_USE;
+enum vd_err step_time_exchange(struct step *s, double *seconds) VD_MUST_USE;
 
 #endif
