@@ -23,9 +23,6 @@ bool file_is_folder(const char *path);
 
 /* Like mkdir -p. */
 enum vd_err file_make_folder(const char *path) VD_MUST_USE;
-/* Like rm -rf, for clean-up: says nothing; false, and errno, when something
- * is left. Links are removed, not followed. */
-bool file_remove_tree(const char *path);
 
 /* The file's length; what of it is in memory is let go, as far as the system
  * grants that, so that reading it means the disk. VD_IO. */

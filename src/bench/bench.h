@@ -19,7 +19,7 @@
 struct bench_request {
     bool step, loader, exchange, checkpoint; /* what to measure */
     int n_steps;                             /* that are counted */
-    const char *pictures; /* made-up data that was opened; NULL: none */
+    bool made_up;                            /* the pictures are */
 };
 
 /* BENCH_TOTAL is the sum of those before it but BENCH_STAGE. */

@@ -83,7 +83,7 @@ static struct json *data_to_json(const struct trainer *t,
                                  const struct bench_report *r)
 {
     struct json *o = json_new_object();
-    const char *made_up = r->request.pictures;
+    bool made_up = r->request.made_up;
     json_put_text(o, "folder", made_up ? "" : t->config->data.train);
     json_put_int(o, "images", (int64_t)t->train.n_images);
     json_put_bool(o, "generated", made_up);
@@ -215,7 +215,7 @@ static void add_setup(const struct trainer *t, const struct bench_report *r,
     text_add(out, "batch      %lld replicas x %lld images = %lld\n",
              (long long)t->batch.replicas, (long long)t->batch.micro_batch,
              (long long)t->batch.global_batch);
-    if (r->request.pictures)
+    if (r->request.made_up)
         text_add(out, "pictures   made up\n");
     else
         text_add(out, "pictures   %s\n", t->config->data.train);

@@ -1,15 +1,12 @@
 #include "bench/pictures.h"
 
-#include "base/file.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "data/shard.h"
 
-#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SIZE    224
 #define CLASSES 20
@@ -39,7 +36,6 @@ static enum vd_err write_shard(const char *folder, size_t n,
     struct shard_entry entry = {.file = mem_copy_text("shard-00000.h5")};
     char *path = mem_format("%s/%s", folder, entry.file);
     uint8_t *pixels = mem_new((size_t)SIZE * SIZE, 3);
-    VD_TRY_ELSE(out, err, file_make_folder(folder));
     VD_TRY_ELSE(out, err, shard_writer_new(&w, path, format));
     for (size_t i = 0; i < n; i++)
         VD_TRY_ELSE(out, err, add(w, i, pixels));
@@ -66,23 +62,28 @@ static enum vd_err write_all(const char *folder, size_t n)
     return write_shard(folder, n, &format);
 }
 
-enum vd_err pictures_make(struct comm *comm, size_t n, char **folder)
+static enum vd_err make(struct pictures *p, const char *dir, size_t n)
 {
-    char path[256];
-    const char *base = getenv("TMPDIR");
-    snprintf(path, sizeof path, "%s/vocdist-bench-%s-%ld",
-             base && *base ? base : "/tmp", comm->hosts[0], (long)getpid());
-    VD_TRY(comm_bcast(comm, SITE_DATA, path, sizeof path, 0));
-    enum vd_err err = comm->node_rank == 0 ? write_all(path, n) : VD_OK;
-    *folder = mem_copy_text(path);
-    err = comm_agree(comm, SITE_DATA, err);
-    if (err != VD_OK)
-        pictures_remove(comm, path);
-    return err;
+    VD_TRY(scratch_open(&p->scratch, dir, "pictures"));
+    return write_all(p->scratch.folder, n);
 }
 
-void pictures_remove(const struct comm *comm, const char *folder)
+enum vd_err pictures_open(struct pictures *p, struct comm *comm,
+                          const char *dir, size_t n)
 {
-    if (comm->node_rank == 0 && !file_remove_tree(folder))
-        log_warn("%s: cannot be removed: %s", folder, strerror(errno));
+    char path[PATH_MAX] = "";
+    enum vd_err err = comm->rank == 0 ? make(p, dir, n) : VD_OK;
+    VD_TRY(comm_agree(comm, SITE_DATA, err));
+    if (comm->rank == 0)
+        snprintf(path, sizeof path, "%s", p->scratch.folder);
+    VD_TRY(comm_bcast(comm, SITE_DATA, path, sizeof path, 0));
+    p->folder = mem_copy_text(path);
+    return VD_OK;
+}
+
+void pictures_close(struct pictures *p)
+{
+    scratch_close(&p->scratch);
+    free(p->folder);
+    *p = (struct pictures){0};
 }

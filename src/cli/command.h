@@ -4,6 +4,11 @@
 
 #include "cli/program.h"
 
+struct train_options {
+    bool dry_run;
+    int64_t overfit_batch; /* steps; 0: off */
+};
+extern const struct option_table train_table;
 enum vd_err command_train(struct command_call *call);
 
 struct eval_options {

@@ -35,7 +35,7 @@ struct benchmark {
     struct comm *comm;
     struct command_call *call;
     struct bench_request request;
-    char *pictures; /* folder of made-up data, NULL: none; owned */
+    struct pictures pictures; /* zeroed: there is data */
 };
 
 /* ---- what to measure ---- */
@@ -94,9 +94,10 @@ static enum vd_err make_data(struct benchmark *b)
     struct option_set *set = b->call->set;
     log_info("%s: no shards; measuring on made-up pictures",
              b->call->config->data.train);
-    VD_TRY(pictures_make(b->comm, count_pictures(b), &b->pictures));
-    b->request.pictures = b->pictures;
-    VD_TRY(options_set(set, "data.train", b->pictures, "made up"));
+    VD_TRY(pictures_open(&b->pictures, b->comm, b->call->config->train.dir,
+                         count_pictures(b)));
+    b->request.made_up = true;
+    VD_TRY(options_set(set, "data.train", b->pictures.folder, "made up"));
     return options_set(set, "data.val", "", "made up");
 }
 
@@ -124,8 +125,6 @@ static enum vd_err measure(struct trainer *t, void *ctx)
     struct benchmark *b = ctx;
     const struct bench_options *o = b->call->options;
     struct bench_report report;
-    if (b->pictures) /* all ranks have opened them */
-        pictures_remove(b->comm, b->pictures);
     VD_TRY(bench_measure(t, &b->request, &report));
     if (t->comm->rank == 0)
         print(t, &report, o->json);
@@ -154,9 +153,7 @@ enum vd_err command_bench(struct command_call *call)
     enum vd_err err = comm_open(&comm, NULL, NULL);
     if (err == VD_OK)
         err = run(&b);
-    if (b.pictures)
-        pictures_remove(&comm, b.pictures);
+    pictures_close(&b.pictures);
     comm_close(&comm, err);
-    free(b.pictures);
     return err;
 }

@@ -13,6 +13,8 @@ static const struct command commands[] = {
             "order,\n"
             "then the environment (--optim.lr is VOCDIST_OPTIM_LR), then the\n"
             "command line; later ones win.",
+        .table = &train_table,
+        .options_size = sizeof(struct train_options),
         .reads_config = true,
         .run = command_train,
     },

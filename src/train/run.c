@@ -83,17 +83,25 @@ enum vd_err run_open_trial(struct run *r, const char *dir, const char *name)
     return make(r, r->scratch.folder);
 }
 
+/* A trial's begins anew, if the run's own could go on. */
+static enum vd_err open_one(const struct run *r, struct series *s,
+                            const char *name, const char *header,
+                            int64_t length)
+{
+    char *path = run_path(r, name), *real = mem_format("%s/%s", r->real, name);
+    enum vd_err err = series_check(real, length);
+    if (err == VD_OK)
+        err = series_open(s, path, header, r->scratch.folder ? 0 : length);
+    free(path);
+    free(real);
+    return err;
+}
+
 enum vd_err run_open_series(struct run *r, const struct train_state *state)
 {
-    char *metrics = run_path(r, "metrics.csv");
-    char *steps = run_path(r, "steps.jsonl");
-    enum vd_err err = series_open(&r->metrics, metrics, RUN_METRICS_HEADER,
-                                  state->metrics_bytes);
-    if (err == VD_OK)
-        err = series_open(&r->steps, steps, "", state->steps_bytes);
-    free(metrics);
-    free(steps);
-    return err;
+    VD_TRY(open_one(r, &r->metrics, "metrics.csv", RUN_METRICS_HEADER,
+                    state->metrics_bytes));
+    return open_one(r, &r->steps, "steps.jsonl", "", state->steps_bytes);
 }
 
 void run_close(struct run *r)

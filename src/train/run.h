@@ -39,7 +39,8 @@ enum vd_err run_open(struct run *r, const char *dir,
  */
 enum vd_err run_open_trial(struct run *r, const char *dir,
                            const char *name) VD_MUST_USE;
-/* metrics.csv and steps.jsonl, cut back to what the state knows. */
+/* metrics.csv and steps.jsonl, cut back to what the state knows; in a trial,
+ * new ones. */
 enum vd_err run_open_series(struct run *r,
                             const struct train_state *state) VD_MUST_USE;
 void run_close(struct run *r);

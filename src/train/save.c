@@ -64,33 +64,6 @@ enum vd_err trainer_save(struct trainer *t, bool best)
 
 /* ---- read back ---- */
 
-static bool same_floats(const float *a, const float *b, size_t n)
-{
-    return n == 0 || memcmp(a, b, n * sizeof *a) == 0;
-}
-
-/* The first thing that differs; NULL: nothing. */
-static const char *difference(const struct checkpoint *a,
-                              const struct checkpoint *b)
-{
-    bool same_classes = a->n_classes == b->n_classes;
-    for (int k = 0; same_classes && k < a->n_classes; k++)
-        same_classes = !strcmp(a->classes[k], b->classes[k]);
-    if (a->step != b->step || a->size != b->size || !same_classes)
-        return "step, size or classes";
-    if (strcmp(a->config, b->config) || strcmp(a->state, b->state))
-        return "settings or state";
-    if (a->n_params != b->n_params || a->n_trainable != b->n_trainable ||
-        a->n_stats != b->n_stats)
-        return "numbers of values";
-    if (!same_floats(a->param, b->param, a->n_params))
-        return "weights";
-    if (!same_floats(a->m, b->m, a->n_trainable) ||
-        !same_floats(a->v, b->v, a->n_trainable))
-        return "moments";
-    return same_floats(a->stats, b->stats, a->n_stats) ? NULL : "statistics";
-}
-
 static enum vd_err verify(struct trainer *t, const char *path, int64_t *bytes)
 {
     enum vd_err err;
@@ -101,7 +74,7 @@ static enum vd_err verify(struct trainer *t, const char *path, int64_t *bytes)
     VD_TRY_ELSE(out, err, checkpoint_read_values(&disk, &t->graph, path));
     VD_TRY_ELSE(out, err, take_values(t, &memory));
     take_texts(t, &memory);
-    const char *what = difference(&memory, &disk);
+    const char *what = checkpoint_difference(&memory, &disk);
     if (what)
         err = VD_FAIL(VD_IO,
                       "%s: read back, its %s differ from what was written\n"
@@ -154,7 +127,7 @@ static enum vd_err export_all(const struct run *run)
         err = export_weights(run, "last");
     if (err == VD_OK)
         err = export_weights(run, "best");
-    if (err == VD_OK)
+    if (err == VD_OK && !run->scratch.folder)
         log_info("weights for other programs: %s", folder);
     free(folder);
     return err;

@@ -7,48 +7,80 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#define TRIES 100 /* a thread of ours may still be writing into it */
+/*
+ * $1: the folder; $2: the highest folder above it that we made, or "". On a
+ * network file system a folder is not empty before its last file is closed.
+ */
+static const char script[] =
+    "read -r nothing\n"
+    "rm -rf -- \"$1\" || { sleep 1; rm -rf -- \"$1\"; } || exit 1\n"
+    "up=$1\n"
+    "while [ \"$2\" ] && [ \"$up\" != \"$2\" ]; do\n"
+    "    up=${up%/*}\n"
+    "    rmdir -- \"$up\" 2>/dev/null || break\n" /* others are in it */
+    "done\n";
 
-/* ---- names ---- */
-
-/* ".NAME.trial-HOST-"; the process follows. */
-static char *prefix_of(const char *name)
+/* Starts the script, which waits for the end of `input`. A session of its own
+ * keeps it from signals to our group; its messages are ours. */
+static enum vd_err spawn(pid_t *pid, const char *folder, const char *made,
+                         int input)
 {
-    char host[65] = "";
-    gethostname(host, sizeof host - 1);
-    return mem_format(".%s.trial-%s-", name, host);
+    char *const argv[] = {(char[]){"sh"},
+                          (char[]){"-c"},
+                          mem_copy_text(script),
+                          (char[]){"vocdist"},
+                          mem_copy_text(folder),
+                          mem_copy_text(made),
+                          NULL};
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, input, STDIN_FILENO);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
+    int rc = posix_spawn(pid, "/bin/sh", &files, &attributes, argv, environ);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attributes);
+    free(argv[2]);
+    free(argv[4]);
+    free(argv[5]);
+    return rc == 0 ? VD_OK : VD_FAIL(VD_SYSTEM, "/bin/sh: %s", strerror(rc));
 }
 
-/* The highest folder of a path that is not there; owned, NULL: all are. */
-static char *highest_missing(const char *folder)
+/* Waits for a shell to be done. */
+static void reap(pid_t pid, const char *folder)
 {
-    char *missing = NULL, *path = mem_copy_text(folder);
-    while (!file_exists(path)) {
-        free(missing);
-        missing = path;
-        path = file_folder(path);
-    }
-    free(path);
-    return missing;
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (status != 0)
+        log_warn("%s: of a trial; cannot be removed", folder);
 }
 
-/* ---- removing ---- */
+/* ---- left-overs ---- */
 
 static void remove_left_over(const char *dir, const char *name)
 {
-    char *path = mem_format("%s/%s", dir, name);
-    if (file_remove_tree(path))
-        log_info("removed %s, of a trial that was killed", path);
-    else
-        log_warn("%s: of a trial that was killed; cannot be removed: %s", path,
-                 strerror(errno));
-    free(path);
+    pid_t pid;
+    char *folder = mem_format("%s/%s", dir, name);
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    log_info("removing %s, of a trial that was killed", folder);
+    if (spawn(&pid, folder, "", nothing) == VD_OK)
+        reap(pid, folder);
+    if (nothing >= 0)
+        close(nothing);
+    free(folder);
 }
 
 /* Folders of that name whose process is dead. */
@@ -70,117 +102,59 @@ static void remove_left_overs(const char *dir, const char *prefix)
     file_list_clear(&list);
 }
 
-/* The folders above it that we made, if nobody else is in them. */
-static void remove_made(const struct scratch *s)
+/* ---- */
+
+/* The highest folder of a path that is not there; owned, "": all are. */
+static char *highest_missing(const char *folder)
 {
-    char *path = mem_copy_text(s->dir);
-    for (bool done = !s->made; !done;) {
-        done = rmdir(path) < 0 || !strcmp(path, s->made);
-        char *above = file_folder(path);
-        free(path);
-        path = above;
+    char *missing = mem_copy_text(""), *path = mem_copy_text(folder);
+    while (!file_exists(path)) {
+        free(missing);
+        missing = path;
+        path = file_folder(path);
     }
     free(path);
+    return missing;
 }
 
-static void remove_all(const struct scratch *s)
+/* The shell is there before what it shall remove. */
+static enum vd_err guard(struct scratch *s, const char *made)
 {
-    const struct timespec moment = {.tv_nsec = 5000000};
-    bool gone = file_remove_tree(s->folder);
-    for (int k = 0; !gone && k < TRIES; k++) {
-        nanosleep(&moment, NULL);
-        gone = file_remove_tree(s->folder);
-    }
-    if (gone)
-        remove_made(s);
-    else
-        log_warn("%s: of this trial; cannot be removed: %s", s->folder,
-                 strerror(errno));
-}
-
-/* ---- TERM ---- */
-
-/* For a signal handler, which can reach nothing but a static. */
-static volatile sig_atomic_t wake_fd = -1;
-
-static void on_term(int signal_number)
-{
-    char byte = 0;
-    if (write(wake_fd, &byte, 1) == 1)
-        return;
-    signal(signal_number, SIG_DFL);
-    raise(signal_number);
-}
-
-static void *remove_on_term(void *ctx)
-{
-    const struct scratch *s = ctx;
-    char byte;
-    if (read(s->wake[0], &byte, 1) != 1)
-        return NULL; /* it is closing */
-    remove_all(s);
-    signal(SIGTERM, SIG_DFL);
-    kill(getpid(), SIGTERM);
-    return NULL;
-}
-
-/* Whoever catches TERM already (an orderly stop) comes to scratch_close(). */
-static enum vd_err watch(struct scratch *s)
-{
-    struct sigaction now,
-        action = {.sa_handler = on_term, .sa_flags = SA_RESTART};
-    sigaction(SIGTERM, NULL, &now);
-    if (now.sa_handler != SIG_DFL)
-        return VD_OK;
-    if (pipe2(s->wake, O_CLOEXEC) < 0)
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
         return VD_FAIL(VD_SYSTEM, "no pipe: %s", strerror(errno));
-    if (pthread_create(&s->thread, NULL, remove_on_term, s)) {
-        close(s->wake[0]);
-        close(s->wake[1]);
-        return VD_FAIL(VD_SYSTEM, "no thread for a trial's folder");
-    }
-    s->watching = true;
-    wake_fd = s->wake[1];
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGTERM, &action, NULL);
-    return VD_OK;
+    enum vd_err err = spawn(&s->guardian, s->folder, made, ends[0]);
+    close(ends[0]);
+    s->alive = ends[1];
+    return err;
 }
-
-static void end_watch(struct scratch *s)
-{
-    if (!s->watching)
-        return;
-    signal(SIGTERM, SIG_DFL);
-    wake_fd = -1;
-    close(s->wake[1]);
-    pthread_join(s->thread, NULL);
-    close(s->wake[0]);
-    s->watching = false;
-}
-
-/* ---- */
 
 enum vd_err scratch_open(struct scratch *s, const char *dir, const char *name)
 {
-    char *prefix = prefix_of(name);
+    char host[65] = "";
+    gethostname(host, sizeof host - 1);
+    char *prefix = mem_format(".%s.trial-%s-", name, host);
+    char *made = highest_missing(dir);
     remove_left_overs(dir, prefix);
     *s = (struct scratch){
         .folder = mem_format("%s/%s%ld", dir, prefix, (long)getpid()),
-        .dir = mem_copy_text(dir),
-        .made = highest_missing(dir)};
+        .alive = -1};
+    enum vd_err err = guard(s, made);
+    if (err == VD_OK)
+        err = file_make_folder(s->folder);
     free(prefix);
-    VD_TRY(watch(s));
-    return file_make_folder(s->folder);
+    free(made);
+    return err;
 }
 
 void scratch_close(struct scratch *s)
 {
     if (!s->folder)
         return;
-    remove_all(s);
-    end_watch(s);
+    if (s->alive >= 0)
+        close(s->alive);
+    if (s->guardian > 0)
+        reap(s->guardian, s->folder);
     free(s->folder);
-    free(s->dir);
-    free(s->made);
     *s = (struct scratch){0};
 }

@@ -142,7 +142,7 @@ enum vd_err setup_read_checkpoint(struct trainer *t)
     VD_TRY(state_parse(&t->state, t->resume, t->start.state));
     VD_TRY(check_state(t));
     VD_TRY(checkpoint_read_values(&t->start, &t->graph, t->resume));
-    if (t->is_branch || t->trial) { /* books of its own */
+    if (t->is_branch) { /* books of its own */
         t->state.metrics_bytes = t->state.steps_bytes = 0;
         t->state.has_best = false;
     }

@@ -402,11 +402,11 @@ enum vd_err trainer_try(struct comm *comm, struct option_set *set,
         err = trainer_open(&t);
     if (err == VD_OK)
         err = trial ? trial->run(&t, trial->ctx) : run(&t);
+    if (trial && err == VD_STOPPED)
+        log_info("the trial was stopped");
     /* A rank that is alone with its error must not wait for its threads. */
     if (err == comm->verdict)
         trainer_close(&t);
-    else
-        scratch_close(&t.run.scratch);
     watchdog_stop(&t.watchdog);
     return err;
 }
