@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 VOCDIST, MAKE_SHARDS, SLOW_READ = sys.argv[1:4]
@@ -87,6 +88,14 @@ class Bench(unittest.TestCase):
                       if not folder.startswith("./tmp/ompi")
                       for name in folders + names
                       if not name.startswith("ompi"))
+
+    def left_nothing(self, before):
+        """A failed job's folders go right behind it."""
+        for _ in range(200):
+            if self.files() == before:
+                return
+            time.sleep(0.05)
+        self.assertEqual(self.files(), before)
 
     def check(self, value, like, where):
         """Structure and types as in SCHEMA, numbers finite and not negative."""
@@ -233,7 +242,13 @@ class Bench(unittest.TestCase):
         self.assertEqual(self.files(), before)
         fault = {"VOCDIST_FAULT": "step:0:error:2"}
         self.ends(self.start("step --steps 2", env=fault), 70)
-        self.assertEqual(self.files(), before)
+        self.left_nothing(before)
+        shutil.rmtree("data")
+        before = self.files()
+        fault = {"VOCDIST_FAULT": "model:0:kill"}
+        p = self.start("step --steps 2", env=fault)
+        self.ends(p, -signal.SIGKILL)
+        self.left_nothing(before)
 
 
 if __name__ == "__main__":
