@@ -39,10 +39,14 @@ enum vd_err feed_new(struct feed **out,
                      const struct feed_spec *spec) VD_MUST_USE;
 /* Waits until one more micro-batch is staged; adds the time spent waiting. */
 enum vd_err feed_wait(struct feed *f, double *waited_s) VD_MUST_USE;
+/* Seconds that its thread has spent staging what was waited for so far. */
+double feed_staged_s(const struct feed *f);
 void feed_free(struct feed *f);
 
 /* The knobs of a step (from 0), as the feed stages them. */
 struct knobs feed_knobs(const struct feed_spec *spec, uint64_t step);
+/* Slots of micro-batch k; `ctx` is the feed_spec: a loader_fill_fn. */
+void feed_fill(void *ctx, size_t k, struct slot *slots);
 /* The position of micro-batch k's first slot. */
 uint64_t feed_position(const struct feed_spec *spec, size_t k);
 

@@ -5,12 +5,8 @@
 #include "train/restore.h"
 #include "train/trainer.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static enum vd_err take_values(struct trainer *t, struct checkpoint *c)
 {
@@ -68,30 +64,12 @@ enum vd_err trainer_save(struct trainer *t, bool best)
 
 /* ---- read back ---- */
 
-/* The file's length; what of it is in memory is let go, as far as the system
- * grants that, so that reading it means the disk. */
-static enum vd_err forget_cached(const char *path, int64_t *bytes)
-{
-    struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool failed = fd < 0 || fstat(fd, &info) < 0;
-    enum vd_err err =
-        failed ? VD_FAIL(VD_IO, "%s: %s", path, strerror(errno)) : VD_OK;
-    if (!failed) {
-        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-        *bytes = info.st_size;
-    }
-    if (fd >= 0)
-        close(fd);
-    return err;
-}
-
 static enum vd_err verify(struct trainer *t, const char *path, int64_t *bytes)
 {
     enum vd_err err;
     struct checkpoint memory = {0}, disk = {0};
     VD_TRY(checkpoint_writer_wait(t->writer));
-    VD_TRY(forget_cached(path, bytes));
+    VD_TRY(file_forget_cached(path, bytes));
     VD_TRY_ELSE(out, err, checkpoint_read_head(&disk, path));
     VD_TRY_ELSE(out, err, checkpoint_read_values(&disk, &t->graph, path));
     VD_TRY_ELSE(out, err, take_values(t, &memory));
