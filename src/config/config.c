@@ -266,11 +266,17 @@ static bool is_asked(const struct pair *p)
     return *p->now.origin && strcmp(p->now_text, "auto");
 }
 
+/* 0 is off: nothing ends the run. */
+static int64_t extent(const void *field)
+{
+    int64_t value = *(const int64_t *)field;
+    return value == 0 ? INT64_MAX : value;
+}
+
 /* Only numbers have an extent; auto (from the epochs) has no size here. */
 static bool shrinks(const struct pair *p)
 {
-    int64_t now = *(const int64_t *)p->now.field;
-    int64_t old = *(const int64_t *)p->saved.field;
+    int64_t now = extent(p->now.field), old = extent(p->saved.field);
     return now != CONFIG_AUTO && old != CONFIG_AUTO && now < old;
 }
 
@@ -285,7 +291,9 @@ static void compare(const struct pair *p, struct text *problems)
         text_add(problems, "%s%s: %s here (%s), %s in the run%s",
                  problems->length ? "; " : "", p->row->key, p->now_text,
                  *p->now.origin, p->saved_text,
-                 p->row->class == OPTION_EXTENT ? ", which may only grow" : "");
+                 p->row->class != OPTION_EXTENT ? ""
+                 : p->row->min > 0              ? ", which may only grow"
+                                   : ", which may only grow (0: no end)");
     else if (p->row->class == OPTION_BACKEND)
         log_warn("backend %s instead of %s: from here on the weights are not "
                  "bit-equal to an undisturbed run",

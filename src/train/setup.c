@@ -381,7 +381,7 @@ static enum vd_err open_pipeline(struct trainer *t)
     memcpy(t->account.sums, t->state.sums, sizeof t->state.sums);
     account_init(&t->account, (int)t->config->log.every);
     t->results = mem_new((size_t)t->account.n_mine, sizeof *t->results);
-    if (t->state.step >= t->last_step)
+    if (trainer_is_finished(t))
         return VD_OK;
     return feed_new(&t->feed, &t->feed_spec);
 }

@@ -71,6 +71,10 @@ enum vd_err trainer_run(struct comm *comm, struct option_set *set,
 enum vd_err trainer_open(struct trainer *t) VD_MUST_USE;
 void trainer_close(struct trainer *t);
 
+/* Local, equal on all ranks: nothing is left to do, since it has all its steps
+ * or its patience (train.patience) has ended. */
+bool trainer_is_finished(const struct trainer *t);
+
 /* Local: what comes next, and how many seconds it has. */
 void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
                    double limit);

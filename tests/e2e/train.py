@@ -224,6 +224,64 @@ class Run(unittest.TestCase):
         self.start(65, "--train.epochs 3 --train.name whole",
                    says="no checkpoint here is whole")
 
+    # ---- ending early
+
+    def ends(self, name, column, patience):
+        """The epoch a run ends with, by its own losses."""
+        best, stale = float("inf"), 0
+        for row in self.metrics(name):
+            if row["epoch"] != "0" and row[column]:
+                value = float(row[column])
+                stale = 0 if value < best else stale + 1
+                best = min(best, value)
+            if stale == patience:
+                return int(row["epoch"])
+        self.fail(f"{name} never lost patience {patience}")
+
+    def test_patience_ends_a_run_and_more_of_it_goes_on(self):
+        run = "--train.epochs 12 --optim.lr 0.02 "
+        self.start(0, run, "--train.name whole", ranks=2)
+        first, second = (self.ends("whole", "val_loss", p) for p in (1, 3))
+        self.assertLess(0, first)
+        self.assertLess(first, second)
+        self.assertLess(second, 12)
+        says = "epochs without a lower val_loss than "
+        self.start(75, run, "--train.patience 1 --train.stop_at 2")
+        text = self.start(0, run, "--train.patience 1", ranks=2, says=says)
+        self.assertEqual(text.count(says), 1)
+        for _ in range(2):
+            self.assertEqual(self.metrics()[-1]["epoch"], str(first))
+            for name in "last", "best":
+                self.assertTrue(os.path.exists(
+                    f"runs/default/weights/{name}.safetensors"))
+            self.start(0, run, "--train.patience 1", says=says)
+        # on, in two pieces: the count goes on with them
+        step = self.metrics("whole")[second]["step"]
+        self.start(75, run, "--train.patience 3 --train.stop_at",
+                   str(int(step) - 1))
+        self.start(0, run, "--train.patience 3", ranks=2, says=says)
+        self.assertEqual(self.metrics()[-1]["step"], step)
+        self.start(78, run, "--train.patience 2", says="may only grow")
+        self.start(0, run, "--train.patience 0", ranks=2)
+        self.same("whole", "default")
+        best = [os.readlink(f"runs/{name}/checkpoints/best")
+                for name in ("whole", "default")]
+        self.assertEqual(*best)
+
+    def test_patience_counts_epochs_that_were_validated(self):
+        run = "--train.epochs 16 --optim.lr 0.02 --eval.every 2 "
+        self.start(0, run, "--train.name whole")
+        self.start(0, run, "--train.patience 1", ranks=2)
+        self.assertEqual(int(self.metrics()[-1]["epoch"]),
+                         self.ends("whole", "val_loss", 1))
+        # without data to validate on it is the training's own loss
+        run = "--train.epochs 16 --optim.lr 0.3 --data.val= "
+        self.start(0, run, "--train.name alone")
+        self.start(0, run, "--train.patience 1 --train.name alone1", ranks=2,
+                   says="without a lower train_loss than")
+        self.assertEqual(int(self.metrics("alone1")[-1]["epoch"]),
+                         self.ends("alone", "train_loss", 1))
+
     # ---- signals
 
     def begin(self, ranks, *words):
@@ -287,8 +345,16 @@ class Run(unittest.TestCase):
         self.start(75, "--train.epochs 2000 --train.max_time 0.001")
 
     def test_max_time_stops_in_order(self):
-        self.start(75, "--train.epochs 100000 --train.max_time 0.005",
-                   says="stopped after step")
+        run = "--train.epochs 100000 --train.max_time 0.005"  # 0.3 s
+        done = 0
+        for ranks in (2, 1, 0):
+            begin = time.monotonic()
+            self.start(75, run, ranks=ranks, says="stopped after step")
+            self.assertGreater(time.monotonic() - begin, 0.3)
+            self.assertGreater(len(self.steps()), done)
+            done = len(self.steps())
+        self.assertEqual([s["step"] for s in self.steps()],
+                         list(range(1, done + 1)))
 
     # ---- refusals
 
