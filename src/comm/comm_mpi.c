@@ -231,6 +231,18 @@ static enum vd_err move_row(struct comm *c, enum fault_site site, char *bytes,
     return VD_OK;
 }
 
+/* "Open MPI v4.1.4, package: ...", "MPICH Version:\t4.0\nMPICH Release ...". */
+void comm_library(char *out, size_t room)
+{
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int n = 0;
+    MPI_Get_library_version(text, &n);
+    text[strcspn(text, ",\n")] = '\0';
+    for (char *p = text; *p; p++)
+        *p = *p == '\t' ? ' ' : *p;
+    snprintf(out, room, "%s", text);
+}
+
 /* ---- opening and closing -------------------------------------------- */
 
 static enum vd_err find_node(struct comm *c)

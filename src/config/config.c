@@ -348,14 +348,41 @@ static enum vd_err resume_from(struct option_set *set,
     return err;
 }
 
+/* `saved` must be cleared, whatever the result. */
+static enum vd_err read_saved(struct option_set *saved, struct config *old,
+                              const char *name, const char *yaml, size_t n)
+{
+    options_init(saved);
+    options_add(saved, &config_table, old);
+    return options_read_yaml_text(saved, name, yaml, n);
+}
+
+enum vd_err config_changes(const struct option_set *set, const char *name,
+                           const char *yaml, size_t n, struct text *out)
+{
+    struct config old;
+    struct option_set saved;
+    enum vd_err err = read_saved(&saved, &old, name, yaml, n);
+    for (size_t i = 0; err == VD_OK && i < config_table.n; i++) {
+        struct pair p;
+        pair_init(&p, set, &saved, i);
+        if (strcmp(p.now_text, p.saved_text))
+            text_add(out, "%s: %s -> %s (%s)\n", p.row->key,
+                     *p.saved_text ? p.saved_text : "none",
+                     *p.now_text ? p.now_text : "none",
+                     options_origin(set, p.row->key));
+        pair_clear(&p);
+    }
+    options_clear(&saved);
+    return err;
+}
+
 enum vd_err config_resume(struct option_set *set, const char *name,
                           const char *yaml, size_t n)
 {
     struct config old;
     struct option_set saved;
-    options_init(&saved);
-    options_add(&saved, &config_table, &old);
-    enum vd_err err = options_read_yaml_text(&saved, name, yaml, n);
+    enum vd_err err = read_saved(&saved, &old, name, yaml, n);
     if (err == VD_OK)
         err = resume_from(set, &saved, name);
     options_clear(&saved);

@@ -161,6 +161,49 @@ class Run(unittest.TestCase):
         self.assertEqual(self.steps()[-1]["step"], 17)
         self.start(78, "--train.steps 16", says="may only grow")
 
+    def changes(self, text):
+        """The block of a resumed run: what is not as it was."""
+        return [line.split("changed   ")[1] for line in text.splitlines()
+                if ": changed   " in line]
+
+    def test_what_changed_since_the_last_start_is_said(self):
+        same = "--train.epochs 2 --eval.every 2"
+        text = self.start(75, same, "--train.stop_at 1", ranks=2)
+        self.assertEqual(self.changes(text), [])
+        text = self.start(75, same, "--train.stop_at 2", ranks=2)
+        self.assertEqual(self.changes(text), [])
+        text = self.start(75, "--train.epochs 3 --train.stop_at 3",
+                          env={"VOCDIST_LOG_EVERY": "5"})
+        expected = ["train.epochs: 2 -> 3 (command line)",
+                    "eval.every: 2 -> 1 (default)",
+                    "log.every: 10 -> 5 (environment VOCDIST_LOG_EVERY)"]
+        if MPIRUN:
+            expected.append("ranks: 2 -> 1")
+        self.assertEqual(self.changes(text), expected)
+        with open("runs/default/run.json") as f:
+            facts = json.load(f)
+        mpi, program, host = facts["mpi"], facts["program"], facts["hosts"][0]
+        self.assertIn("Open MPI v" if MPIRUN else "none", mpi)
+        facts.update(mpi="MPI 0", program="vocdist 0", ranks=40,
+                     hosts=["a"] * 4 + [f"b{i}" for i in range(36)])
+        with open("runs/default/run.json", "w") as f:
+            json.dump(facts, f)
+        again = "--train.epochs 3 --log.every 5 --train.stop_at"
+        text = self.start(75, again, "4")
+        self.assertEqual(self.changes(text), [
+            f"program: vocdist 0 -> {program}", f"mpi: MPI 0 -> {mpi}",
+            "ranks: 40 -> 1",
+            f"hosts: a, b0, b1, b2, b3, b4, b5, b6 and 29 more -> {host}"])
+        for damage in "{", "[]", '{"ranks": "x"}':
+            with open("runs/default/run.json", "w") as f:
+                f.write(damage)
+            text = self.start(75 if damage == "{" else 0, again, "5",
+                              says="run.json: cannot be read")
+            self.assertEqual(self.changes(text), [])
+            self.assertNotIn("error", text)
+        os.unlink("runs/default/run.json")
+        self.assertNotIn("run.json", self.start(0, again, "5"))
+
     def test_another_identity_is_refused_with_old_and_new(self):
         self.start(75, "--train.stop_at 2")
         self.start(78, "--optim.lr 0.5 --train.seed 9", ranks=2,

@@ -395,6 +395,39 @@ static void another_backend_is_warned_of(void **state)
     assert_int_equal(f->config.backend, BACKEND_REF);
 }
 
+static void what_changed_is_listed_with_old_new_and_origin(void **state)
+{
+    struct fixture *f = *state;
+    struct text changes = {0};
+    set(f, "train.epochs", "9");
+    set(f, "backend", "ref");
+    set(f, "data.val", "");
+    assert_int_equal(resume(f), VD_OK);
+    assert_int_equal(
+        config_changes(&f->set, "a", SAVED, strlen(SAVED), &changes), VD_OK);
+    /* In the table's order; train.name is what config_check() made of "". */
+    assert_string_equal(changes.bytes,
+                        "data.val: data/val -> none (command line)\n"
+                        "model.weights: a.safetensors -> none (default)\n"
+                        "train.epochs: 5 -> 9 (command line)\n"
+                        "train.name: none -> default (default)\n"
+                        "backend: cpu -> ref (command line)\n"
+                        "checkpoint.every: 50 -> 0 (default)\n");
+    free(changes.bytes);
+}
+
+static void nothing_is_listed_where_nothing_changed(void **state)
+{
+    struct fixture *f = *state;
+    struct text yaml = {0}, changes = {0};
+    set(f, "eval.every", "3");
+    options_format_yaml(&f->set, false, &yaml);
+    assert_int_equal(
+        config_changes(&f->set, "a", yaml.bytes, yaml.length, &changes), VD_OK);
+    assert_null(changes.bytes);
+    free(yaml.bytes);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -417,6 +450,8 @@ int main(void)
         TEST(extents_grow_and_do_not_shrink),
         TEST(an_extent_of_0_has_no_end),
         TEST(another_backend_is_warned_of),
+        TEST(what_changed_is_listed_with_old_new_and_origin),
+        TEST(nothing_is_listed_where_nothing_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
