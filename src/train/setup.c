@@ -105,6 +105,7 @@ static enum vd_err resolve_batch(struct trainer *t)
                        *c->model.weights ? "backbone" : "none"));
     if (!strcmp(c->tune, "auto"))
         VD_TRY(resolve(t, "tune", "off"));
+    advise_memory(t);
     return VD_OK;
 }
 

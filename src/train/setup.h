@@ -25,6 +25,9 @@ void announce_settings(const struct trainer *t);
 /* Local, rank 0: run.json, the facts of this start; says what changed. */
 enum vd_err announce_facts(struct trainer *t) VD_MUST_USE;
 
+/* Local: what to change where memory ends (advice.c). */
+void advise_memory(const struct trainer *t);
+
 /* Local, rank 0: a line for each setting that is not as in the checkpoint, and
  * for each fact that is not as in run.json, `path`, which the last start wrote
  * and this one will replace with `now` (changes.c). */

@@ -361,8 +361,11 @@ static enum vd_err train(struct loop *l)
     struct trainer *t = l->t;
     uint64_t batch = (uint64_t)t->batch.global_batch;
     uint64_t stop_at = t->stop_at > t->state.step ? t->stop_at : 0;
+    uint64_t first = t->state.step + 1;
     while (!trainer_is_finished(t) && !l->stop) {
         VD_TRY(take_step(l));
+        if (t->state.step == first)
+            VD_TRY(trainer_check_memory(t));
         show_progress(l);
         uint64_t ends =
             sampler_last_step(t->train.n_images, t->state.epoch, batch);

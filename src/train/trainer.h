@@ -84,6 +84,10 @@ enum vd_err trainer_save(struct trainer *t, bool best) VD_MUST_USE;
 /* Collective: the finished run's last and best weights, as safetensors. */
 enum vd_err trainer_export(struct trainer *t) VD_MUST_USE;
 
+/* Collective, after the first step: warns where the ranks of a node together
+ * need more memory than there is (advice.c). */
+enum vd_err trainer_check_memory(struct trainer *t) VD_MUST_USE;
+
 /* The network a config, a class count and an input size stand for. VD_CONFIG
  * where there is none. Local. */
 enum vd_err trainer_build_graph(const struct config *config, int n_classes,
