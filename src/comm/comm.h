@@ -50,6 +50,9 @@ struct comm {
     void *impl;                   /* owned; see comm_mpi.h */
 };
 
+/* Local, at any time: "Open MPI v4.1.4", or "none". */
+void comm_library(char *out, size_t room);
+
 /*
  * Collective, first thing in main(): starts MPI, finds ranks and hosts, tells
  * the log. VD_CONFIG when the launcher started N separate one-rank programs.

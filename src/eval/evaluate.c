@@ -1,6 +1,7 @@
 #include "eval/evaluate.h"
 
 #include "base/mem.h"
+#include "base/memory.h"
 #include "data/augment.h"
 
 #include <pthread.h>
@@ -171,12 +172,14 @@ static enum vd_err compute_mine(struct evaluator *e)
     enum vd_err err = VD_OK;
     int started = 1;
     e->next = 0;
-    for (; started < e->n_workers; started++)
-        if (pthread_create(&e->workers[started].thread, NULL, work,
-                           &e->workers[started])) {
-            err = VD_FAIL(VD_SYSTEM, "no thread for evaluating");
+    for (; started < e->n_workers; started++) {
+        int cause = pthread_create(&e->workers[started].thread, NULL, work,
+                                   &e->workers[started]);
+        if (cause) {
+            err = memory_no_thread("evaluating", cause);
             break;
         }
+    }
     work(&e->workers[0]);
     for (int i = 1; i < started; i++)
         pthread_join(e->workers[i].thread, NULL);

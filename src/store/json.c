@@ -107,6 +107,11 @@ enum vd_err json_get_list(const struct json *object, const char *where,
     return VD_OK;
 }
 
+bool json_has(const struct json *object, const char *key)
+{
+    return json_object_get(peek(object), key) != NULL;
+}
+
 size_t json_count(const struct json *value)
 {
     return json_is_array(peek(value)) ? json_array_size(peek(value))

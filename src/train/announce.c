@@ -3,7 +3,6 @@
 #include "base/machine.h"
 #include "base/mem.h"
 #include "store/atomic.h"
-#include "store/json.h"
 #include "train/setup.h"
 
 #include <inttypes.h>
@@ -83,7 +82,7 @@ static void put_data(struct json *root, const char *key, const char *folder,
 static void put_texts(struct json *root, const struct trainer *t)
 {
     struct json *words = json_new_list(), *hosts = json_new_list();
-    char started[32];
+    char started[32], mpi[128];
     time_t now = time(NULL);
     struct tm utc;
     gmtime_r(&now, &utc);
@@ -92,7 +91,9 @@ static void put_texts(struct json *root, const struct trainer *t)
         json_add_text(words, *word);
     for (int r = 0; r < t->comm->size; r++)
         json_add_text(hosts, t->comm->hosts[r]);
+    comm_library(mpi, sizeof mpi);
     json_put_text(root, "program", "vocdist " VOCDIST_VERSION);
+    json_put_text(root, "mpi", mpi);
     json_put_text(root, "started", started);
     json_put(root, "command", words);
     json_put_text(root, "resumed_from", t->resume ? t->resume : "");
@@ -118,7 +119,9 @@ enum vd_err announce_facts(struct trainer *t)
     if (t->has_val)
         put_data(root, "val", t->config->data.val, &t->val);
     char *text = json_format(root, 2), *path = run_path(&t->run, "run.json");
-    enum vd_err err = atomic_write(path, text, strlen(text));
+    enum vd_err err = changes_say(t, path, root);
+    if (err == VD_OK)
+        err = atomic_write(path, text, strlen(text));
     json_free(root);
     free(text);
     free(path);

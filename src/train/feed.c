@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/mem.h"
+#include "base/memory.h"
 #include "data/loader.h"
 
 #include <math.h>
@@ -121,8 +122,9 @@ enum vd_err feed_new(struct feed **out, const struct feed_spec *spec)
                                  .fill = feed_fill,
                                  .ctx = &f->spec};
     VD_TRY_ELSE(fail, err, loader_new(&f->loader, &loader));
-    if (pthread_create(&f->thread, NULL, feed_thread, f)) {
-        err = VD_FAIL(VD_SYSTEM, "no thread for feeding the network");
+    int cause = pthread_create(&f->thread, NULL, feed_thread, f);
+    if (cause) {
+        err = memory_no_thread("feeding the network", cause);
         goto fail;
     }
     f->started = true;

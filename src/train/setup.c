@@ -107,6 +107,7 @@ static enum vd_err resolve_batch(struct trainer *t)
                        *c->model.weights ? "backbone" : "none"));
     if (!strcmp(c->tune, "auto"))
         VD_TRY(resolve(t, "tune", "off"));
+    advise_memory(t);
     return VD_OK;
 }
 
@@ -384,7 +385,7 @@ static enum vd_err open_pipeline(struct trainer *t)
     memcpy(t->account.sums, t->state.sums, sizeof t->state.sums);
     account_init(&t->account, (int)t->config->log.every);
     t->results = mem_new((size_t)t->account.n_mine, sizeof *t->results);
-    if (t->feed_spec.first_step >= t->feed_spec.last_step)
+    if (!t->trial && trainer_is_finished(t))
         return VD_OK;
     return feed_new(&t->feed, &t->feed_spec);
 }

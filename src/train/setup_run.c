@@ -145,6 +145,7 @@ enum vd_err setup_read_checkpoint(struct trainer *t)
     if (t->is_branch) { /* books of its own */
         t->state.metrics_bytes = t->state.steps_bytes = 0;
         t->state.has_best = false;
+        t->state.stale = 0;
     }
     return VD_OK;
 }

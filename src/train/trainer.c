@@ -261,11 +261,15 @@ static enum vd_err book_epoch(struct trainer *t, const struct account_sum *sum,
     double value = means ? means->loss
                    : sum ? sum->loss / (double)sum->n
                          : INFINITY;
-    *best = sum && isfinite(value) && (means || !t->has_val) &&
+    bool judged = sum && (means || !t->has_val);
+    *best = judged && isfinite(value) &&
             (!t->state.has_best || value < t->state.best);
     if (*best) {
         t->state.has_best = true;
         t->state.best = value;
+        t->state.stale = 0;
+    } else if (judged) {
+        t->state.stale++;
     }
     progress_end(&t->progress);
     say_epoch(t, sum, means);
@@ -300,6 +304,9 @@ static enum vd_err end_epoch(struct loop *l)
     enum vd_err err =
         t->comm->rank == 0 ? book_epoch(t, &sum, judged, &best) : VD_OK;
     VD_TRY(comm_agree(t->comm, SITE_EPOCH, err));
+    /* Rank 0 alone knows the losses; all must know whether this was enough. */
+    VD_TRY(comm_bcast(t->comm, SITE_EPOCH, &t->state.stale,
+                      sizeof t->state.stale, 0));
     t->state.epoch_seconds = 0;
     return save(l, best);
 }
@@ -317,6 +324,29 @@ static enum vd_err first_validation(struct trainer *t)
 }
 
 /* ---- the loop ---- */
+
+static bool has_all_steps(const struct trainer *t)
+{
+    return t->state.step >= t->last_step;
+}
+
+bool trainer_is_finished(const struct trainer *t)
+{
+    int64_t patience = t->config->train.patience;
+    return has_all_steps(t) ||
+           (patience > 0 && t->state.stale >= (uint64_t)patience);
+}
+
+static void say_patience(const struct trainer *t)
+{
+    log_info("%s ends after step %llu of %llu: %llu validated epochs without a "
+             "lower %s than %.6g (train.patience); it goes on with a larger "
+             "--train.patience, or 0",
+             t->config->train.name, (unsigned long long)t->state.step,
+             (unsigned long long)t->last_step,
+             (unsigned long long)t->state.stale,
+             t->has_val ? "val_loss" : "train_loss", t->state.best);
+}
 
 static enum vd_err save_between(struct loop *l)
 {
@@ -336,8 +366,11 @@ static enum vd_err train(struct loop *l)
     struct trainer *t = l->t;
     uint64_t batch = (uint64_t)t->batch.global_batch;
     uint64_t stop_at = t->stop_at > t->state.step ? t->stop_at : 0;
-    while (t->state.step < t->last_step && !l->stop) {
+    uint64_t first = t->state.step + 1;
+    while (!trainer_is_finished(t) && !l->stop) {
         VD_TRY(take_step(l));
+        if (t->state.step == first)
+            VD_TRY(trainer_check_memory(t));
         show_progress(l);
         uint64_t ends =
             sampler_last_step(t->train.n_images, t->state.epoch, batch);
@@ -358,8 +391,11 @@ static enum vd_err finish(struct loop *l)
     enum vd_err err = t->writer ? checkpoint_writer_wait(t->writer) : VD_OK;
     VD_TRY(comm_agree(t->comm, SITE_CHECKPOINT, err));
     progress_end(&t->progress);
-    if (t->state.step >= t->last_step)
+    if (trainer_is_finished(t)) {
+        if (!has_all_steps(t))
+            say_patience(t);
         return trainer_export(t);
+    }
     log_info("stopped after step %llu of %llu; run the same command again to "
              "go on",
              (unsigned long long)t->state.step,
@@ -373,9 +409,12 @@ static enum vd_err run(struct trainer *t)
                      .started = clock_now(),
                      .saved = clock_now(),
                      .saved_step = t->state.step};
-    if (t->state.step >= t->last_step) {
-        log_info("%s has all its %llu steps; more with --train.epochs",
-                 t->config->train.name, (unsigned long long)t->last_step);
+    if (trainer_is_finished(t)) {
+        if (has_all_steps(t))
+            log_info("%s has all its %llu steps; more with --train.epochs",
+                     t->config->train.name, (unsigned long long)t->last_step);
+        else
+            say_patience(t);
         return trainer_export(t); /* which may be what was interrupted */
     }
     progress_start(&t->progress, "step", t->state.step, t->last_step,

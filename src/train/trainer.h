@@ -124,6 +124,10 @@ enum vd_err trainer_verify_saved(struct trainer *t, int64_t *bytes) VD_MUST_USE;
 enum vd_err trainer_open(struct trainer *t) VD_MUST_USE;
 void trainer_close(struct trainer *t);
 
+/* Local, equal on all ranks: nothing is left to do, since it has all its steps
+ * or its patience (train.patience) has ended. */
+bool trainer_is_finished(const struct trainer *t);
+
 /* Local: what comes next, and how many seconds it has. */
 void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
                    double limit);
@@ -132,6 +136,10 @@ void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
 enum vd_err trainer_save(struct trainer *t, bool best) VD_MUST_USE;
 /* Collective: the finished run's last and best weights, as safetensors. */
 enum vd_err trainer_export(struct trainer *t) VD_MUST_USE;
+
+/* Collective, after the first step: warns where the ranks of a node together
+ * need more memory than there is (advice.c). */
+enum vd_err trainer_check_memory(struct trainer *t) VD_MUST_USE;
 
 /* The network a config, a class count and an input size stand for. VD_CONFIG
  * where there is none. Local. */
