@@ -129,8 +129,7 @@ static enum vd_err write_and_read(struct trainer *t, double *row,
     row[WRITE] = clock_now() - start;
     VD_TRY_ELSE(out, err, file_forget_cached(path, bytes));
     start = clock_now();
-    VD_TRY_ELSE(out, err, checkpoint_read_head(&c, path));
-    VD_TRY_ELSE(out, err, checkpoint_read_values(&c, &t->graph, path));
+    VD_TRY_ELSE(out, err, checkpoint_read(&c, path));
     row[READ] = clock_now() - start;
 out:
     checkpoint_clear(&c);

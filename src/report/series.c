@@ -1,5 +1,6 @@
 #include "report/series.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -32,6 +33,15 @@ static enum vd_err cut_back(struct series *s, int fd, int64_t length)
     return VD_OK;
 }
 
+/* A new file's name must not get lost, either. */
+static enum vd_err start_anew(struct series *s, const char *header)
+{
+    char *folder = file_folder(s->path);
+    enum vd_err err = file_sync(folder, folder);
+    free(folder);
+    return err == VD_OK && *header ? series_add(s, "%s\n", header) : err;
+}
+
 enum vd_err series_open(struct series *s, const char *path, const char *header,
                         int64_t length)
 {
@@ -45,8 +55,8 @@ enum vd_err series_open(struct series *s, const char *path, const char *header,
     VD_TRY_ELSE(fail, err, cut_back(s, fd, length));
     s->stream = fdopen(fd, "a");
     VD_ASSERT(s->stream);
-    if (length == 0 && *header)
-        VD_TRY_ELSE(fail, err, series_add(s, "%s\n", header));
+    if (length == 0)
+        VD_TRY_ELSE(fail, err, start_anew(s, header));
     return VD_OK;
 fail:
     if (fd >= 0 && !s->stream)

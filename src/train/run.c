@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/atomic.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,7 +48,9 @@ static enum vd_err make(struct run *r, const char *folder)
     r->folder = mem_copy_text(folder);
     r->checkpoints = run_path(r, "checkpoints");
     VD_TRY(file_make_folder(r->checkpoints));
-    return lock(r);
+    VD_TRY(lock(r));
+    atomic_remove_left_overs(r->folder);
+    return VD_OK;
 }
 
 static void find_real(struct run *r, const char *dir, const char *name)

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/atomic.h"
 #include "train/restore.h"
 #include "train/trainer.h"
 
@@ -19,7 +20,7 @@ static enum vd_err take_values(struct trainer *t, struct checkpoint *c)
     return ops->get(&t->backend, &t->graph, c->stats, &w->stats);
 }
 
-static void take_texts(struct trainer *t, struct checkpoint *c)
+static void take_head(struct trainer *t, struct checkpoint *c, bool best)
 {
     struct text yaml = {0};
     options_format_yaml(t->set, false, &yaml);
@@ -31,6 +32,7 @@ static void take_texts(struct trainer *t, struct checkpoint *c)
     c->state = state_format(&t->state);
     c->step = t->state.step;
     c->size = t->train.width;
+    c->best = best;
     c->n_classes = t->train.n_classes;
     c->classes = mem_new((size_t)c->n_classes, sizeof *c->classes);
     for (int k = 0; k < c->n_classes; k++)
@@ -43,13 +45,13 @@ static enum vd_err snapshot(struct trainer *t, bool best)
     struct checkpoint c = {0};
     enum vd_err err = take_values(t, &c);
     if (err == VD_OK) {
-        take_texts(t, &c);
+        take_head(t, &c, best);
         err = series_sync(&t->run.metrics);
     }
     if (err == VD_OK)
         err = series_sync(&t->run.steps);
     if (err == VD_OK)
-        err = checkpoint_writer_start(t->writer, &c, best);
+        err = checkpoint_writer_start(t->writer, &c);
     checkpoint_clear(&c);
     return err;
 }
@@ -70,16 +72,14 @@ static enum vd_err verify(struct trainer *t, const char *path, int64_t *bytes)
     struct checkpoint memory = {0}, disk = {0};
     VD_TRY(checkpoint_writer_wait(t->writer));
     VD_TRY(file_forget_cached(path, bytes));
-    VD_TRY_ELSE(out, err, checkpoint_read_head(&disk, path));
-    VD_TRY_ELSE(out, err, checkpoint_read_values(&disk, &t->graph, path));
+    VD_TRY_ELSE(out, err, checkpoint_read(&disk, path));
     VD_TRY_ELSE(out, err, take_values(t, &memory));
-    take_texts(t, &memory);
-    const char *what = checkpoint_difference(&memory, &disk);
-    if (what)
+    take_head(t, &memory, disk.best);
+    if (checkpoint_digest(&memory) != checkpoint_digest(&disk))
         err = VD_FAIL(VD_IO,
-                      "%s: read back, its %s differ from what was written\n"
+                      "%s: read back, it differs from what was written\n"
                       "give --train.dir a folder on another disk",
-                      path, what);
+                      path);
 out:
     checkpoint_clear(&memory);
     checkpoint_clear(&disk);
@@ -123,8 +123,10 @@ static enum vd_err export_all(const struct run *run)
 {
     char *folder = run_path(run, "weights");
     enum vd_err err = file_make_folder(folder);
-    if (err == VD_OK)
+    if (err == VD_OK) {
+        atomic_remove_left_overs(folder);
         err = export_weights(run, "last");
+    }
     if (err == VD_OK)
         err = export_weights(run, "best");
     if (err == VD_OK && !run->scratch.folder)

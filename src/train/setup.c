@@ -268,12 +268,11 @@ static enum vd_err load_weights(struct trainer *t)
     return err;
 }
 
-/* Rank 0 reads or draws, the others get its values. */
+/* Rank 0 has read it or draws it, the others get its values. */
 static enum vd_err make_start(struct trainer *t)
 {
-    bool reads = t->resume && t->comm->rank == 0;
-    if (reads)
-        return setup_read_checkpoint(t);
+    if (t->resume && t->comm->rank == 0)
+        return setup_take_checkpoint(t);
     VD_TRY(checkpoint_new(&t->start, &t->graph));
     t->state.data_digest = t->train.digest;
     if (t->resume)

@@ -15,8 +15,8 @@ enum vd_err setup_open_run(struct trainer *t) VD_MUST_USE;
 enum vd_err setup_share_saved(struct trainer *t) VD_MUST_USE;
 /* Local: the saved settings; what counts for this start only is taken out. */
 enum vd_err setup_take_saved(struct trainer *t) VD_MUST_USE;
-/* Local, rank 0: values and state of the checkpoint. */
-enum vd_err setup_read_checkpoint(struct trainer *t) VD_MUST_USE;
+/* Local, rank 0: the state of the checkpoint, which must fit. */
+enum vd_err setup_take_checkpoint(struct trainer *t) VD_MUST_USE;
 /* Local, rank 0: config.yaml, run.json, series, the writer of checkpoints. */
 enum vd_err setup_open_books(struct trainer *t) VD_MUST_USE;
 
