@@ -300,7 +300,8 @@ static double validations(const struct dry_run *d, uint64_t first)
     const struct trainer *t = d->t;
     uint64_t n = t->train.n_images, every = (uint64_t)t->config->eval.every;
     uint64_t batch = (uint64_t)t->batch.global_batch;
-    uint64_t all = (t->last_step * batch + n - 1) / n / every;
+    uint64_t epochs = t->last_step * batch / n;
+    uint64_t all = (epochs + every - 1) / every; /* the last one is, too */
     uint64_t done = first * batch / n / every;
     return (double)(all - done) + (first == 0);
 }
@@ -340,6 +341,7 @@ static enum vd_err try_all(struct trainer *t, void *ctx)
     uint64_t first = t->state.step;
     d->t = t;
     VD_TRY(take_first(d));
+    VD_TRY(trainer_check_memory(t));
     VD_TRY(time_steps(d));
     VD_TRY(try_validation(d));
     VD_TRY(try_files(d));
