@@ -54,16 +54,20 @@ class Folder:
                                str(size), str(first),
                                *map(str, changed)])
 
-    def start(self, ranks, name, environment=(), arguments=(), **options):
-        """Options as in SMALL, with _ for the dot; the run is `name`."""
+    def settings(self, name, **options):
+        """Command line options: SMALL and `options`, with __ for the dot."""
         settings = dict(SMALL, **{'data.train': 'train', 'data.val': 'val'})
         settings.update({k.replace('__', '.'): v for k, v in options.items()})
-        if arguments:
-            settings = {}
+        return ['--train.name', name] + [
+            word for key, value in settings.items()
+            for word in ('--' + key, str(value))]
+
+    def start(self, ranks, name, environment=(), arguments=(), **options):
+        """The run `name`, of settings() or of `arguments`."""
         command = shlex.split(os.environ['MPIEXEC']) + [str(ranks)]
-        command += [os.environ['PROGRAM'], *arguments, '--train.name', name]
-        for key, value in settings.items():
-            command += ['--' + key, str(value)]
+        command += [os.environ['PROGRAM'], *arguments]
+        command += (['--train.name', name] if arguments else
+                    self.settings(name, **options))
         return subprocess.Popen(command, cwd=self.path, text=True,
                                 env=dict(os.environ, **dict(environment)),
                                 stdout=subprocess.PIPE,
