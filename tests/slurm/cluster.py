@@ -5,10 +5,11 @@
                         its input ends: Ctrl-D, or whoever holds the other end
                         of the pipe is gone, however it went
 
-It needs no root, systemd, cgroups, namespaces or network, and leaves the
-machine's own Slurm and munge alone. Ports are chosen anew, so that several
-clusters can be on one machine. All that it starts, and what jobs start, stays
-below this process, which adopts orphans, and is gone when it ends.
+It needs no root, systemd, cgroups or namespaces, only an address besides the
+loopback's (as mpirun does), and leaves the machine's own Slurm and munge alone.
+Ports are chosen anew, so that several clusters can be on one machine. All that
+it starts, and what jobs start, stays below this process, which adopts orphans,
+and is gone when it ends.
 
 To MPI both nodes are one host, whose shared memory they would both use and
 spoil: jobs need OMPI_MCA_btl=self,tcp OMPI_MCA_btl_tcp_if_include=lo.
