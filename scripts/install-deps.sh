@@ -7,9 +7,9 @@ set -euo pipefail
 build="build-essential cmake ninja-build libopenmpi-dev openmpi-bin
   libhdf5-dev libdnnl-dev libxml2-dev libjpeg-dev libpng-dev libexif-dev
   libcairo2-dev libyaml-dev libjansson-dev libxxhash-dev librandom123-dev"
-test="git clang-format libcmocka-dev python3 python3-numpy python3-pil
+test="git clang-format libcmocka-dev munge python3 python3-numpy python3-pil
   python3-h5py python3-torch python3-torchvision python3-yaml shellcheck
-  strace universal-ctags"
+  slurm-client slurmctld slurmd strace universal-ctags"
 
 packages=$build
 case "${1:-}" in

@@ -110,7 +110,7 @@ enum vd_err options_read_yaml(struct option_set *set,
 enum vd_err options_read_yaml_text(struct option_set *set, const char *name,
                                    const char *bytes, size_t n) VD_MUST_USE;
 /* Every VOCDIST_* variable must be one of ours. Not options, and passed over:
- * VOCDIST_TEST_DATA, VOCDIST_FAULT. */
+ * VOCDIST_TEST_DATA, VOCDIST_FAULT, VOCDIST_LAUNCHER (slurm/common.sh). */
 enum vd_err options_read_environment(struct option_set *set) VD_MUST_USE;
 /* --key value, --key=value, -j 4, -j4, --flag or --flag true, "--" ends. */
 enum vd_err options_read_arguments(struct option_set *set, int argc,

@@ -13,6 +13,7 @@
 static const char *const not_options[] = {
     "VOCDIST_TEST_DATA",
     "VOCDIST_FAULT",
+    "VOCDIST_LAUNCHER",
 };
 
 char *option_variable(const char *key)

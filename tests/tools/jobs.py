@@ -108,20 +108,23 @@ class Folder:
                                str(size), str(first),
                                *map(str, changed)])
 
-    def start(self, ranks, name, environment=(), arguments=(), before=None,
-              **options):
-        """Options as in SMALL, with __ for the dot; the run is `name`. `before`
-        is the start of the command, in place of mpirun with its ranks."""
+    def settings(self, name, **options):
+        """Command line options: SMALL and `options`, with __ for the dot."""
         settings = dict(SMALL, **{'data.train': 'train', 'data.val': 'val'})
         settings.update({k.replace('__', '.'): v for k, v in options.items()})
-        if arguments:
-            settings = {}
+        return ['--train.name', name] + [
+            word for key, value in settings.items()
+            for word in ('--' + key, str(value))]
+
+    def start(self, ranks, name, environment=(), arguments=(), before=None,
+              **options):
+        """The run `name`, of settings() or of `arguments`. `before` is the
+        start of the command, in place of mpirun with its ranks."""
         if before is None:
             before = shlex.split(os.environ['MPIEXEC']) + [str(ranks)]
         command = [*before, os.environ['PROGRAM'], *arguments]
-        command += ['--train.name', name]
-        for key, value in settings.items():
-            command += ['--' + key, str(value)]
+        command += (['--train.name', name] if arguments else
+                    self.settings(name, **options))
         # Jobs that end remove Open MPI's folder under those that start.
         scratch = os.path.join(self.path, 'tmp', name)
         os.makedirs(scratch, exist_ok=True)

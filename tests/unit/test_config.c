@@ -67,6 +67,7 @@ static void option_and_variable_names_are_unique(void **state)
                                     config_table.rows[j].key);
             assert_string_not_equal(a, "VOCDIST_TEST_DATA");
             assert_string_not_equal(a, "VOCDIST_FAULT");
+            assert_string_not_equal(a, "VOCDIST_LAUNCHER");
             free(a);
             free(b);
         }

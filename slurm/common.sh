@@ -1,0 +1,149 @@
+# shellcheck shell=bash
+# What train.sh, eval.sh and pack.sh share. They source it and have set:
+: "${script:?}" # its name
+: "${here:?}"   # its folder
+
+# ---- for your site: modules, and what its network needs ----------------------
+# module load openmpi hdf5
+# export OMPI_MCA_btl_tcp_if_include=ib0
+# ---- end ---------------------------------------------------------------------
+
+set -uo pipefail
+
+say() { printf '%s: %s\n' "$script" "$*" >&2; }
+
+# A command as it can be typed.
+show() {
+  local line
+  printf -v line ' %q' "$@"
+  printf '%s\n' "${line# }"
+}
+
+# take_options ARGUMENTS...: those for the program, in the array `options`.
+# --dry-run is the script's own, unless it comes after "--".
+take_options() {
+  dry_run=false options=()
+  while [ $# -gt 0 ]; do
+    case $1 in
+    --dry-run) dry_run=true ;;
+    --)
+      options+=("${@:2}")
+      break
+      ;;
+    *) options+=("$1") ;;
+    esac
+    shift
+  done
+}
+
+# find_program NAME FILE FOLDER: the path `program`: FILE if there is one, or
+# NAME in PATH, or that of a build in FOLDER of the checkout.
+find_program() {
+  local root
+  program=${2:-$(command -v "$1")}
+  for root in "$here/.." "${SLURM_SUBMIT_DIR:-.}"; do
+    [ -n "$program" ] || [ ! -x "$root/build/release/$3/$1" ] ||
+      program=$(cd "$root/build/release/$3" && pwd)/$1
+  done
+  [ -z "$program" ] || return 0
+  say "no $1: put it in PATH, or set ${1^^} to its file, or build preset" \
+    "release in the checkout (docs/install.md)"
+  "$dry_run" || exit 69
+  program=$1
+}
+
+# The array `launch`. VOCDIST_LAUNCHER (srun, mpirun) overrides the choice.
+choose_launcher() {
+  local name=${VOCDIST_LAUNCHER:-}
+  if [ -z "$name" ]; then
+    name=mpirun
+    [[ $(srun --mpi=list 2>&1) != *pmix* ]] || name=srun
+  fi
+  case $name in
+  # srun reaches every rank with every signal.
+  srun) launch=(srun --mpi=pmix --kill-on-bad-exit=1) ;;
+  # Without keepalive mpirun takes minutes to see that a node is cut off, and
+  # it would bind each rank to one core whatever --cpus-per-task says.
+  mpirun)
+    launch=(mpirun --bind-to none --mca oob_tcp_keepalive_time 3
+      --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3)
+    ;;
+  *)
+    say "VOCDIST_LAUNCHER=$name: srun or mpirun"
+    exit 64
+    ;;
+  esac
+  # Slurm 22.05 and later do not hand --cpus-per-task on to srun.
+  export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
+}
+
+# begin COMMAND...: with --dry-run this is the end, else it needs a job.
+begin() {
+  if "$dry_run"; then
+    show export "SRUN_CPUS_PER_TASK=$SRUN_CPUS_PER_TASK"
+    show "$@"
+    exit 0
+  fi
+  if [ -z "${SLURM_JOB_ID:-}" ]; then
+    say "not in a Slurm job: submit it (sbatch slurm/$script ...), or see what" \
+      "would run (slurm/$script --dry-run ...)"
+    exit 64
+  fi
+  say "$(date '+%F %T') job $SLURM_JOB_ID, life ${SLURM_RESTART_COUNT:-0}," \
+    "${SLURM_NTASKS:-1} ranks on ${SLURM_JOB_NODELIST:-?} by ${launch[0]}"
+  show "$@" >&2
+}
+
+# ---- running, and running again ----------------------------------------------
+
+ranks=''      # process id of srun or mpirun
+told=false    # to stop
+interrupted=false
+status=75
+
+# What both launchers do with USR1 and USR2, too: hand them on to every rank.
+hand_on() {
+  interrupted=true told=true
+  [ -z "$ranks" ] || kill -s "$1" "$ranks" 2>/dev/null
+}
+
+# run COMMAND...: returns when it was stopped, to be run again; else it ends
+# the script with the command's exit code.
+run() {
+  trap 'hand_on USR1' USR1
+  trap 'hand_on USR2' USR2
+  # Slurm has sent it to srun and the ranks as well; handed on, it would be a
+  # second one, which ends them before they have saved.
+  trap 'interrupted=true told=true' TERM
+  if ! "$told"; then
+    "$@" &
+    ranks=$!
+    ! "$told" || hand_on USR1
+    while
+      interrupted=false
+      wait "$ranks"
+      status=$?
+      "$interrupted"
+    do :; done
+  fi
+  [ "$status" -ne 75 ] || return 0
+  # Ended by a signal before it could save, or, below mpirun, with no chance to.
+  [ "$status" -gt 128 ] || exit "$status"
+  "$told" || job_says 'PreemptTime=[0-9]' || exit "$status"
+}
+
+# job_says REGEX: about this job.
+job_says() { [[ $(scontrol show job "$SLURM_JOB_ID" 2>&1) =~ $1 ]]; }
+
+# Queues the job again and ends this life, with the exit code for "stopped".
+requeue() {
+  # What scancel has ended would come back.
+  if ! job_says 'JobState=RUNNING'; then
+    say "stopped (exit code $status); Slurm is ending the job"
+  elif scontrol requeue "$SLURM_JOB_ID"; then
+    say "stopped (exit code $status), queued again"
+  else
+    say "stopped (exit code $status), not queued again: submit it to go on"
+  fi
+  exit 75
+}

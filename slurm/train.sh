@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=vocdist-train
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=2
+#SBATCH --cpus-per-task=1
+#SBATCH --time=01:00:00
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@120
+#
+# Trains, over as many lives of the job as it takes:
+#   sbatch [OPTIONS OF SBATCH] slurm/train.sh [OPTIONS OF vocdist train]
+#   sbatch --nodes 2 --ntasks-per-node 8 slurm/train.sh -c configs/voc2007.yaml
+#   slurm/train.sh --dry-run [...]      prints what would run
+#   sbatch slurm/train.sh -- --dry-run  the program's own --dry-run, in a job
+# Options of sbatch override the lines above. docs/slurm.md says more.
+
+# Lives in a row without a new checkpoint after which the job gives up.
+lives=3
+
+# Slurm runs a copy of this file, without its neighbours.
+script=train.sh here=$(dirname "$0")
+[ -e "$here/common.sh" ] || here=$(scontrol show job "$SLURM_JOB_ID" |
+  sed -n "s|^ *Command=\(.*\)/$script.*|\1|p")
+[ -e "$here/common.sh" ] || here=$SLURM_SUBMIT_DIR/slurm
+# shellcheck source=common.sh
+. "$here/common.sh" || exit 66
+
+take_options "$@"
+find_program vocdist "${VOCDIST:-}" src/cli
+choose_launcher
+command=("${launch[@]}" "$program" train --resume auto "${options[@]}")
+# What the first life was told to start from is history in the next.
+[ "${SLURM_RESTART_COUNT:-0}" -eq 0 ] || command+=(--resume auto)
+begin "${command[@]}"
+
+# A wrong option ends the job here, said once.
+config=$("$program" train "${options[@]}" --print-config) || exit
+setting() {
+  sed -n "/^train:/,/^[^ t]/s/^  $1: \(.*[^ ]\) *# .*/\1/p" <<<"$config" |
+    sed 's/^"\(.*\)"$/\1/'
+}
+folder=$(setting dir)/$(setting name)
+saved() { readlink "$folder/checkpoints/last"; }
+
+before=$(saved)
+run "${command[@]}"
+
+# folder/slurm-lives: job, lives in a row that have saved nothing
+count=0
+if [ "$(saved)" = "$before" ]; then
+  read -r job count 2>/dev/null <"$folder/slurm-lives"
+  [ "${job:-}" = "$SLURM_JOB_ID" ] || count=0
+  count=$((count + 1))
+fi
+mkdir -p "$folder" && echo "$SLURM_JOB_ID $count" >"$folder/slurm-lives"
+if [ "$count" -ge "$lives" ]; then
+  say "$lives lives in a row saved no checkpoint: giving up. Each needs more" \
+    "time (sbatch --time), or a smaller --checkpoint.every"
+  exit 70
+fi
+requeue

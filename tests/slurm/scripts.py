@@ -1,0 +1,213 @@
+"""slurm/train.sh, eval.sh and pack.sh without Slurm: what they print, choose and
+decide, with programs and commands of Slurm that are made up.
+"""
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+CHECKOUT = os.path.realpath(os.path.join(os.path.dirname(__file__), '..', '..'))
+
+COMMANDS = {
+    'srun': '''
+if [ "$1" = --mpi=list ]; then echo "plugins: ${PLUGINS:-none pmix}" >&2; exit
+fi
+echo "srun $*, $SRUN_CPUS_PER_TASK cores" >>called
+shift 2
+"$@"''',
+    'mpirun': '''
+echo "mpirun $*" >>called
+shift 11
+"$@"''',
+    'scontrol': '''
+if [ "$1" = show ]; then
+  echo "   JobState=${STATE:-RUNNING} PreemptTime=${PREEMPTED:-None}"
+else
+  echo "scontrol $*" >>called
+fi''',
+    'vocdist': '''
+case $* in
+*--wrong*) exit 64 ;;
+*--print-config)
+  printf 'model:\\n  name: no    # default\\ntrain:\\n'
+  printf '  steps: auto       # default\\n  name: "a run"    # command line\\n'
+  printf '  dir: runs      # default\\ncpu:\\n  name: no     # default\\n' ;;
+*)
+  if [ -n "${SAVES:-}" ]; then
+    mkdir -p "runs/a run/checkpoints"
+    ln -sfn "$SAVES" "runs/a run/checkpoints/last"
+  fi
+  exit "${STATUS:-0}" ;;
+esac''',
+    'vocpack': '',
+}
+
+
+class Scripts(unittest.TestCase):
+    def setUp(self):
+        """Everything that the scripts may call is in one folder."""
+        self.folder = tempfile.mkdtemp(prefix='vocdist test ')
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.bin = os.path.join(self.folder, 'bin')
+        os.mkdir(self.bin)
+        for name, text in COMMANDS.items():
+            path = os.path.join(self.bin, name)
+            with open(path, 'w') as f:
+                f.write('#!/bin/bash\n' + text + '\n')
+            os.chmod(path, 0o755)
+        for name in ('bash', 'env', 'sed', 'dirname', 'date', 'readlink',
+                     'mkdir', 'ln'):
+            os.symlink(shutil.which(name), os.path.join(self.bin, name))
+
+    def call(self, script, *arguments, status=0, job='7', **environment):
+        """What it says; with a `job` as if in one."""
+        environment['PATH'] = self.bin
+        if job:
+            environment.update(SLURM_JOB_ID=job, SLURM_CPUS_PER_TASK='3')
+        result = subprocess.run(
+            [os.path.join(CHECKOUT, 'slurm', script), *arguments],
+            cwd=self.folder, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(result.returncode, status, result.stdout)
+        return result.stdout
+
+    def called(self):
+        """What the made-up commands have been called with, since last asked."""
+        path = os.path.join(self.folder, 'called')
+        if not os.path.exists(path):
+            return []
+        with open(path) as f:
+            lines = f.read().splitlines()
+        os.remove(path)
+        return lines
+
+    def program(self, name):
+        return os.path.join(self.bin, name)
+
+    # ---- what runs ----
+
+    def test_a_dry_run_prints_what_would_run_and_does_nothing(self):
+        for script, words in (
+                ('train.sh', ['vocdist', 'train', '--resume', 'auto']),
+                ('eval.sh', ['vocdist', 'eval']),
+                ('pack.sh', ['vocpack', 'pack'])):
+            for job in ('', '7'):
+                before = os.listdir(self.folder)
+                said = self.call(script, '-x', 'a b', '--dry-run', 'c', job=job)
+                export, command = said.splitlines()
+                self.assertEqual(export, 'export SRUN_CPUS_PER_TASK=%s' %
+                                 ('3' if job else '1'))
+                self.assertEqual(
+                    shlex.split(command),
+                    ['srun', '--mpi=pmix', '--kill-on-bad-exit=1',
+                     self.program(words[0]), *words[1:], '-x', 'a b', 'c'])
+                self.assertEqual(os.listdir(self.folder), before)
+
+    def test_it_prints_the_command_that_runs(self):
+        for plugins in ('pmix_v4', 'pmi2'):
+            said = self.call('train.sh', '--dry-run', '-c', 'x', PLUGINS=plugins)
+            said = said.splitlines()[1]
+            self.assertEqual(said.split()[0],
+                             'srun' if plugins == 'pmix_v4' else 'mpirun')
+            self.assertIn('\n' + said + '\n',
+                          self.call('train.sh', '-c', 'x', PLUGINS=plugins))
+            self.assertEqual(self.called()[0].partition(',')[0],
+                             ' '.join(shlex.split(said)))
+
+    def test_after_two_dashes_all_is_for_the_program(self):
+        said = self.call('train.sh', '-c', 'x', '--', '--dry-run', '--')
+        self.assertIn('auto -c x --dry-run --\n', said)
+        self.assertEqual(len(self.called()), 1)
+
+    def test_a_launcher_can_be_chosen(self):
+        said = self.call('eval.sh', '--dry-run', VOCDIST_LAUNCHER='mpirun')
+        self.assertIn('mpirun --bind-to none --mca oob_tcp_keepalive_time 3 '
+                      '--mca oob_tcp_keepalive_intvl 1 '
+                      '--mca oob_tcp_keepalive_probes 3 ', said)
+        self.assertIn('VOCDIST_LAUNCHER=x: srun or mpirun',
+                      self.call('eval.sh', status=64, VOCDIST_LAUNCHER='x'))
+
+    def test_later_lives_go_on_whatever_the_first_began_with(self):
+        options = ['--resume', 'none', '--dry-run']
+        for count, tail in (('0', 'auto --resume none\n'),
+                            ('1', 'none --resume auto\n')):
+            self.assertTrue(self.call('train.sh', *options,
+                                      SLURM_RESTART_COUNT=count).endswith(tail))
+
+    def test_the_program_is_found(self):
+        build = os.path.join(self.folder, 'build', 'release', 'src', 'cli')
+        os.makedirs(build)
+        os.rename(self.program('vocdist'), os.path.join(build, 'vocdist'))
+        mine = self.program('mine')
+        os.symlink(os.path.join(build, 'vocdist'), mine)
+        submitted = {'SLURM_SUBMIT_DIR': self.folder}
+        self.assertIn('/build/release/src/cli/vocdist eval',
+                      self.call('eval.sh', '--dry-run', **submitted))
+        self.assertIn('/bin/mine eval', self.call(
+            'eval.sh', '--dry-run', VOCDIST=mine, **submitted))
+
+    def test_a_copy_finds_what_it_needs_where_it_was_submitted(self):
+        """Copied by Slurm, which here does not know from where."""
+        copy = os.path.join(self.folder, 'slurm_script')
+        shutil.copy(os.path.join(CHECKOUT, 'slurm', 'eval.sh'), copy)
+        self.assertIn('vocdist eval', self.call(copy, '--dry-run',
+                                                SLURM_SUBMIT_DIR=CHECKOUT))
+
+    # ---- what is refused ----
+
+    def test_outside_a_job_it_says_how_to_submit_it(self):
+        for script in ('train.sh', 'eval.sh', 'pack.sh'):
+            self.assertIn('sbatch slurm/' + script,
+                          self.call(script, status=64, job=''))
+        self.assertEqual(self.called(), [])
+
+    def test_without_a_program_it_says_where_it_looked(self):
+        os.remove(self.program('vocdist'))
+        scripts = os.path.join(self.folder, 'slurm')
+        shutil.copytree(os.path.join(CHECKOUT, 'slurm'), scripts)
+        script = os.path.join(scripts, 'train.sh')
+        self.assertIn('set VOCDIST to its file', self.call(script, status=69))
+        self.assertIn('\nsrun --mpi=pmix --kill-on-bad-exit=1 vocdist train',
+                      self.call(script, '--dry-run'))
+
+    def test_a_wrong_option_starts_no_ranks(self):
+        self.call('train.sh', '--wrong', status=64)
+        self.assertEqual(self.called(), [])
+
+    # ---- what happens afterwards ----
+
+    def ends(self, script, status, again, **environment):
+        said = self.call(script, status=status, **environment)
+        self.assertEqual(self.called()[1:], ['scontrol requeue 7'] * again,
+                         said)
+        return said
+
+    def test_a_stopped_run_is_queued_again_and_others_are_not(self):
+        for status in (0, 1, 64, 70, 74, 76, 137, 139):
+            self.ends('train.sh', status, 0, STATUS=str(status))
+        self.ends('train.sh', 75, 1, STATUS='75', SAVES='step-1')
+        for script in ('train.sh', 'eval.sh'):
+            # killed by a preemption
+            self.ends(script, 75, 1, STATUS='205', SAVES='step-2',
+                      PREEMPTED='2026-11-25T00:25:24')
+            self.ends(script, 74, 0, STATUS='74',
+                      PREEMPTED='2026-11-25T00:25:24')
+
+    def test_what_slurm_is_ending_is_not_queued_again(self):
+        said = self.ends('train.sh', 75, 0, STATUS='75', STATE='COMPLETING')
+        self.assertIn('Slurm is ending the job', said)
+
+    def test_lives_that_save_nothing_are_bounded(self):
+        for saves in ('', '', 'step-1', '', ''):
+            self.ends('train.sh', 75, 1, STATUS='75', SAVES=saves)
+        said = self.ends('train.sh', 70, 0, STATUS='75')
+        self.assertIn('3 lives in a row saved no checkpoint', said)
+        # submitted again, it may try again
+        self.call('train.sh', status=75, job='8', STATUS='75')
+
+
+if __name__ == '__main__':
+    unittest.main(argv=sys.argv, verbosity=2)
