@@ -137,6 +137,7 @@ out:
     return err;
 }
 
+/* Rank 0 saves, so its row is all ranks'. */
 static enum vd_err save_once(struct trainer *t, double *row, int64_t *bytes)
 {
     double start = clock_now();
@@ -144,7 +145,9 @@ static enum vd_err save_once(struct trainer *t, double *row, int64_t *bytes)
     row[STALL] = clock_now() - start;
     enum vd_err err =
         t->comm->rank == 0 ? write_and_read(t, row, bytes) : VD_OK;
-    return comm_agree(t->comm, SITE_CHECKPOINT, err);
+    VD_TRY(comm_agree(t->comm, SITE_CHECKPOINT, err));
+    return comm_bcast(t->comm, SITE_CHECKPOINT, row, SAVE_COLUMNS * sizeof *row,
+                      0);
 }
 
 enum vd_err bench_checkpoint(struct trainer *t, int n, struct bench_report *out)

@@ -196,15 +196,17 @@ class Bench(unittest.TestCase):
     # ---- planted slowness
 
     def slow(self, ms, **env):
+        """A step's 4 pictures take 4 x ms: more than computing on them, also
+        on a busy machine."""
         return {"LD_PRELOAD": SLOW_READ, "SLOW_READ_MS": str(ms),
                 "SLOW_READ_BYTES": str(32 * 32 * 3), **env}
 
     def test_a_slow_disk_is_a_wait_for_data(self):
-        s = self.bench("step --steps 2", env=self.slow(100))["step"]
+        s = self.bench("step --steps 2", env=self.slow(300))["step"]
         self.assertGreater(s["shards"]["wait_share"], 0.5)
-        self.assertGreater(s["shards"]["phases_ms"]["total"]["min"], 390)
+        self.assertGreater(s["shards"]["phases_ms"]["total"]["min"], 1190)
         self.assertEqual(s["synthetic"]["wait_share"], 0)
-        self.assertLess(s["synthetic"]["phases_ms"]["total"]["min"], 390)
+        self.assertLess(s["synthetic"]["phases_ms"]["total"]["min"], 1190)
 
     def test_a_slow_disk_limits_the_loader(self):
         r = self.bench("loader --steps 2", env=self.slow(5))["loader"]
@@ -213,13 +215,12 @@ class Bench(unittest.TestCase):
 
     @unittest.skipUnless(MPIRUN, "one rank only")
     def test_the_slow_rank_is_named(self):
-        for rank in "0", "1":
-            env = self.slow(100, SLOW_READ_RANK=rank)
-            s = self.bench("step --steps 2", 2, env)["step"]["shards"]
-            self.assertEqual(s["slowest"]["rank"], int(rank))
-            # it does not wait in the exchange, the other one does
-            exchange = s["phases_ms"]["exchange"]
-            self.assertLess(exchange["median"], exchange["most_rank"])
+        env = self.slow(300, SLOW_READ_RANK="1")
+        s = self.bench("step --steps 3", 2, env)["step"]["shards"]
+        self.assertEqual(s["slowest"]["rank"], 1)
+        # it does not wait in the exchange, the other one does
+        exchange = s["phases_ms"]["exchange"]
+        self.assertLess(exchange["median"], exchange["most_rank"])
 
     # ---- other ends
 
