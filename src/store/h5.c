@@ -45,7 +45,8 @@ enum vd_err h5_failed(const struct h5_file *f, const char *name,
 {
     struct cause cause = {.text = ""};
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, note_cause, &cause);
-    if (cause.is_memory)
+    /* Not each of its functions says that it was memory. */
+    if (cause.is_memory || memory_is_short())
         return memory_refused(f->label, 0);
     return VD_FAIL(f->writing ? VD_IO : VD_DATA, "%s: %s%s%s%s", f->label,
                    name ? name : "", name ? ": " : "", what, cause.text);
