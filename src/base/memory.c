@@ -16,6 +16,7 @@
 #define MAX_PATH 1024
 #define NO_LIMIT ((uint64_t)1 << 60) /* as the kernel's largest page count */
 #define A_STACK  ((size_t)8 << 20)
+#define SHORT    ((size_t)16 << 20) /* no library asks for as much at once */
 
 /* ---- reading ---- */
 
@@ -180,14 +181,21 @@ void memory_end(size_t bytes)
 
 /* ---- room ---- */
 
-enum vd_err memory_room(const char *what, size_t bytes)
+static bool has_room(size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED)
-        return memory_refused(what, bytes);
-    munmap(p, bytes);
-    return VD_OK;
+    return p != MAP_FAILED && munmap(p, bytes) == 0;
+}
+
+enum vd_err memory_room(const char *what, size_t bytes)
+{
+    return has_room(bytes) ? VD_OK : memory_refused(what, bytes);
+}
+
+bool memory_is_short(void)
+{
+    return !has_room(SHORT);
 }
 
 size_t memory_of_threads(int n)

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,8 @@ _Noreturn void memory_end(size_t bytes);
  * of libraries that crash where they get none.
  */
 enum vd_err memory_room(const char *what, size_t bytes) VD_MUST_USE;
+/* Is there so little that a library's error may come from it? */
+bool memory_is_short(void);
 /* What the stacks of so many threads take. */
 size_t memory_of_threads(int n);
 

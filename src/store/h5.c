@@ -17,6 +17,9 @@
      (H5_VERS_MINOR == 12 && H5_VERS_RELEASE >= 1) || \
      (H5_VERS_MINOR == 10 && H5_VERS_RELEASE >= 7))
 
+/* To open a file HDF5 takes a few MB; it crashes where it gets nothing. */
+#define ROOM ((size_t)16 << 20)
+
 struct cause {
     char text[256];
     bool is_memory; /* there was none */
@@ -45,7 +48,8 @@ enum vd_err h5_failed(const struct h5_file *f, const char *name,
 {
     struct cause cause = {.text = ""};
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, note_cause, &cause);
-    if (cause.is_memory)
+    /* Not each of its functions says that it was memory. */
+    if (cause.is_memory || memory_is_short())
         return memory_refused(f->label, 0);
     return VD_FAIL(f->writing ? VD_IO : VD_DATA, "%s: %s%s%s%s", f->label,
                    name ? name : "", name ? ": " : "", what, cause.text);
@@ -186,6 +190,7 @@ static void file_free(struct h5_file *f)
 
 enum vd_err h5_create(struct h5_file **out, const char *path, const char *label)
 {
+    VD_TRY(memory_room(label, ROOM));
     struct h5_file *f = file_new(label, true);
     /* Strong: after a failed write the ids that could not be closed go. */
     hid_t list = access_list(H5F_CLOSE_STRONG);
@@ -211,6 +216,7 @@ enum vd_err h5_open(struct h5_file **out, const char *path)
     if (!S_ISREG(info.st_mode))
         return VD_FAIL(VD_DATA, "%s: not a regular file", path);
 
+    VD_TRY(memory_room(path, ROOM));
     struct h5_file *f = file_new(path, false);
     f->bytes = (uint64_t)info.st_size;
     H5PLset_loading_state(0);

@@ -58,8 +58,7 @@ class Memory(unittest.TestCase):
         return (match.group(1) or '') + (match.group(2) or ''), match.group(3)
 
     def test_at_every_limit_it_trains_or_says_what_to_do(self):
-        """Limits at which different things were refused when measured; where
-        the last one to be refused is depends on the machine."""
+        # At these, different things were refused when it was written.
         asked, advised = set(), 0
         for limit in 110, 370, 480, 570, 700, 760:
             name = 'at%d' % limit

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 
 #include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -184,7 +185,11 @@ static void grow_a_text(void)
 
 static void ask_for_room(void)
 {
-    if (memory_room("a library", 1 << 20) != VD_OK)
+    if (memory_room("a library", 1 << 20) != VD_OK || memory_is_short())
+        _exit(1);
+    void *taken =
+        mmap(NULL, 50 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (taken == MAP_FAILED || !memory_is_short())
         _exit(1);
     _exit(err_exit_code(memory_room("a library", (size_t)1 << 30)));
 }
