@@ -5,8 +5,8 @@
 Trains ResNet34 on data/voc-real of $VOCDIST_TEST_DATA from its weights, three
 seeds frozen and three with a trained backbone, holds the losses of every epoch
 and the validation against PyTorch's (torch_trainer.py), and prints the tables
-of docs/measured.md. PyTorch's runs are the recorded ones beside this file;
-with --torch they are computed anew in WORKDIR/torch.
+of docs/measured.md. PyTorch's runs are those recorded in pytorch/; with
+--torch they are computed anew in WORKDIR/torch.
 
 Runs that WORKDIR holds finished are taken as they are, unfinished ones go on:
 stop it and start it again as you like. Without WORKDIR all is computed anew.
@@ -30,6 +30,12 @@ AT_LEAST = {'val_accuracy': .62, 'val_miou': .46, 'val_loc50': .32}
 AT_MOST = {'val_l1_px': 27}
 # The recorded runs saw these pictures.
 DIGESTS = {'train': 'e2c35bc354594fea', 'val': '7ef36b04b232649b'}
+
+# PyTorch's fastest mode here, but that idle threads do not spin.
+FAST = {'OMP_WAIT_POLICY': 'passive',
+        'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
+        'MALLOC_MMAP_THRESHOLD_': '4294967296',
+        'MALLOC_TRIM_THRESHOLD_': '4294967296'}
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHOWN = [('train_loss', 'train loss', 1, 2), ('train_box', 'box px', 1, 2),
@@ -56,10 +62,11 @@ def read(path):
                 for row in csv.DictReader(f)]
 
 
-def call(workdir, *command):
+def call(workdir, *command, **environment):
     command = [str(c) for c in command]
     print('$', ' '.join(command), flush=True)
-    subprocess.run(command, cwd=workdir, check=True)
+    subprocess.run(command, cwd=workdir, check=True,
+                   env=dict(os.environ, **environment))
 
 
 def pack(workdir, data):
@@ -98,7 +105,7 @@ def pytorch(workdir, weights, kind, seed):
         call(workdir, sys.executable, '-B',
              os.path.join(HERE, 'torch_trainer.py'), '--train', 'data/train',
              '--val', 'data/val', '--weights', weights, '--batch', 16,
-             '--threads', 2, '--seed', seed, '--out', path, *options)
+             '--threads', 2, '--seed', seed, '--out', path, *options, **FAST)
     return read(path)
 
 
@@ -176,7 +183,7 @@ def campaign(workdir, data, with_torch):
         if with_torch:
             theirs = [pytorch(workdir, weights, kind, s) for s in SEEDS]
         else:
-            theirs = [read(os.path.join(HERE, 'torch', f'{kind}-{s}.csv'))
+            theirs = [read(os.path.join(HERE, 'pytorch', f'{kind}-{s}.csv'))
                       for s in SEEDS]
         compare(kind, ours, theirs)
         if kind == 'frozen':
