@@ -5,14 +5,16 @@
 Trains ResNet34 on data/voc-real of $VOCDIST_TEST_DATA from its weights, three
 seeds frozen and three with a trained backbone, holds the losses of every epoch
 and the validation against PyTorch's (torch_trainer.py), and prints the tables
-of docs/measured.md. PyTorch's runs are those recorded in pytorch/; with
---torch they are computed anew in WORKDIR/torch.
+of docs/measured.md. PyTorch's runs are those recorded in pytorch/ (frozen:
+an earlier program of the same recipe that read the JPEGs itself; full: the
+trainer); with --torch they are computed anew in WORKDIR/torch.
 
 Runs that WORKDIR holds finished are taken as they are, unfinished ones go on:
 stop it and start it again as you like. Without WORKDIR all is computed anew.
 PROGRAM and PACKER in the environment are vocdist and vocpack.
 """
 import csv
+import glob
 import json
 import os
 import subprocess
@@ -151,6 +153,8 @@ def print_tables(kind, ours, theirs):
 
 
 def compare(kind, ours, theirs):
+    if not theirs:
+        raise SystemExit(f'{kind}: no run of PyTorch')
     for run in ours + theirs:
         if len(run) != EPOCHS[kind] + 1:
             raise SystemExit(f'{kind}: {len(run)} rows in a run')
@@ -183,8 +187,8 @@ def campaign(workdir, data, with_torch):
         if with_torch:
             theirs = [pytorch(workdir, weights, kind, s) for s in SEEDS]
         else:
-            theirs = [read(os.path.join(HERE, 'pytorch', f'{kind}-{s}.csv'))
-                      for s in SEEDS]
+            theirs = [read(p) for p in sorted(
+                glob.glob(os.path.join(HERE, 'pytorch', f'{kind}-*.csv')))]
         compare(kind, ours, theirs)
         if kind == 'frozen':
             check_validation(ours)
