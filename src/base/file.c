@@ -68,6 +68,31 @@ bool file_is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+enum vd_err file_sync(const char *path, const char *label)
+{
+    /* fsync() concerns the file, not the descriptor it was written through. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int bad = fd < 0 || fsync(fd), reason = errno;
+    if (fd >= 0)
+        close(fd);
+    return bad ? VD_FAIL(VD_IO, "%s: fsync: %s", label, strerror(reason))
+               : VD_OK;
+}
+
+static enum vd_err make_one(const char *path)
+{
+    if (mkdir(path, 0777) == 0) {
+        char *parent = file_folder(path);
+        enum vd_err err = file_sync(parent, parent);
+        free(parent);
+        return err;
+    }
+    int reason = errno;
+    return file_is_folder(path)
+               ? VD_OK
+               : VD_FAIL(VD_CREATE, "%s: %s", path, strerror(reason));
+}
+
 enum vd_err file_make_folder(const char *path)
 {
     enum vd_err err = VD_OK;
@@ -77,13 +102,28 @@ enum vd_err file_make_folder(const char *path)
             continue;
         char kept = *p;
         *p = '\0';
-        if (mkdir(partial, 0777) < 0 && !file_is_folder(partial))
-            err = VD_FAIL(VD_CREATE, "%s: %s", partial, strerror(errno));
+        err = make_one(partial);
         *p = kept;
         if (!kept)
             break;
     }
     free(partial);
+    return err;
+}
+
+enum vd_err file_forget_cached(const char *path, int64_t *bytes)
+{
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool failed = fd < 0 || fstat(fd, &info) < 0;
+    enum vd_err err =
+        failed ? VD_FAIL(VD_IO, "%s: %s", path, strerror(errno)) : VD_OK;
+    if (!failed) {
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        *bytes = info.st_size;
+    }
+    if (fd >= 0)
+        close(fd);
     return err;
 }
 

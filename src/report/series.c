@@ -1,5 +1,6 @@
 #include "report/series.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -10,20 +11,35 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static enum vd_err cut_back(struct series *s, int fd, int64_t length)
+enum vd_err series_check(const char *path, int64_t length)
 {
-    struct stat info;
-    if (fstat(fd, &info) < 0)
-        return VD_FAIL(VD_IO, "%s: %s", s->path, strerror(errno));
+    struct stat info = {0};
+    if (stat(path, &info) < 0 && errno != ENOENT)
+        return VD_FAIL(VD_IO, "%s: %s", path, strerror(errno));
     if (info.st_size < length)
         return VD_FAIL(VD_DATA,
                        "%s: %lld bytes, but the checkpoint knows %lld\n"
                        "it was changed by hand; put the old one back, or start "
                        "a run of another name",
-                       s->path, (long long)info.st_size, (long long)length);
+                       path, (long long)info.st_size, (long long)length);
+    return VD_OK;
+}
+
+static enum vd_err cut_back(struct series *s, int fd, int64_t length)
+{
+    VD_TRY(series_check(s->path, length));
     if (ftruncate(fd, length) < 0)
         return VD_FAIL(VD_IO, "%s: %s", s->path, strerror(errno));
     return VD_OK;
+}
+
+/* A new file's name must not get lost, either. */
+static enum vd_err start_anew(struct series *s, const char *header)
+{
+    char *folder = file_folder(s->path);
+    enum vd_err err = file_sync(folder, folder);
+    free(folder);
+    return err == VD_OK && *header ? series_add(s, "%s\n", header) : err;
 }
 
 enum vd_err series_open(struct series *s, const char *path, const char *header,
@@ -39,8 +55,8 @@ enum vd_err series_open(struct series *s, const char *path, const char *header,
     VD_TRY_ELSE(fail, err, cut_back(s, fd, length));
     s->stream = fdopen(fd, "a");
     VD_ASSERT(s->stream);
-    if (length == 0 && *header)
-        VD_TRY_ELSE(fail, err, series_add(s, "%s\n", header));
+    if (length == 0)
+        VD_TRY_ELSE(fail, err, start_anew(s, header));
     return VD_OK;
 fail:
     if (fd >= 0 && !s->stream)

@@ -1,6 +1,7 @@
 #include "store/atomic.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -99,8 +100,10 @@ static enum vd_err sync_stream(struct atomic_file *f)
     /* An earlier write may have failed without anyone looking: the flag
      * stays, its reason does not. */
     errno = 0;
-    if (fflush(f->stream) || ferror(f->stream))
-        return failed(f, "write", errno ? errno : EIO);
+    if (fflush(f->stream) || ferror(f->stream)) {
+        int reason = f->reason ? f->reason : errno;
+        return failed(f, "write", reason ? reason : EIO);
+    }
     if (fsync(fileno(f->stream)))
         return failed(f, "fsync", errno);
     FILE *stream = f->stream;
@@ -110,16 +113,12 @@ static enum vd_err sync_stream(struct atomic_file *f)
     return VD_OK;
 }
 
-/* fsync() concerns the file, not the descriptor it was written through. */
-static enum vd_err sync_name(const struct atomic_file *f, const char *name,
-                             const char *step)
+static enum vd_err sync_folder(const char *path)
 {
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return failed(f, step, errno);
-    int bad = fsync(fd), reason = errno;
-    close(fd);
-    return bad ? failed(f, step, reason) : VD_OK;
+    char *folder = file_folder(path);
+    enum vd_err err = file_sync(folder, folder);
+    free(folder);
+    return err;
 }
 
 static enum vd_err publish(struct atomic_file *f)
@@ -128,16 +127,13 @@ static enum vd_err publish(struct atomic_file *f)
         return failed(f, "rename", errno);
     free(f->temporary); /* from here on the name may be someone else's */
     f->temporary = NULL;
-    char *folder = file_folder(f->path);
-    enum vd_err err = sync_name(f, folder, "fsync folder");
-    free(folder);
-    return err;
+    return sync_folder(f->path);
 }
 
 enum vd_err atomic_commit(struct atomic_file *f)
 {
     enum vd_err err =
-        f->stream ? sync_stream(f) : sync_name(f, f->temporary, "fsync");
+        f->stream ? sync_stream(f) : file_sync(f->temporary, f->path);
     if (err == VD_OK)
         err = publish(f);
     if (err == VD_OK)
@@ -147,14 +143,59 @@ enum vd_err atomic_commit(struct atomic_file *f)
     return err;
 }
 
+void atomic_put(struct atomic_file *f, const void *bytes, size_t n)
+{
+    if (fwrite(bytes, 1, n, f->stream) != n && !f->reason)
+        f->reason = errno;
+}
+
 enum vd_err atomic_write(const char *path, const void *bytes, size_t n)
 {
     struct atomic_file f;
     VD_TRY(atomic_open(&f, path));
-    if (fwrite(bytes, 1, n, f.stream) != n) {
-        enum vd_err err = failed(&f, "write", errno);
-        atomic_abort(&f);
-        return err;
-    }
+    atomic_put(&f, bytes, n);
     return atomic_commit(&f);
+}
+
+enum vd_err atomic_link(const char *path, const char *target)
+{
+    enum vd_err err = VD_OK;
+    char *temporary = mem_format("%s.tmp-%ld-0", path, (long)getpid());
+    if (symlink(target, temporary))
+        err = VD_FAIL(VD_IO, "%s: symlink: %s", path, strerror(errno));
+    else if (rename(temporary, path)) {
+        err = VD_FAIL(VD_IO, "%s: rename: %s", path, strerror(errno));
+        unlink(temporary);
+    }
+    free(temporary);
+    return err == VD_OK ? sync_folder(path) : err;
+}
+
+/* "f.tmp-12-0", as create() makes them. */
+static bool is_left_over(const char *name)
+{
+    const char *digits = "0123456789", *end = NULL;
+    for (const char *p = name; (p = strstr(p, ".tmp-")); p = end)
+        end = p + strlen(".tmp-");
+    if (!end || end == name + strlen(".tmp-"))
+        return false;
+    size_t n = strspn(end, digits);
+    return n && end[n] == '-' && end[n + 1] &&
+           !end[n + 1 + strspn(end + n + 1, digits)];
+}
+
+void atomic_remove_left_overs(const char *folder)
+{
+    struct file_list list;
+    if (file_list_read(&list, folder) != VD_OK)
+        return;
+    for (size_t i = 0; i < list.n; i++) {
+        if (!is_left_over(list.names[i]))
+            continue;
+        char *path = mem_format("%s/%s", folder, list.names[i]);
+        if (unlink(path))
+            log_warn("%s: cannot be removed: %s", path, strerror(errno));
+        free(path);
+    }
+    file_list_clear(&list);
 }

@@ -362,15 +362,15 @@ enum vd_err safetensors_write(const char *path,
     struct json *root = new_header(tensors, n, notes, n_notes);
     char *header = json_format(root, 0);
     size_t used = strlen(header) + sizeof(uint64_t);
-    size_t blanks = (ALIGNMENT - used % ALIGNMENT) % ALIGNMENT;
-    uint64_t length = strlen(header) + blanks;
-    /* Failed writes are found by atomic_commit(): it asks the stream. */
-    fwrite(&length, sizeof length, 1, f.stream);
-    fprintf(f.stream, "%s%*s", header, (int)blanks, "");
+    int blanks = (int)((ALIGNMENT - used % ALIGNMENT) % ALIGNMENT);
+    char *padded = mem_format("%s%*s", header, blanks, "");
+    uint64_t length = strlen(padded);
+    atomic_put(&f, &length, sizeof length);
+    atomic_put(&f, padded, length);
     for (size_t k = 0; k < n; k++)
         if (count(&tensors[k])) /* an empty one may have no data at all */
-            fwrite(tensors[k].data, sizeof(float), count(&tensors[k]),
-                   f.stream);
+            atomic_put(&f, tensors[k].data, count(&tensors[k]) * sizeof(float));
+    free(padded);
     free(header);
     json_free(root);
     return atomic_commit(&f);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FORMAT      1
+#define FORMAT      2
 #define MAX_TEXT    ((size_t)1 << 20)
 #define MAX_NAME    255
 #define MAX_CLASSES 10000
@@ -52,10 +52,23 @@ void checkpoint_clear(struct checkpoint *c)
     *c = (struct checkpoint){0};
 }
 
+/* With its end, so that no two sequences of texts are alike. */
+static void add_text(struct hash *h, const char *text)
+{
+    hash_add(h, text, strlen(text) + 1);
+}
+
 uint64_t checkpoint_digest(const struct checkpoint *c)
 {
     struct hash h;
+    const uint64_t head[] = {c->step, (uint64_t)c->size, c->best,
+                             c->graph_digest, (uint64_t)c->n_classes};
     hash_init(&h);
+    hash_add(&h, head, sizeof head);
+    add_text(&h, c->config);
+    add_text(&h, c->state);
+    for (int k = 0; k < c->n_classes; k++)
+        add_text(&h, c->classes[k]);
     hash_add(&h, c->param, c->n_params * sizeof(float));
     hash_add(&h, c->m, c->n_trainable * sizeof(float));
     hash_add(&h, c->v, c->n_trainable * sizeof(float));
@@ -101,6 +114,7 @@ static enum vd_err write_contents(struct h5_file *f, const struct checkpoint *c,
     VD_TRY(h5_set_int(f, "format", FORMAT));
     VD_TRY(h5_set_int(f, "step", (int64_t)c->step));
     VD_TRY(h5_set_int(f, "size", c->size));
+    VD_TRY(h5_set_int(f, "best", c->best));
     VD_TRY(h5_set_int(f, "graph", (int64_t)c->graph_digest));
     VD_TRY(h5_set_int(f, "digest", (int64_t)checkpoint_digest(c)));
     VD_TRY(h5_set_text(f, "config", c->config));
@@ -179,10 +193,11 @@ static enum vd_err length_of(struct h5_file *f, const char *path,
 static enum vd_err read_head(struct checkpoint *c, struct h5_file *f,
                              const char *path)
 {
-    int64_t step, size, digest, n_classes;
+    int64_t step, size, best, digest, n_classes;
     VD_TRY(check_format(f, path));
     VD_TRY(h5_get_int(f, "step", &step));
     VD_TRY(h5_get_int(f, "size", &size));
+    VD_TRY(h5_get_int(f, "best", &best));
     VD_TRY(h5_get_int(f, "graph", &digest));
     VD_TRY(h5_get_int(f, "n_classes", &n_classes));
     if (step < 0 || size < 1 || size > INT32_MAX || n_classes < 1 ||
@@ -191,6 +206,7 @@ static enum vd_err read_head(struct checkpoint *c, struct h5_file *f,
                        (long long)step, (long long)size, (long long)n_classes);
     c->step = (uint64_t)step;
     c->size = (int32_t)size;
+    c->best = best != 0;
     c->graph_digest = (uint64_t)digest;
     VD_TRY(length_of(f, path, "param", &c->n_params));
     VD_TRY(length_of(f, path, "m", &c->n_trainable));
@@ -201,31 +217,6 @@ static enum vd_err read_head(struct checkpoint *c, struct h5_file *f,
         h5_get_texts(f, "classes", (size_t)n_classes, MAX_NAME, &c->classes));
     c->n_classes = (int)n_classes;
     return VD_OK;
-}
-
-enum vd_err checkpoint_read_head(struct checkpoint *c, const char *path)
-{
-    enum vd_err err = VD_OK;
-    char *file = resolve(path);
-    struct h5_file *f = NULL;
-    *c = (struct checkpoint){0};
-    if (!file_exists(file)) {
-        err = VD_FAIL(VD_NOINPUT,
-                      "%s: no checkpoint here\n"
-                      "give a run's folder (runs/NAME) or one of its "
-                      "checkpoints/step-*.h5",
-                      path);
-        goto out;
-    }
-    VD_TRY_ELSE(out, err, h5_open(&f, file));
-    VD_TRY_ELSE(out, err, read_head(c, f, file));
-out:
-    if (f && h5_close(f) != VD_OK)
-        log_debug("%s: closing failed", file);
-    if (err != VD_OK)
-        checkpoint_clear(c);
-    free(file);
-    return err;
 }
 
 static enum vd_err read_floats(struct h5_file *f, const char *name,
@@ -247,30 +238,62 @@ static enum vd_err read_values(struct checkpoint *c, struct h5_file *f,
     VD_TRY(h5_get_int(f, "digest", &digest));
     if ((uint64_t)digest != checkpoint_digest(c))
         return VD_FAIL(VD_DATA,
-                       "%s: damaged: the values' digest differs\n"
+                       "%s: damaged: the contents' digest differs\n"
                        "use an older checkpoint of the run",
                        path);
     return VD_OK;
 }
 
-enum vd_err checkpoint_read_values(struct checkpoint *c, const struct graph *g,
-                                   const char *path)
+static enum vd_err read_file(struct checkpoint *c, const char *path, bool whole)
 {
     enum vd_err err = VD_OK;
-    char *file = resolve(path);
     struct h5_file *f = NULL;
-    if (c->n_params != g->n_params || c->n_trainable != g->n_trainable ||
-        c->n_stats != g->n_stats || c->graph_digest != graph_digest(g)) {
-        err = VD_FAIL(VD_DATA, "%s: belongs to another network", file);
-        goto out;
-    }
-    VD_TRY_ELSE(out, err, h5_open(&f, file));
-    VD_TRY_ELSE(out, err, read_values(c, f, file));
+    *c = (struct checkpoint){0};
+    VD_TRY(h5_open(&f, path));
+    VD_TRY_ELSE(out, err, read_head(c, f, path));
+    if (whole)
+        VD_TRY_ELSE(out, err, read_values(c, f, path));
 out:
-    if (f && h5_close(f) != VD_OK)
-        log_debug("%s: closing failed", file);
+    if (h5_close(f) != VD_OK)
+        log_debug("%s: closing failed", path);
+    if (err != VD_OK)
+        checkpoint_clear(c);
+    return err;
+}
+
+static enum vd_err read_resolved(struct checkpoint *c, const char *path,
+                                 bool whole)
+{
+    char *file = resolve(path);
+    enum vd_err err =
+        file_exists(file)
+            ? read_file(c, file, whole)
+            : VD_FAIL(VD_NOINPUT,
+                      "%s: no checkpoint here\n"
+                      "give a run's folder (runs/NAME) or one of its "
+                      "checkpoints/step-*.h5",
+                      path);
     free(file);
     return err;
+}
+
+enum vd_err checkpoint_read(struct checkpoint *c, const char *path)
+{
+    return read_resolved(c, path, true);
+}
+
+enum vd_err checkpoint_read_head(struct checkpoint *c, const char *path)
+{
+    return read_resolved(c, path, false);
+}
+
+enum vd_err checkpoint_check_graph(const struct checkpoint *c,
+                                   const struct graph *g, const char *path)
+{
+    if (c->n_params == g->n_params && c->n_trainable == g->n_trainable &&
+        c->n_stats == g->n_stats && c->graph_digest == graph_digest(g))
+        return VD_OK;
+    return VD_FAIL(VD_DATA, "%s: belongs to another network", path);
 }
 
 static void say_why(void *ctx, enum log_level level, const char *message)
@@ -280,19 +303,13 @@ static void say_why(void *ctx, enum log_level level, const char *message)
         snprintf(why, MAX_WHY, "%.*s", (int)strcspn(message, "\n"), message);
 }
 
-/* Reads it all, as resuming will; why not is a warning here. */
-static bool is_whole(const char *path)
+/* Why it cannot be read is a warning here. */
+static bool try_read(struct checkpoint *c, const char *path)
 {
     char why[MAX_WHY] = "";
     struct log_sink before = log_swap_sink((struct log_sink){say_why, why});
-    struct checkpoint c = {0};
-    struct h5_file *f = NULL;
-    bool ok = checkpoint_read_head(&c, path) == VD_OK &&
-              h5_open(&f, path) == VD_OK && read_values(&c, f, path) == VD_OK;
-    if (f && h5_close(f) != VD_OK)
-        ok = false;
+    bool ok = read_file(c, path, true) == VD_OK;
     log_swap_sink(before);
-    checkpoint_clear(&c);
     if (!ok)
         log_warn("%s\ntrying the checkpoint before this one", why);
     return ok;
@@ -304,10 +321,12 @@ bool checkpoint_is_name(const char *name)
     return n > 8 && !strncmp(name, "step-", 5) && !strcmp(name + n - 3, ".h5");
 }
 
-enum vd_err checkpoint_find_newest(const char *folder, char **path)
+enum vd_err checkpoint_read_newest(struct checkpoint *c, const char *folder,
+                                   char **path)
 {
     struct file_list list;
     bool any = false;
+    *c = (struct checkpoint){0};
     *path = NULL;
     if (!file_exists(folder))
         return VD_OK;
@@ -317,7 +336,7 @@ enum vd_err checkpoint_find_newest(const char *folder, char **path)
             continue;
         any = true;
         char *candidate = mem_format("%s/%s", folder, list.names[i - 1]);
-        if (is_whole(candidate))
+        if (try_read(c, candidate))
             *path = candidate;
         else
             free(candidate);
@@ -329,4 +348,18 @@ enum vd_err checkpoint_find_newest(const char *folder, char **path)
                        "start a run of another name, or remove this one",
                        folder);
     return VD_OK;
+}
+
+enum vd_err checkpoint_link(const struct checkpoint *c, const char *path)
+{
+    char *folder = file_folder(path);
+    char *last = mem_format("%s/last", folder);
+    char *best = mem_format("%s/best", folder);
+    enum vd_err err = atomic_link(last, file_name(path));
+    if (err == VD_OK && c->best)
+        err = atomic_link(best, file_name(path));
+    free(folder);
+    free(last);
+    free(best);
+    return err;
 }

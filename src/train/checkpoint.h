@@ -5,13 +5,17 @@
  *     /param /m /v /stats   float32, the graph's flat buffers
  *     /tensor               names of the parameters, in order
  *     /offset               int64, where each begins in /param
- *     attributes            format, step, config (YAML), classes, size, graph
- *                           (digest), digest (of the four arrays), state (JSON)
+ *     attributes            format, step, size, best, config (YAML), state
+ *                           (JSON), classes, graph (digest), digest (of all
+ *                           these and the four arrays)
  *
  * `state` belongs to the trainer: it is kept as it is.
  *
- * Written by rank 0 from a snapshot, by a thread beside training; published
- * by rename only after everything is on disk. Local.
+ * Written by rank 0 from a snapshot, by a thread beside training, in this
+ * order: the file, the links to it, the line "saved PATH", the removal of old
+ * ones; each begins when the one before is on disk (store/atomic.h). So after
+ * a kill or a power cut a run goes on from what it last said it had saved, or
+ * from something newer. Local.
  */
 #ifndef VOCDIST_TRAIN_CHECKPOINT_H
 #define VOCDIST_TRAIN_CHECKPOINT_H
@@ -31,6 +35,7 @@ struct checkpoint {
     char **classes;
     int n_classes;
     int32_t size; /* of the network's input */
+    bool best;    /* of the run so far */
     uint64_t graph_digest;
 };
 
@@ -39,21 +44,24 @@ enum vd_err checkpoint_new(struct checkpoint *c,
                            const struct graph *g) VD_MUST_USE;
 void checkpoint_clear(struct checkpoint *c);
 
-/* XXH3-64 of param, m, v and stats: equal bits, equal number. */
+/* XXH3-64 of all of it: equal bits, equal number. */
 uint64_t checkpoint_digest(const struct checkpoint *c);
 
 enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
                              const char *path) VD_MUST_USE;
 
 /*
- * Everything but the arrays, for building the graph first; then the arrays.
  * VD_DATA for a damaged file. `path` may be a checkpoint, a link to one, or a
  * run's folder (its last checkpoint).
  */
+enum vd_err checkpoint_read(struct checkpoint *c, const char *path) VD_MUST_USE;
+/* Everything but the arrays, whose sizes are told; the digest, which covers
+ * them, is not checked. */
 enum vd_err checkpoint_read_head(struct checkpoint *c,
                                  const char *path) VD_MUST_USE;
-/* After read_head; VD_DATA unless it is of this very graph. */
-enum vd_err checkpoint_read_values(struct checkpoint *c, const struct graph *g,
+/* VD_DATA unless it is of this very graph. */
+enum vd_err checkpoint_check_graph(const struct checkpoint *c,
+                                   const struct graph *g,
                                    const char *path) VD_MUST_USE;
 
 /* "step-00000012.h5"; not a temporary file's name. */
@@ -64,24 +72,28 @@ bool checkpoint_is_name(const char *name);
  * over with a warning. `path` is owned, NULL when there is none; VD_DATA when
  * there are some and none is whole.
  */
-enum vd_err checkpoint_find_newest(const char *folder, char **path) VD_MUST_USE;
+enum vd_err checkpoint_read_newest(struct checkpoint *c, const char *folder,
+                                   char **path) VD_MUST_USE;
+
+/* The links `last` and, if it is the best, `best` in its folder. */
+enum vd_err checkpoint_link(const struct checkpoint *c,
+                            const char *path) VD_MUST_USE;
 
 /* ---- the writer beside training ---- */
 
 struct checkpoint_writer;
 
 /* Keeps the last `keep` files and what `best` points to in `folder`, which
- * nobody else writes into: half-written files of dead processes are removed. */
+ * nobody else writes into: what dead processes left there is removed. */
 enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
                                   const char *folder, const struct graph *g,
                                   int keep) VD_MUST_USE;
 /*
  * Starts writing *c as step-XXXXXXXX.h5 and takes its contents over; waits for
- * the one before. Sets the links `last` and, if `best`, `best`.
+ * the one before. Sets the links.
  */
 enum vd_err checkpoint_writer_start(struct checkpoint_writer *w,
-                                    struct checkpoint *c,
-                                    bool best) VD_MUST_USE;
+                                    struct checkpoint *c) VD_MUST_USE;
 /* Waits; the verdict on the last one started. */
 enum vd_err checkpoint_writer_wait(struct checkpoint_writer *w) VD_MUST_USE;
 void checkpoint_writer_free(struct checkpoint_writer *w);

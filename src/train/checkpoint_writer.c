@@ -2,6 +2,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/memory.h"
+#include "store/atomic.h"
 #include "train/checkpoint.h"
 
 #include <errno.h>
@@ -17,25 +19,10 @@ struct checkpoint_writer {
     const struct graph *graph;
     size_t keep;
     struct checkpoint snapshot; /* owned by the thread while it runs */
-    bool best, running;
+    bool running;
     pthread_t thread;
     enum vd_err err;
 };
-
-/* folder/name -> target, replaced in one rename. */
-static enum vd_err set_link(const struct checkpoint_writer *w, const char *name,
-                            const char *target)
-{
-    enum vd_err err = VD_OK;
-    char *path = mem_format("%s/%s", w->folder, name);
-    char *temporary = mem_format("%s/.%s.%ld", w->folder, name, (long)getpid());
-    unlink(temporary);
-    if (symlink(target, temporary) < 0 || rename(temporary, path) < 0)
-        err = VD_FAIL(VD_IO, "%s: %s", path, strerror(errno));
-    free(path);
-    free(temporary);
-    return err;
-}
 
 static void remove_file(const struct checkpoint_writer *w, const char *name)
 {
@@ -45,41 +32,37 @@ static void remove_file(const struct checkpoint_writer *w, const char *name)
     free(path);
 }
 
+/* What folder/name points to; "" where there is no such link. */
+static void read_link(const struct checkpoint_writer *w, const char *name,
+                      char target[PATH_MAX])
+{
+    char *link = mem_format("%s/%s", w->folder, name);
+    ssize_t n = readlink(link, target, PATH_MAX - 1);
+    target[n > 0 ? n : 0] = '\0';
+    free(link);
+}
+
 /*
- * Removes all but the newest `keep` up to the one just written, `newest`, and
- * the best one. What is newer is damaged (a resumed run goes on from an older
- * one then): it must not push whole ones out, and is overwritten in time.
+ * Removes all but the newest `keep` up to the last one and the best one. What
+ * is newer is damaged (a resumed run goes on from an older one then): it must
+ * not push whole ones out, and is overwritten in time.
  */
-static void prune(const struct checkpoint_writer *w, const char *newest)
+static void prune(const struct checkpoint_writer *w)
 {
     struct file_list list;
-    char best[PATH_MAX] = "", *link = mem_format("%s/best", w->folder);
-    ssize_t n = readlink(link, best, sizeof best - 1);
-    best[n > 0 ? n : 0] = '\0';
-    free(link);
+    char last[PATH_MAX], best[PATH_MAX];
+    read_link(w, "last", last);
+    read_link(w, "best", best);
     if (file_list_read(&list, w->folder) != VD_OK)
         return;
     size_t seen = 0;
     for (size_t i = list.n; i > 0; i--) {
         const char *name = list.names[i - 1];
-        if (!checkpoint_is_name(name) || strcmp(name, newest) > 0 ||
+        if (!checkpoint_is_name(name) || strcmp(name, last) > 0 ||
             seen++ < w->keep || !strcmp(name, best))
             continue;
         remove_file(w, name);
     }
-    file_list_clear(&list);
-}
-
-/* Unfinished files of processes that died while they wrote. */
-static void remove_left_overs(const struct checkpoint_writer *w)
-{
-    struct file_list list;
-    if (file_list_read(&list, w->folder) != VD_OK)
-        return;
-    for (size_t i = 0; i < list.n; i++)
-        if (!strncmp(list.names[i], "step-", 5) &&
-            strstr(list.names[i], ".h5.tmp-"))
-            remove_file(w, list.names[i]);
     file_list_clear(&list);
 }
 
@@ -91,12 +74,10 @@ static enum vd_err publish(struct checkpoint_writer *w)
     char *path = mem_format("%s/%s", w->folder, name);
     err = checkpoint_write(&w->snapshot, w->graph, path);
     if (err == VD_OK)
-        err = set_link(w, "last", name);
-    if (err == VD_OK && w->best)
-        err = set_link(w, "best", name);
+        err = checkpoint_link(&w->snapshot, path);
     if (err == VD_OK) {
-        prune(w, name);
         log_info("saved %s", path);
+        prune(w);
     }
     free(name);
     free(path);
@@ -120,21 +101,22 @@ enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
     w->folder = mem_copy_text(folder);
     w->graph = g;
     w->keep = (size_t)keep;
-    remove_left_overs(w);
+    atomic_remove_left_overs(folder);
+    prune(w); /* a killed process may not have come to it */
     *out = w;
     return VD_OK;
 }
 
 enum vd_err checkpoint_writer_start(struct checkpoint_writer *w,
-                                    struct checkpoint *c, bool best)
+                                    struct checkpoint *c)
 {
     VD_TRY(checkpoint_writer_wait(w));
     w->snapshot = *c;
     *c = (struct checkpoint){0};
-    w->best = best;
-    if (pthread_create(&w->thread, NULL, write_beside, w)) {
+    int cause = pthread_create(&w->thread, NULL, write_beside, w);
+    if (cause) {
         checkpoint_clear(&w->snapshot);
-        return VD_FAIL(VD_SYSTEM, "no thread for writing checkpoints");
+        return memory_no_thread("writing checkpoints", cause);
     }
     w->running = true;
     return VD_OK;

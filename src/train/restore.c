@@ -14,29 +14,28 @@ struct reading {
     const char *path;
 };
 
-static enum vd_err read_head(void *ctx)
+static bool reads_values(const struct reading *reading)
+{
+    return !reading->comm || reading->comm->rank == 0;
+}
+
+static enum vd_err read_file(void *ctx)
 {
     const struct reading *reading = ctx;
     struct restored *r = reading->r;
+    struct checkpoint *v = &r->values;
     const char *path = reading->path;
     options_init(&r->set);
     options_add(&r->set, &config_table, &r->config);
-    VD_TRY(checkpoint_read_head(&r->values, path));
-    VD_TRY(options_read_yaml_text(&r->set, path, r->values.config,
-                                  strlen(r->values.config)));
-    return trainer_build_graph(&r->config, r->values.n_classes, r->values.size,
-                               &r->graph);
-}
-
-static enum vd_err read_values(void *ctx)
-{
-    const struct reading *reading = ctx;
-    struct restored *r = reading->r;
-    if (reading->comm->rank == 0)
-        return checkpoint_read_values(&r->values, &r->graph, reading->path);
-    struct checkpoint *v = &r->values; /* not the optimizer's */
+    VD_TRY(reads_values(reading) ? checkpoint_read(v, path)
+                                 : checkpoint_read_head(v, path));
+    VD_TRY(options_read_yaml_text(&r->set, path, v->config, strlen(v->config)));
+    VD_TRY(trainer_build_graph(&r->config, v->n_classes, v->size, &r->graph));
+    VD_TRY(checkpoint_check_graph(v, &r->graph, path));
+    if (reads_values(reading))
+        return VD_OK;
     VD_TRY(mem_alloc((void **)&v->param, v->n_params, sizeof(float),
-                     "the network"));
+                     "the network")); /* not the optimizer's */
     return mem_alloc((void **)&v->stats, v->n_stats, sizeof(float),
                      "the network");
 }
@@ -46,10 +45,9 @@ enum vd_err restore_checkpoint(struct restored *r, struct comm *comm,
 {
     struct reading reading = {r, comm, path};
     *r = (struct restored){0};
-    VD_TRY(comm_phase(comm, SITE_WEIGHTS, read_head, &reading));
+    VD_TRY(comm_phase(comm, SITE_WEIGHTS, read_file, &reading));
     VD_TRY(comm_same(comm, SITE_WEIGHTS, "the checkpoint",
                      r->values.graph_digest));
-    VD_TRY(comm_phase(comm, SITE_WEIGHTS, read_values, &reading));
     VD_TRY(comm_bcast(comm, SITE_WEIGHTS, r->values.param,
                       r->values.n_params * sizeof(float), 0));
     return comm_bcast(comm, SITE_WEIGHTS, r->values.stats,
@@ -60,8 +58,7 @@ enum vd_err restore_checkpoint_alone(struct restored *r, const char *path)
 {
     struct reading reading = {r, NULL, path};
     *r = (struct restored){0};
-    VD_TRY(read_head(&reading));
-    return checkpoint_read_values(&r->values, &r->graph, path);
+    return read_file(&reading);
 }
 
 enum vd_err restore_save_weights(const struct restored *r, const char *path)

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/atomic.h"
 #include "train/restore.h"
 #include "train/trainer.h"
 
@@ -19,7 +20,7 @@ static enum vd_err take_values(struct trainer *t, struct checkpoint *c)
     return ops->get(&t->backend, &t->graph, c->stats, &w->stats);
 }
 
-static void take_texts(struct trainer *t, struct checkpoint *c)
+static void take_head(struct trainer *t, struct checkpoint *c, bool best)
 {
     struct text yaml = {0};
     options_format_yaml(t->set, false, &yaml);
@@ -31,6 +32,7 @@ static void take_texts(struct trainer *t, struct checkpoint *c)
     c->state = state_format(&t->state);
     c->step = t->state.step;
     c->size = t->train.width;
+    c->best = best;
     c->n_classes = t->train.n_classes;
     c->classes = mem_new((size_t)c->n_classes, sizeof *c->classes);
     for (int k = 0; k < c->n_classes; k++)
@@ -43,13 +45,13 @@ static enum vd_err snapshot(struct trainer *t, bool best)
     struct checkpoint c = {0};
     enum vd_err err = take_values(t, &c);
     if (err == VD_OK) {
-        take_texts(t, &c);
+        take_head(t, &c, best);
         err = series_sync(&t->run.metrics);
     }
     if (err == VD_OK)
         err = series_sync(&t->run.steps);
     if (err == VD_OK)
-        err = checkpoint_writer_start(t->writer, &c, best);
+        err = checkpoint_writer_start(t->writer, &c);
     checkpoint_clear(&c);
     return err;
 }
@@ -61,6 +63,43 @@ enum vd_err trainer_save(struct trainer *t, bool best)
     enum vd_err err = t->comm->rank == 0 ? snapshot(t, best) : VD_OK;
     return comm_agree(t->comm, SITE_CHECKPOINT, err);
 }
+
+/* ---- read back ---- */
+
+static enum vd_err verify(struct trainer *t, const char *path, int64_t *bytes)
+{
+    enum vd_err err;
+    struct checkpoint memory = {0}, disk = {0};
+    VD_TRY(checkpoint_writer_wait(t->writer));
+    VD_TRY(file_forget_cached(path, bytes));
+    VD_TRY_ELSE(out, err, checkpoint_read(&disk, path));
+    VD_TRY_ELSE(out, err, take_values(t, &memory));
+    take_head(t, &memory, disk.best);
+    if (checkpoint_digest(&memory) != checkpoint_digest(&disk))
+        err = VD_FAIL(VD_IO,
+                      "%s: read back, it differs from what was written\n"
+                      "give --train.dir a folder on another disk",
+                      path);
+out:
+    checkpoint_clear(&memory);
+    checkpoint_clear(&disk);
+    return err;
+}
+
+enum vd_err trainer_verify_saved(struct trainer *t, int64_t *bytes)
+{
+    double limit = t->config->timeout.checkpoint;
+    enum vd_err err = VD_OK;
+    trainer_enter(t, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
+    if (t->comm->rank == 0) {
+        char *path = mem_format("%s/last", t->run.checkpoints);
+        err = verify(t, path, bytes);
+        free(path);
+    }
+    return comm_agree(t->comm, SITE_CHECKPOINT, err);
+}
+
+/* ---- the finished run's weights ---- */
 
 /* checkpoints/NAME, if there is one, as weights/NAME.safetensors. */
 static enum vd_err export_weights(const struct run *run, const char *name)
@@ -84,11 +123,13 @@ static enum vd_err export_all(const struct run *run)
 {
     char *folder = run_path(run, "weights");
     enum vd_err err = file_make_folder(folder);
-    if (err == VD_OK)
+    if (err == VD_OK) {
+        atomic_remove_left_overs(folder);
         err = export_weights(run, "last");
+    }
     if (err == VD_OK)
         err = export_weights(run, "best");
-    if (err == VD_OK)
+    if (err == VD_OK && !run->scratch.folder)
         log_info("weights for other programs: %s", folder);
     free(folder);
     return err;

@@ -16,7 +16,7 @@
 static enum vd_err check_path(const struct trainer *t, const char *path)
 {
     char *wanted = realpath(path, NULL), *own = realpath(t->resume, NULL);
-    char *folder = realpath(t->run.checkpoints, NULL);
+    char *folder = realpath(t->run.past, NULL);
     enum vd_err err = VD_OK;
     size_t n = folder ? strlen(folder) : 0;
     bool is_newest = wanted && own && !strcmp(wanted, own);
@@ -39,29 +39,34 @@ static enum vd_err check_path(const struct trainer *t, const char *path)
 static enum vd_err find_resume(struct trainer *t)
 {
     const char *resume = t->config->resume;
+    if (t->trial && t->trial->anew)
+        return VD_OK;
     bool is_path = strcmp(resume, "auto") && strcmp(resume, "none");
-    VD_TRY(checkpoint_find_newest(t->run.checkpoints, &t->resume));
+    VD_TRY(checkpoint_read_newest(&t->start, t->run.past, &t->resume));
     if (t->resume && !strcmp(resume, "none"))
         return VD_FAIL(VD_CREATE,
                        "%s: has checkpoints, and resume is none\n"
                        "give --train.name another name, or --resume auto",
-                       t->run.folder);
-    if (t->resume)
-        return is_path ? check_path(t, resume) : VD_OK;
+                       t->run.real);
+    if (t->resume && is_path)
+        VD_TRY(check_path(t, resume));
+    if (t->resume) /* it may have died between the file and its links */
+        return t->trial ? VD_OK : checkpoint_link(&t->start, t->resume);
     t->is_branch = is_path;
     t->resume = is_path ? mem_copy_text(resume) : NULL;
-    return VD_OK;
+    return is_path ? checkpoint_read(&t->start, resume) : VD_OK;
 }
 
 enum vd_err setup_open_run(struct trainer *t)
 {
-    VD_TRY(run_open(&t->run, t->config->train.dir, t->config->train.name));
-    VD_TRY(find_resume(t));
+    const char *dir = t->config->train.dir, *name = t->config->train.name;
+    VD_TRY(t->trial ? run_open_trial(&t->run, dir, name)
+                    : run_open(&t->run, dir, name));
     char *log = run_path(&t->run, "log.txt");
     enum vd_err err = log_set_file(log);
     free(log);
-    if (err == VD_OK && t->resume)
-        err = checkpoint_read_head(&t->start, t->resume);
+    if (err == VD_OK)
+        err = find_resume(t);
     if (err == VD_OK && t->resume)
         t->saved_config = mem_copy_text(t->start.config);
     return err;
@@ -133,14 +138,15 @@ static enum vd_err check_state(const struct trainer *t)
     return VD_OK;
 }
 
-enum vd_err setup_read_checkpoint(struct trainer *t)
+enum vd_err setup_take_checkpoint(struct trainer *t)
 {
     VD_TRY(state_parse(&t->state, t->resume, t->start.state));
     VD_TRY(check_state(t));
-    VD_TRY(checkpoint_read_values(&t->start, &t->graph, t->resume));
+    VD_TRY(checkpoint_check_graph(&t->start, &t->graph, t->resume));
     if (t->is_branch) { /* books of its own */
         t->state.metrics_bytes = t->state.steps_bytes = 0;
         t->state.has_best = false;
+        t->state.stale = 0;
     }
     return VD_OK;
 }

@@ -3,8 +3,11 @@
 The test that includes this gives what it was built with in its environment:
 PROGRAM (vocdist), MAKE_SHARDS, MPIEXEC (a command that lacks the number).
 """
+import glob
 import hashlib
+import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -30,14 +33,65 @@ LIMIT_S = 60
 class Job:
     """A finished job: status, output, seconds."""
 
-    def __init__(self, process, start):
+    def __init__(self, process, start, limit_s=LIMIT_S):
         try:
-            self.output = process.communicate(timeout=LIMIT_S)[0]
+            self.output = process.communicate(timeout=limit_s)[0]
         except subprocess.TimeoutExpired:
             process.kill()
             self.output = process.communicate()[0] + '\nKILLED: too slow'
         self.status = process.returncode
         self.seconds = time.monotonic() - start
+
+
+class Witness:
+    """Judges a run that is killed again and again by what its log tells."""
+    BEGUN = re.compile(r'going on after step (\d+)|from its first step')
+    SAVED = re.compile(r'saved \S*step-(\d+)\.h5')
+
+    def __init__(self, folder, name):
+        self.f, self.name = folder, name
+        self.read = 0      # bytes of log.txt that were judged
+        self.reported = 0  # the last step that was said to be saved
+        self.begun = False
+        self.at = 0        # the step that the last start has come to
+
+    def log(self):
+        """What it has come to since it was judged last."""
+        path = self.f.file(self.name, 'log.txt')
+        if not os.path.exists(path):
+            return ''
+        with open(path, encoding='latin-1') as f:
+            f.seek(self.read)
+            return f.read()
+
+    def checkpoints(self, pattern):
+        return glob.glob(self.f.file(self.name, 'checkpoints', pattern))
+
+    def judge(self):
+        """The start that has just ended: it went on from what was reported,
+        and found nothing damaged."""
+        text = self.log()
+        self.read += len(text)
+        if 'trying the checkpoint before' in text:
+            raise AssertionError('a damaged checkpoint:\n' + text)
+        begun = self.BEGUN.search(text)
+        self.begun = begun is not None
+        if begun:
+            self.at = int(begun.group(1) or 0)
+            if self.at < self.reported:
+                raise AssertionError('step %d was reported:\n%s' %
+                                     (self.reported, text))
+        for step in self.SAVED.findall(text):
+            self.at = self.reported = int(step)
+        for link in self.checkpoints('last'):
+            self.reported = max(self.reported, int(os.readlink(link)[5:-3]))
+        return text
+
+    def was_writing(self, pid):
+        """Did process `pid`, now dead, die inside a checkpoint?"""
+        steps = [int(path[-11:-3]) for path in self.checkpoints('step-*.h5')]
+        return bool(self.checkpoints('step-*.h5.tmp-%d-*' % pid) or
+                    self.begun and steps and max(steps) > self.at)
 
 
 class Folder:
@@ -54,14 +108,17 @@ class Folder:
                                str(size), str(first),
                                *map(str, changed)])
 
-    def start(self, ranks, name, environment=(), arguments=(), **options):
-        """Options as in SMALL, with _ for the dot; the run is `name`."""
+    def start(self, ranks, name, environment=(), arguments=(), before=None,
+              **options):
+        """Options as in SMALL, with __ for the dot; the run is `name`. `before`
+        is the start of the command, in place of mpirun with its ranks."""
         settings = dict(SMALL, **{'data.train': 'train', 'data.val': 'val'})
         settings.update({k.replace('__', '.'): v for k, v in options.items()})
         if arguments:
             settings = {}
-        command = shlex.split(os.environ['MPIEXEC']) + [str(ranks)]
-        command += [os.environ['PROGRAM'], *arguments, '--train.name', name]
+        if before is None:
+            before = shlex.split(os.environ['MPIEXEC']) + [str(ranks)]
+        command = [*before, os.environ['PROGRAM'], *arguments, '--train.name', name]
         for key, value in settings.items():
             command += ['--' + key, str(value)]
         return subprocess.Popen(command, cwd=self.path, text=True,
@@ -103,6 +160,34 @@ class Folder:
         clocks = [rows[0].index(c) for c in ('images_per_s', 'seconds')]
         return [[v for i, v in enumerate(row) if i not in clocks]
                 for row in rows]
+
+    def rows(self, name):
+        """The same of steps.jsonl."""
+        with open(self.file(name, 'steps.jsonl')) as f:
+            rows = [json.loads(line) for line in f]
+        return [{k: v for k, v in row.items()
+                 if k not in ('images_per_s', 'wait_share')} for row in rows]
+
+    def outcome(self, name):
+        """All that a finished run is judged by: equal for equal settings."""
+        with open(self.file(name, 'config.yaml')) as f:
+            config = f.read().replace(name, 'NAME')
+        files = {}
+        for path in glob.glob(self.file(name, 'weights', '*')):
+            with open(path, 'rb') as f:
+                files[os.path.basename(path)] = hashlib.sha256(
+                    f.read()).hexdigest()
+        checkpoints = self.file(name, 'checkpoints')
+        return {'config.yaml': config, 'weights': files,
+                'metrics.csv': self.losses(name), 'steps.jsonl': self.rows(name),
+                'checkpoints': sorted(os.listdir(checkpoints)),
+                'links': [os.readlink(os.path.join(checkpoints, link))
+                          for link in ('last', 'best')],
+                'last': self.weights(name), 'best': self.weights(name, 'best')}
+
+    def left_overs(self, name):
+        return [path for path in glob.glob(self.file(name, '**'),
+                                           recursive=True) if '.tmp-' in path]
 
     def remove(self):
         shutil.rmtree(self.path)

@@ -156,6 +156,54 @@ static void a_lost_library_file_is_an_error(void **state)
     check_folder_remove(folder);
 }
 
+static void a_link_is_replaced_and_its_failure_said(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *path = mem_format("%s/last", folder);
+    char to[16] = "";
+    struct check_log log;
+    assert_int_equal(atomic_link(path, "a"), VD_OK);
+    assert_int_equal(atomic_link(path, "bc"), VD_OK);
+    assert_int_equal(readlink(path, to, sizeof to - 1), 2);
+    assert_string_equal(to, "bc");
+    assert_int_equal(files_in(folder), 1);
+    unlink(path);
+    assert_int_equal(file_make_folder(path), VD_OK);
+    check_log_start(&log);
+    assert_int_equal(atomic_link(path, "a"), VD_IO);
+    assert_int_equal(atomic_link("/no/such/last", "a"), VD_IO);
+    check_log_end();
+    assert_says(&log, "/last: rename: ");
+    assert_says(&log, "/no/such/last: symlink: No such file");
+    assert_int_equal(files_in(folder), 1);
+    free(path);
+    check_folder_remove(folder);
+}
+
+static void only_left_overs_are_removed(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "a.tmp-1-0", "b.h5.tmp-31-12", ".tmp-1-0",   "a",        "a.tmp",
+        "a.tmp-1",   "a.tmp-1-",       "a.tmp-1-0b", "a.tmp--1", "a.tmp-x-1"};
+    char *folder = check_folder(), *path;
+    struct file_list list;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        path = mem_format("%s/%s", folder, names[i]);
+        assert_int_equal(atomic_write(path, "x", 1), VD_OK);
+        free(path);
+    }
+    path = mem_format("%s/last.tmp-7-0", folder);
+    assert_int_equal(symlink("nowhere", path), 0);
+    free(path);
+    atomic_remove_left_overs(folder);
+    atomic_remove_left_overs(folder);
+    assert_int_equal(file_list_read(&list, folder), VD_OK);
+    assert_int_equal(list.n, sizeof names / sizeof *names - 2);
+    file_list_clear(&list);
+    check_folder_remove(folder);
+}
+
 /* In a child, as the limit stays: its exit code says what went wrong. */
 static int write_beyond_limit(const char *path, bool small_pieces)
 {
@@ -264,6 +312,8 @@ int main(void)
         cmocka_unit_test(a_failing_rename_leaves_nothing),
         cmocka_unit_test(what_is_no_file_is_not_replaced),
         cmocka_unit_test(a_lost_library_file_is_an_error),
+        cmocka_unit_test(a_link_is_replaced_and_its_failure_said),
+        cmocka_unit_test(only_left_overs_are_removed),
         cmocka_unit_test(a_write_over_the_limit_keeps_the_old_file),
         cmocka_unit_test(a_full_disk_keeps_the_old_file),
         cmocka_unit_test(writers_of_one_name_do_not_mix),
