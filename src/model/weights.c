@@ -90,18 +90,24 @@ static char *shape_text(int rank, const int64_t *dims)
     return t.bytes;
 }
 
+static bool same_shape(const struct safetensors_tensor *have,
+                       const struct graph_tensor *t)
+{
+    bool same = have->rank == t->n_dims;
+    for (int i = 0; same && i < t->n_dims; i++)
+        same = have->dims[i] == t->dims[i];
+    return same;
+}
+
 static enum vd_err check_shape(const struct load *load, size_t at,
                                const struct graph_tensor *t)
 {
     const struct safetensors_tensor *have = &load->file.tensors[at];
-    int64_t want[4];
-    bool same = have->rank == t->n_dims;
-    for (int i = 0; i < t->n_dims; i++) {
-        want[i] = t->dims[i];
-        same = same && have->dims[i] == want[i];
-    }
-    if (same)
+    if (same_shape(have, t))
         return VD_OK;
+    int64_t want[4];
+    for (int i = 0; i < t->n_dims; i++)
+        want[i] = t->dims[i];
     char *has = shape_text(have->rank, have->dims);
     char *needs = shape_text(t->n_dims, want);
     enum vd_err err = VD_FAIL(
@@ -149,6 +155,24 @@ static bool has_head(const struct load *load)
     return false;
 }
 
+/* No tensor of the file's head has another shape than the network's. What is
+ * missing is found later. */
+static enum vd_err head_fits(const struct load *load, const struct graph *g,
+                             bool *out)
+{
+    bool fits = true;
+    for (int i = 0; i < g->n_param_tensors; i++) {
+        const struct graph_tensor *t = &g->params[i];
+        size_t at = load->file.n;
+        if (t->head)
+            VD_TRY(look_up(load, t->name, &at));
+        if (at < load->file.n && !same_shape(&load->file.tensors[at], t))
+            fits = false;
+    }
+    *out = fits;
+    return VD_OK;
+}
+
 static enum vd_err check_missing(struct load *load)
 {
     if (load->missing.n == 0)
@@ -178,8 +202,7 @@ static void make_report(const struct load *load, bool head,
     text_add(&text, "%zu/%zu tensors loaded", report->n_loaded, report->n_file);
     if (unused.n)
         text_add(&text, "; %s unused", unused.text.bytes);
-    if (!head)
-        text_add(&text, "; head initialised");
+    text_add(&text, head ? "; head included" : "; head initialised");
     report->text = text.bytes;
     free(unused.text.bytes);
 }
@@ -198,6 +221,8 @@ enum vd_err weights_load(const struct graph *g, const char *path,
                       "%s: a backbone without a head\n"
                       "train it first: vocdist train --model.weights FILE",
                       path);
+    else if (head && !needs_head)
+        err = head_fits(&load, g, &head);
     if (!err)
         err = load_table(&load, g->params, g->n_param_tensors, head, params);
     if (!err)

@@ -9,9 +9,9 @@
 
 struct weights_report {
     size_t n_file, n_loaded; /* tensors; batch counters count as loaded */
-    bool head;               /* the file had one */
+    bool head;               /* it was loaded too */
     char *text; /* owned: "216/218 tensors loaded; fc.weight, fc.bias unused;
-                   head initialised" */
+                   head initialised", or "...; head included" */
 };
 
 void weights_report_clear(struct weights_report *report);
@@ -19,9 +19,10 @@ void weights_report_clear(struct weights_report *report);
 /*
  * Loads a file into canonical buffers (params [n_params], stats [n_stats]).
  * Names may start with "module.", "model." or "backbone."; num_batches_tracked
- * is skipped. A file without any head tensor leaves the head as it is, unless
- * `needs_head`. Every other tensor must be there, in the right shape: VD_DATA
- * names what is not, and the buffers are then partly written.
+ * is skipped. Unless `needs_head`, a file without any head tensor, or whose
+ * head has other shapes (for other classes, say), leaves the head as it is.
+ * Every other tensor must be there, in the right shape: VD_DATA names what is
+ * not, and the buffers are then partly written.
  */
 enum vd_err weights_load(const struct graph *g, const char *path,
                          bool needs_head, float *params, float *stats,

@@ -399,6 +399,18 @@ class Run(unittest.TestCase):
         self.assertEqual([s["step"] for s in self.steps()],
                          list(range(1, done + 1)))
 
+    def test_a_second_stage_begins_where_the_first_was_best(self):
+        self.start(0, "--train.epochs 2")
+        best = min(self.metrics()[1:], key=lambda r: float(r["val_loss"]))
+        self.start(0, "--model.weights runs/default/weights/best.safetensors",
+                   "--model.freeze none --optim.backbone_lr_mult 0.1",
+                   "--train.epochs 1 --train.name second",
+                   says="tensors loaded; head included")
+        first = self.metrics("second")[0]
+        for key in HEADER.split(","):
+            if key.startswith("val_"):
+                self.assertEqual(first[key], best[key])
+
     # ---- refusals
 
     def test_without_data_it_says_how_to_make_them(self):

@@ -163,6 +163,47 @@ static void the_recipe_file_equals_the_defaults(void **state)
     assert_string_equal(f->config.train.name, "voc2007");
 }
 
+/* What tests/oracle/torch_trainer.py, its twin in PyTorch, has as well. */
+static void the_recipe_has_the_articles_numbers(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(options_read_yaml(&f->set, RECIPE), VD_OK);
+    static const struct {
+        const char *key, *text;
+    } want[] = {
+        {"data.normalize", "none"},   {"model.freeze", "auto"},
+        {"model.freeze_bn", "train"}, {"model.head_dropout", "0.5"},
+        {"model.width", "64"},        {"model.blocks", "[3,4,6,3]"},
+        {"loss.box_scale", "1"},      {"loss.class_scale", "25"},
+        {"optim.name", "adam"},       {"optim.lr", "0.001"},
+        {"train.epochs", "5"},        {"train.global_batch", "64"},
+        {"augment.enable", "true"},   {"augment.flip", "0.5"},
+        {"augment.rotate", "10"},     {"augment.brightness", "0.1"},
+        {"augment.contrast", "0.1"},  {"augment.saturation", "0.1"},
+        {"augment.hue", "0.1"},
+    };
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        struct text text = {0};
+        options_format(&f->set, want[i].key, &text);
+        assert_string_equal(text.bytes, want[i].text);
+        free(text.bytes);
+    }
+}
+
+static void fine_tuning_is_the_recipe_with_a_trained_backbone(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "model.freeze", "none");
+    set(f, "optim.backbone_lr_mult", "0.1");
+    set(f, "train.epochs", "4");
+    uint64_t said = config_digest(&f->set, CONFIG_CLASSES_ALL);
+    reset(f);
+    assert_int_equal(options_read_yaml(&f->set, FINETUNE), VD_OK);
+    assert_true(config_digest(&f->set, CONFIG_CLASSES_ALL) == said);
+    assert_int_equal(config_check(&f->set, FINETUNE), VD_OK);
+    assert_string_equal(f->config.train.name, "voc2007-finetune");
+}
+
 /* ---- rules ------------------------------------------------------------- */
 
 #define assert_check_says(f, part)                                  \
@@ -441,6 +482,8 @@ int main(void)
         TEST(every_row_has_a_field_of_its_own),
         TEST(choices_match_their_enums),
         TEST(the_recipe_file_equals_the_defaults),
+        TEST(the_recipe_has_the_articles_numbers),
+        TEST(fine_tuning_is_the_recipe_with_a_trained_backbone),
         TEST(contradictions_are_refused_with_the_remedy),
         TEST(what_this_version_lacks_is_refused),
         TEST(sound_configs_pass),

@@ -111,6 +111,38 @@ static void prefixes_are_taken_off(void **state)
     stop(&x);
 }
 
+/* Trained on other classes: a backbone to start from. */
+static void a_head_that_does_not_fit_is_left_out(void **state)
+{
+    (void)state;
+    struct fixture x;
+    struct weights_report report;
+    start(&x);
+    write_some(&x, "", true, "");
+    assert_int_equal(load(&x, false, &report), VD_OK);
+    assert_true(report.head);
+    assert_non_null(strstr(report.text, "; head included"));
+    assert_memory_equal(x.params, x.params2, x.g.n_params * sizeof(float));
+    weights_report_clear(&report);
+    size_t n_backbone = x.g.n_params - x.g.n_head, n_head = x.g.n_head;
+    graph_clear(&x.g);
+    build(&x.g, 8, 3);
+    float *params = mem_new(x.g.n_params, sizeof *params);
+    assert_int_equal(
+        weights_load(&x.g, x.path, false, params, x.stats2, &report), VD_OK);
+    assert_false(report.head);
+    assert_non_null(strstr(report.text, "head.fc2.weight"));
+    assert_non_null(strstr(report.text, "unused; head initialised"));
+    assert_true(x.g.n_params - x.g.n_head == n_backbone);
+    assert_memory_equal(x.params + n_head, params + x.g.n_head,
+                        n_backbone * sizeof(float));
+    for (size_t i = 0; i < x.g.n_head; i++)
+        assert_true(params[i] == 0);
+    free(params);
+    weights_report_clear(&report);
+    stop(&x);
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
     (void)state;
@@ -222,6 +254,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prefixes_are_taken_off),
+        cmocka_unit_test(a_head_that_does_not_fit_is_left_out),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(a_saved_file_comes_back),
         cmocka_unit_test(torchvisions_file_is_taken),
