@@ -33,7 +33,7 @@ done < <(ctags -f - --kinds-C=f --fields=+ne --languages=C "${code[@]}" |
 
 # A room uses rooms above it in this list, never below.
 rooms=(base config comm store image data model backend exchange eval report
-  train cli)
+  train bench cli)
 rank() {
   for i in "${!rooms[@]}"; do
     [ "${rooms[$i]}" != "$1" ] || { echo "$i"; return; }

@@ -87,6 +87,49 @@ enum vd_err file_make_folder(const char *path)
     return err;
 }
 
+/* The removals themselves tell what could not be listed. */
+static void remove_contents(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return;
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+            continue;
+        char *path = mem_format("%s/%s", folder, e->d_name);
+        file_remove_tree(path);
+        free(path);
+    }
+    closedir(dir);
+}
+
+bool file_remove_tree(const char *path)
+{
+    struct stat info;
+    if (lstat(path, &info) < 0)
+        return errno == ENOENT || errno == ENOTDIR;
+    if (S_ISDIR(info.st_mode))
+        remove_contents(path);
+    int rc = S_ISDIR(info.st_mode) ? rmdir(path) : unlink(path);
+    return rc == 0 || errno == ENOENT;
+}
+
+enum vd_err file_forget_cached(const char *path, int64_t *bytes)
+{
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool failed = fd < 0 || fstat(fd, &info) < 0;
+    enum vd_err err =
+        failed ? VD_FAIL(VD_IO, "%s: %s", path, strerror(errno)) : VD_OK;
+    if (!failed) {
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        *bytes = info.st_size;
+    }
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 const char *file_name(const char *path)
 {
     const char *slash = strrchr(path, '/');

@@ -12,6 +12,13 @@ struct eval_options {
 extern const struct option_table eval_table;
 enum vd_err command_eval(struct command_call *call);
 
+struct bench_options {
+    int64_t steps;
+    bool json;
+};
+extern const struct option_table bench_table;
+enum vd_err command_bench(struct command_call *call);
+
 struct export_options {
     char *checkpoint, *output;
     int format;

@@ -37,6 +37,20 @@ static const struct command commands[] = {
         .run = command_export,
     },
     {
+        .name = "bench",
+        .summary = "measure how fast training is here",
+        .usage = "[step|loader|exchange|checkpoint]... [--steps N] [--json]",
+        .details =
+            "Without a word all four. Every setting of train counts; nothing "
+            "is kept.\n"
+            "Where data.train has no shards, made-up pictures are used.",
+        .table = &bench_table,
+        .options_size = sizeof(struct bench_options),
+        .reads_config = true,
+        .takes_words = true,
+        .run = command_bench,
+    },
+    {
         .name = "info",
         .summary = "show what this program was built with",
         .usage = "",

@@ -67,6 +67,9 @@ int comm_close(struct comm *c, enum vd_err err);
 /* Local: ends the whole job from any rank at any time. */
 _Noreturn void comm_abort(struct comm *c, enum vd_err why);
 
+/* Local: different ones. */
+int comm_count_hosts(const struct comm *c);
+
 /*
  * Collective: all ranks get the worst of all `mine`. Rank 0 says which rank
  * had it; the cause was said by that rank when it failed.

@@ -97,6 +97,12 @@ void evaluator_on_batch(struct evaluator *e, evaluator_beat_fn *beat, void *ctx)
     e->beat_ctx = ctx;
 }
 
+void evaluator_limit(struct evaluator *e, size_t n_batches)
+{
+    if (n_batches < e->n_batches)
+        e->n_batches = n_batches;
+}
+
 static enum vd_err load(struct worker *w, size_t batch)
 {
     const struct shard_set *data = w->owner->data;
@@ -222,7 +228,9 @@ enum vd_err evaluator_run(struct evaluator *e, struct comm *comm,
     if (err == VD_OK)
         err = collect(e, comm, n_mine * B, rows);
     if (err == VD_OK) {
-        size_t n = comm->rank == 0 ? e->data->n_images : 0;
+        size_t n = e->n_batches * B;
+        n = n < e->data->n_images ? n : e->data->n_images;
+        n = comm->rank == 0 ? n : 0;
         eval_summarize(e->data, &e->spec.graph->loss, rows, n, summary);
         err = share_summary(comm, summary);
     }

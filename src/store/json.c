@@ -218,6 +218,11 @@ void json_put_real(struct json *object, const char *key, double value)
     json_put(object, key, (struct json *)json_real(value));
 }
 
+void json_put_bool(struct json *object, const char *key, bool value)
+{
+    json_put(object, key, (struct json *)json_boolean(value));
+}
+
 void json_put_text(struct json *object, const char *key, const char *text)
 {
     json_put(object, key, new_text(text));

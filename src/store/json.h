@@ -66,6 +66,7 @@ struct json *json_new_list(void);
 void json_put_int(struct json *object, const char *key, int64_t value);
 /* Finite; 17 digits, so that reading it gives the same bits. */
 void json_put_real(struct json *object, const char *key, double value);
+void json_put_bool(struct json *object, const char *key, bool value);
 void json_put_text(struct json *object, const char *key, const char *text);
 /* Takes `child` over. */
 void json_put(struct json *object, const char *key, struct json *child);

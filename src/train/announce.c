@@ -11,18 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-static int count_hosts(const struct comm *c)
-{
-    int n = 0;
-    for (int r = 0; r < c->size; r++) {
-        bool is_new = true;
-        for (int k = 0; k < r && is_new; k++)
-            is_new = strcmp(c->hosts[k], c->hosts[r]) != 0;
-        n += is_new;
-    }
-    return n;
-}
-
 static void say_data(const struct trainer *t)
 {
     if (t->has_val)
@@ -70,13 +58,14 @@ void announce_settings(const struct trainer *t)
     log_info("computing %s", t->state.machine);
     log_info("ranks     %d on %d host%s, exchange %s; threads: %d to compute, "
              "%d to load",
-             c->size, count_hosts(c), count_hosts(c) > 1 ? "s" : "",
+             c->size, comm_count_hosts(c), comm_count_hosts(c) > 1 ? "s" : "",
              t->step.exchange.ops->name, t->compute_threads, t->loader_threads);
+    const char *trial = t->trial ? "; a trial: nothing of it is kept" : "";
     if (t->resume)
-        log_info("run       %s, going on after step %llu of %s", t->run.folder,
-                 (unsigned long long)t->state.step, t->resume);
+        log_info("run       %s, going on after step %llu of %s%s", t->run.real,
+                 (unsigned long long)t->state.step, t->resume, trial);
     else
-        log_info("run       %s, from its first step", t->run.folder);
+        log_info("run       %s, from its first step%s", t->run.real, trial);
 }
 
 static void put_data(struct json *root, const char *key, const char *folder,

@@ -62,6 +62,72 @@ enum vd_err trainer_save(struct trainer *t, bool best)
     return comm_agree(t->comm, SITE_CHECKPOINT, err);
 }
 
+/* ---- read back ---- */
+
+static bool same_floats(const float *a, const float *b, size_t n)
+{
+    return n == 0 || memcmp(a, b, n * sizeof *a) == 0;
+}
+
+/* The first thing that differs; NULL: nothing. */
+static const char *difference(const struct checkpoint *a,
+                              const struct checkpoint *b)
+{
+    bool same_classes = a->n_classes == b->n_classes;
+    for (int k = 0; same_classes && k < a->n_classes; k++)
+        same_classes = !strcmp(a->classes[k], b->classes[k]);
+    if (a->step != b->step || a->size != b->size || !same_classes)
+        return "step, size or classes";
+    if (strcmp(a->config, b->config) || strcmp(a->state, b->state))
+        return "settings or state";
+    if (a->n_params != b->n_params || a->n_trainable != b->n_trainable ||
+        a->n_stats != b->n_stats)
+        return "numbers of values";
+    if (!same_floats(a->param, b->param, a->n_params))
+        return "weights";
+    if (!same_floats(a->m, b->m, a->n_trainable) ||
+        !same_floats(a->v, b->v, a->n_trainable))
+        return "moments";
+    return same_floats(a->stats, b->stats, a->n_stats) ? NULL : "statistics";
+}
+
+static enum vd_err verify(struct trainer *t, const char *path, int64_t *bytes)
+{
+    enum vd_err err;
+    struct checkpoint memory = {0}, disk = {0};
+    VD_TRY(checkpoint_writer_wait(t->writer));
+    VD_TRY(file_forget_cached(path, bytes));
+    VD_TRY_ELSE(out, err, checkpoint_read_head(&disk, path));
+    VD_TRY_ELSE(out, err, checkpoint_read_values(&disk, &t->graph, path));
+    VD_TRY_ELSE(out, err, take_values(t, &memory));
+    take_texts(t, &memory);
+    const char *what = difference(&memory, &disk);
+    if (what)
+        err = VD_FAIL(VD_IO,
+                      "%s: read back, its %s differ from what was written\n"
+                      "give --train.dir a folder on another disk",
+                      path, what);
+out:
+    checkpoint_clear(&memory);
+    checkpoint_clear(&disk);
+    return err;
+}
+
+enum vd_err trainer_verify_saved(struct trainer *t, int64_t *bytes)
+{
+    double limit = t->config->timeout.checkpoint;
+    enum vd_err err = VD_OK;
+    trainer_enter(t, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
+    if (t->comm->rank == 0) {
+        char *path = mem_format("%s/last", t->run.checkpoints);
+        err = verify(t, path, bytes);
+        free(path);
+    }
+    return comm_agree(t->comm, SITE_CHECKPOINT, err);
+}
+
+/* ---- the finished run's weights ---- */
+
 /* checkpoints/NAME, if there is one, as weights/NAME.safetensors. */
 static enum vd_err export_weights(const struct run *run, const char *name)
 {

@@ -125,9 +125,8 @@ static enum vd_err take_flags(struct loop *l, int lag)
     return VD_OK;
 }
 
-static enum vd_err take_step(struct loop *l)
+enum vd_err trainer_step(struct trainer *t, struct account_step *done)
 {
-    struct trainer *t = l->t;
     double limit = t->config->timeout.step;
     struct update_result update = {0};
     trainer_enter(t, SITE_STEP, (int64_t)t->state.step + 1, limit);
@@ -138,14 +137,20 @@ static enum vd_err take_step(struct loop *l)
     if (!update.finite)
         return say_non_finite(t);
     t->state.step++;
-    double seconds = clock_now() - begin;
-    t->state.epoch_seconds += seconds;
-    l->step = (struct account_step){
+    *done = (struct account_step){
         .step = t->state.step,
         .lr = schedule_lr(&t->feed_spec.schedule, t->state.step - 1),
         .grad_norm = update.grad_norm,
-        .seconds = seconds,
+        .seconds = clock_now() - begin,
         .waited_s = t->waited_s};
+    return VD_OK;
+}
+
+static enum vd_err take_step(struct loop *l)
+{
+    struct trainer *t = l->t;
+    VD_TRY(trainer_step(t, &l->step));
+    t->state.epoch_seconds += l->step.seconds;
     VD_TRY(comm_flags_start(t->comm, SITE_FLAGS, my_flags(l)));
     t->flags_pending++;
     VD_TRY(take_flags(l, 1));
@@ -178,7 +183,7 @@ static void beat(void *ctx)
                   patience(t->comm, t->config->timeout.setup));
 }
 
-static enum vd_err validate(struct trainer *t, struct eval_means *means)
+enum vd_err trainer_validate(struct trainer *t, struct eval_means *means)
 {
     struct eval_summary summary = {0};
     struct eval_row *rows = NULL;
@@ -289,7 +294,7 @@ static enum vd_err end_epoch(struct loop *l)
     bool is_last = t->state.step >= t->last_step;
     if (t->has_val &&
         (t->state.epoch % (uint64_t)t->config->eval.every == 0 || is_last)) {
-        VD_TRY(validate(t, &means));
+        VD_TRY(trainer_validate(t, &means));
         judged = &means;
     }
     enum vd_err err =
@@ -305,7 +310,7 @@ static enum vd_err first_validation(struct trainer *t)
     bool best;
     if (t->state.step > 0 || !t->has_val)
         return VD_OK;
-    VD_TRY(validate(t, &means));
+    VD_TRY(trainer_validate(t, &means));
     enum vd_err err =
         t->comm->rank == 0 ? book_epoch(t, NULL, &means, &best) : VD_OK;
     return comm_agree(t->comm, SITE_EPOCH, err);
@@ -380,13 +385,15 @@ static enum vd_err run(struct trainer *t)
     return finish(&l);
 }
 
-enum vd_err trainer_run(struct comm *comm, struct option_set *set,
-                        struct config *config, char *const *argv)
+enum vd_err trainer_try(struct comm *comm, struct option_set *set,
+                        struct config *config, char *const *argv,
+                        const struct trial *trial)
 {
     struct trainer t = {.comm = comm,
                         .set = set,
                         .config = config,
                         .argv = argv,
+                        .trial = trial,
                         .run = {.lock_fd = -1}};
     stop_watch(); /* a signal during the start stops after the first step */
     enum vd_err err = watchdog_start(&t.watchdog, SITE_OPEN,
@@ -394,10 +401,18 @@ enum vd_err trainer_run(struct comm *comm, struct option_set *set,
     if (err == VD_OK)
         err = trainer_open(&t);
     if (err == VD_OK)
-        err = run(&t);
+        err = trial ? trial->run(&t, trial->ctx) : run(&t);
     /* A rank that is alone with its error must not wait for its threads. */
     if (err == comm->verdict)
         trainer_close(&t);
+    else
+        scratch_close(&t.run.scratch);
     watchdog_stop(&t.watchdog);
     return err;
+}
+
+enum vd_err trainer_run(struct comm *comm, struct option_set *set,
+                        struct config *config, char *const *argv)
+{
+    return trainer_try(comm, set, config, argv, NULL);
 }

@@ -148,6 +148,20 @@ static void files_are_read_whole_or_refused(void **state)
     char *parent = file_folder(path);
     assert_string_equal(parent, deep);
     free(parent);
+
+    /* A link in a removed tree goes, what it points to stays. */
+    char *a = mem_format("%s/a", folder), *kept = mem_format("%s/k", folder);
+    char *link = mem_format("%s/link", deep);
+    assert_int_equal(file_make_folder(kept), VD_OK);
+    assert_int_equal(symlink(kept, link), 0);
+    assert_true(file_remove_tree(a));
+    assert_false(file_exists(a));
+    assert_true(file_is_folder(kept));
+    assert_true(file_remove_tree(a));
+    assert_false(file_remove_tree("/proc/self/stat"));
+    free(a);
+    free(kept);
+    free(link);
     free(path);
     free(deep);
     check_folder_remove(folder);
