@@ -39,7 +39,8 @@ const char *bench_phase_name(enum bench_phase phase);
 
 struct bench_steps {
     struct timing phases[BENCH_PHASES];
-    struct timing stage_one; /* BENCH_STAGE is a rank's micro-batches */
+    struct timing stage_one; /* BENCH_STAGE is of a rank's micro-batches */
+    struct timing processor; /* time of all its threads, for busy machines */
     double images_per_s, wait_share;
     int slowest; /* rank */
 };

@@ -98,6 +98,7 @@ static struct json *steps_to_json(const struct trainer *t,
     for (enum bench_phase p = 0; p < BENCH_PHASES; p++)
         put_timing(phases, bench_phase_name(p), &s->phases[p]);
     json_put(o, "phases_ms", phases);
+    put_timing(o, "processor_ms", &s->processor);
     json_put_real(o, "images_per_s", s->images_per_s);
     json_put_real(o, "images_per_s_per_rank", s->images_per_s / t->comm->size);
     json_put_real(o, "wait_share", s->wait_share);
@@ -248,6 +249,7 @@ static void add_steps(const struct trainer *t, const char *what,
         add_timing(bench_phase_name(p), &s->phases[p], out);
     add_timing(from_memory ? "stage, apart" : "stage, overlapped",
                &s->phases[BENCH_STAGE], out);
+    add_timing("processor time", &s->processor, out);
     text_add(out,
              "  %.2f images/s, %.2f a rank; waiting for data %.1f %%; slowest "
              "rank %d (%s)\n",
@@ -280,11 +282,15 @@ static void add_loader(const struct trainer *t, const struct bench_report *r,
 
 static void add_exchange(const struct bench_report *r, struct text *out)
 {
+    if (r->sent_bytes == 0) {
+        text_add(out, "\nexchange: nothing, with one rank\n");
+        return;
+    }
     add_head("exchange", out);
     add_timing("alone", &r->exchange, out);
     text_add(out,
-             "  %.1f MB in %d messages; a rank sends %.1f MB, %.2f GB/s; %.1f "
-             "%% of a step of %.1f ms if nothing hid it\n",
+             "  %.1f MB in %d pieces; a rank sends %.1f MB, %.2f GB/s; %.1f %% "
+             "of a step of %.1f ms if nothing hid it\n",
              (double)r->exchange_bytes / MB, r->messages,
              (double)r->sent_bytes / MB, r->gb_per_s,
              100 * r->exchange.s.median / r->step_s, MS * r->step_s);

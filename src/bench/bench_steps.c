@@ -5,7 +5,7 @@
 #include "train/stop.h"
 
 /* Columns behind the phases. */
-enum { BUSY = BENCH_PHASES, WAIT_SHARE, STAGE_ONE, COLUMNS };
+enum { BUSY = BENCH_PHASES, WAIT_SHARE, STAGE_ONE, PROCESSOR, COLUMNS };
 
 const char *bench_phase_name(enum bench_phase phase)
 {
@@ -18,14 +18,20 @@ const char *bench_phase_name(enum bench_phase phase)
     return names[phase];
 }
 
-/* A row from the last step: `apart` of its time is not counted. */
-static void fill_row(const struct step *step, double stage_s, double wait_s,
-                     double apart, double *row)
+/* What the input of a step has cost. */
+struct input {
+    double stage_s, wait_s;
+    double apart_s, apart_processor_s; /* part of the step, not counted */
+};
+
+/* A row from the last step; as PROCESSOR what is not to be counted. */
+static void fill_row(const struct step *step, const struct input *input,
+                     double *row)
 {
     const struct step_times *times = &step->times;
-    double total = times->end - times->begin - apart;
-    row[BENCH_STAGE] = stage_s;
-    row[BENCH_WAIT] = wait_s;
+    double total = times->end - times->begin - input->apart_s;
+    row[BENCH_STAGE] = input->stage_s;
+    row[BENCH_WAIT] = input->wait_s;
     row[BENCH_FORWARD] = times->forward_s;
     row[BENCH_BACKWARD] = times->backward_s;
     row[BENCH_EXCHANGE] = times->exchange_s;
@@ -34,8 +40,9 @@ static void fill_row(const struct step *step, double stage_s, double wait_s,
     for (int p = BENCH_WAIT; p < BENCH_OTHER; p++)
         row[BENCH_OTHER] -= row[p];
     row[BUSY] = total - times->exchange_s;
-    row[WAIT_SHARE] = wait_s / total;
-    row[STAGE_ONE] = stage_s / step->plan.n_inputs;
+    row[WAIT_SHARE] = input->wait_s / total;
+    row[STAGE_ONE] = input->stage_s / step->plan.n_inputs;
+    row[PROCESSOR] = input->apart_processor_s;
 }
 
 /* Collective: one step, and its row. */
@@ -45,7 +52,10 @@ static enum vd_err measure(struct trainer *t, int n, one_step_fn *step,
                            void *ctx, struct table *table)
 {
     for (int i = -BENCH_WARMUP; i < n; i++) {
-        VD_TRY(step(ctx, table_row(table, i < 0 ? 0 : i)));
+        double *row = table_row(table, i < 0 ? 0 : i);
+        double start = clock_processor();
+        VD_TRY(step(ctx, row));
+        row[PROCESSOR] = clock_processor() - start - row[PROCESSOR];
         VD_TRY(
             comm_agree(t->comm, SITE_STEP, stop_signal() ? VD_STOPPED : VD_OK));
     }
@@ -66,6 +76,7 @@ static enum vd_err measure_steps(struct trainer *t, int n, one_step_fn *step,
         table_timing(&table, WAIT_SHARE, out->slowest, &share);
         out->wait_share = share.s.median;
         table_timing(&table, STAGE_ONE, out->slowest, &out->stage_one);
+        table_timing(&table, PROCESSOR, out->slowest, &out->processor);
         out->images_per_s =
             (double)t->batch.global_batch / out->phases[BENCH_TOTAL].s.median;
     }
@@ -81,7 +92,9 @@ static enum vd_err step_from_shards(void *ctx, double *row)
     struct account_step done;
     double before = feed_staged_s(t->feed);
     VD_TRY(trainer_step(t, &done));
-    fill_row(&t->step, feed_staged_s(t->feed) - before, done.waited_s, 0, row);
+    struct input input = {.stage_s = feed_staged_s(t->feed) - before,
+                          .wait_s = done.waited_s};
+    fill_row(&t->step, &input, row);
     return VD_OK;
 }
 
@@ -96,7 +109,7 @@ enum vd_err bench_steps_from_shards(struct trainer *t, int n,
 struct memory {
     struct trainer *t;
     const struct loaded *batch;
-    double stage_s; /* in this step */
+    struct input input; /* of this step */
 };
 
 /* In the place of the feed. (Where it has staged one micro-batch already, each
@@ -110,9 +123,11 @@ static enum vd_err stage(void *ctx)
         .pixels = (const uint8_t *const *)m->batch->pixels,
         .knobs = feed_knobs(&t->feed_spec, t->state.step),
     };
-    double start = clock_now();
+    double start = clock_now(), processor = clock_processor();
     VD_TRY(t->backend.ops->stage(t->net, &batch));
-    m->stage_s += clock_now() - start;
+    m->input.stage_s += clock_now() - start;
+    m->input.apart_s = m->input.stage_s;
+    m->input.apart_processor_s += clock_processor() - processor;
     return VD_OK;
 }
 
@@ -134,13 +149,13 @@ static enum vd_err step_from_memory(void *ctx, double *row)
     struct update_result update;
     trainer_enter(t, SITE_STEP, (int64_t)t->state.step + 1,
                   t->config->timeout.step);
-    m->stage_s = 0;
+    m->input = (struct input){0};
     VD_TRY(step_run(&t->step, stage, m, t->results, (int)t->batch.micro_batch,
                     &update));
     if (!update.finite)
         return say_non_finite(t);
     t->state.step++;
-    fill_row(&t->step, m->stage_s, 0, m->stage_s, row);
+    fill_row(&t->step, &m->input, row);
     return VD_OK;
 }
 

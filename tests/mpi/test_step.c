@@ -127,7 +127,31 @@ static void the_exchange_runs_beside_backward(void **state)
     rig_close(&r);
 }
 
+/* All of the buffer once, as a step sends it; and steps go on after it. */
+static void the_exchange_alone_is_that_of_a_step(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct result results[2 * BATCH];
+    struct update_result update;
+    double seconds = 0;
+    size_t sent = 0;
+    rig_open(&r, "auto");
+    OK(step_run(&r.step, stage, &r, results, BATCH, &update));
+    for (int i = 0; i < r.step.n_sent; i++)
+        sent += r.step.sent[i].n;
+    assert_int_equal(sent, r.graph.n_exchange);
+    assert_true(r.step.n_sent > 1);
+    assert_true(r.step.sent[0].first == r.graph.n_trainable);
+    OK(step_time_exchange(&r.step, &seconds));
+    assert_true(seconds > 0);
+    OK(step_run(&r.step, stage, &r, results, BATCH, &update));
+    assert_true(update.finite && update.grad_norm > 0);
+    rig_close(&r);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(the_exchange_alone_is_that_of_a_step),
     cmocka_unit_test(the_exchange_runs_beside_backward),
 };
 

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/machine.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/text.h"
@@ -253,9 +254,27 @@ static void a_bug_is_told_whoever_collects_messages(void **state)
     assert_non_null(strstr(text, "internal error at a.c:7: a == b"));
 }
 
+static void peak_memory_counts_what_was_touched(void **state)
+{
+    (void)state;
+    const size_t bytes = (size_t)64 << 20;
+    char *name = machine_processor();
+    volatile char *block = malloc(bytes);
+    int64_t before = machine_peak_memory();
+    assert_true(before > 0 && *name);
+    for (size_t i = 0; i < bytes; i += 4096)
+        block[i] = 1;
+    int64_t after = machine_peak_memory();
+    assert_true(after >= before + (int64_t)bytes / 2);
+    assert_true(after < before + 2 * (int64_t)bytes);
+    free((void *)block);
+    free(name);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(peak_memory_counts_what_was_touched),
         cmocka_unit_test(exit_codes_follow_sysexits),
         cmocka_unit_test(an_error_is_said_once_and_passed_on),
         cmocka_unit_test(numbers_are_strict),
