@@ -8,19 +8,21 @@
  *     pixels.u8     [steps, batch, size, size, 3]
  *     slots.txt     a line per picture: position class box[4] warp[6]
  *                   color[4] order[4]
- *     params.f32    optional, else the initial weights of `seed`
- *     stats.f32     with it
- * Written, k = 0 before, then after each step:
+ * weights=FILE: what vocdist would start from, over the initial weights of
+ * `seed`. every=N: the large files only where said.
+ * Written, K = 0 before, then after each step:
  *     table.txt     a line per tensor: param|stats name trainable offset dims
  *     input-K.f32   what was fed; y-K.f32: the last linear's values;
  *     results-K.f32 [batch, 2] l1 and ce
- *     grad-K.f32    the exchange buffer (train)
- *     params-K.f32 m-K.f32 v-K.f32 stats-K.f32    (train, unless update=0)
+ *     stats-K.f32   (train, unless update=0)
+ *     params-K.f32 m-K.f32 v-K.f32    with it, if N divides K
+ *     grad-K.f32    the exchange buffer (train), if N divides K - 1
  */
 #include "backend/backend.h"
 #include "base/mem.h"
 #include "model/init.h"
 #include "model/resnet.h"
+#include "model/weights.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,7 +39,7 @@ struct driver {
     struct weights weights;
     struct buf exchange;
     struct net *net;
-    int batch, steps;
+    int batch, steps, every;
     bool trains, updates;
     struct slot *slots; /* of all steps */
     uint8_t *pixels;
@@ -213,23 +215,20 @@ static enum vd_err load_weights(struct driver *d)
 {
     const struct graph *g = &d->graph;
     const struct backend_ops *ops = d->backend.ops;
+    const char *path = text_of(d, "weights", NULL);
     float *params = mem_new(g->n_params, sizeof *params);
     float *stats = mem_new(g->n_stats, sizeof *stats);
+    struct weights_report report = {0};
     enum vd_err err = VD_OK;
-    if (whole_of(d, "given", 0)) {
-        VD_TRY_ELSE(
-            out, err,
-            read_file(d, "params.f32", params, g->n_params * sizeof *params));
-        VD_TRY_ELSE(
-            out, err,
-            read_file(d, "stats.f32", stats, g->n_stats * sizeof *stats));
-    } else {
-        init_all(g, (uint64_t)whole_of(d, "seed", 1), params, stats);
-    }
+    init_all(g, (uint64_t)whole_of(d, "seed", 1), params, stats);
+    if (path)
+        VD_TRY_ELSE(out, err,
+                    weights_load(g, path, false, params, stats, &report));
     VD_TRY_ELSE(out, err, ops->put(&d->backend, g, &d->weights.param, params));
     VD_TRY_ELSE(out, err, ops->put(&d->backend, g, &d->weights.stats, stats));
     d->weights.version++;
 out:
+    weights_report_clear(&report);
     free(params);
     free(stats);
     return err;
@@ -262,8 +261,10 @@ static enum vd_err write_node(struct driver *d, const char *what, int step,
 
 static enum vd_err write_state(struct driver *d, int step)
 {
-    VD_TRY(write_buf(d, "params", step, &d->weights.param));
     VD_TRY(write_buf(d, "stats", step, &d->weights.stats));
+    if (step % d->every != 0)
+        return VD_OK;
+    VD_TRY(write_buf(d, "params", step, &d->weights.param));
     if (!d->trains)
         return VD_OK;
     VD_TRY(write_buf(d, "m", step, &d->weights.m));
@@ -329,7 +330,7 @@ static enum vd_err run_step(struct driver *d, int step)
     VD_TRY(write_results(d, step));
     VD_TRY(write_node(d, "input", step, 0));
     VD_TRY(write_node(d, "y", step, d->graph.n_nodes - 2));
-    if (d->trains)
+    if (d->trains && (step - 1) % d->every == 0)
         VD_TRY(write_buf(d, "grad", step, &d->exchange));
     return d->updates ? write_state(d, step) : VD_OK;
 }
@@ -339,6 +340,7 @@ static enum vd_err run(struct driver *d)
     d->dir = text_of(d, "dir", ".");
     d->batch = whole_of(d, "batch", 4);
     d->steps = whole_of(d, "steps", 1);
+    d->every = whole_of(d, "every", 1);
     d->trains = strcmp(text_of(d, "mode", "train"), "train") == 0;
     d->updates = d->trains && whole_of(d, "update", 1);
     VD_TRY(build(d));

@@ -3,11 +3,12 @@
 
     oracle.py DRIVER BACKEND CASE [--factor F] [--update-tolerance T]
 
-Cases: pixels, small, steps, optim, full (224 pixels), full96. Exit code 0 agrees, 77 no PyTorch.
+Cases: pixels, small, steps, optim, full (224 pixels), full96, course (96 pixels, 20 steps), real (224 pixels, 20 steps
+from the weights and pictures in $VOCDIST_TEST_DATA). Exit code 0 agrees, 77 no PyTorch or no data.
 Every comparison is written so that NaN fails.
 """
 import argparse
-import copy
+import csv
 import os
 import shutil
 import subprocess
@@ -17,19 +18,17 @@ import time
 
 try:
     import numpy as np
+    from PIL import Image
     import torch
-    import torch.nn as nn
     import torch.nn.functional as F
     import torchvision
     import torchvision.transforms.functional as TF
-    from torchvision.models.resnet import BasicBlock
+    from network import Net, dropout_mask, losses
 except ImportError as e:
     print('skipped:', e)
     sys.exit(77)
 
-RNG_DROPOUT = 3
 CLASSES = 20
-LEVELS = ['conv1 bn1', 'layer1', 'layer2', 'layer3', 'layer4']  # freeze: from the front
 failures = 0
 
 
@@ -42,92 +41,6 @@ def check(what, error, tolerance):
     return ok
 
 
-# ---- numbers of our own -------------------------------------------------------------------------
-
-def philox(counter, key):
-    """Philox4x32-10; counter [n, 4], key (2 words)."""
-    c = [counter[:, i].astype(np.uint64) for i in range(4)]
-    k0, k1, low = key[0], key[1], np.uint64(0xffffffff)
-    for _ in range(10):
-        a, b = c[0] * np.uint64(0xd2511f53), c[2] * np.uint64(0xcd9e8d57)
-        c = [(b >> np.uint64(32)) ^ c[1] ^ np.uint64(k0), b & low,
-             (a >> np.uint64(32)) ^ c[3] ^ np.uint64(k1), a & low]
-        k0, k1 = (k0 + 0x9e3779b9) & 0xffffffff, (k1 + 0xbb67ae85) & 0xffffffff
-    return np.stack(c, 1)
-
-
-def dropout_mask(seed, positions, ordinal, rate, n):
-    """As src/model/dropout.h says; [pictures, n], scaled."""
-    rows = []
-    for p in positions:
-        blocks = np.arange((n + 3) // 4, dtype=np.uint64)
-        counter = np.zeros((len(blocks), 4), np.uint64)
-        counter[:, 0], counter[:, 1] = p & 0xffffffff, p >> 32
-        counter[:, 2] = (ordinal << 24) + blocks
-        counter[:, 3] = RNG_DROPOUT
-        words = philox(counter, (seed & 0xffffffff, seed >> 32)).reshape(-1)[:n]
-        rows.append((words >= rate * 2.0 ** 32) / (1 - rate))
-    return torch.from_numpy(np.stack(rows))
-
-
-# ---- the same network in torch ------------------------------------------------------------------
-
-class Head(nn.Module):
-    def __init__(self, features, classes):
-        super().__init__()
-        self.fc1 = nn.Linear(features, 256)
-        self.bn = nn.BatchNorm1d(256)
-        self.fc2 = nn.Linear(256, 4 + classes)
-
-    def forward(self, x, masks):
-        x = F.relu(torch.flatten(x, 1))
-        x = x * masks[0] if masks else x
-        x = self.bn(F.relu(self.fc1(x)))
-        x = x * masks[1] if masks else x
-        return self.fc2(x)
-
-
-class Net(nn.Module):
-    def __init__(self, width, blocks, size, freeze, bn_eval):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        at = width
-        for i, n in enumerate(blocks):
-            out, layer = width << i, []
-            for k in range(n):
-                stride = 2 if i and not k else 1
-                down = None
-                if stride != 1 or at != out:
-                    down = nn.Sequential(nn.Conv2d(at, out, 1, stride, bias=False), nn.BatchNorm2d(out))
-                layer.append(BasicBlock(at, out, stride, down))
-                at = out
-            setattr(self, f'layer{i + 1}', nn.Sequential(*layer))
-        self.head = Head(at * (size // 32) ** 2, CLASSES)
-        self.frozen = [getattr(self, n) for level in LEVELS[:freeze] for n in level.split()]
-        self.bn_eval = bn_eval
-        for m in self.frozen:
-            m.requires_grad_(False)
-
-    def train(self, mode=True):
-        super().train(mode)
-        if mode and self.bn_eval:
-            for m in self.frozen:
-                m.eval()
-        return self
-
-    def forward(self, x, masks):
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        for i in range(4):
-            x = getattr(self, f'layer{i + 1}')(x)
-        return self.head(x, masks)
-
-
-def losses(y, size, box, cls):
-    l1 = (torch.sigmoid(y[:, :4]) * size - box).abs().mean(1)
-    return l1, F.cross_entropy(y[:, 4:], cls, reduction='none')
-
-
 # ---- a case and its driver ----------------------------------------------------------------------
 
 class Case:
@@ -135,7 +48,7 @@ class Case:
 
     def __init__(self, args, **kw):
         self.o = dict(size=64, width=8, blocks='1,1,1,1', classes=CLASSES, dropout=0, freeze=0, bn_eval=0, batch=4,
-                      steps=1, mode='train', update=1, seed=5)
+                      steps=1, every=1, mode='train', update=1, seed=5)
         self.o.update(kw)
         self.args = args
         self.dir = tempfile.mkdtemp(prefix='vocdist-oracle-')
@@ -232,7 +145,7 @@ def norm(t):
 # ---- (a) the small network ----------------------------------------------------------------------
 
 def small_case(args, **kw):
-    c = Case(args, update=0, given=0, **kw).run()
+    c = Case(args, update=0, **kw).run()
     what = ' '.join(f'{k} {v}' for k, v in kw.items())
     net = c.net(0, torch.float32)
     y, l1, ce, _ = c.torch_step(net, 1, torch.float32)
@@ -360,32 +273,86 @@ def optim(args):
 
 # ---- (c) the whole network ----------------------------------------------------------------------
 
+def compare(args, c, what, step):
+    """Outputs, gradients and statistics of one step, by float32's own error against float64."""
+    t0 = time.time()
+    net64, net32 = c.net(step - 1, torch.float64), c.net(step - 1, torch.float32)
+    y64, y32 = (c.torch_step(n, step, n.conv1.weight.dtype)[0] for n in (net64, net32))
+    want, own, got = grads(net64), grads(net32), c.tensors('grad', step, trainable=True)
+    assert set(want) == set(got), 'not the same tensors train'
+    want['outputs'], own['outputs'], got['outputs'] = y64, y32, torch.from_numpy(c.read('y', step)).view(y64.shape)
+    if c.o['update']:
+        got.update(c.tensors('stats', step, 'stats'))
+        for to, net in (want, net64), (own, net32):
+            to.update((k, b) for k, b in net.named_buffers() if 'num_batches' not in k)
+    worst = (0, '')
+    for k, x in want.items():
+        own_error, error = norm(own[k] - x), norm(got[k] - x)
+        if own_error:
+            worst = max(worst, (error / own_error, k, error / norm(x)))
+        # 1e-7: the backend's answer is rounded to float32.
+        check(f'{what}: {k}', error, args.factor * own_error + 1e-7 * norm(x))
+    print(f"{what}: worst {worst[1]}: {worst[0]:.2g} of float32's own error, {worst[2]:.2g} of the tensor "
+          f'({time.time() - t0:.1f} s)', flush=True)
+
+
 def full(args, size=224):
     c = Case(args, size=size, width=64, blocks='3,4,6,3', batch=2, dropout=.5, update=0).run()
     backbone = {k: tuple(v.shape) for k, v in torchvision.models.resnet34().state_dict().items()
                 if 'num_batches' not in k and not k.startswith('fc.')}
     assert backbone == {t[1]: t[4] for t in c.table if not t[1].startswith('head.')}, 'not torchvision names'
-    t0 = time.time()
-    net64 = c.net(0, torch.float64)
-    y64 = c.torch_step(net64, 1, torch.float64)[0]
-    t1 = time.time()
-    net32 = c.net(0, torch.float32)
-    y32 = c.torch_step(net32, 1, torch.float32)[0]
-    y = torch.from_numpy(c.read('y', 1)).view(y64.shape)
-    check('outputs', norm(y - y64), args.factor * norm(y32 - y64) + 1e-7 * norm(y64))
-    g64, g32, got, worst = grads(net64), grads(net32), c.tensors('grad', 1, trainable=True), 0
-    for k, g in g64.items():
-        own, error = norm(g32[k] - g), norm(got[k] - g)
-        worst = max(worst, error / own)
-        # 1e-7: the backend's answer is rounded to float32.
-        check(f'gradient of {k}', error, args.factor * own + 1e-7 * norm(g))
-    print(f'{size} pixels: worst gradient {worst:.2g} of float32\'s own error; '
-          f'driver {c.seconds:.1f} s, float64 {t1 - t0:.1f} s, float32 {time.time() - t1:.1f} s')
+    compare(args, c, f'{size} pixels', 1)
     c.close()
 
 
 def full96(args):
     full(args, 96)
+
+
+def course(args, size=96, batch=8, **kw):
+    """20 steps beside float32, and one step closely from where the first and the last of them began."""
+    c = Case(args, size=size, width=64, blocks='3,4,6,3', batch=batch, steps=21, every=20, rule='adam', lr=1e-3,
+             backbone_lr=1e-4, threads=1, **kw)
+    if 'weights' in kw:
+        real_pictures(c)
+    c.run()
+    for step in 1, 21:
+        compare(args, c, f'after {step - 1} steps', step)
+    net = c.net(0, torch.float32)
+    opt, worst = optimizer(net, c.o), 0
+    for step in range(1, 21):
+        loss = c.torch_step(net, step, torch.float32)[3]
+        apply_step(net, opt, c.o)
+        r = c.read('results', step).astype(np.float64).reshape(-1, 2)
+        mine = (r[:, 0] + 25 * r[:, 1]).mean()
+        error = abs(mine - loss) / loss
+        worst = max(worst, error)
+        check(f'loss of step {step}', error, 1e-2)
+    print(f'20 losses within {worst:.2g}, the last {loss:.4g}')
+    c.close()
+
+
+def real(args):
+    if not args.data:
+        print('skipped: no VOCDIST_TEST_DATA')
+        sys.exit(77)
+    course(args, 224, 8, weights=f'{args.data}/weights/resnet34-warm.safetensors')
+
+
+def real_pictures(c):
+    """The first of voc-real, squashed; boxes and classes from its table."""
+    folder = f'{c.args.data}/data/voc-real'
+    with open(f'{folder}/largest.csv') as f:
+        rows = list(csv.DictReader(f))
+    names, size = sorted({r['class'] for r in rows}), c.o['size']
+    for i in range(len(c.pixels)):
+        # not one after the other: neighbours are of a kind
+        row = rows[i * (len(rows) // len(c.pixels))]
+        picture = Image.open(f"{folder}/JPEGImages/{row['file_name']}")
+        scale = [size / n for n in picture.size * 2]
+        c.pixels[i] = np.asarray(picture.convert('RGB').resize((size, size), Image.BILINEAR))
+        c.box[i] = [(int(row[k]) - (k < 'xmin')) * s for k, s in zip(('xmin', 'ymin', 'xmax', 'ymax'), scale)]
+        c.cls[i] = names.index(row['class'])
 
 
 # ---- (d) pixels ---------------------------------------------------------------------------------
@@ -440,10 +407,11 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument('driver')
     ap.add_argument('backend')
-    ap.add_argument('case', choices=('pixels', 'small', 'steps', 'optim', 'full', 'full96'))
+    ap.add_argument('case', choices=('pixels', 'small', 'steps', 'optim', 'full', 'full96', 'course', 'real'))
     ap.add_argument('--factor', type=float, default=3, help="allowed multiple of float32's own error")
     ap.add_argument('--update-tolerance', type=float, default=1e-6, help='of the largest update of a tensor')
     args = ap.parse_args()
+    args.data = os.environ.get('VOCDIST_TEST_DATA')
     torch.set_num_threads(1)  # with 2, torch 1.13 of Debian corrupts its heap in case small
     globals()[args.case](args)
     return 1 if failures else 0

@@ -1,0 +1,302 @@
+"""vocdist beside PyTorch on this machine: speed of a step, memory, start.
+
+    compare.py --python PYTHON [--python ANOTHER]... [options]
+
+Every PYTHON has torch; the peer is the fastest mode of any of them. Needs h5py
+and numpy itself, a build with tests, and a machine that does nothing else.
+
+1. Gate: from the same weights, on the same batch, every mode computes the same
+   losses in its first two steps (so forward, backward and optimizer agree);
+   else nothing is timed and the exit code is 1.
+2. Search: layouts, kinds of Adam and torch.compile, of each PyTorch, all with
+   huge pages and without malloc giving memory back.
+3. Rounds: vocdist and the fastest mode of each PyTorch in turns.
+4. Ranks: one job of several one-core ranks against as many jobs at once.
+5. Start: from exec to the first step.
+
+Pictures are generated, dropout and augmentation off in both, input in memory.
+Prints rows for docs/measured.md; --out FOLDER keeps them and result.json.
+"""
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+try:
+    import h5py
+    import numpy as np
+except ImportError as e:
+    print('skipped:', e)
+    sys.exit(77)
+
+HERE = Path(__file__).resolve().parent
+TUNED = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1', 'MALLOC_TRIM_THRESHOLD_': '8000000000', 'MALLOC_MMAP_MAX_': '0',
+         'MALLOC_TOP_PAD_': '500000000'}
+LR = 1e-3
+# A first loss differs by rounding; Adam's first step blows rounding up where
+# a gradient is nearly 0, so the second has more room.
+SAME_LOSS = (1e-3, 1e-2)
+
+
+def say(*words):
+    print(f'{time.strftime("%H:%M:%S")}', *words, file=sys.stderr, flush=True)
+
+
+def fail(*words):
+    print('compare.py:', *words, file=sys.stderr)
+    sys.exit(1)
+
+
+def finish(process, what):
+    """Its standard output."""
+    out, err = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f'{what}: exit code {process.returncode}\n{err[-2000:]}')
+    return out
+
+
+class Ours:
+    """vocdist with one network and one batch."""
+
+    def __init__(self, args, folder):
+        self.args, self.folder, self.runs = args, folder, 0
+
+    def options(self, batch, threads):
+        a = self.args
+        pairs = {'data.train': f'{self.folder}/data', 'data.val': '', 'model.weights': f'{self.folder}/weights.safetensors',
+                 'model.freeze': a.freeze, 'model.width': a.width, 'model.blocks': a.blocks, 'model.head_dropout': 0,
+                 'augment.enable': 'false', 'optim.lr': LR, 'optim.backbone_lr_mult': .1, 'train.micro_batch': batch,
+                 'cpu.threads': threads, 'backend': 'cpu'}
+        return [str(w) for k, v in pairs.items() for w in ('--' + k, v)]
+
+    def bench(self, batch, threads, steps, before=(), replicas=1):
+        """A started process of `vocdist bench step`."""
+        command = [*before, self.args.vocdist, 'bench', 'step', '--json', '--steps', steps, '--log.level', 'error',
+                   '--train.replicas', replicas, *self.options(batch, threads)]
+        return subprocess.Popen([str(w) for w in command], cwd=self.folder, text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE)
+
+    def time(self):
+        a = self.args
+        return json.loads(finish(self.bench(a.batch, a.threads, a.steps), 'vocdist bench'))
+
+    def train(self, steps):
+        """Losses, and seconds from exec to the first step's begin and end."""
+        self.runs += 1
+        rows = Path(self.folder, 'runs', f'r{self.runs}', 'steps.jsonl')
+        command = [self.args.vocdist, '--train.dir', f'{self.folder}/runs', '--train.name', f'r{self.runs}', '--train.steps',
+                   steps, '--log.every', 1, '--log.level', 'warn', '--train.replicas', 1,
+                   *self.options(self.args.batch, self.args.threads)]
+        start = time.monotonic()
+        p = subprocess.Popen([str(w) for w in command], cwd=self.folder, text=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+        while p.poll() is None and not (rows.exists() and rows.read_text().endswith('\n')):
+            time.sleep(.005)
+        end_s = time.monotonic() - start
+        finish(p, 'vocdist')
+        rows = [json.loads(line) for line in rows.read_text().splitlines()]
+        shutil.rmtree(f'{self.folder}/runs')
+        return [r['loss'] for r in rows], end_s - self.args.batch / rows[0]['images_per_s'], end_s
+
+
+class Torch:
+    """One Python's PyTorch, and the fastest mode found so far."""
+
+    def __init__(self, args, folder, python):
+        self.args, self.folder, self.python = args, folder, python
+        self.environment = dict(os.environ, PYTHONPATH=str(HERE.parent / 'oracle'), PYTHONDONTWRITEBYTECODE='1', **TUNED)
+        self.tried, self.mode, self.name = {}, None, python
+
+    def start(self, *words):
+        command = [self.python, self.args.peer, self.folder, *map(str, words)]
+        return finish(subprocess.Popen(command, env=self.environment, text=True, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE), f'{self.python} {" ".join(map(str, words))}')
+
+    def time(self, mode, steps):
+        layout, adam, *compiled = mode
+        return json.loads(self.start('time', layout, adam, steps, *compiled).splitlines()[-1])
+
+    def library(self):
+        """What its convolutions run on, in oneDNN's own words."""
+        code = 'import torch; torch.conv2d(torch.ones(16, 32, 56, 56), torch.ones(32, 32, 3, 3))'
+        out = subprocess.run([self.python, '-c', code], env=dict(self.environment, ONEDNN_VERBOSE='1'), text=True,
+                             capture_output=True).stdout
+        found = [re.search(pattern, out) for pattern in (r'oneDNN v[0-9.]+', r'isa:([^\n]*)')]
+        return ', '.join(m[m.lastindex or 0] for m in found if m)
+
+    def attempt(self, mode, losses):
+        """A mode that does not exist here is no mistake; a wrong loss is."""
+        try:
+            r = self.time(mode, self.args.search_steps)
+        except RuntimeError as e:
+            reason = str(e).strip().splitlines()[-1]
+            say(f'{self.name} {" ".join(mode)}: not here ({reason[:120]})')
+            return
+        self.name = f'PyTorch {r["torch"]}'
+        check_losses(losses, r['losses'], f'{self.name} {" ".join(mode)}')
+        r['ms'] = statistics.median(r['step_ms'])
+        self.tried[mode] = r
+        self.mode = min(self.tried, key=lambda m: self.tried[m]['ms'])
+        say(f'{self.name} {" ".join(mode)}: {r["ms"]:.1f} ms; losses {r["losses"]}')
+
+    def search(self, losses):
+        for layout in 'channels_last', 'contiguous':
+            self.attempt((layout, 'loop'), losses)
+        if not self.tried:
+            fail(f'{self.python}: no mode of PyTorch works')
+        layout = self.mode[0]
+        for adam in 'foreach', 'fused':
+            self.attempt((layout, adam), losses)
+        if not self.name.startswith('PyTorch 1.'):
+            self.attempt((layout, self.mode[1], 'compile'), losses)
+
+
+def check_losses(ours, theirs, who):
+    for step, (a, b, room) in enumerate(zip(ours, theirs, SAME_LOSS), 1):
+        if not abs(a - b) <= room * abs(a):
+            fail(f'refused: loss of step {step} is {a:.6g} in vocdist and {b:.6g} in {who}: '
+                 f'not the same computation, so not comparable')
+
+
+def prepare(args, folder):
+    """setting.json, data/ for vocdist, batch.npz of the same pictures."""
+    subprocess.run([args.make_shards, f'{folder}/data', str(args.batch), str(args.size), '0'], check=True)
+    with h5py.File(next(Path(folder, 'data').glob('*.h5')), 'r') as f:
+        batch = {k: f[k][:] for k in ('images', 'box', 'class')}
+        classes = len(f.attrs['classes'])
+    np.savez(f'{folder}/batch.npz', **batch)
+    setting = dict(batch=args.batch, size=args.size, threads=args.threads, width=args.width, freeze=args.freeze,
+                   blocks=[int(n) for n in args.blocks.split(',')], classes=classes, lr=LR, backbone_lr=LR / 10)
+    Path(folder, 'setting.json').write_text(json.dumps(setting))
+
+
+def rounds(args, ours, peers):
+    """A list per program of what each round gave."""
+    out = {None: []} | {p: [] for p in peers}
+    for i in range(args.rounds):
+        out[None].append(ours.time())
+        for p in peers:
+            out[p].append(p.time(p.mode, args.steps))
+        say(f'round {i + 1}: vocdist {step_ms(out[None][-1]):.1f} ms, '
+            + ', '.join(f'{p.name} {statistics.median(out[p][-1]["step_ms"]):.1f} ms' for p in peers))
+    return out
+
+
+def step_ms(bench):
+    return bench['step']['synthetic']['phases_ms']['total']['median']
+
+
+def images_per_s(bench, of):
+    return bench['step'][of]['images_per_s']
+
+
+def ranks(args, ours):
+    """Ratios of one job's images per second to independent jobs', by input."""
+    n, batch = args.ranks, max(args.batch // args.ranks, 1)
+    cores = sorted(os.sched_getaffinity(0))[:n]
+    ratios = {'synthetic': [], 'shards': []}
+    for i in range(args.rounds):
+        alone = [ours.bench(batch, 1, args.steps, ('taskset', '-c', c)) for c in cores]
+        alone = [json.loads(finish(p, 'vocdist bench')) for p in alone]
+        job = ours.bench(batch, 1, args.steps, (*shlex.split(args.mpirun), n), n)
+        job = json.loads(finish(job, f'{args.mpirun} {n} vocdist bench'))
+        for of, list_ in ratios.items():
+            list_.append(images_per_s(job, of) / sum(images_per_s(b, of) for b in alone))
+        say(f'{n} ranks, round {i + 1}: {ratios["synthetic"][-1]:.3f} from memory, {ratios["shards"][-1]:.3f} from shards')
+    return ratios
+
+
+def spread(values, digits=2):
+    return f'{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})'
+
+
+def report(args, r):
+    """Markdown for docs/measured.md."""
+    o, out = r['ours'][0], []
+    mib = 2 ** 20
+    own_ms = [step_ms(b) for b in r['ours']]
+    out += [f'{time.strftime("%Y-%m-%d")}, {o["machine"]["processor"]}, {os.cpu_count()} cores, load '
+            f'{r["load"][0]:.1f} before and {r["load"][1]:.1f} after; {o["machine"]["instruction_set"]}, both may use '
+            f'{os.environ.get("ONEDNN_MAX_CPU_ISA", "all of it")}. vocdist {o["setup"]["backend_details"]}; '
+            + '; '.join(f'{p["name"]} {p["library"]}' for p in r['peers']) + '.',
+            f'ResNet {args.blocks}, width {args.width}, {args.size} pixels, head included, freeze {args.freeze}, batch '
+            f'{args.batch}, {args.threads} threads, float32, Adam; {args.rounds} alternating rounds of {args.steps} steps.',
+            '', '| program | fastest mode | step, ms | vocdist is faster by | peak MiB | exec to first step, s | first step, s |',
+            '| --- | --- | ---: | ---: | ---: | ---: | ---: |',
+            f'| vocdist | | {spread(own_ms, 0)} | | {max(b["step"]["peak_memory_bytes"] for b in r["ours"]) / mib:.0f} | '
+            f'{spread([b for b, _ in r["start"]])} | {spread([e - b for b, e in r["start"]])} |']
+    for p in r['peers']:
+        ms = [statistics.median(x['step_ms']) for x in p['rounds']]
+        out.append(f'| {p["name"]} | {" ".join(p["mode"])} | {spread(ms, 0)} | {spread([t / v for t, v in zip(ms, own_ms)])} '
+                   f'| {max(x["peak_bytes"] for x in p["rounds"]) / mib:.0f} '
+                   f'| {spread([x["start_s"] for x in p["rounds"]])} | {spread([x["first_step_s"] for x in p["rounds"]])} |')
+    peer = min(r['peers'], key=lambda p: statistics.median(statistics.median(x['step_ms']) for x in p['rounds']))
+    out += ['', f'The peer is {peer["name"]}, {" ".join(peer["mode"])}. Losses of steps 1 and 2: vocdist '
+            f'{r["losses"][0]:.6g}, {r["losses"][1]:.6g}; peer {peer["rounds"][0]["losses"][0]:.6g}, '
+            f'{peer["rounds"][0]["losses"][1]:.6g}.']
+    if r['ranks']:
+        out.append(f'{args.ranks} ranks of one core against as many independent jobs at the same time: '
+                   f'{spread(r["ranks"]["synthetic"], 3)} from memory, {spread(r["ranks"]["shards"], 3)} from shards.')
+    return '\n'.join(out) + '\n'
+
+
+def compare(args, folder):
+    ours, peers = Ours(args, folder), [Torch(args, folder, p) for p in args.python]
+    load = [os.getloadavg()[0]]
+    prepare(args, folder)
+    peers[0].start('init')
+    losses = ours.train(2)[0]
+    say(f'vocdist: losses {losses}')
+    for p in peers:
+        p.search(losses)
+    timed = rounds(args, ours, peers)
+    several = ranks(args, ours) if args.mpirun else None
+    start = [ours.train(1)[1:] for _ in range(args.rounds)]
+    load.append(os.getloadavg()[0])
+    return {'load': load, 'losses': losses, 'ours': timed[None], 'ranks': several, 'start': start,
+            'peers': [{'name': p.name, 'library': p.library(), 'mode': p.mode, 'rounds': timed[p],
+                       'search_ms': {' '.join(m): t['ms'] for m, t in p.tried.items()}} for p in peers]}
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    build = HERE.parent.parent / 'build' / 'dev'
+    ap.add_argument('--python', action='append', required=True, help='a Python that has torch; may be repeated')
+    ap.add_argument('--vocdist', default=build / 'src/cli/vocdist')
+    ap.add_argument('--make-shards', default=build / 'tests/make_shards')
+    ap.add_argument('--mpirun', default='mpirun -np', help="lacks the number; '' skips the ranks")
+    ap.add_argument('--batch', type=int, default=32)
+    ap.add_argument('--threads', type=int, default=2)
+    ap.add_argument('--ranks', type=int, default=2)
+    ap.add_argument('--freeze', choices=('none', 'backbone'), default='none')
+    ap.add_argument('--size', type=int, default=224)
+    ap.add_argument('--width', type=int, default=64)
+    ap.add_argument('--blocks', default='3,4,6,3')
+    ap.add_argument('--rounds', type=int, default=3)
+    ap.add_argument('--steps', type=int, default=4, help='timed steps of a round')
+    ap.add_argument('--search-steps', type=int, default=2)
+    ap.add_argument('--out', help='folder for rows.md and result.json')
+    ap.add_argument('--peer', default=HERE / 'torch_step.py', help=argparse.SUPPRESS)
+    args = ap.parse_args()
+    for program in 'vocdist', 'make_shards', 'peer':
+        setattr(args, program, os.path.abspath(getattr(args, program)))
+    with tempfile.TemporaryDirectory(prefix='vocdist-compare-') as folder:
+        result = compare(args, folder)
+    rows = report(args, result)
+    print(rows, end='')
+    if args.out:
+        os.makedirs(args.out, exist_ok=True)
+        Path(args.out, 'rows.md').write_text(rows)
+        Path(args.out, 'result.json').write_text(json.dumps(result, indent=1))
+
+
+if __name__ == '__main__':
+    main()
