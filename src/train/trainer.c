@@ -6,6 +6,8 @@
 #include "train/stop.h"
 
 #include <math.h>
+#include <sys/resource.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +37,7 @@ static double patience(const struct comm *comm, double limit)
 void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
                    double limit)
 {
+    {struct rusage u; getrusage(RUSAGE_SELF,&u); fprintf(stderr,"ENTER %d step %ld: user %.3f sys %.3f maxrss %ld MB\n",(int)site,(long)step,(double)u.ru_utime.tv_sec+1e-6*(double)u.ru_utime.tv_usec,(double)u.ru_stime.tv_sec+1e-6*(double)u.ru_stime.tv_usec,u.ru_maxrss/1024);}
     t->comm->timeout_s = limit;
     watchdog_beat(&t->watchdog, site, step, patience(t->comm, limit));
 }
@@ -187,7 +190,9 @@ static enum vd_err validate(struct trainer *t, struct eval_means *means)
     if (t->comm->rank == 0)
         rows = mem_new(t->val.n_images, sizeof *rows);
     evaluator_on_batch(t->evaluator, beat, t);
-    enum vd_err err = evaluator_run(t->evaluator, t->comm, rows, &summary);
+    enum vd_err err = t->backend.ops->rest(t->net);
+    if (err == VD_OK)
+        err = evaluator_run(t->evaluator, t->comm, rows, &summary);
     *means = summary.means;
     eval_summary_clear(&summary);
     free(rows);
