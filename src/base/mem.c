@@ -61,28 +61,25 @@ char *mem_format(const char *format, ...)
 enum vd_err mem_alloc(void **out, size_t n, size_t size, const char *what)
 {
     size_t bytes = 0;
-    if (!mem_mul(n, size, &bytes) || bytes > PTRDIFF_MAX - 4 * HUGE_PAGE)
+    void *p = NULL;
+    if (!mem_mul(n, size, &bytes) || bytes > PTRDIFF_MAX - HUGE_PAGE)
         return VD_FAIL(VD_SYSTEM, "%s: a size beyond the address space", what);
 
     size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
     bytes = (bytes / align + 1) * align; /* never 0; room to read past */
-    char *base = calloc(1, bytes + align);
-    if (!base)
+    if (posix_memalign(&p, align, bytes))
         return VD_FAIL(VD_SYSTEM, "%s: no memory for %.1f MB", what,
                        (double)bytes * 1e-6);
-    /* Where the buffer begins, with calloc()'s pointer in front of it. */
-    char *p = base + align - (uintptr_t)base % align;
-    memcpy(p - sizeof base, &base, sizeof base);
     if (align == HUGE_PAGE)
         madvise(p, bytes, MADV_HUGEPAGE); /* a hint: refusal costs speed only */
+    /* Pages given back come again as zeros, each when it is first used. */
+    if (align != HUGE_PAGE || madvise(p, bytes, MADV_DONTNEED) != 0)
+        memset(p, 0, bytes);
     *out = p;
     return VD_OK;
 }
 
 void mem_free(void *p)
 {
-    char *base = NULL;
-    if (p)
-        memcpy(&base, (char *)p - sizeof base, sizeof base);
-    free(base);
+    free(p);
 }

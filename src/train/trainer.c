@@ -6,8 +6,6 @@
 #include "train/stop.h"
 
 #include <math.h>
-#include <sys/resource.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +35,6 @@ static double patience(const struct comm *comm, double limit)
 void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
                    double limit)
 {
-    {struct rusage u; getrusage(RUSAGE_SELF,&u); fprintf(stderr,"ENTER %d step %ld: user %.3f sys %.3f maxrss %ld MB\n",(int)site,(long)step,(double)u.ru_utime.tv_sec+1e-6*(double)u.ru_utime.tv_usec,(double)u.ru_stime.tv_sec+1e-6*(double)u.ru_stime.tv_usec,u.ru_maxrss/1024);}
     t->comm->timeout_s = limit;
     watchdog_beat(&t->watchdog, site, step, patience(t->comm, limit));
 }

@@ -405,11 +405,11 @@ static bool overlap(const struct plan_buffer *a, const struct plan_buffer *b)
     return a->offset < b->offset + b->n && b->offset < a->offset + a->n;
 }
 
-/* The lowest place that is free as long as `b` lives. */
-static void place(const struct plan *p, const bool *placed,
+/* The lowest place from `from` on that is free as long as `b` lives. */
+static void place(const struct plan *p, const bool *placed, size_t from,
                   struct plan_buffer *b)
 {
-    b->offset = 0;
+    b->offset = from;
     for (bool moved = true; moved;) {
         moved = false;
         for (int i = 0; i < p->n_buffers; i++) {
@@ -433,21 +433,19 @@ static int largest(const struct plan *p, const bool *placed)
     return best;
 }
 
-/* All values behind each other, then one place for all scratch memory. */
-static void place_apart(struct plan *p)
+/* All values behind each other; returns how much that is. */
+static size_t place_values(struct plan *p, bool *placed)
 {
-    size_t total = 0, scratch = 0;
+    size_t total = 0;
     for (int i = 0; i < p->n_buffers; i++) {
-        p->buffers[i].offset = total;
-        total += p->buffers[i].scratch ? 0 : p->buffers[i].n;
-    }
-    for (int i = 0; i < p->n_buffers; i++) {
-        if (!p->buffers[i].scratch)
+        struct plan_buffer *b = &p->buffers[i];
+        if (b->scratch)
             continue;
-        p->buffers[i].offset = total;
-        scratch = p->buffers[i].n > scratch ? p->buffers[i].n : scratch;
+        b->offset = total;
+        total += b->n;
+        placed[i] = true;
     }
-    p->arena = total + scratch;
+    return total;
 }
 
 static size_t values_size(const struct plan *p)
@@ -460,15 +458,12 @@ static size_t values_size(const struct plan *p)
 
 void plan_place(struct plan *p)
 {
-    if (values_size(p) < SHARE_FROM) {
-        place_apart(p);
-        return;
-    }
     bool *placed = mem_new((size_t)p->n_buffers, sizeof *placed);
-    p->arena = 0;
+    size_t from = values_size(p) < SHARE_FROM ? place_values(p, placed) : 0;
+    p->arena = from;
     for (int i = largest(p, placed); i >= 0; i = largest(p, placed)) {
         struct plan_buffer *b = &p->buffers[i];
-        place(p, placed, b);
+        place(p, placed, from, b);
         placed[i] = true;
         if (b->offset + b->n > p->arena)
             p->arena = b->offset + b->n;
