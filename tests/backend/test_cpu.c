@@ -227,10 +227,10 @@ static size_t most_alive(const struct plan *p)
     return most;
 }
 
-/* 694 MB with 32 pictures; a value kept for nothing would be 6 to 100 more. */
+/* The values of layer1 that need not be kept are 26 MB each. */
 static void the_full_network_keeps_no_more_than_it_must(void **state)
 {
-    static const double limits[2][2] = {{129, 697}, {17, 88}};
+    static const double limits[2][2] = {{129, 704}, {17, 89}};
     (void)state;
     for (int k = 0; k < 2; k++) {
         for (int training = 0; training < 2; training++) {
@@ -238,7 +238,7 @@ static void the_full_network_keeps_no_more_than_it_must(void **state)
             struct plan p;
             plan_full(&p, &g, k ? 4 : 32, training);
             assert_true(p.arena >= most_alive(&p));
-            assert_true((double)p.arena <= 1.01 * (double)most_alive(&p));
+            assert_true((double)p.arena <= 1.02 * (double)most_alive(&p));
             assert_true((double)p.arena * 4e-6 <= limits[k][training]);
             plan_clear(&p);
             graph_clear(&g);
@@ -429,6 +429,59 @@ static void evaluation_follows_the_weights(void **state)
     graph_clear(&g);
 }
 
+/* A net that evaluates with the rig's weights. */
+static struct net *new_judge(struct rig *r)
+{
+    struct net *net = NULL;
+    struct net_spec spec = {.graph = r->graph,
+                            .weights = &r->weights,
+                            .micro_batch = r->batch,
+                            .mode = NET_EVAL,
+                            .threads = 1,
+                            .std = {1, 1, 1}};
+    assert_int_equal(r->backend.ops->net_new(&r->backend, &spec, &net), VD_OK);
+    return net;
+}
+
+static void judge(const struct rig *r, struct net *net, struct result *out)
+{
+    struct rig other = *r;
+    other.net = net;
+    rig_stage(&other);
+    rig_forward(&other);
+    rig_results(&other, out);
+}
+
+/* Also where only the head and the running statistics change. */
+static void evaluation_follows_an_update(void **state)
+{
+    static const int freezes[] = {RESNET_FREEZE_NONE, RESNET_FREEZE_BACKBONE};
+    struct optim optim = rig_adam();
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        struct graph g;
+        struct rig r;
+        struct result before[3], after[3], fresh[3];
+        small_net_build(&g, 0, freezes[k], false);
+        rig_open(&r, "cpu", &g, 3, NET_TRAIN, &optim);
+        rig_fill(&r, 1);
+        struct net *old = new_judge(&r);
+        judge(&r, old, before);
+        rig_stage(&r);
+        rig_backward(&r);
+        rig_update(&r);
+        judge(&r, old, after);
+        struct net *new = new_judge(&r);
+        judge(&r, new, fresh);
+        assert_memory_equal(after, fresh, sizeof after);
+        assert_memory_not_equal(after, before, sizeof after);
+        r.backend.ops->net_free(old);
+        r.backend.ops->net_free(new);
+        rig_close(&r);
+        graph_clear(&g);
+    }
+}
+
 /* Several nets with one copy of packed weights. */
 struct crowd {
     struct rig first;
@@ -587,6 +640,7 @@ int main(void)
         cmocka_unit_test(statistics_do_not_depend_on_threads),
         cmocka_unit_test(nets_in_parallel_do_not_disturb_each_other),
         cmocka_unit_test(evaluation_follows_the_weights),
+        cmocka_unit_test(evaluation_follows_an_update),
         cmocka_unit_test(nets_that_share_weights_follow_them_together),
         cmocka_unit_test(pixels_agree_with_the_reference),
     };
