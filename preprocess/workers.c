@@ -1,6 +1,7 @@
 #include "preprocess/workers.h"
 
 #include "base/mem.h"
+#include "base/memory.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -78,8 +79,7 @@ enum vd_err workers_run(const struct workers *w)
         int cause = pthread_create(&threads[n], NULL, work, &r);
         if (cause) {
             if (n == 0)
-                err = VD_FAIL(VD_SYSTEM, "no thread could be started: %s",
-                              strerror(cause));
+                err = memory_no_thread("the pictures", cause);
             break; /* fewer threads: slower, the same result */
         }
         n++;

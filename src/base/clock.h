@@ -4,5 +4,7 @@
 
 /* Seconds since some fixed moment before the process started. */
 double clock_now(void);
+/* Seconds of processor time that all threads of this process have used. */
+double clock_processor(void);
 
 #endif

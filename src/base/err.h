@@ -31,7 +31,7 @@
     X(VD_UNSUPPORTED, 69, "a part that was not built")            \
     X(VD_DEVICE, 69, "device failed")                             \
     X(VD_COMM, 69, "communication failed")                        \
-    X(VD_NUMERIC, 76, "non-finite loss or gradient")              \
+    X(VD_NUMERIC, 76, "loss not finite, or not falling")          \
     X(VD_SYSTEM, 71, "out of memory or refused by the system")    \
     X(VD_BUG, 70, "internal error")
 

@@ -87,6 +87,22 @@ enum vd_err file_make_folder(const char *path)
     return err;
 }
 
+enum vd_err file_forget_cached(const char *path, int64_t *bytes)
+{
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool failed = fd < 0 || fstat(fd, &info) < 0;
+    enum vd_err err =
+        failed ? VD_FAIL(VD_IO, "%s: %s", path, strerror(errno)) : VD_OK;
+    if (!failed) {
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        *bytes = info.st_size;
+    }
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 const char *file_name(const char *path)
 {
     const char *slash = strrchr(path, '/');

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * The whole file, a NUL byte behind it. VD_NOINPUT when it cannot be opened,
@@ -22,6 +23,10 @@ bool file_is_folder(const char *path);
 
 /* Like mkdir -p. */
 enum vd_err file_make_folder(const char *path) VD_MUST_USE;
+
+/* The file's length; what of it is in memory is let go, as far as the system
+ * grants that, so that reading it means the disk. VD_IO. */
+enum vd_err file_forget_cached(const char *path, int64_t *bytes) VD_MUST_USE;
 
 /* "a/b/c.xml": its folder "a/b" (owned), its name "c.xml" (borrowed). */
 char *file_folder(const char *path);

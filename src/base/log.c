@@ -157,7 +157,7 @@ void log_warn_global(const char *format, ...)
 
 void log_last_words(const char *format, ...)
 {
-    char prefix[160], message[512], line[sizeof prefix + sizeof message];
+    char prefix[160], message[1024], line[sizeof prefix + sizeof message];
     struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
     va_list args;
 

@@ -1,5 +1,13 @@
 #include "base/machine.h"
 
+#include "base/mem.h"
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #if defined(__x86_64__)
 
 /* The sets form a ladder in practice: the highest rung tells them all. */
@@ -30,3 +38,40 @@ const char *machine_instruction_set(void)
 }
 
 #endif
+
+/* What follows "KEY :" in a file of /proc. Owned; NULL: it does not say. */
+static char *proc_value(const char *path, const char *key)
+{
+    char line[512], *value = NULL;
+    FILE *f = fopen(path, "re");
+    while (f && !value && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (colon && !strncmp(line, key, strlen(key)))
+            value = mem_copy_text(text_trim(colon + 1));
+    }
+    if (f)
+        fclose(f);
+    return value;
+}
+
+char *machine_processor(void)
+{
+    char *name = proc_value("/proc/cpuinfo", "model name");
+    return name ? name : mem_copy_text("unknown");
+}
+
+double machine_load(void)
+{
+    double load = 0;
+    return getloadavg(&load, 1) == 1 ? load : 0;
+}
+
+int64_t machine_peak_memory(void)
+{
+    int64_t kib = 0;
+    char *value = proc_value("/proc/self/status", "VmHWM");
+    if (value && sscanf(value, "%" SCNd64 " kB", &kib) != 1)
+        kib = 0;
+    free(value);
+    return 1024 * kib;
+}

@@ -1,5 +1,7 @@
 #include "base/mem.h"
 
+#include "base/memory.h"
+
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,7 +23,8 @@ bool mem_mul(size_t a, size_t b, size_t *out)
 void *mem_new(size_t n, size_t size)
 {
     void *p = calloc(n ? n : 1, size);
-    VD_ASSERT(p);
+    if (!p)
+        memory_end(n * size);
     return p;
 }
 
@@ -30,22 +33,24 @@ void *mem_grow(void *p, size_t n, size_t size)
     size_t bytes = 0;
     VD_ASSERT(mem_mul(n, size, &bytes));
     void *grown = realloc(p, bytes ? bytes : 1);
-    VD_ASSERT(grown);
+    if (!grown)
+        memory_end(bytes);
     return grown;
 }
 
 char *mem_copy_text(const char *text)
 {
     char *copy = strdup(text);
-    VD_ASSERT(copy);
+    if (!copy)
+        memory_end(strlen(text) + 1);
     return copy;
 }
 
 char *mem_format_args(const char *format, va_list args)
 {
     char *text = NULL;
-    int n = vasprintf(&text, format, args);
-    VD_ASSERT(n >= 0);
+    if (vasprintf(&text, format, args) < 0)
+        memory_end(strlen(format));
     return text;
 }
 
@@ -68,8 +73,7 @@ enum vd_err mem_alloc(void **out, size_t n, size_t size, const char *what)
     size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
     bytes = (bytes / align + 1) * align; /* never 0; room to read past */
     if (posix_memalign(&p, align, bytes))
-        return VD_FAIL(VD_SYSTEM, "%s: no memory for %.1f MB", what,
-                       (double)bytes * 1e-6);
+        return memory_refused(what, bytes);
     if (align == HUGE_PAGE)
         madvise(p, bytes, MADV_HUGEPAGE); /* a hint: refusal costs speed only */
     /* Pages given back come again as zeros, each when it is first used. */

@@ -1,6 +1,7 @@
 /*
- * Host memory. Small bookkeeping ends the process when memory runs out;
- * buffers whose size the user chose return VD_SYSTEM instead. Local.
+ * Host memory. Small bookkeeping ends the process when memory runs out, with
+ * exit code 71; buffers whose size the user chose return VD_SYSTEM instead.
+ * What is said then: base/memory.h. Local.
  */
 #ifndef VOCDIST_BASE_MEM_H
 #define VOCDIST_BASE_MEM_H

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -62,7 +63,7 @@ enum vd_err watchdog_start(struct watchdog *w, enum fault_site site,
     if (rc == 0)
         return VD_OK;
     w->running = false;
-    return VD_FAIL(VD_SYSTEM, "watchdog: no thread: %s", strerror(rc));
+    return memory_no_thread("the watchdog", rc);
 }
 
 void watchdog_beat(struct watchdog *w, enum fault_site site, int64_t step,

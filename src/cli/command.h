@@ -4,6 +4,11 @@
 
 #include "cli/program.h"
 
+struct train_options {
+    bool dry_run;
+    int64_t overfit_batch; /* steps; 0: off */
+};
+extern const struct option_table train_table;
 enum vd_err command_train(struct command_call *call);
 
 struct eval_options {
@@ -11,6 +16,13 @@ struct eval_options {
 };
 extern const struct option_table eval_table;
 enum vd_err command_eval(struct command_call *call);
+
+struct bench_options {
+    int64_t steps;
+    bool json;
+};
+extern const struct option_table bench_table;
+enum vd_err command_bench(struct command_call *call);
 
 struct export_options {
     char *checkpoint, *output;

@@ -1,6 +1,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/memory.h"
 #include "cli/command.h"
 #include "comm/cores.h"
 #include "comm/phase.h"
@@ -73,6 +74,17 @@ static enum vd_err open_data(void *ctx)
     return restore_check_data(&e->network, e->folder, &e->data);
 }
 
+static void advise_memory(const struct evaluation *e)
+{
+    long long batch = (long long)e->config->eval.batch;
+    char *advice =
+        mem_format("give --eval.batch %lld (now %lld); --cpu.threads "
+                   "1 (now %d); fewer ranks to a host",
+                   (batch + 1) / 2, batch, e->threads);
+    memory_advise(advice);
+    free(advice);
+}
+
 static enum vd_err open_device(void *ctx)
 {
     struct evaluation *e = ctx;
@@ -116,6 +128,7 @@ static enum vd_err evaluate(struct evaluation *e)
     VD_TRY(cores_divide(comm, &e->threads));
     if (e->config->cpu.threads != CONFIG_AUTO)
         e->threads = (int)e->config->cpu.threads;
+    advise_memory(e);
     VD_TRY(comm_phase(comm, SITE_DEVICE, open_device, e));
     if (comm->rank == 0)
         rows = mem_new(e->data.n_images, sizeof *rows);

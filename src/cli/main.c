@@ -13,6 +13,8 @@ static const struct command commands[] = {
             "order,\n"
             "then the environment (--optim.lr is VOCDIST_OPTIM_LR), then the\n"
             "command line; later ones win.",
+        .table = &train_table,
+        .options_size = sizeof(struct train_options),
         .reads_config = true,
         .run = command_train,
     },
@@ -35,6 +37,20 @@ static const struct command commands[] = {
         .table = &export_table,
         .options_size = sizeof(struct export_options),
         .run = command_export,
+    },
+    {
+        .name = "bench",
+        .summary = "measure how fast training is here",
+        .usage = "[step|loader|exchange|checkpoint]... [--steps N] [--json]",
+        .details =
+            "Without a word all four. Every setting of train counts; nothing "
+            "is kept.\n"
+            "Where data.train has no shards, made-up pictures are used.",
+        .table = &bench_table,
+        .options_size = sizeof(struct bench_options),
+        .reads_config = true,
+        .takes_words = true,
+        .run = command_bench,
     },
     {
         .name = "info",

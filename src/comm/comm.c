@@ -8,9 +8,22 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MAX_NAMED 8
 #define SUM_ROOM  ((size_t)1 << 17) /* doubles gathered at a time */
+
+int comm_count_hosts(const struct comm *c)
+{
+    int n = 0;
+    for (int r = 0; r < c->size; r++) {
+        bool is_new = true;
+        for (int k = 0; k < r && is_new; k++)
+            is_new = strcmp(c->hosts[k], c->hosts[r]) != 0;
+        n += is_new;
+    }
+    return n;
+}
 
 static int count_of(const uint64_t *all, int n, uint64_t value)
 {

@@ -50,6 +50,9 @@ struct comm {
     void *impl;                   /* owned; see comm_mpi.h */
 };
 
+/* Local, at any time: "Open MPI v4.1.4", or "none". */
+void comm_library(char *out, size_t room);
+
 /*
  * Collective, first thing in main(): starts MPI, finds ranks and hosts, tells
  * the log. VD_CONFIG when the launcher started N separate one-rank programs.
@@ -66,6 +69,9 @@ int comm_close(struct comm *c, enum vd_err err);
 
 /* Local: ends the whole job from any rank at any time. */
 _Noreturn void comm_abort(struct comm *c, enum vd_err why);
+
+/* Local: different ones. */
+int comm_count_hosts(const struct comm *c);
 
 /*
  * Collective: all ranks get the worst of all `mine`. Rank 0 says which rank

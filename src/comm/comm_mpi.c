@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <limits.h>
@@ -28,6 +29,7 @@
 #define ROLLCALL_S   1.0
 #define SPEAKER_S    2 /* to speak and end the job, before others end it */
 #define MAX_NAMED    8
+#define MPI_ROOM     ((size_t)256 << 20) /* it crashes where it gets less */
 
 struct flags {
     MPI_Request request;
@@ -231,6 +233,18 @@ static enum vd_err move_row(struct comm *c, enum fault_site site, char *bytes,
     return VD_OK;
 }
 
+/* "Open MPI v4.1.4, package: ...", "MPICH Version:\t4.0\nMPICH Release ...". */
+void comm_library(char *out, size_t room)
+{
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int n = 0;
+    MPI_Get_library_version(text, &n);
+    text[strcspn(text, ",\n")] = '\0';
+    for (char *p = text; *p; p++)
+        *p = *p == '\t' ? ' ' : *p;
+    snprintf(out, room, "%s", text);
+}
+
 /* ---- opening and closing -------------------------------------------- */
 
 static enum vd_err find_node(struct comm *c)
@@ -269,6 +283,7 @@ enum vd_err comm_open(struct comm *c, int *argc, char ***argv)
     *c = (struct comm){
         .size = 1, .node_size = 1, .timeout_s = COMM_SETUP_TIMEOUT_S};
     VD_TRY(launch_check_environment());
+    VD_TRY(memory_room("MPI", MPI_ROOM));
     MPI_TRY(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
     struct comm_mpi *m = mem_new(1, sizeof *m);
     m->world = m->alarm = MPI_COMM_NULL;

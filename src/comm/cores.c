@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -73,7 +74,7 @@ enum vd_err cores_usable(struct cores *out)
     VD_TRY(cores_mine(&usable));
     int rc = pthread_create(&thread, NULL, ask_for_all, &usable);
     if (rc != 0)
-        return VD_FAIL(VD_SYSTEM, "cannot start a thread: %s", strerror(rc));
+        return memory_no_thread("counting cores", rc);
     pthread_join(thread, NULL);
     *out = usable;
     return VD_OK;

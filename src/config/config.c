@@ -266,11 +266,17 @@ static bool is_asked(const struct pair *p)
     return *p->now.origin && strcmp(p->now_text, "auto");
 }
 
+/* 0 is off: nothing ends the run. */
+static int64_t extent(const void *field)
+{
+    int64_t value = *(const int64_t *)field;
+    return value == 0 ? INT64_MAX : value;
+}
+
 /* Only numbers have an extent; auto (from the epochs) has no size here. */
 static bool shrinks(const struct pair *p)
 {
-    int64_t now = *(const int64_t *)p->now.field;
-    int64_t old = *(const int64_t *)p->saved.field;
+    int64_t now = extent(p->now.field), old = extent(p->saved.field);
     return now != CONFIG_AUTO && old != CONFIG_AUTO && now < old;
 }
 
@@ -285,7 +291,9 @@ static void compare(const struct pair *p, struct text *problems)
         text_add(problems, "%s%s: %s here (%s), %s in the run%s",
                  problems->length ? "; " : "", p->row->key, p->now_text,
                  *p->now.origin, p->saved_text,
-                 p->row->class == OPTION_EXTENT ? ", which may only grow" : "");
+                 p->row->class != OPTION_EXTENT ? ""
+                 : p->row->min > 0              ? ", which may only grow"
+                                   : ", which may only grow (0: no end)");
     else if (p->row->class == OPTION_BACKEND)
         log_warn("backend %s instead of %s: from here on the weights are not "
                  "bit-equal to an undisturbed run",
@@ -340,14 +348,41 @@ static enum vd_err resume_from(struct option_set *set,
     return err;
 }
 
+/* `saved` must be cleared, whatever the result. */
+static enum vd_err read_saved(struct option_set *saved, struct config *old,
+                              const char *name, const char *yaml, size_t n)
+{
+    options_init(saved);
+    options_add(saved, &config_table, old);
+    return options_read_yaml_text(saved, name, yaml, n);
+}
+
+enum vd_err config_changes(const struct option_set *set, const char *name,
+                           const char *yaml, size_t n, struct text *out)
+{
+    struct config old;
+    struct option_set saved;
+    enum vd_err err = read_saved(&saved, &old, name, yaml, n);
+    for (size_t i = 0; err == VD_OK && i < config_table.n; i++) {
+        struct pair p;
+        pair_init(&p, set, &saved, i);
+        if (strcmp(p.now_text, p.saved_text))
+            text_add(out, "%s: %s -> %s (%s)\n", p.row->key,
+                     *p.saved_text ? p.saved_text : "none",
+                     *p.now_text ? p.now_text : "none",
+                     options_origin(set, p.row->key));
+        pair_clear(&p);
+    }
+    options_clear(&saved);
+    return err;
+}
+
 enum vd_err config_resume(struct option_set *set, const char *name,
                           const char *yaml, size_t n)
 {
     struct config old;
     struct option_set saved;
-    options_init(&saved);
-    options_add(&saved, &config_table, &old);
-    enum vd_err err = options_read_yaml_text(&saved, name, yaml, n);
+    enum vd_err err = read_saved(&saved, &old, name, yaml, n);
     if (err == VD_OK)
         err = resume_from(set, &saved, name);
     options_clear(&saved);

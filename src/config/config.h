@@ -102,6 +102,7 @@ struct config {
         char *name, *dir; /* the run is DIR/NAME; name never "" once checked */
         int64_t stop_at;  /* step, 0: off */
         double max_time;  /* minutes, 0: off */
+        int64_t patience; /* validated epochs, 0: off */
     } train;
     struct {
         bool enable;
@@ -166,11 +167,18 @@ uint64_t config_digest(const struct option_set *set, unsigned classes);
  * Takes over what the run `name` was started with (`yaml`: n bytes of its
  * config.yaml), before anything that was auto is resolved anew. Where `set`
  * has nothing, or auto, the saved value is taken. VD_CONFIG with all old and
- * new values where an identity key differs or an extent shrinks; another
+ * new values where an identity key differs or an extent shrinks (an extent of
+ * 0 has no end); another
  * backend is warned of. Free keys are left alone. Other epochs than the saved
  * ones, without steps, replace saved steps.
  */
 enum vd_err config_resume(struct option_set *set, const char *name,
                           const char *yaml, size_t n) VD_MUST_USE;
+
+/* Adds a line "key: old -> new (origin of the new)" for each value that
+ * differs from the saved one, of whatever class. */
+enum vd_err config_changes(const struct option_set *set, const char *name,
+                           const char *yaml, size_t n,
+                           struct text *out) VD_MUST_USE;
 
 #endif

@@ -141,6 +141,9 @@ INT("train.stop_at", train.stop_at, FREE, 0, MANY, "0",
      "stop after this step, to be resumed; 0: off"),
 REAL("train.max_time", train.max_time, FREE, 0, 1e6, "0",
      "stop after so many minutes, to be resumed; 0: off"),
+INT("train.patience", train.patience, EXTENT, 0, MANY, "0",
+     "end the run after so many validated epochs in a row without a lower "
+     "loss; 0: off"),
 
 BOOL("augment.enable", augment.enable, IDENTITY, "true",
      "change training images at random"),

@@ -45,7 +45,7 @@ enum option_type {
 enum option_class {
     OPTION_FREE,     /* chosen anew at every start */
     OPTION_IDENTITY, /* part of what the trained bits depend on: must not */
-    OPTION_EXTENT,   /* may grow */
+    OPTION_EXTENT,   /* may grow; 0, where allowed, is without end */
     OPTION_BACKEND,  /* may change; ends bit equality, which is logged */
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/memory.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -101,11 +102,14 @@ enum vd_err loader_new(struct loader **out, const struct loader_spec *spec)
     pthread_cond_init(&l->changed, NULL);
     for (size_t i = 0; i < l->n_places; i++)
         VD_TRY_ELSE(fail, err, make_place(l, &l->places[i]));
-    for (; l->n_threads < spec->threads; l->n_threads++)
-        if (pthread_create(&l->threads[l->n_threads], NULL, read_ahead, l)) {
-            err = VD_FAIL(VD_SYSTEM, "no thread for reading ahead");
+    for (; l->n_threads < spec->threads; l->n_threads++) {
+        pthread_t *thread = &l->threads[l->n_threads];
+        int cause = pthread_create(thread, NULL, read_ahead, l);
+        if (cause) {
+            err = memory_no_thread("reading ahead", cause);
             goto fail;
         }
+    }
     *out = l;
     return VD_OK;
 fail:

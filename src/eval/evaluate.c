@@ -1,6 +1,7 @@
 #include "eval/evaluate.h"
 
 #include "base/mem.h"
+#include "base/memory.h"
 #include "data/augment.h"
 
 #include <pthread.h>
@@ -86,6 +87,12 @@ void evaluator_on_batch(struct evaluator *e, evaluator_beat_fn *beat, void *ctx)
     e->beat_ctx = ctx;
 }
 
+void evaluator_limit(struct evaluator *e, size_t n_batches)
+{
+    if (n_batches < e->n_batches)
+        e->n_batches = n_batches;
+}
+
 static enum vd_err load(struct worker *w, size_t batch)
 {
     const struct shard_set *data = w->owner->data;
@@ -154,12 +161,14 @@ static enum vd_err run_workers(struct evaluator *e)
     enum vd_err err = VD_OK;
     int started = 1;
     e->next = 0;
-    for (; started < e->n_workers; started++)
-        if (pthread_create(&e->workers[started].thread, NULL, work,
-                           &e->workers[started])) {
-            err = VD_FAIL(VD_SYSTEM, "no thread for evaluating");
+    for (; started < e->n_workers; started++) {
+        int cause = pthread_create(&e->workers[started].thread, NULL, work,
+                                   &e->workers[started]);
+        if (cause) {
+            err = memory_no_thread("evaluating", cause);
             break;
         }
+    }
     work(&e->workers[0]);
     for (int i = 1; i < started; i++)
         pthread_join(e->workers[i].thread, NULL);
@@ -228,7 +237,9 @@ enum vd_err evaluator_run(struct evaluator *e, struct comm *comm,
     if (err == VD_OK)
         err = collect(e, comm, n_mine * B, rows);
     if (err == VD_OK) {
-        size_t n = comm->rank == 0 ? e->data->n_images : 0;
+        size_t n = e->n_batches * B;
+        n = n < e->data->n_images ? n : e->data->n_images;
+        n = comm->rank == 0 ? n : 0;
         eval_summarize(e->data, &e->spec.graph->loss, rows, n, summary);
         err = share_summary(comm, summary);
     }

@@ -34,6 +34,10 @@ typedef void evaluator_beat_fn(void *ctx);
 void evaluator_on_batch(struct evaluator *e, evaluator_beat_fn *beat,
                         void *ctx);
 
+/* Local, the same on all ranks: only the first `n_batches` are computed; rows
+ * of other pictures stay as they are, the summary is without them. */
+void evaluator_limit(struct evaluator *e, size_t n_batches);
+
 /*
  * Collective. On rank 0 `rows` [data->n_images] is filled in data order (may
  * be NULL elsewhere); the summary is the same on all ranks.

@@ -4,6 +4,7 @@
  * is reachable through it.
  */
 #include "base/mem.h"
+#include "base/memory.h"
 #include "image/codec.h"
 #include "store/atomic.h"
 
@@ -132,7 +133,7 @@ static enum vd_err run_decode(struct reader *r)
     if (!setjmp(r->guard.escape))
         return decode(r);
     if (r->guard.error.msg_code == JERR_OUT_OF_MEMORY)
-        return VD_FAIL(VD_SYSTEM, "%s: JPEG: no memory", r->in->name);
+        return memory_refused(r->in->name, 0);
     return VD_FAIL(VD_DATA,
                    "%s: JPEG: %s\n"
                    "the file is damaged or cut off: fetch or convert it anew",

@@ -10,17 +10,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static enum vd_err cut_back(struct series *s, int fd, int64_t length)
+enum vd_err series_check(const char *path, int64_t length)
 {
-    struct stat info;
-    if (fstat(fd, &info) < 0)
-        return VD_FAIL(VD_IO, "%s: %s", s->path, strerror(errno));
+    struct stat info = {0};
+    if (stat(path, &info) < 0 && errno != ENOENT)
+        return VD_FAIL(VD_IO, "%s: %s", path, strerror(errno));
     if (info.st_size < length)
         return VD_FAIL(VD_DATA,
                        "%s: %lld bytes, but the checkpoint knows %lld\n"
                        "it was changed by hand; put the old one back, or start "
                        "a run of another name",
-                       s->path, (long long)info.st_size, (long long)length);
+                       path, (long long)info.st_size, (long long)length);
+    return VD_OK;
+}
+
+static enum vd_err cut_back(struct series *s, int fd, int64_t length)
+{
+    VD_TRY(series_check(s->path, length));
     if (ftruncate(fd, length) < 0)
         return VD_FAIL(VD_IO, "%s: %s", s->path, strerror(errno));
     return VD_OK;

@@ -24,6 +24,8 @@ struct series {
  */
 enum vd_err series_open(struct series *s, const char *path, const char *header,
                         int64_t length) VD_MUST_USE;
+/* VD_DATA where series_open() would say so; a missing file has 0 bytes. */
+enum vd_err series_check(const char *path, int64_t length) VD_MUST_USE;
 enum vd_err series_add(struct series *s, const char *format, ...) VD_MUST_USE
     __attribute__((format(printf, 2, 3)));
 enum vd_err series_sync(struct series *s) VD_MUST_USE;

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/memory.h"
 #include "store/h5_private.h"
 
 #include <errno.h>
@@ -16,18 +17,25 @@
      (H5_VERS_MINOR == 12 && H5_VERS_RELEASE >= 1) || \
      (H5_VERS_MINOR == 10 && H5_VERS_RELEASE >= 7))
 
+struct cause {
+    char text[256];
+    bool is_memory; /* there was none */
+};
+
 /* Of a failed system call HDF5 tells time, descriptor and addresses over two
  * lines; what counts is the system's reason. */
 static herr_t note_cause(unsigned depth, const H5E_error2_t *error, void *ctx)
 {
     const char mark[] = "error message = '";
-    char *out = ctx;
+    struct cause *out = ctx;
     if (depth != 0 || !error->desc)
         return 0;
     const char *reason = strstr(error->desc, mark), *text = error->desc;
     if (reason)
         text = reason + sizeof mark - 1;
-    snprintf(out, 256, " (HDF5: %.*s)",
+    out->is_memory =
+        error->maj_num == H5E_RESOURCE && error->min_num == H5E_NOSPACE;
+    snprintf(out->text, sizeof out->text, " (HDF5: %.*s)",
              (int)strcspn(text, reason ? "'\n" : "\n"), text);
     return 0;
 }
@@ -35,10 +43,12 @@ static herr_t note_cause(unsigned depth, const H5E_error2_t *error, void *ctx)
 enum vd_err h5_failed(const struct h5_file *f, const char *name,
                       const char *what)
 {
-    char cause[256] = "";
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, note_cause, cause);
+    struct cause cause = {.text = ""};
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, note_cause, &cause);
+    if (cause.is_memory)
+        return memory_refused(f->label, 0);
     return VD_FAIL(f->writing ? VD_IO : VD_DATA, "%s: %s%s%s%s", f->label,
-                   name ? name : "", name ? ": " : "", what, cause);
+                   name ? name : "", name ? ": " : "", what, cause.text);
 }
 
 bool h5_drop(hid_t id)

@@ -107,6 +107,11 @@ enum vd_err json_get_list(const struct json *object, const char *where,
     return VD_OK;
 }
 
+bool json_has(const struct json *object, const char *key)
+{
+    return json_object_get(peek(object), key) != NULL;
+}
+
 size_t json_count(const struct json *value)
 {
     return json_is_array(peek(value)) ? json_array_size(peek(value))
@@ -216,6 +221,11 @@ void json_put_int(struct json *object, const char *key, int64_t value)
 void json_put_real(struct json *object, const char *key, double value)
 {
     json_put(object, key, (struct json *)json_real(value));
+}
+
+void json_put_bool(struct json *object, const char *key, bool value)
+{
+    json_put(object, key, (struct json *)json_boolean(value));
 }
 
 void json_put_text(struct json *object, const char *key, const char *text)

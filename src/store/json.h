@@ -40,6 +40,9 @@ enum vd_err json_get_list(const struct json *object, const char *where,
                           const char *key, size_t max_n,
                           const struct json **out) VD_MUST_USE;
 
+/* For members that older files do not have. */
+bool json_has(const struct json *object, const char *key);
+
 /* Members of a list or an object; an index beyond the end is our bug. */
 size_t json_count(const struct json *value);
 const struct json *json_at(const struct json *list, size_t i);
@@ -66,6 +69,7 @@ struct json *json_new_list(void);
 void json_put_int(struct json *object, const char *key, int64_t value);
 /* Finite; 17 digits, so that reading it gives the same bits. */
 void json_put_real(struct json *object, const char *key, double value);
+void json_put_bool(struct json *object, const char *key, bool value);
 void json_put_text(struct json *object, const char *key, const char *text);
 /* Takes `child` over. */
 void json_put(struct json *object, const char *key, struct json *child);

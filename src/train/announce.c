@@ -3,25 +3,12 @@
 #include "base/machine.h"
 #include "base/mem.h"
 #include "store/atomic.h"
-#include "store/json.h"
 #include "train/setup.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-static int count_hosts(const struct comm *c)
-{
-    int n = 0;
-    for (int r = 0; r < c->size; r++) {
-        bool is_new = true;
-        for (int k = 0; k < r && is_new; k++)
-            is_new = strcmp(c->hosts[k], c->hosts[r]) != 0;
-        n += is_new;
-    }
-    return n;
-}
 
 static void say_data(const struct trainer *t)
 {
@@ -70,13 +57,14 @@ void announce_settings(const struct trainer *t)
     log_info("computing %s", t->state.machine);
     log_info("ranks     %d on %d host%s, exchange %s; threads: %d to compute, "
              "%d to load",
-             c->size, count_hosts(c), count_hosts(c) > 1 ? "s" : "",
+             c->size, comm_count_hosts(c), comm_count_hosts(c) > 1 ? "s" : "",
              t->step.exchange.ops->name, t->compute_threads, t->loader_threads);
+    const char *trial = t->trial ? "; a trial: nothing of it is kept" : "";
     if (t->resume)
-        log_info("run       %s, going on after step %llu of %s", t->run.folder,
-                 (unsigned long long)t->state.step, t->resume);
+        log_info("run       %s, going on after step %llu of %s%s", t->run.real,
+                 (unsigned long long)t->state.step, t->resume, trial);
     else
-        log_info("run       %s, from its first step", t->run.folder);
+        log_info("run       %s, from its first step%s", t->run.real, trial);
 }
 
 static void put_data(struct json *root, const char *key, const char *folder,
@@ -94,7 +82,7 @@ static void put_data(struct json *root, const char *key, const char *folder,
 static void put_texts(struct json *root, const struct trainer *t)
 {
     struct json *words = json_new_list(), *hosts = json_new_list();
-    char started[32];
+    char started[32], mpi[128];
     time_t now = time(NULL);
     struct tm utc;
     gmtime_r(&now, &utc);
@@ -103,7 +91,9 @@ static void put_texts(struct json *root, const struct trainer *t)
         json_add_text(words, *word);
     for (int r = 0; r < t->comm->size; r++)
         json_add_text(hosts, t->comm->hosts[r]);
+    comm_library(mpi, sizeof mpi);
     json_put_text(root, "program", "vocdist " VOCDIST_VERSION);
+    json_put_text(root, "mpi", mpi);
     json_put_text(root, "started", started);
     json_put(root, "command", words);
     json_put_text(root, "resumed_from", t->resume ? t->resume : "");
@@ -129,7 +119,9 @@ enum vd_err announce_facts(struct trainer *t)
     if (t->has_val)
         put_data(root, "val", t->config->data.val, &t->val);
     char *text = json_format(root, 2), *path = run_path(&t->run, "run.json");
-    enum vd_err err = atomic_write(path, text, strlen(text));
+    enum vd_err err = changes_say(t, path, root);
+    if (err == VD_OK)
+        err = atomic_write(path, text, strlen(text));
     json_free(root);
     free(text);
     free(path);

@@ -63,6 +63,32 @@ uint64_t checkpoint_digest(const struct checkpoint *c)
     return hash_end(&h);
 }
 
+static bool same_floats(const float *a, const float *b, size_t n)
+{
+    return n == 0 || memcmp(a, b, n * sizeof *a) == 0;
+}
+
+const char *checkpoint_difference(const struct checkpoint *a,
+                                  const struct checkpoint *b)
+{
+    bool same_classes = a->n_classes == b->n_classes;
+    for (int k = 0; same_classes && k < a->n_classes; k++)
+        same_classes = !strcmp(a->classes[k], b->classes[k]);
+    if (a->step != b->step || a->size != b->size || !same_classes)
+        return "step, size or classes";
+    if (strcmp(a->config, b->config) || strcmp(a->state, b->state))
+        return "settings or state";
+    if (a->n_params != b->n_params || a->n_trainable != b->n_trainable ||
+        a->n_stats != b->n_stats)
+        return "numbers of values";
+    if (!same_floats(a->param, b->param, a->n_params))
+        return "weights";
+    if (!same_floats(a->m, b->m, a->n_trainable) ||
+        !same_floats(a->v, b->v, a->n_trainable))
+        return "moments";
+    return same_floats(a->stats, b->stats, a->n_stats) ? NULL : "statistics";
+}
+
 /* ---- writing ---- */
 
 static enum vd_err write_floats(struct h5_file *f, const char *name,

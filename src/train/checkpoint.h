@@ -42,6 +42,10 @@ void checkpoint_clear(struct checkpoint *c);
 /* XXH3-64 of param, m, v and stats: equal bits, equal number. */
 uint64_t checkpoint_digest(const struct checkpoint *c);
 
+/* The first thing that differs, in any bit ("weights"; static); NULL: none. */
+const char *checkpoint_difference(const struct checkpoint *a,
+                                  const struct checkpoint *b);
+
 enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
                              const char *path) VD_MUST_USE;
 

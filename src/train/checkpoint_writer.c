@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/memory.h"
 #include "train/checkpoint.h"
 
 #include <errno.h>
@@ -132,9 +133,10 @@ enum vd_err checkpoint_writer_start(struct checkpoint_writer *w,
     w->snapshot = *c;
     *c = (struct checkpoint){0};
     w->best = best;
-    if (pthread_create(&w->thread, NULL, write_beside, w)) {
+    int cause = pthread_create(&w->thread, NULL, write_beside, w);
+    if (cause) {
         checkpoint_clear(&w->snapshot);
-        return VD_FAIL(VD_SYSTEM, "no thread for writing checkpoints");
+        return memory_no_thread("writing checkpoints", cause);
     }
     w->running = true;
     return VD_OK;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/mem.h"
+#include "base/memory.h"
 #include "data/loader.h"
 
 #include <math.h>
@@ -17,7 +18,8 @@ struct feed {
     bool started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    size_t staged, taken; /* micro-batches */
+    size_t staged, taken;     /* micro-batches */
+    double stage_s, staged_s; /* of the newest one; of all that were taken */
     enum vd_err err;
     bool stopping;
 };
@@ -39,13 +41,13 @@ static uint64_t step_of(const struct feed_spec *spec, size_t k)
 uint64_t feed_position(const struct feed_spec *spec, size_t k)
 {
     uint64_t micro_batch = (uint64_t)spec->micro_batch;
+    uint64_t step = spec->repeat ? spec->first_step : step_of(spec, k);
     uint64_t replica =
         (uint64_t)spec->first_replica + k % (size_t)spec->n_replicas;
-    return micro_batch *
-           (step_of(spec, k) * (uint64_t)spec->replicas + replica);
+    return micro_batch * (step * (uint64_t)spec->replicas + replica);
 }
 
-static void fill(void *ctx, size_t k, struct slot *slots)
+void feed_fill(void *ctx, size_t k, struct slot *slots)
 {
     const struct feed_spec *spec = ctx;
     uint64_t first = feed_position(spec, k);
@@ -71,7 +73,9 @@ static enum vd_err stage_next(struct feed *f, size_t k)
         .pixels = (const uint8_t *const *)loaded->pixels,
         .knobs = feed_knobs(&f->spec, step_of(&f->spec, k)),
     };
+    double start = clock_now();
     enum vd_err err = f->spec.backend->stage(f->spec.net, &batch);
+    f->stage_s = clock_now() - start; /* read after `staged` counts it */
     loader_done(f->loader, loaded);
     return err;
 }
@@ -115,11 +119,12 @@ enum vd_err feed_new(struct feed **out, const struct feed_spec *spec)
                                  .n_batches = f->n_batches,
                                  .micro_batch = spec->micro_batch,
                                  .threads = spec->loader_threads,
-                                 .fill = fill,
+                                 .fill = feed_fill,
                                  .ctx = &f->spec};
     VD_TRY_ELSE(fail, err, loader_new(&f->loader, &loader));
-    if (pthread_create(&f->thread, NULL, feed_thread, f)) {
-        err = VD_FAIL(VD_SYSTEM, "no thread for feeding the network");
+    int cause = pthread_create(&f->thread, NULL, feed_thread, f);
+    if (cause) {
+        err = memory_no_thread("feeding the network", cause);
         goto fail;
     }
     f->started = true;
@@ -138,10 +143,16 @@ enum vd_err feed_wait(struct feed *f, double *waited_s)
         pthread_cond_wait(&f->changed, &f->lock);
     enum vd_err err = f->staged > f->taken ? VD_OK : f->err;
     f->taken++;
+    f->staged_s += f->stage_s;
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);
     *waited_s += clock_now() - start;
     return err;
+}
+
+double feed_staged_s(const struct feed *f)
+{
+    return f->staged_s;
 }
 
 void feed_free(struct feed *f)

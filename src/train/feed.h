@@ -5,7 +5,8 @@
  *
  * Micro-batch k belongs to step first_step + k / n_replicas and replica
  * first_replica + k mod n_replicas; replica r of step s has the positions
- * s x global_batch + [r x micro_batch, (r + 1) x micro_batch).
+ * s x global_batch + [r x micro_batch, (r + 1) x micro_batch), or those of the
+ * first step again if `repeat`.
  */
 #ifndef VOCDIST_TRAIN_FEED_H
 #define VOCDIST_TRAIN_FEED_H
@@ -26,6 +27,7 @@ struct feed_spec {
     int micro_batch, replicas;      /* of the run */
     int first_replica, n_replicas;  /* of this rank */
     uint64_t first_step, last_step; /* [first, last), from 0 */
+    bool repeat;                    /* all steps have the first one's slots */
     int loader_threads;
     int rank; /* for injected faults: a NaN of site step comes from here */
     const struct backend_ops *backend;
@@ -37,10 +39,14 @@ enum vd_err feed_new(struct feed **out,
                      const struct feed_spec *spec) VD_MUST_USE;
 /* Waits until one more micro-batch is staged; adds the time spent waiting. */
 enum vd_err feed_wait(struct feed *f, double *waited_s) VD_MUST_USE;
+/* Seconds that its thread has spent staging what was waited for so far. */
+double feed_staged_s(const struct feed *f);
 void feed_free(struct feed *f);
 
 /* The knobs of a step (from 0), as the feed stages them. */
 struct knobs feed_knobs(const struct feed_spec *spec, uint64_t step);
+/* Slots of micro-batch k; `ctx` is the feed_spec: a loader_fill_fn. */
+void feed_fill(void *ctx, size_t k, struct slot *slots);
 /* The position of micro-batch k's first slot. */
 uint64_t feed_position(const struct feed_spec *spec, size_t k);
 

@@ -42,26 +42,66 @@ out:
     return err;
 }
 
-enum vd_err run_open(struct run *r, const char *dir, const char *name)
+static enum vd_err make(struct run *r, const char *folder)
 {
-    *r = (struct run){.folder = mem_format("%s/%s", dir, name),
-                      .checkpoints = mem_format("%s/%s/checkpoints", dir, name),
-                      .lock_fd = -1};
+    r->folder = mem_copy_text(folder);
+    r->checkpoints = run_path(r, "checkpoints");
     VD_TRY(file_make_folder(r->checkpoints));
     return lock(r);
 }
 
+static void find_real(struct run *r, const char *dir, const char *name)
+{
+    *r = (struct run){.real = mem_format("%s/%s", dir, name),
+                      .past = mem_format("%s/%s/checkpoints", dir, name),
+                      .lock_fd = -1};
+}
+
+enum vd_err run_open(struct run *r, const char *dir, const char *name)
+{
+    find_real(r, dir, name);
+    return make(r, r->real);
+}
+
+/* What a trial elsewhere does not find out. */
+static enum vd_err check_real(const char *folder)
+{
+    if (file_exists(folder) && !file_is_folder(folder))
+        errno = ENOTDIR;
+    else if (!file_exists(folder) || access(folder, W_OK | X_OK) == 0)
+        return VD_OK;
+    return VD_FAIL(VD_CREATE, "%s: %s\ngive --train.name another name", folder,
+                   strerror(errno));
+}
+
+enum vd_err run_open_trial(struct run *r, const char *dir, const char *name)
+{
+    find_real(r, dir, name);
+    VD_TRY(check_real(r->real));
+    VD_TRY(check_real(r->past));
+    VD_TRY(scratch_open(&r->scratch, dir, name));
+    return make(r, r->scratch.folder);
+}
+
+/* A trial's begins anew, if the run's own could go on. */
+static enum vd_err open_one(const struct run *r, struct series *s,
+                            const char *name, const char *header,
+                            int64_t length)
+{
+    char *path = run_path(r, name), *real = mem_format("%s/%s", r->real, name);
+    enum vd_err err = series_check(real, length);
+    if (err == VD_OK)
+        err = series_open(s, path, header, r->scratch.folder ? 0 : length);
+    free(path);
+    free(real);
+    return err;
+}
+
 enum vd_err run_open_series(struct run *r, const struct train_state *state)
 {
-    char *metrics = run_path(r, "metrics.csv");
-    char *steps = run_path(r, "steps.jsonl");
-    enum vd_err err = series_open(&r->metrics, metrics, RUN_METRICS_HEADER,
-                                  state->metrics_bytes);
-    if (err == VD_OK)
-        err = series_open(&r->steps, steps, "", state->steps_bytes);
-    free(metrics);
-    free(steps);
-    return err;
+    VD_TRY(open_one(r, &r->metrics, "metrics.csv", RUN_METRICS_HEADER,
+                    state->metrics_bytes));
+    return open_one(r, &r->steps, "steps.jsonl", "", state->steps_bytes);
 }
 
 void run_close(struct run *r)
@@ -72,8 +112,11 @@ void run_close(struct run *r)
     series_close(&r->steps);
     if (r->lock_fd >= 0)
         close(r->lock_fd);
+    scratch_close(&r->scratch);
     free(r->folder);
     free(r->checkpoints);
+    free(r->real);
+    free(r->past);
     *r = (struct run){.lock_fd = -1};
 }
 

@@ -12,10 +12,14 @@
 
 #include "base/err.h"
 #include "report/series.h"
+#include "train/scratch.h"
 #include "train/state.h"
 
 struct run {
-    char *folder, *checkpoints; /* owned paths */
+    char *folder, *checkpoints; /* owned paths: what is written */
+    char *real, *past; /* owned: DIR/NAME and its checkpoints, where a run goes
+                        * on from; a trial's `folder` is another one */
+    struct scratch scratch; /* of a trial */
     int lock_fd;
     struct series metrics, steps;
 };
@@ -28,7 +32,15 @@ struct run {
  * message names host and process. */
 enum vd_err run_open(struct run *r, const char *dir,
                      const char *name) VD_MUST_USE;
-/* metrics.csv and steps.jsonl, cut back to what the state knows. */
+/*
+ * The same for a trial of that run, in a folder of its own that is removed by
+ * run_close(). DIR/NAME is looked at only: VD_CREATE where it could not be
+ * written into. A process that is in it is not disturbed.
+ */
+enum vd_err run_open_trial(struct run *r, const char *dir,
+                           const char *name) VD_MUST_USE;
+/* metrics.csv and steps.jsonl, cut back to what the state knows; in a trial,
+ * new ones. */
 enum vd_err run_open_series(struct run *r,
                             const struct train_state *state) VD_MUST_USE;
 void run_close(struct run *r);

@@ -62,6 +62,45 @@ enum vd_err trainer_save(struct trainer *t, bool best)
     return comm_agree(t->comm, SITE_CHECKPOINT, err);
 }
 
+/* ---- read back ---- */
+
+static enum vd_err verify(struct trainer *t, const char *path, int64_t *bytes)
+{
+    enum vd_err err;
+    struct checkpoint memory = {0}, disk = {0};
+    VD_TRY(checkpoint_writer_wait(t->writer));
+    VD_TRY(file_forget_cached(path, bytes));
+    VD_TRY_ELSE(out, err, checkpoint_read_head(&disk, path));
+    VD_TRY_ELSE(out, err, checkpoint_read_values(&disk, &t->graph, path));
+    VD_TRY_ELSE(out, err, take_values(t, &memory));
+    take_texts(t, &memory);
+    const char *what = checkpoint_difference(&memory, &disk);
+    if (what)
+        err = VD_FAIL(VD_IO,
+                      "%s: read back, its %s differ from what was written\n"
+                      "give --train.dir a folder on another disk",
+                      path, what);
+out:
+    checkpoint_clear(&memory);
+    checkpoint_clear(&disk);
+    return err;
+}
+
+enum vd_err trainer_verify_saved(struct trainer *t, int64_t *bytes)
+{
+    double limit = t->config->timeout.checkpoint;
+    enum vd_err err = VD_OK;
+    trainer_enter(t, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
+    if (t->comm->rank == 0) {
+        char *path = mem_format("%s/last", t->run.checkpoints);
+        err = verify(t, path, bytes);
+        free(path);
+    }
+    return comm_agree(t->comm, SITE_CHECKPOINT, err);
+}
+
+/* ---- the finished run's weights ---- */
+
 /* checkpoints/NAME, if there is one, as weights/NAME.safetensors. */
 static enum vd_err export_weights(const struct run *run, const char *name)
 {
@@ -88,7 +127,7 @@ static enum vd_err export_all(const struct run *run)
         err = export_weights(run, "last");
     if (err == VD_OK)
         err = export_weights(run, "best");
-    if (err == VD_OK)
+    if (err == VD_OK && !run->scratch.folder)
         log_info("weights for other programs: %s", folder);
     free(folder);
     return err;

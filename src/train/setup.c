@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TRIAL_STEPS ((uint64_t)1 << 32) /* more than any trial takes */
+
 static enum vd_err compare_config(struct trainer *t)
 {
     return comm_same(t->comm, SITE_CONFIG, "the configuration",
@@ -105,6 +107,7 @@ static enum vd_err resolve_batch(struct trainer *t)
                        *c->model.weights ? "backbone" : "none"));
     if (!strcmp(c->tune, "auto"))
         VD_TRY(resolve(t, "tune", "off"));
+    advise_memory(t);
     return VD_OK;
 }
 
@@ -367,7 +370,8 @@ static void fill_feed(struct trainer *t)
         .first_replica = first,
         .n_replicas = tree_first_replica(rank + 1, size, replicas) - first,
         .first_step = t->state.step,
-        .last_step = t->last_step,
+        .last_step = t->trial ? t->state.step + TRIAL_STEPS : t->last_step,
+        .repeat = t->trial && t->trial->repeat,
         .loader_threads = t->loader_threads,
         .rank = rank,
         .backend = t->backend.ops,
@@ -389,7 +393,7 @@ static enum vd_err open_pipeline(struct trainer *t)
     memcpy(t->account.sums, t->state.sums, sizeof t->state.sums);
     account_init(&t->account, (int)t->config->log.every);
     t->results = mem_new((size_t)t->account.n_mine, sizeof *t->results);
-    if (t->state.step >= t->last_step)
+    if (!t->trial && trainer_is_finished(t))
         return VD_OK;
     return feed_new(&t->feed, &t->feed_spec);
 }

@@ -6,6 +6,7 @@
 #ifndef VOCDIST_TRAIN_SETUP_H
 #define VOCDIST_TRAIN_SETUP_H
 
+#include "store/json.h"
 #include "train/trainer.h"
 
 /* Local, rank 0: folder, lock, log, and the checkpoint to go on from. */
@@ -21,7 +22,16 @@ enum vd_err setup_open_books(struct trainer *t) VD_MUST_USE;
 
 /* Local: the settings in a few lines. */
 void announce_settings(const struct trainer *t);
-/* Local, rank 0: run.json, the facts of this start. */
+/* Local, rank 0: run.json, the facts of this start; says what changed. */
 enum vd_err announce_facts(struct trainer *t) VD_MUST_USE;
+
+/* Local: what to change where memory ends (advice.c). */
+void advise_memory(const struct trainer *t);
+
+/* Local, rank 0: a line for each setting that is not as in the checkpoint, and
+ * for each fact that is not as in run.json, `path`, which the last start wrote
+ * and this one will replace with `now` (changes.c). */
+enum vd_err changes_say(const struct trainer *t, const char *path,
+                        const struct json *now) VD_MUST_USE;
 
 #endif

@@ -16,7 +16,7 @@
 static enum vd_err check_path(const struct trainer *t, const char *path)
 {
     char *wanted = realpath(path, NULL), *own = realpath(t->resume, NULL);
-    char *folder = realpath(t->run.checkpoints, NULL);
+    char *folder = realpath(t->run.past, NULL);
     enum vd_err err = VD_OK;
     size_t n = folder ? strlen(folder) : 0;
     bool is_newest = wanted && own && !strcmp(wanted, own);
@@ -39,13 +39,15 @@ static enum vd_err check_path(const struct trainer *t, const char *path)
 static enum vd_err find_resume(struct trainer *t)
 {
     const char *resume = t->config->resume;
+    if (t->trial && t->trial->anew)
+        return VD_OK;
     bool is_path = strcmp(resume, "auto") && strcmp(resume, "none");
-    VD_TRY(checkpoint_find_newest(t->run.checkpoints, &t->resume));
+    VD_TRY(checkpoint_find_newest(t->run.past, &t->resume));
     if (t->resume && !strcmp(resume, "none"))
         return VD_FAIL(VD_CREATE,
                        "%s: has checkpoints, and resume is none\n"
                        "give --train.name another name, or --resume auto",
-                       t->run.folder);
+                       t->run.real);
     if (t->resume)
         return is_path ? check_path(t, resume) : VD_OK;
     t->is_branch = is_path;
@@ -55,7 +57,9 @@ static enum vd_err find_resume(struct trainer *t)
 
 enum vd_err setup_open_run(struct trainer *t)
 {
-    VD_TRY(run_open(&t->run, t->config->train.dir, t->config->train.name));
+    const char *dir = t->config->train.dir, *name = t->config->train.name;
+    VD_TRY(t->trial ? run_open_trial(&t->run, dir, name)
+                    : run_open(&t->run, dir, name));
     VD_TRY(find_resume(t));
     char *log = run_path(&t->run, "log.txt");
     enum vd_err err = log_set_file(log);
@@ -141,6 +145,7 @@ enum vd_err setup_read_checkpoint(struct trainer *t)
     if (t->is_branch) { /* books of its own */
         t->state.metrics_bytes = t->state.steps_bytes = 0;
         t->state.has_best = false;
+        t->state.stale = 0;
     }
     return VD_OK;
 }

@@ -28,6 +28,7 @@ char *state_format(const struct train_state *s)
     json_put_real(root, "epoch_seconds", s->epoch_seconds);
     json_put_int(root, "has_best", s->has_best);
     json_put_real(root, "best", s->has_best ? s->best : 0);
+    json_put_int(root, "stale", (int64_t)s->stale);
     json_put_int(root, "metrics_bytes", s->metrics_bytes);
     json_put_int(root, "steps_bytes", s->steps_bytes);
     json_put_text(root, "data_digest", digest);
@@ -50,7 +51,7 @@ static enum vd_err get_sum(const struct json *root, const char *where, int i,
 static enum vd_err get_all(struct train_state *s, const struct json *root,
                            const char *where)
 {
-    int64_t step, epoch, total, has_best;
+    int64_t step, epoch, total, has_best, stale = 0;
     const char *digest, *machine;
     VD_TRY(json_get_int(root, where, "step", 0, INT64_MAX, &step));
     VD_TRY(json_get_int(root, where, "epoch", 0, INT64_MAX, &epoch));
@@ -59,6 +60,8 @@ static enum vd_err get_all(struct train_state *s, const struct json *root,
     VD_TRY(json_get_real(root, where, "epoch_seconds", &s->epoch_seconds));
     VD_TRY(json_get_int(root, where, "has_best", 0, 1, &has_best));
     VD_TRY(json_get_real(root, where, "best", &s->best));
+    if (json_has(root, "stale"))
+        VD_TRY(json_get_int(root, where, "stale", 0, INT64_MAX, &stale));
     VD_TRY(json_get_int(root, where, "metrics_bytes", 0, INT64_MAX,
                         &s->metrics_bytes));
     VD_TRY(json_get_int(root, where, "steps_bytes", 0, INT64_MAX,
@@ -71,6 +74,7 @@ static enum vd_err get_all(struct train_state *s, const struct json *root,
     s->step = (uint64_t)step;
     s->epoch = (uint64_t)epoch;
     s->has_best = has_best;
+    s->stale = (uint64_t)stale;
     if (strspn(digest, "0123456789abcdef") != 16 || digest[16])
         return VD_FAIL(VD_DATA, "%s: data_digest: '%s' is not 16 digits", where,
                        digest);

@@ -20,7 +20,8 @@ struct train_state {
     struct account_sum sums[2]; /* of epoch `epoch` and the one after */
     double epoch_seconds;       /* spent training in the epoch under way */
     bool has_best;
-    double best; /* lowest val_loss, or train_loss without validation */
+    double best;    /* lowest val_loss, or train_loss without validation */
+    uint64_t stale; /* epochs with such a value since `best`; on all ranks */
     int64_t metrics_bytes, steps_bytes;
     uint64_t data_digest;        /* of the training data */
     uint64_t total;              /* steps the run was to have; may only grow */
@@ -29,7 +30,8 @@ struct train_state {
 
 /* Owned. */
 char *state_format(const struct train_state *s);
-/* VD_DATA; `where` is the checkpoint's path. */
+/* VD_DATA; `where` is the checkpoint's path. Older states have no
+ * `stale`: 0. */
 enum vd_err state_parse(struct train_state *s, const char *where,
                         const char *text) VD_MUST_USE;
 

@@ -44,6 +44,7 @@ void step_close(struct step *s)
         s->backend->ops->free(s->backend, &s->buffers[i]);
     free(s->buffers);
     free(s->left);
+    free(s->sent);
     tree_plan_clear(&s->plan);
     *s = (struct step){0};
 }
@@ -63,6 +64,16 @@ static enum vd_err add_up(struct step *s, struct range range)
     return VD_OK;
 }
 
+#define SENT_ROOM 64 /* is made at a time */
+
+static void note_sent(struct step *s, struct range range)
+{
+    if (s->n_sent % SENT_ROOM == 0)
+        s->sent =
+            mem_grow(s->sent, (size_t)(s->n_sent + SENT_ROOM), sizeof *s->sent);
+    s->sent[s->n_sent++] = range;
+}
+
 /* In pieces, so that one is added up while the next is on its way. */
 static enum vd_err queue(struct step *s, struct range range)
 {
@@ -73,6 +84,7 @@ static enum vd_err queue(struct step *s, struct range range)
         size_t rest = end - range.first;
         range.n = rest < EXCHANGE_BUCKET ? rest : EXCHANGE_BUCKET;
         VD_TRY(s->exchange.ops->mean(&s->exchange, range));
+        note_sent(s, range);
         range.first += range.n;
     }
     return VD_OK;
@@ -107,27 +119,44 @@ static enum vd_err range_ready(void *ctx, struct range range)
 static enum vd_err settle(struct step *s)
 {
     VD_TRY(s->exchange.ops->settle(&s->exchange));
-    s->times.settled = clock_now();
+    s->times.exchange_s = clock_now() - s->times.backward_end;
+    return VD_OK;
+}
+
+static enum vd_err update_weights(struct step *s)
+{
+    double start = clock_now();
+    VD_TRY(s->backend->ops->update(s->net, s->left[0]));
+    s->times.update_s = clock_now() - start;
+    return VD_OK;
+}
+
+static enum vd_err compute(struct step *s, struct buf *exchange)
+{
+    const struct backend_ops *ops = s->backend->ops;
+    double start = clock_now();
+    VD_TRY(ops->forward(s->net));
+    double middle = clock_now();
+    s->times.last_backward = middle;
+    VD_TRY(ops->backward(s->net, exchange, range_ready, s));
+    if (!is_last(s))
+        VD_TRY(add_up(s, (struct range){.first = 0, .n = exchange->n}));
+    s->times.backward_end = clock_now();
+    s->times.forward_s += middle - start;
+    s->times.backward_s += s->times.backward_end - middle;
     return VD_OK;
 }
 
 /* Everything that is enqueued for one replica, between begin and end. */
 static enum vd_err enqueue(struct step *s)
 {
-    const struct backend_ops *ops = s->backend->ops;
-    struct buf *exchange = &s->buffers[s->plan.buffer[s->leaf]];
-    VD_TRY(ops->forward(s->net));
-    if (is_last(s))
-        s->times.last_backward = clock_now();
-    VD_TRY(ops->backward(s->net, exchange, range_ready, s));
-    if (!is_last(s))
-        return add_up(s, (struct range){.first = 0, .n = exchange->n});
-    s->times.backward_end = clock_now();
-    if (!s->exchange.in_step)
+    s->n_sent = 0;
+    VD_TRY(compute(s, &s->buffers[s->plan.buffer[s->leaf]]));
+    if (!is_last(s) || !s->exchange.in_step)
         return VD_OK;
     VD_TRY(flush(s));
     VD_TRY(settle(s));
-    return ops->update(s->net, s->left[0]);
+    return update_weights(s);
 }
 
 /* The exchange and the update behind the last replica's end. */
@@ -135,11 +164,13 @@ static enum vd_err finish(struct step *s)
 {
     const struct backend_ops *ops = s->backend->ops;
     bool replayed = false;
+    s->n_sent = 0;
+    s->times.backward_end = clock_now();
     VD_TRY(queue(s, (struct range){.first = 0, .n = s->left[0]->n}));
     VD_TRY(settle(s));
     VD_TRY(ops->begin(s->net, s->plan.n_inputs, &replayed));
     if (!replayed)
-        VD_TRY(ops->update(s->net, s->left[0]));
+        VD_TRY(update_weights(s));
     return ops->end(s->net);
 }
 
@@ -163,5 +194,32 @@ enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
         VD_TRY(finish(s));
     VD_TRY(ops->update_result(s->net, update));
     s->times.end = clock_now();
+    return VD_OK;
+}
+
+static enum vd_err clear_sums(struct step *s)
+{
+    enum vd_err err = VD_OK;
+    void *zeros = NULL;
+    VD_TRY(mem_alloc(&zeros, s->left[0]->n, sizeof(float), "an exchange"));
+    for (int i = 0; i < s->plan.n_left; i++)
+        VD_TRY_ELSE(
+            out, err,
+            s->backend->ops->put(s->backend, s->graph, s->left[i], zeros));
+out:
+    mem_free(zeros);
+    return err;
+}
+
+enum vd_err step_time_exchange(struct step *s, double *seconds)
+{
+    const struct exchange_ops *ops = s->exchange.ops;
+    /* Zeros: a mean of means of means would end in denormal numbers. */
+    VD_TRY(comm_agree(s->comm, SITE_REDUCE, clear_sums(s)));
+    double start = clock_now();
+    for (int k = 0; k < s->n_sent; k++)
+        VD_TRY(ops->mean(&s->exchange, s->sent[k]));
+    VD_TRY(ops->settle(&s->exchange));
+    *seconds = clock_now() - start;
     return VD_OK;
 }

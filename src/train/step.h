@@ -15,15 +15,21 @@
 #include "comm/comm.h"
 #include "exchange/exchange.h"
 
-/* When things happened in the last step, clock_now(); those inside a recorded
- * step are those of the recording. */
+/*
+ * The last step: how long its phases took on this thread, and when things
+ * happened beside backward (clock_now()). Of what is enqueued or recorded they
+ * are the host's times of doing so, and zero in a step that was replayed; its
+ * time is then in what is left of end - begin, where the host waits for
+ * results.
+ */
 struct step_times {
-    double begin;          /* the first replica's forward */
+    double begin, end;            /* the first wait for data; the update done */
+    double forward_s, backward_s; /* of all replicas; additions in backward */
+    double exchange_s;            /* exposed: backward_end to the last mean */
+    double update_s;
     double last_backward;  /* the last replica's backward began ... */
     double first_exchange; /* ... the first range left ... */
-    double backward_end;   /* ... its last range was computed ... */
-    double settled;        /* ... all means had arrived ... */
-    double end;            /* ... and the update was done. */
+    double backward_end;   /* ... its last range was computed. */
 };
 
 struct step {
@@ -38,6 +44,8 @@ struct step {
     struct buf **left;     /* [plan.n_left], owned array */
     struct range bucket;   /* computed, not yet queued */
     int leaf;              /* which of this rank's replicas is at work */
+    struct range *sent;    /* [n_sent] as queued in the last step, owned */
+    int n_sent;
     struct step_times times;
 };
 
@@ -60,5 +68,12 @@ typedef enum vd_err step_wait_fn(void *ctx);
 enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
                      struct result *results, int micro_batch,
                      struct update_result *update) VD_MUST_USE;
+
+/*
+ * Collective, for measuring: the last step's exchange alone, the same ranges
+ * in the same order, of zeros; nothing but the exchange's buffers is changed.
+ * Not of exchange none.
+ */
+enum vd_err step_time_exchange(struct step *s, double *seconds) VD_MUST_USE;
 
 #endif

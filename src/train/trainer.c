@@ -125,9 +125,8 @@ static enum vd_err take_flags(struct loop *l, int lag)
     return VD_OK;
 }
 
-static enum vd_err take_step(struct loop *l)
+enum vd_err trainer_step(struct trainer *t, struct account_step *done)
 {
-    struct trainer *t = l->t;
     double limit = t->config->timeout.step;
     struct update_result update = {0};
     trainer_enter(t, SITE_STEP, (int64_t)t->state.step + 1, limit);
@@ -138,14 +137,20 @@ static enum vd_err take_step(struct loop *l)
     if (!update.finite)
         return say_non_finite(t);
     t->state.step++;
-    double seconds = clock_now() - begin;
-    t->state.epoch_seconds += seconds;
-    l->step = (struct account_step){
+    *done = (struct account_step){
         .step = t->state.step,
         .lr = schedule_lr(&t->feed_spec.schedule, t->state.step - 1),
         .grad_norm = update.grad_norm,
-        .seconds = seconds,
+        .seconds = clock_now() - begin,
         .waited_s = t->waited_s};
+    return VD_OK;
+}
+
+static enum vd_err take_step(struct loop *l)
+{
+    struct trainer *t = l->t;
+    VD_TRY(trainer_step(t, &l->step));
+    t->state.epoch_seconds += l->step.seconds;
     VD_TRY(comm_flags_start(t->comm, SITE_FLAGS, my_flags(l)));
     t->flags_pending++;
     VD_TRY(take_flags(l, 1));
@@ -178,7 +183,7 @@ static void beat(void *ctx)
                   patience(t->comm, t->config->timeout.setup));
 }
 
-static enum vd_err validate(struct trainer *t, struct eval_means *means)
+enum vd_err trainer_validate(struct trainer *t, struct eval_means *means)
 {
     struct eval_summary summary = {0};
     struct eval_row *rows = NULL;
@@ -258,11 +263,15 @@ static enum vd_err book_epoch(struct trainer *t, const struct account_sum *sum,
     double value = means ? means->loss
                    : sum ? sum->loss / (double)sum->n
                          : INFINITY;
-    *best = sum && isfinite(value) && (means || !t->has_val) &&
+    bool judged = sum && (means || !t->has_val);
+    *best = judged && isfinite(value) &&
             (!t->state.has_best || value < t->state.best);
     if (*best) {
         t->state.has_best = true;
         t->state.best = value;
+        t->state.stale = 0;
+    } else if (judged) {
+        t->state.stale++;
     }
     progress_end(&t->progress);
     say_epoch(t, sum, means);
@@ -291,12 +300,15 @@ static enum vd_err end_epoch(struct loop *l)
     bool is_last = t->state.step >= t->last_step;
     if (t->has_val &&
         (t->state.epoch % (uint64_t)t->config->eval.every == 0 || is_last)) {
-        VD_TRY(validate(t, &means));
+        VD_TRY(trainer_validate(t, &means));
         judged = &means;
     }
     enum vd_err err =
         t->comm->rank == 0 ? book_epoch(t, &sum, judged, &best) : VD_OK;
     VD_TRY(comm_agree(t->comm, SITE_EPOCH, err));
+    /* Rank 0 alone knows the losses; all must know whether this was enough. */
+    VD_TRY(comm_bcast(t->comm, SITE_EPOCH, &t->state.stale,
+                      sizeof t->state.stale, 0));
     t->state.epoch_seconds = 0;
     return save(l, best);
 }
@@ -307,13 +319,36 @@ static enum vd_err first_validation(struct trainer *t)
     bool best;
     if (t->state.step > 0 || !t->has_val)
         return VD_OK;
-    VD_TRY(validate(t, &means));
+    VD_TRY(trainer_validate(t, &means));
     enum vd_err err =
         t->comm->rank == 0 ? book_epoch(t, NULL, &means, &best) : VD_OK;
     return comm_agree(t->comm, SITE_EPOCH, err);
 }
 
 /* ---- the loop ---- */
+
+static bool has_all_steps(const struct trainer *t)
+{
+    return t->state.step >= t->last_step;
+}
+
+bool trainer_is_finished(const struct trainer *t)
+{
+    int64_t patience = t->config->train.patience;
+    return has_all_steps(t) ||
+           (patience > 0 && t->state.stale >= (uint64_t)patience);
+}
+
+static void say_patience(const struct trainer *t)
+{
+    log_info("%s ends after step %llu of %llu: %llu validated epochs without a "
+             "lower %s than %.6g (train.patience); it goes on with a larger "
+             "--train.patience, or 0",
+             t->config->train.name, (unsigned long long)t->state.step,
+             (unsigned long long)t->last_step,
+             (unsigned long long)t->state.stale,
+             t->has_val ? "val_loss" : "train_loss", t->state.best);
+}
 
 static enum vd_err save_between(struct loop *l)
 {
@@ -333,8 +368,11 @@ static enum vd_err train(struct loop *l)
     struct trainer *t = l->t;
     uint64_t batch = (uint64_t)t->batch.global_batch;
     uint64_t stop_at = t->stop_at > t->state.step ? t->stop_at : 0;
-    while (t->state.step < t->last_step && !l->stop) {
+    uint64_t first = t->state.step + 1;
+    while (!trainer_is_finished(t) && !l->stop) {
         VD_TRY(take_step(l));
+        if (t->state.step == first)
+            VD_TRY(trainer_check_memory(t));
         show_progress(l);
         uint64_t ends =
             sampler_last_step(t->train.n_images, t->state.epoch, batch);
@@ -355,8 +393,11 @@ static enum vd_err finish(struct loop *l)
     enum vd_err err = t->writer ? checkpoint_writer_wait(t->writer) : VD_OK;
     VD_TRY(comm_agree(t->comm, SITE_CHECKPOINT, err));
     progress_end(&t->progress);
-    if (t->state.step >= t->last_step)
+    if (trainer_is_finished(t)) {
+        if (!has_all_steps(t))
+            say_patience(t);
         return trainer_export(t);
+    }
     log_info("stopped after step %llu of %llu; run the same command again to "
              "go on",
              (unsigned long long)t->state.step,
@@ -370,9 +411,12 @@ static enum vd_err run(struct trainer *t)
                      .started = clock_now(),
                      .saved = clock_now(),
                      .saved_step = t->state.step};
-    if (t->state.step >= t->last_step) {
-        log_info("%s has all its %llu steps; more with --train.epochs",
-                 t->config->train.name, (unsigned long long)t->last_step);
+    if (trainer_is_finished(t)) {
+        if (has_all_steps(t))
+            log_info("%s has all its %llu steps; more with --train.epochs",
+                     t->config->train.name, (unsigned long long)t->last_step);
+        else
+            say_patience(t);
         return trainer_export(t); /* which may be what was interrupted */
     }
     progress_start(&t->progress, "step", t->state.step, t->last_step,
@@ -382,13 +426,15 @@ static enum vd_err run(struct trainer *t)
     return finish(&l);
 }
 
-enum vd_err trainer_run(struct comm *comm, struct option_set *set,
-                        struct config *config, char *const *argv)
+enum vd_err trainer_try(struct comm *comm, struct option_set *set,
+                        struct config *config, char *const *argv,
+                        const struct trial *trial)
 {
     struct trainer t = {.comm = comm,
                         .set = set,
                         .config = config,
                         .argv = argv,
+                        .trial = trial,
                         .run = {.lock_fd = -1}};
     stop_watch(); /* a signal during the start stops after the first step */
     enum vd_err err = watchdog_start(&t.watchdog, SITE_OPEN,
@@ -396,10 +442,18 @@ enum vd_err trainer_run(struct comm *comm, struct option_set *set,
     if (err == VD_OK)
         err = trainer_open(&t);
     if (err == VD_OK)
-        err = run(&t);
+        err = trial ? trial->run(&t, trial->ctx) : run(&t);
+    if (trial && err == VD_STOPPED)
+        log_info("the trial was stopped");
     /* A rank that is alone with its error must not wait for its threads. */
     if (err == comm->verdict)
         trainer_close(&t);
     watchdog_stop(&t.watchdog);
     return err;
+}
+
+enum vd_err trainer_run(struct comm *comm, struct option_set *set,
+                        struct config *config, char *const *argv)
+{
+    return trainer_try(comm, set, config, argv, NULL);
 }

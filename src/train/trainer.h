@@ -20,11 +20,29 @@
 #include "train/state.h"
 #include "train/step.h"
 
+struct trainer;
+
+/*
+ * A trial: everything is opened as for the run that its settings stand for,
+ * and works as there, but nothing of it is left behind. Books and checkpoints
+ * go to a scratch folder beside the run's (train/scratch.h); the run itself is
+ * only looked at, also while a process is in it. Resumes where the run would.
+ * The feed does not end.
+ */
+struct trial {
+    bool anew;   /* look for no checkpoints, whatever `resume` says */
+    bool repeat; /* every step gets the pictures of the first one */
+    /* Collective: what is tried, on an open trainer (its parts: see below). */
+    enum vd_err (*run)(struct trainer *t, void *ctx);
+    void *ctx;
+};
+
 struct trainer {
-    struct comm *comm;      /* borrowed */
-    struct option_set *set; /* borrowed */
-    struct config *config;  /* borrowed; what set's rows are written into */
-    char *const *argv;      /* borrowed: the command line, for run.json */
+    struct comm *comm;         /* borrowed */
+    struct option_set *set;    /* borrowed */
+    struct config *config;     /* borrowed; what set's rows are written into */
+    char *const *argv;         /* borrowed: the command line, for run.json */
+    const struct trial *trial; /* borrowed; NULL: this is no trial */
     struct watchdog watchdog;
 
     struct run run;     /* rank 0 */
@@ -65,11 +83,50 @@ struct trainer {
 enum vd_err trainer_run(struct comm *comm, struct option_set *set,
                         struct config *config, char *const *argv) VD_MUST_USE;
 
-/* ---- its parts ---- */
+/*
+ * Collective: a trial instead, from opening to closing. Settings may be
+ * changed before (options_set()), as in data.val "" for no validation; `run`
+ * sees what was resolved in t->config. The verdict is trainer_run()'s, or
+ * trial->run's, which is agreed or its rank's alone as any other.
+ */
+enum vd_err trainer_try(struct comm *comm, struct option_set *set,
+                        struct config *config, char *const *argv,
+                        const struct trial *trial) VD_MUST_USE;
+
+/* ---- its parts, for trials ---- */
+
+/*
+ * Collective: one training step on what the feed has staged; state.step counts
+ * it, `results` and `step.times` tell of it. Nothing is booked: account_add()
+ * and account_flush() do that, within the epoch. VD_NUMERIC, agreed, when loss
+ * or gradient are not finite; an error of one rank alone (data, device) is not
+ * agreed and ends the job.
+ */
+enum vd_err trainer_step(struct trainer *t,
+                         struct account_step *done) VD_MUST_USE;
+
+/* Collective: the whole validation set, or the evaluator's limit of it. Only
+ * where has_val. */
+enum vd_err trainer_validate(struct trainer *t,
+                             struct eval_means *means) VD_MUST_USE;
+
+/*
+ * Collective: waits until the checkpoint of the state after state.step, which
+ * trainer_save() began, is on disk, reads it from there and compares it with
+ * what is in memory, bit for bit. VD_IO where they differ. `bytes` is the
+ * file's length, on rank 0.
+ */
+enum vd_err trainer_verify_saved(struct trainer *t, int64_t *bytes) VD_MUST_USE;
+
+/* ---- its other parts ---- */
 
 /* Collective: everything up to the first step (setup.c). */
 enum vd_err trainer_open(struct trainer *t) VD_MUST_USE;
 void trainer_close(struct trainer *t);
+
+/* Local, equal on all ranks: nothing is left to do, since it has all its steps
+ * or its patience (train.patience) has ended. */
+bool trainer_is_finished(const struct trainer *t);
 
 /* Local: what comes next, and how many seconds it has. */
 void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
@@ -79,6 +136,10 @@ void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
 enum vd_err trainer_save(struct trainer *t, bool best) VD_MUST_USE;
 /* Collective: the finished run's last and best weights, as safetensors. */
 enum vd_err trainer_export(struct trainer *t) VD_MUST_USE;
+
+/* Collective, after the first step: warns where the ranks of a node together
+ * need more memory than there is (advice.c). */
+enum vd_err trainer_check_memory(struct trainer *t) VD_MUST_USE;
 
 /* The network a config, a class count and an input size stand for. VD_CONFIG
  * where there is none. Local. */

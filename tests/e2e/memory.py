@@ -1,40 +1,94 @@
-"""Validation must not raise the peak memory of a training run: its nets take
-less than what the training net gives back for that long.
+"""Training with too little memory: at every limit of its address space the
+program either trains or ends with exit code 71, one message and a remedy.
 
-    memory.py VOCDIST MAKE_SHARDS
+Started by CTest, see tools/jobs.py.
 """
 import os
+import re
+import resource
 import subprocess
 import sys
-import tempfile
+import unittest
 
-VOCDIST, MAKE_SHARDS = sys.argv[1:3]
-TRAIN = ("--backend cpu --model.blocks 1,1,1,1 --train.global_batch 64 "
-         "--train.replicas 1 --eval.batch 64 --cpu.threads 2 "
-         "--train.epochs 1 --log.level error").split()
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
+import jobs  # noqa: E402
 
-
-def peak_mb(name, *words):
-    """Of a whole run, its start and its checkpoint included."""
-    p = subprocess.Popen([VOCDIST, *TRAIN, "--train.name", name, *words])
-    _, status, usage = os.wait4(p.pid, 0)
-    if status != 0:
-        sys.exit(f"{name}: wait status {status}")
-    return usage.ru_maxrss / 1024
-
-
-def main():
-    with tempfile.TemporaryDirectory(prefix="vocdist-memory-") as folder:
-        os.chdir(folder)
-        for name, n, first in ("train", 128, 0), ("val", 128, 500):
-            subprocess.run([MAKE_SHARDS, "data/" + name, str(n), "64",
-                            str(first)], check=True)
-        without = peak_mb("without", "--data.val=")
-        with_val = peak_mb("with")
-        print(f"peak {without:.0f} MiB without, {with_val:.0f} MiB with "
-              "validation")
-        if not with_val <= 1.05 * without:
-            sys.exit("validation raises the peak memory")
+MB = 1 << 20
+OPTIONS = ('--backend cpu --model.width 64 --model.blocks 1,1,1,1 '
+           '--train.global_batch 16 --train.replicas 2 --train.steps 2 '
+           '--cpu.threads 2 --data.loader_threads 2 --eval.batch 8 '
+           '--data.train train --data.val val').split()
+ADVICE = ('--train.micro_batch 4 --train.replicas 4 (now 8 and 2: the same '
+          'global batch); --eval.batch 4 (now 8); --data.loader_threads 1')
+ERROR = re.compile(r'error: (?:(.*): )?no (?:memory|thread)( for [^;:\n]*)?'
+                   r'[^;\n]*; this process has [\d.]+ MB and [\d.]+ MB of '
+                   r'addresses; its limit \(ulimit -v\) is [\d.]+ MB\n'
+                   r'  ---> (give .*)\n')
 
 
-main()
+class Memory(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.f = jobs.Folder()
+        for name, first in ('train', 0), ('val', 100):
+            subprocess.run(['rm', '-r', cls.f.path + '/' + name], check=True)
+            cls.f.shards(name, 24, first, size=64)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.f.remove()
+
+    def start(self, limit_mb, command, *more):
+        def limit():
+            bytes_ = limit_mb * MB
+            resource.setrlimit(resource.RLIMIT_AS, (bytes_, bytes_))
+        return subprocess.run(
+            [*command, os.environ['PROGRAM'], *more], cwd=self.f.path,
+            preexec_fn=limit, capture_output=True, text=True, timeout=120)
+
+    def refused(self, p, what):
+        """What was asked for, and the remedy."""
+        text = '%s: status %d\n%s' % (what, p.returncode, p.stderr)
+        self.assertEqual(p.returncode, 71, text)
+        self.assertEqual(p.stderr.count('error: '), 1, text)
+        self.assertEqual(p.stderr.count('--->', p.stderr.index('error: ')), 1,
+                         text)
+        match = ERROR.search(p.stderr)
+        self.assertTrue(match, text)
+        return (match.group(1) or '') + (match.group(2) or ''), match.group(3)
+
+    def test_at_every_limit_it_trains_or_says_what_to_do(self):
+        """Limits at which different things were refused when measured; where
+        the last one to be refused is depends on the machine."""
+        asked, advised = set(), 0
+        for limit in 110, 370, 480, 570, 700, 760:
+            name = 'at%d' % limit
+            p = self.start(limit, [], *OPTIONS, '--train.name', name)
+            if p.returncode != 0:
+                what, remedy = self.refused(p, name)
+                asked.add(re.sub(r' for [\d.]+ (?:MB|bytes)', '', what))
+                advised += ADVICE in remedy
+        self.assertGreaterEqual(len(asked), 3, asked)
+        self.assertGreaterEqual(advised, 2)
+        p = self.start(4000, [], *OPTIONS, '--train.name', 'enough')
+        self.assertEqual(p.returncode, 0, p.stderr)
+
+    def test_a_network_that_never_fits_is_one_message_of_all_ranks(self):
+        mpirun = os.environ['MPIEXEC'].split() + ['2']
+        large = ['--model.width', '512', '--cpu.threads', '1']
+        p = self.start(1000, mpirun, *OPTIONS, *large, '--train.name', 'large')
+        what, remedy = self.refused(p, 'large')
+        self.assertIn('fewer ranks to this host (now 2)', remedy)
+
+    def test_a_run_that_goes_on_is_not_told_to_change_its_replicas(self):
+        # more images to evaluate at once are its own choice
+        self.f.train(1, 'on', 75, arguments=[*OPTIONS, '--train.stop_at', '1'])
+        p = self.start(1500, [], *OPTIONS, '--train.name', 'on',
+                       '--eval.batch', '4096')
+        what, remedy = self.refused(p, 'on')
+        self.assertIn('--eval.batch 2048 (now 4096)', remedy)
+        self.assertNotIn('replicas', remedy)
+
+
+if __name__ == '__main__':
+    unittest.main(argv=sys.argv[:1], verbosity=2)

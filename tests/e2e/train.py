@@ -161,6 +161,49 @@ class Run(unittest.TestCase):
         self.assertEqual(self.steps()[-1]["step"], 17)
         self.start(78, "--train.steps 16", says="may only grow")
 
+    def changes(self, text):
+        """The block of a resumed run: what is not as it was."""
+        return [line.split("changed   ")[1] for line in text.splitlines()
+                if ": changed   " in line]
+
+    def test_what_changed_since_the_last_start_is_said(self):
+        same = "--train.epochs 2 --eval.every 2"
+        text = self.start(75, same, "--train.stop_at 1", ranks=2)
+        self.assertEqual(self.changes(text), [])
+        text = self.start(75, same, "--train.stop_at 2", ranks=2)
+        self.assertEqual(self.changes(text), [])
+        text = self.start(75, "--train.epochs 3 --train.stop_at 3",
+                          env={"VOCDIST_LOG_EVERY": "5"})
+        expected = ["train.epochs: 2 -> 3 (command line)",
+                    "eval.every: 2 -> 1 (default)",
+                    "log.every: 10 -> 5 (environment VOCDIST_LOG_EVERY)"]
+        if MPIRUN:
+            expected.append("ranks: 2 -> 1")
+        self.assertEqual(self.changes(text), expected)
+        with open("runs/default/run.json") as f:
+            facts = json.load(f)
+        mpi, program, host = facts["mpi"], facts["program"], facts["hosts"][0]
+        self.assertIn("Open MPI v" if MPIRUN else "none", mpi)
+        facts.update(mpi="MPI 0", program="vocdist 0", ranks=40,
+                     hosts=["a"] * 4 + [f"b{i}" for i in range(36)])
+        with open("runs/default/run.json", "w") as f:
+            json.dump(facts, f)
+        again = "--train.epochs 3 --log.every 5 --train.stop_at"
+        text = self.start(75, again, "4")
+        self.assertEqual(self.changes(text), [
+            f"program: vocdist 0 -> {program}", f"mpi: MPI 0 -> {mpi}",
+            "ranks: 40 -> 1",
+            f"hosts: a, b0, b1, b2, b3, b4, b5, b6 and 29 more -> {host}"])
+        for damage in "{", "[]", '{"ranks": "x"}':
+            with open("runs/default/run.json", "w") as f:
+                f.write(damage)
+            text = self.start(75 if damage == "{" else 0, again, "5",
+                              says="run.json: cannot be read")
+            self.assertEqual(self.changes(text), [])
+            self.assertNotIn("error", text)
+        os.unlink("runs/default/run.json")
+        self.assertNotIn("run.json", self.start(0, again, "5"))
+
     def test_another_identity_is_refused_with_old_and_new(self):
         self.start(75, "--train.stop_at 2")
         self.start(78, "--optim.lr 0.5 --train.seed 9", ranks=2,
@@ -223,6 +266,64 @@ class Run(unittest.TestCase):
                 os.truncate("runs/whole/checkpoints/" + name, 2000)
         self.start(65, "--train.epochs 3 --train.name whole",
                    says="no checkpoint here is whole")
+
+    # ---- ending early
+
+    def ends(self, name, column, patience):
+        """The epoch a run ends with, by its own losses."""
+        best, stale = float("inf"), 0
+        for row in self.metrics(name):
+            if row["epoch"] != "0" and row[column]:
+                value = float(row[column])
+                stale = 0 if value < best else stale + 1
+                best = min(best, value)
+            if stale == patience:
+                return int(row["epoch"])
+        self.fail(f"{name} never lost patience {patience}")
+
+    def test_patience_ends_a_run_and_more_of_it_goes_on(self):
+        run = "--train.epochs 12 --optim.lr 0.02 "
+        self.start(0, run, "--train.name whole", ranks=2)
+        first, second = (self.ends("whole", "val_loss", p) for p in (1, 3))
+        self.assertLess(0, first)
+        self.assertLess(first, second)
+        self.assertLess(second, 12)
+        says = "epochs without a lower val_loss than "
+        self.start(75, run, "--train.patience 1 --train.stop_at 2")
+        text = self.start(0, run, "--train.patience 1", ranks=2, says=says)
+        self.assertEqual(text.count(says), 1)
+        for _ in range(2):
+            self.assertEqual(self.metrics()[-1]["epoch"], str(first))
+            for name in "last", "best":
+                self.assertTrue(os.path.exists(
+                    f"runs/default/weights/{name}.safetensors"))
+            self.start(0, run, "--train.patience 1", says=says)
+        # on, in two pieces: the count goes on with them
+        step = self.metrics("whole")[second]["step"]
+        self.start(75, run, "--train.patience 3 --train.stop_at",
+                   str(int(step) - 1))
+        self.start(0, run, "--train.patience 3", ranks=2, says=says)
+        self.assertEqual(self.metrics()[-1]["step"], step)
+        self.start(78, run, "--train.patience 2", says="may only grow")
+        self.start(0, run, "--train.patience 0", ranks=2)
+        self.same("whole", "default")
+        best = [os.readlink(f"runs/{name}/checkpoints/best")
+                for name in ("whole", "default")]
+        self.assertEqual(*best)
+
+    def test_patience_counts_epochs_that_were_validated(self):
+        run = "--train.epochs 16 --optim.lr 0.02 --eval.every 2 "
+        self.start(0, run, "--train.name whole")
+        self.start(0, run, "--train.patience 1", ranks=2)
+        self.assertEqual(int(self.metrics()[-1]["epoch"]),
+                         self.ends("whole", "val_loss", 1))
+        # without data to validate on it is the training's own loss
+        run = "--train.epochs 16 --optim.lr 0.3 --data.val= "
+        self.start(0, run, "--train.name alone")
+        self.start(0, run, "--train.patience 1 --train.name alone1", ranks=2,
+                   says="without a lower train_loss than")
+        self.assertEqual(int(self.metrics("alone1")[-1]["epoch"]),
+                         self.ends("alone", "train_loss", 1))
 
     # ---- signals
 
@@ -287,8 +388,16 @@ class Run(unittest.TestCase):
         self.start(75, "--train.epochs 2000 --train.max_time 0.001")
 
     def test_max_time_stops_in_order(self):
-        self.start(75, "--train.epochs 100000 --train.max_time 0.005",
-                   says="stopped after step")
+        run = "--train.epochs 100000 --train.max_time 0.005"  # 0.3 s
+        done = 0
+        for ranks in (2, 1, 0):
+            begin = time.monotonic()
+            self.start(75, run, ranks=ranks, says="stopped after step")
+            self.assertGreater(time.monotonic() - begin, 0.3)
+            self.assertGreater(len(self.steps()), done)
+            done = len(self.steps())
+        self.assertEqual([s["step"] for s in self.steps()],
+                         list(range(1, done + 1)))
 
     # ---- refusals
 

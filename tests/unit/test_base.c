@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/machine.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/text.h"
@@ -199,6 +200,21 @@ static void uniform_and_normal_have_their_moments(void **state)
     assert_near(normal2 / n, 1, 0.05);
 }
 
+static void peak_memory_is_this_process_s_and_stays(void **state)
+{
+    (void)state;
+    const size_t n = (size_t)64 << 20;
+    int64_t before = machine_peak_memory();
+    void *p = NULL;
+    assert_true(before > 0);
+    assert_int_equal(mem_alloc(&p, n, 1, "a test"), VD_OK);
+    memset(p, 1, n);
+    mem_free(p);
+    int64_t after = machine_peak_memory();
+    assert_true(after - before > (int64_t)n / 2);
+    assert_true(after - before < (int64_t)n * 2);
+}
+
 static void sizes_are_checked(void **state)
 {
     (void)state;
@@ -252,6 +268,7 @@ int main(void)
         cmocka_unit_test(hash_of_pieces_is_hash_of_whole),
         cmocka_unit_test(philox_matches_published_vectors),
         cmocka_unit_test(uniform_and_normal_have_their_moments),
+        cmocka_unit_test(peak_memory_is_this_process_s_and_stays),
         cmocka_unit_test(sizes_are_checked),
         cmocka_unit_test(a_bug_is_told_whoever_collects_messages),
     };

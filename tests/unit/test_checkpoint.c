@@ -112,6 +112,40 @@ static void what_is_written_is_read(void **state)
     fixture_clear(&f);
 }
 
+/* One bit of every kind of value, one letter of every text. */
+static void every_difference_is_named(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct checkpoint c = {0};
+    fixture_init(&f);
+    assert_int_equal(read_all(&c, &f.graph, f.path), VD_OK);
+    assert_null(checkpoint_difference(&f.c, &c));
+    struct {
+        void *at;
+        const char *name;
+    } places[] = {
+        {&c.param[c.n_params - 1], "weights"},
+        {&c.m[c.n_trainable - 1], "moments"},
+        {&c.v[0], "moments"},
+        {&c.stats[c.n_stats - 1], "statistics"},
+        {c.config, "settings or state"},
+        {c.state, "settings or state"},
+        {c.classes[2], "step, size or classes"},
+        {&c.step, "step, size or classes"},
+        {&c.size, "step, size or classes"},
+    };
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        char *byte = places[i].at;
+        *byte ^= 1;
+        assert_string_equal(checkpoint_difference(&f.c, &c), places[i].name);
+        *byte ^= 1;
+    }
+    assert_null(checkpoint_difference(&f.c, &c));
+    checkpoint_clear(&c);
+    fixture_clear(&f);
+}
+
 static void another_network_is_refused(void **state)
 {
     (void)state;
@@ -391,6 +425,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(every_difference_is_named),
         cmocka_unit_test(another_network_is_refused),
         cmocka_unit_test(damage_is_never_accepted_silently),
         cmocka_unit_test(values_changed_by_another_program_are_refused),

@@ -360,6 +360,32 @@ static void extents_grow_and_do_not_shrink(void **state)
                          "which may only grow");
 }
 
+/* train.patience 0 is off: the most there can be. */
+static void an_extent_of_0_has_no_end(void **state)
+{
+    static const struct {
+        const char *saved, *now;
+        enum vd_err err;
+    } cases[] = {{"3", "3", VD_OK},     {"3", "4", VD_OK},
+                 {"3", "0", VD_OK},     {"0", "0", VD_OK},
+                 {"3", "2", VD_CONFIG}, {"0", "9", VD_CONFIG}};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char yaml[64];
+        int n = snprintf(yaml, sizeof yaml, "train: {patience: %s}",
+                         cases[i].saved);
+        set(f, "train.patience", cases[i].now);
+        assert_int_equal(config_resume(&f->set, "a", yaml, (size_t)n),
+                         cases[i].err);
+        if (cases[i].err != VD_OK)
+            assert_says(&f->log, "which may only grow (0: no end)");
+        reset(f);
+    }
+    /* Runs of before there was patience have none. */
+    assert_int_equal(resume(f), VD_OK);
+    assert_int_equal(f->config.train.patience, 0);
+}
+
 static void another_backend_is_warned_of(void **state)
 {
     struct fixture *f = *state;
@@ -367,6 +393,39 @@ static void another_backend_is_warned_of(void **state)
     assert_int_equal(resume(f), VD_OK);
     assert_says(&f->log, "backend ref instead of cpu");
     assert_int_equal(f->config.backend, BACKEND_REF);
+}
+
+static void what_changed_is_listed_with_old_new_and_origin(void **state)
+{
+    struct fixture *f = *state;
+    struct text changes = {0};
+    set(f, "train.epochs", "9");
+    set(f, "backend", "ref");
+    set(f, "data.val", "");
+    assert_int_equal(resume(f), VD_OK);
+    assert_int_equal(
+        config_changes(&f->set, "a", SAVED, strlen(SAVED), &changes), VD_OK);
+    /* In the table's order; train.name is what config_check() made of "". */
+    assert_string_equal(changes.bytes,
+                        "data.val: data/val -> none (command line)\n"
+                        "model.weights: a.safetensors -> none (default)\n"
+                        "train.epochs: 5 -> 9 (command line)\n"
+                        "train.name: none -> default (default)\n"
+                        "backend: cpu -> ref (command line)\n"
+                        "checkpoint.every: 50 -> 0 (default)\n");
+    free(changes.bytes);
+}
+
+static void nothing_is_listed_where_nothing_changed(void **state)
+{
+    struct fixture *f = *state;
+    struct text yaml = {0}, changes = {0};
+    set(f, "eval.every", "3");
+    options_format_yaml(&f->set, false, &yaml);
+    assert_int_equal(
+        config_changes(&f->set, "a", yaml.bytes, yaml.length, &changes), VD_OK);
+    assert_null(changes.bytes);
+    free(yaml.bytes);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -389,7 +448,10 @@ int main(void)
         TEST(unset_and_auto_keys_take_the_saved_value),
         TEST(all_changed_identity_keys_are_listed),
         TEST(extents_grow_and_do_not_shrink),
+        TEST(an_extent_of_0_has_no_end),
         TEST(another_backend_is_warned_of),
+        TEST(what_changed_is_listed_with_old_new_and_origin),
+        TEST(nothing_is_listed_where_nothing_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@ static struct train_state random_state(uint64_t i)
                             .epoch_seconds = 1 / (double)(w[2] + 1),
                             .has_best = i % 2,
                             .best = i % 2 ? w[3] / 3.0 : 0,
+                            .stale = w[3],
                             .metrics_bytes = w[1],
                             .steps_bytes = INT64_MAX - w[2],
                             .data_digest = (uint64_t)w[0] << 32 | w[3],
@@ -39,6 +40,7 @@ static void every_bit_comes_back(void **state)
         assert_memory_equal(&back.epoch_seconds, &s.epoch_seconds, 8);
         assert_int_equal(back.has_best, s.has_best);
         assert_memory_equal(&back.best, &s.best, 8);
+        assert_int_equal(back.stale, s.stale);
         assert_int_equal(back.metrics_bytes, s.metrics_bytes);
         assert_int_equal(back.steps_bytes, s.steps_bytes);
         assert_int_equal(back.data_digest, s.data_digest);
@@ -49,6 +51,20 @@ static void every_bit_comes_back(void **state)
         free(text);
         free(again);
     }
+}
+
+static void a_state_of_before_patience_is_read(void **state)
+{
+    (void)state;
+    struct train_state s = random_state(3), back = random_state(9);
+    char *text = state_format(&s), *stale = strstr(text, "\"stale\"");
+    char *next = strchr(stale, ',') + 1;
+    memmove(stale, next, strlen(next) + 1);
+    assert_null(strstr(text, "stale"));
+    assert_int_equal(state_parse(&back, "here", text), VD_OK);
+    assert_int_equal(back.stale, 0);
+    assert_int_equal(back.metrics_bytes, s.metrics_bytes);
+    free(text);
 }
 
 /* Cut off or changed anywhere: an error, or a state that says the same. */
@@ -86,6 +102,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_bit_comes_back),
+        cmocka_unit_test(a_state_of_before_patience_is_read),
         cmocka_unit_test(damage_is_refused_and_leaves_the_state_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 
 #include "backend/cpu/cpu_dnnl_op.h"
 #include "base/mem.h"
+#include "base/memory.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,9 @@
 
 #define ISA_AVX2        0x7u
 #define ISA_AVX512_CORE 0x27u
+
+/* A primitive takes less, but oneDNN crashes where it gets nothing. */
+#define CODE_ROOM ((size_t)64 << 20)
 
 static unsigned isa(void)
 {
@@ -130,6 +134,7 @@ enum vd_err op_arg(struct op *op, int id, const dnnl_memory_desc_t *md)
 enum vd_err op_finish(struct dnn *d, struct op *op, enum dnn_work work)
 {
     op->dnn = d;
+    VD_TRY(memory_room("oneDNN's code", CODE_ROOM));
     DNN_TRY(dnnl_primitive_create(&op->primitive, op->pd));
     const dnnl_memory_desc_t *md = op_md(op, dnnl_query_scratchpad_md);
     op_at_least(&d->scratch_bytes[work], dnnl_memory_desc_get_size(md));

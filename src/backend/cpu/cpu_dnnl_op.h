@@ -6,6 +6,7 @@
 #define VOCDIST_BACKEND_CPU_DNNL_OP_H
 
 #include "backend/cpu/cpu_dnnl.h"
+#include "base/memory.h"
 
 #include <dnnl.h>
 #include <dnnl_debug.h>
@@ -14,13 +15,14 @@
 #error "this is written for oneDNN 2.x"
 #endif
 
-#define DNN_TRY(call)                                                          \
-    do {                                                                       \
-        dnnl_status_t status_ = (call);                                        \
-        if (status_ != dnnl_success)                                           \
-            return VD_FAIL(status_ == dnnl_out_of_memory ? VD_SYSTEM           \
-                                                         : VD_DEVICE,          \
-                           "oneDNN: %s: %s", #call, dnnl_status2str(status_)); \
+#define DNN_TRY(call)                                          \
+    do {                                                       \
+        dnnl_status_t status_ = (call);                        \
+        if (status_ == dnnl_out_of_memory)                     \
+            return memory_refused("oneDNN: " #call, 0);        \
+        if (status_ != dnnl_success)                           \
+            return VD_FAIL(VD_DEVICE, "oneDNN: %s: %s", #call, \
+                           dnnl_status2str(status_));          \
     } while (0)
 
 /* The directions of a primitive. */

@@ -4,6 +4,7 @@
 #include "backend/cpu/cpu_pixels.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/memory.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -222,6 +223,7 @@ enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
 {
     (void)b;
     VD_TRY(backend_check_spec(spec));
+    VD_TRY(memory_room("compute threads", memory_of_threads(spec->threads)));
     struct net *net = mem_new(1, sizeof *net);
     net->spec = *spec;
     net->graph = spec->graph;

@@ -1,0 +1,323 @@
+/* The report for people and as JSON; fields: docs/bench.md. */
+#include "base/machine.h"
+#include "base/mem.h"
+#include "bench/bench.h"
+#include "config/config.h"
+
+#include <stdlib.h>
+
+#define MS 1e3
+#define MB 1e6
+
+static char *option_text(const struct trainer *t, const char *key)
+{
+    struct text value = {0};
+    options_format(t->set, key, &value);
+    return value.bytes ? value.bytes : mem_copy_text("");
+}
+
+/* ---- JSON ---- */
+
+static void put_timing(struct json *o, const char *key, const struct timing *x)
+{
+    struct json *d = json_new_object();
+    json_put_real(d, "median", MS * x->s.median);
+    json_put_real(d, "min", MS * x->s.min);
+    json_put_real(d, "q1", MS * x->s.q1);
+    json_put_real(d, "q3", MS * x->s.q3);
+    json_put_real(d, "max", MS * x->s.max);
+    json_put_real(d, "least_rank", MS * x->least_rank);
+    json_put_real(d, "most_rank", MS * x->most_rank);
+    json_put(o, key, d);
+}
+
+static void put_option(struct json *o, const struct trainer *t,
+                       const char *name, const char *key)
+{
+    char *value = option_text(t, key);
+    json_put_text(o, name, value);
+    free(value);
+}
+
+static struct json *machine_to_json(const struct bench_report *r)
+{
+    struct json *o = json_new_object();
+    json_put_text(o, "processor", r->processor);
+    json_put_text(o, "instruction_set", machine_instruction_set());
+    json_put_real(o, "load", r->load);
+    return o;
+}
+
+static struct json *setup_to_json(const struct trainer *t)
+{
+    struct json *o = json_new_object();
+    struct backend *b = (struct backend *)&t->backend;
+    json_put_int(o, "ranks", t->comm->size);
+    json_put_int(o, "hosts", comm_count_hosts(t->comm));
+    json_put_text(o, "backend", b->ops->name);
+    json_put_text(o, "backend_details", b->ops->describe(b));
+    json_put_text(o, "exchange", t->step.exchange.ops->name);
+    put_option(o, t, "precision", "train.precision");
+    json_put_int(o, "compute_threads", t->compute_threads);
+    json_put_int(o, "loader_threads", t->loader_threads);
+    json_put_int(o, "replicas", t->batch.replicas);
+    json_put_int(o, "micro_batch", t->batch.micro_batch);
+    json_put_int(o, "global_batch", t->batch.global_batch);
+    return o;
+}
+
+static struct json *network_to_json(const struct trainer *t)
+{
+    struct json *o = json_new_object();
+    put_option(o, t, "blocks", "model.blocks");
+    json_put_int(o, "width", t->config->model.width);
+    json_put_int(o, "size", t->graph.loss.size);
+    json_put_int(o, "classes", t->graph.loss.classes);
+    put_option(o, t, "freeze", "model.freeze");
+    json_put_int(o, "parameters", (int64_t)t->graph.n_params);
+    json_put_int(o, "trained_parameters", (int64_t)t->graph.n_trainable);
+    return o;
+}
+
+static struct json *data_to_json(const struct trainer *t,
+                                 const struct bench_report *r)
+{
+    struct json *o = json_new_object();
+    bool made_up = r->request.made_up;
+    json_put_text(o, "folder", made_up ? "" : t->config->data.train);
+    json_put_int(o, "images", (int64_t)t->train.n_images);
+    json_put_bool(o, "generated", made_up);
+    return o;
+}
+
+static struct json *steps_to_json(const struct trainer *t,
+                                  const struct bench_steps *s)
+{
+    struct json *o = json_new_object(), *phases = json_new_object();
+    struct json *slowest = json_new_object();
+    for (enum bench_phase p = 0; p < BENCH_PHASES; p++)
+        put_timing(phases, bench_phase_name(p), &s->phases[p]);
+    json_put(o, "phases_ms", phases);
+    put_timing(o, "processor_ms", &s->processor);
+    json_put_real(o, "images_per_s", s->images_per_s);
+    json_put_real(o, "images_per_s_per_rank", s->images_per_s / t->comm->size);
+    json_put_real(o, "wait_share", s->wait_share);
+    json_put_int(slowest, "rank", s->slowest);
+    json_put_text(slowest, "host", t->comm->hosts[s->slowest]);
+    json_put(o, "slowest", slowest);
+    return o;
+}
+
+static struct json *step_to_json(const struct trainer *t,
+                                 const struct bench_report *r)
+{
+    struct json *o = json_new_object();
+    json_put(o, "synthetic", steps_to_json(t, &r->memory));
+    json_put(o, "shards", steps_to_json(t, &r->shards));
+    json_put_int(o, "peak_memory_bytes", r->peak_memory);
+    json_put_int(o, "peak_memory_rank", r->peak_rank);
+    json_put_bool(o, "validation_nets", t->has_val);
+    return o;
+}
+
+static double picture_bytes(const struct trainer *t)
+{
+    return 3.0 * t->train.width * t->train.height;
+}
+
+static struct json *loader_to_json(const struct trainer *t,
+                                   const struct bench_report *r)
+{
+    struct json *o = json_new_object();
+    json_put_int(o, "threads", t->loader_threads);
+    json_put_real(o, "images_per_s", r->load_images_per_s);
+    json_put_real(o, "bytes_per_s", picture_bytes(t) * r->load_images_per_s);
+    put_timing(o, "batch_ms", &r->load_batch);
+    put_timing(o, "stage_ms", &r->memory.stage_one);
+    return o;
+}
+
+static struct json *exchange_to_json(const struct bench_report *r)
+{
+    struct json *o = json_new_object();
+    json_put_int(o, "bytes", (int64_t)r->exchange_bytes);
+    json_put_int(o, "sent_bytes", (int64_t)r->sent_bytes);
+    json_put_int(o, "messages", r->messages);
+    put_timing(o, "exchange_ms", &r->exchange);
+    json_put_real(o, "gb_per_s", r->gb_per_s);
+    json_put_real(o, "step_ms", MS * r->step_s);
+    json_put_real(o, "step_share", r->exchange.s.median / r->step_s);
+    return o;
+}
+
+static struct json *checkpoint_to_json(const struct trainer *t,
+                                       const struct bench_report *r)
+{
+    struct json *o = json_new_object();
+    json_put_int(o, "bytes", r->checkpoint_bytes);
+    put_timing(o, "stall_ms", &r->stall);
+    put_timing(o, "write_ms", &r->write);
+    json_put_real(o, "write_mb_per_s",
+                  (double)r->checkpoint_bytes / r->write.s.median / MB);
+    put_timing(o, "read_ms", &r->read);
+    json_put_text(o, "folder", t->config->train.dir);
+    return o;
+}
+
+struct json *bench_to_json(const struct trainer *t,
+                           const struct bench_report *r)
+{
+    struct json *o = json_new_object();
+    json_put_text(o, "program", "vocdist " VOCDIST_VERSION);
+    json_put(o, "machine", machine_to_json(r));
+    json_put(o, "setup", setup_to_json(t));
+    json_put(o, "network", network_to_json(t));
+    json_put(o, "data", data_to_json(t, r));
+    json_put_int(o, "steps", r->request.n_steps);
+    json_put_int(o, "warmup", BENCH_WARMUP);
+    if (r->request.step)
+        json_put(o, "step", step_to_json(t, r));
+    if (r->request.loader)
+        json_put(o, "loader", loader_to_json(t, r));
+    if (r->request.exchange)
+        json_put(o, "exchange", exchange_to_json(r));
+    if (r->request.checkpoint)
+        json_put(o, "checkpoint", checkpoint_to_json(t, r));
+    return o;
+}
+
+/* ---- for people ---- */
+
+static void add_setup(const struct trainer *t, const struct bench_report *r,
+                      struct text *out)
+{
+    struct backend *b = (struct backend *)&t->backend;
+    int hosts = comm_count_hosts(t->comm);
+    char *blocks = option_text(t, "model.blocks");
+    char *freeze = option_text(t, "model.freeze");
+    char *precision = option_text(t, "train.precision");
+    text_add(out, "program    vocdist %s, backend %s (%s), %s\n",
+             VOCDIST_VERSION, b->ops->name, b->ops->describe(b), precision);
+    text_add(out, "machine    %s, %s, load %.1f\n", r->processor,
+             machine_instruction_set(), r->load);
+    text_add(out,
+             "ranks      %d on %d host%s, exchange %s; threads of each: %d to "
+             "compute, %d to load\n",
+             t->comm->size, hosts, hosts > 1 ? "s" : "",
+             t->step.exchange.ops->name, t->compute_threads, t->loader_threads);
+    text_add(out,
+             "network    ResNet %s, width %lld, %d x %d, %d classes: %.2f M "
+             "parameters, %.2f M trained (freeze %s)\n",
+             blocks, (long long)t->config->model.width, t->graph.loss.size,
+             t->graph.loss.size, t->graph.loss.classes,
+             (double)t->graph.n_params / 1e6,
+             (double)t->graph.n_trainable / 1e6, freeze);
+    text_add(out, "batch      %lld replicas x %lld images = %lld\n",
+             (long long)t->batch.replicas, (long long)t->batch.micro_batch,
+             (long long)t->batch.global_batch);
+    if (r->request.made_up)
+        text_add(out, "pictures   made up\n");
+    else
+        text_add(out, "pictures   %s\n", t->config->data.train);
+    text_add(out, "times      ms; each of %d after %d; of the slowest rank\n",
+             r->request.n_steps, BENCH_WARMUP);
+    free(blocks);
+    free(freeze);
+    free(precision);
+}
+
+static void add_head(const char *what, struct text *out)
+{
+    text_add(out, "\n%-20s %9s %9s %9s %9s %9s   %s\n", what, "median", "min",
+             "q1", "q3", "max", "medians of ranks");
+}
+
+static void add_timing(const char *what, const struct timing *x,
+                       struct text *out)
+{
+    text_add(out, "  %-18s %9.2f %9.2f %9.2f %9.2f %9.2f   %.2f .. %.2f\n",
+             what, MS * x->s.median, MS * x->s.min, MS * x->s.q1, MS * x->s.q3,
+             MS * x->s.max, MS * x->least_rank, MS * x->most_rank);
+}
+
+static void add_steps(const struct trainer *t, const char *what,
+                      const struct bench_steps *s, struct text *out)
+{
+    bool from_memory = s->phases[BENCH_WAIT].s.max == 0;
+    add_head(what, out);
+    for (enum bench_phase p = BENCH_WAIT; p < BENCH_PHASES; p++)
+        add_timing(bench_phase_name(p), &s->phases[p], out);
+    add_timing(from_memory ? "stage, apart" : "stage, overlapped",
+               &s->phases[BENCH_STAGE], out);
+    add_timing("processor time", &s->processor, out);
+    text_add(out,
+             "  %.2f images/s, %.2f a rank; waiting for data %.1f %%; slowest "
+             "rank %d (%s)\n",
+             s->images_per_s, s->images_per_s / t->comm->size,
+             100 * s->wait_share, s->slowest, t->comm->hosts[s->slowest]);
+}
+
+static void add_step(const struct trainer *t, const struct bench_report *r,
+                     struct text *out)
+{
+    add_steps(t, "step, from memory", &r->memory, out);
+    add_steps(t, "step, from shards", &r->shards, out);
+    text_add(out,
+             "  peak memory of a rank %.0f MB (rank %d), networks for "
+             "validation %s\n",
+             (double)r->peak_memory / MB, r->peak_rank,
+             t->has_val ? "open" : "not open");
+}
+
+static void add_loader(const struct trainer *t, const struct bench_report *r,
+                       struct text *out)
+{
+    add_head("loader", out);
+    add_timing("micro-batch", &r->load_batch, out);
+    add_timing("staging it, apart", &r->memory.stage_one, out);
+    text_add(out, "  %.0f images/s, %.0f MB/s; %d threads a rank\n",
+             r->load_images_per_s, picture_bytes(t) * r->load_images_per_s / MB,
+             t->loader_threads);
+}
+
+static void add_exchange(const struct bench_report *r, struct text *out)
+{
+    if (r->sent_bytes == 0) {
+        text_add(out, "\nexchange: nothing, with one rank\n");
+        return;
+    }
+    add_head("exchange", out);
+    add_timing("alone", &r->exchange, out);
+    text_add(out,
+             "  %.1f MB in %d pieces; a rank sends %.1f MB, %.2f GB/s; %.1f %% "
+             "of a step of %.1f ms if nothing hid it\n",
+             (double)r->exchange_bytes / MB, r->messages,
+             (double)r->sent_bytes / MB, r->gb_per_s,
+             100 * r->exchange.s.median / r->step_s, MS * r->step_s);
+}
+
+static void add_checkpoint(const struct trainer *t,
+                           const struct bench_report *r, struct text *out)
+{
+    add_head("checkpoint", out);
+    add_timing("training stalls", &r->stall, out);
+    add_timing("written beside it", &r->write, out);
+    add_timing("read back", &r->read, out);
+    text_add(out, "  %.1f MB in %s, written at %.1f MB/s\n",
+             (double)r->checkpoint_bytes / MB, t->config->train.dir,
+             (double)r->checkpoint_bytes / r->write.s.median / MB);
+}
+
+void bench_format(const struct trainer *t, const struct bench_report *r,
+                  struct text *out)
+{
+    add_setup(t, r, out);
+    if (r->request.step)
+        add_step(t, r, out);
+    if (r->request.loader)
+        add_loader(t, r, out);
+    if (r->request.exchange)
+        add_exchange(r, out);
+    if (r->request.checkpoint)
+        add_checkpoint(t, r, out);
+}

@@ -1,0 +1,159 @@
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "bench/bench.h"
+#include "bench/pictures.h"
+#include "cli/command.h"
+#include "comm/phase.h"
+#include "config/batch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PICTURES 256 /* made-up ones, at least */
+
+#define AT(field) offsetof(struct bench_options, field)
+static const struct option options[] = {
+    {.key = "steps",
+     .type = OPTION_INT,
+     .offset = AT(steps),
+     .fallback = "10",
+     .min = 1,
+     .max = 1e6,
+     .help = "how many are measured, after two that are not"},
+    {.key = "json",
+     .type = OPTION_BOOL,
+     .offset = AT(json),
+     .fallback = "false",
+     .help = "one object on standard output; fields: docs/bench.md"},
+};
+const struct option_table bench_table = {
+    .name = "bench", .rows = options, .n = sizeof options / sizeof *options};
+
+struct benchmark {
+    struct comm *comm;
+    struct command_call *call;
+    struct bench_request request;
+    struct pictures pictures; /* zeroed: there is data */
+};
+
+/* ---- what to measure ---- */
+
+static enum vd_err read_words(void *ctx)
+{
+    struct benchmark *b = ctx;
+    struct bench_request *r = &b->request;
+    static const char *const names[] = {"step", "loader", "exchange",
+                                        "checkpoint"};
+    bool *const parts[] = {&r->step, &r->loader, &r->exchange, &r->checkpoint};
+    for (int i = 0; i < b->call->n_words; i++) {
+        const char *word = b->call->words[i];
+        size_t k = 0;
+        while (k < 4 && strcmp(word, names[k]))
+            k++;
+        if (k == 4)
+            return VD_FAIL(VD_USAGE,
+                           "command line: nothing to measure is called '%s'\n"
+                           "give step, loader, exchange or checkpoint",
+                           word);
+        *parts[k] = true;
+    }
+    for (size_t k = 0; k < 4 && b->call->n_words == 0; k++)
+        *parts[k] = true;
+    return VD_OK;
+}
+
+/* ---- made-up pictures ---- */
+
+/* Whether there is data is for rank 0 to say. Data that was asked for by name
+ * and is missing is an error, which opening it says. */
+static enum vd_err find_data(struct benchmark *b, bool *missing)
+{
+    const struct command_call *call = b->call;
+    *missing = !options_given(call->set, "data.train") &&
+               !file_exists(call->config->data.train);
+    return comm_bcast(b->comm, SITE_DATA, missing, sizeof *missing, 0);
+}
+
+/* As many as a step takes; what is wrong with the batch is said later. */
+static size_t count_pictures(const struct benchmark *b)
+{
+    struct batch_plan plan = {0};
+    struct log_sink before = log_swap_sink((struct log_sink){log_drop, NULL});
+    enum vd_err err =
+        batch_resolve(b->call->config, b->comm->size, INT64_MAX, &plan);
+    log_swap_sink(before);
+    return err == VD_OK && plan.global_batch > PICTURES
+               ? (size_t)plan.global_batch
+               : PICTURES;
+}
+
+static enum vd_err make_data(struct benchmark *b)
+{
+    struct option_set *set = b->call->set;
+    log_info("%s: no shards; measuring on made-up pictures",
+             b->call->config->data.train);
+    VD_TRY(pictures_open(&b->pictures, b->comm, b->call->config->train.dir,
+                         count_pictures(b)));
+    b->request.made_up = true;
+    VD_TRY(options_set(set, "data.train", b->pictures.folder, "made up"));
+    return options_set(set, "data.val", "", "made up");
+}
+
+/* ---- */
+
+static void print(const struct trainer *t, const struct bench_report *report,
+                  bool as_json)
+{
+    if (as_json) {
+        struct json *root = bench_to_json(t, report);
+        char *text = json_format(root, 2);
+        puts(text);
+        json_free(root);
+        free(text);
+    } else {
+        struct text text = {0};
+        bench_format(t, report, &text);
+        fputs(text.bytes, stdout);
+        free(text.bytes);
+    }
+}
+
+static enum vd_err measure(struct trainer *t, void *ctx)
+{
+    struct benchmark *b = ctx;
+    const struct bench_options *o = b->call->options;
+    struct bench_report report;
+    VD_TRY(bench_measure(t, &b->request, &report));
+    if (t->comm->rank == 0)
+        print(t, &report, o->json);
+    bench_report_clear(&report);
+    return VD_OK;
+}
+
+static enum vd_err run(struct benchmark *b)
+{
+    const struct command_call *call = b->call;
+    const struct trial trial = {.anew = true, .run = measure, .ctx = b};
+    bool missing = false;
+    VD_TRY(comm_phase(b->comm, SITE_CONFIG, read_words, b));
+    VD_TRY(find_data(b, &missing));
+    if (missing)
+        VD_TRY(make_data(b));
+    return trainer_try(b->comm, call->set, call->config, call->argv, &trial);
+}
+
+enum vd_err command_bench(struct command_call *call)
+{
+    struct comm comm;
+    const struct bench_options *o = call->options;
+    struct benchmark b = {
+        .comm = &comm, .call = call, .request = {.n_steps = (int)o->steps}};
+    enum vd_err err = comm_open(&comm, NULL, NULL);
+    if (err == VD_OK)
+        err = run(&b);
+    pictures_close(&b.pictures);
+    comm_close(&comm, err);
+    return err;
+}

@@ -1,0 +1,160 @@
+#include "train/scratch.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/*
+ * $1: the folder; $2: the highest folder above it that we made, or "". On a
+ * network file system a folder is not empty before its last file is closed.
+ */
+static const char script[] =
+    "read -r nothing\n"
+    "rm -rf -- \"$1\" || { sleep 1; rm -rf -- \"$1\"; } || exit 1\n"
+    "up=$1\n"
+    "while [ \"$2\" ] && [ \"$up\" != \"$2\" ]; do\n"
+    "    up=${up%/*}\n"
+    "    rmdir -- \"$up\" 2>/dev/null || break\n" /* others are in it */
+    "done\n";
+
+/* Starts the script, which waits for the end of `input`. A session of its own
+ * keeps it from signals to our group; its messages are ours. */
+static enum vd_err spawn(pid_t *pid, const char *folder, const char *made,
+                         int input)
+{
+    char *const argv[] = {(char[]){"sh"},
+                          (char[]){"-c"},
+                          mem_copy_text(script),
+                          (char[]){"vocdist"},
+                          mem_copy_text(folder),
+                          mem_copy_text(made),
+                          NULL};
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, input, STDIN_FILENO);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
+    int rc = posix_spawn(pid, "/bin/sh", &files, &attributes, argv, environ);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attributes);
+    free(argv[2]);
+    free(argv[4]);
+    free(argv[5]);
+    return rc == 0 ? VD_OK : VD_FAIL(VD_SYSTEM, "/bin/sh: %s", strerror(rc));
+}
+
+/* Waits for a shell to be done. */
+static void reap(pid_t pid, const char *folder)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (status != 0)
+        log_warn("%s: of a trial; cannot be removed", folder);
+}
+
+/* ---- left-overs ---- */
+
+static void remove_left_over(const char *dir, const char *name)
+{
+    pid_t pid;
+    char *folder = mem_format("%s/%s", dir, name);
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    log_info("removing %s, of a trial that was killed", folder);
+    if (spawn(&pid, folder, "", nothing) == VD_OK)
+        reap(pid, folder);
+    if (nothing >= 0)
+        close(nothing);
+    free(folder);
+}
+
+/* Folders of that name whose process is dead. */
+static void remove_left_overs(const char *dir, const char *prefix)
+{
+    struct file_list list;
+    if (!file_is_folder(dir) || file_list_read(&list, dir) != VD_OK)
+        return;
+    size_t n = strlen(prefix);
+    for (size_t i = 0; i < list.n; i++) {
+        char *end = NULL;
+        if (strncmp(list.names[i], prefix, n))
+            continue;
+        long pid = strtol(list.names[i] + n, &end, 10);
+        bool is_process = pid > 0 && *end == '\0';
+        if (is_process && kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+            remove_left_over(dir, list.names[i]);
+    }
+    file_list_clear(&list);
+}
+
+/* ---- */
+
+/* The highest folder of a path that is not there; owned, "": all are. */
+static char *highest_missing(const char *folder)
+{
+    char *missing = mem_copy_text(""), *path = mem_copy_text(folder);
+    while (!file_exists(path)) {
+        free(missing);
+        missing = path;
+        path = file_folder(path);
+    }
+    free(path);
+    return missing;
+}
+
+/* The shell is there before what it shall remove. */
+static enum vd_err guard(struct scratch *s, const char *made)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return VD_FAIL(VD_SYSTEM, "no pipe: %s", strerror(errno));
+    enum vd_err err = spawn(&s->guardian, s->folder, made, ends[0]);
+    close(ends[0]);
+    s->alive = ends[1];
+    return err;
+}
+
+enum vd_err scratch_open(struct scratch *s, const char *dir, const char *name)
+{
+    char host[65] = "";
+    gethostname(host, sizeof host - 1);
+    char *prefix = mem_format(".%s.trial-%s-", name, host);
+    char *made = highest_missing(dir);
+    remove_left_overs(dir, prefix);
+    *s = (struct scratch){
+        .folder = mem_format("%s/%s%ld", dir, prefix, (long)getpid()),
+        .alive = -1};
+    enum vd_err err = guard(s, made);
+    if (err == VD_OK)
+        err = file_make_folder(s->folder);
+    free(prefix);
+    free(made);
+    return err;
+}
+
+void scratch_close(struct scratch *s)
+{
+    if (!s->folder)
+        return;
+    if (s->alive >= 0)
+        close(s->alive);
+    if (s->guardian > 0)
+        reap(s->guardian, s->folder);
+    free(s->folder);
+    *s = (struct scratch){0};
+}

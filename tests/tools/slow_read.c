@@ -1,0 +1,41 @@
+/*
+ * A disk that is slow at reading pictures, for tests; loaded before the
+ * program's libraries (LD_PRELOAD):
+ *
+ *     SLOW_READ_BYTES=N   reads of that size ...
+ *     SLOW_READ_MS=N      ... take so much longer
+ *     SLOW_READ_RANK=R    on that rank only; all without it
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static long number(const char *name)
+{
+    const char *text = getenv(name);
+    return text ? atol(text) : 0;
+}
+
+static int is_slow(size_t n)
+{
+    const char *slow = getenv("SLOW_READ_RANK");
+    const char *rank = getenv("OMPI_COMM_WORLD_RANK");
+    int mine = !slow || (rank && strcmp(slow, rank) == 0);
+    return mine && (long)n == number("SLOW_READ_BYTES");
+}
+
+ssize_t pread64(int fd, void *to, size_t n, off64_t at)
+{
+    long ms = number("SLOW_READ_MS");
+    struct timespec delay = {ms / 1000, ms % 1000 * 1000000};
+    if (is_slow(n))
+        nanosleep(&delay, NULL);
+    return syscall(SYS_pread64, fd, to, n, at);
+}
+
+ssize_t pread(int fd, void *to, size_t n, off_t at)
+{
+    return pread64(fd, to, n, at);
+}

@@ -1,0 +1,237 @@
+/* base/memory: limits are found where the system keeps them; where memory
+ * ends, the message has the numbers and the remedy, and the exit code is 71. */
+#include "check.h"
+
+#include "base/mem.h"
+#include "base/memory.h"
+
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define GB ((uint64_t)1 << 30)
+
+static char *root;
+
+static int set_up(void **state)
+{
+    (void)state;
+    char name[] = "/tmp/vocdist-memory-XXXXXX";
+    root = mem_copy_text(mkdtemp(name));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    char *command = mem_format("rm -rf '%s'", root);
+    int rc = system(command);
+    free(command);
+    free(root);
+    return rc;
+}
+
+/* A file of a machine that is not this one. */
+static void put(const char *path, const char *text)
+{
+    char *full = mem_format("%s%s", root, path);
+    for (char *slash = full + strlen(root) + 1;
+         (slash = strchr(slash, '/')) != NULL; slash++) {
+        *slash = '\0';
+        mkdir(full, 0777);
+        *slash = '/';
+    }
+    FILE *file = fopen(full, "w");
+    assert_non_null(file);
+    assert_int_equal(fputs(text, file) >= 0, 1);
+    assert_int_equal(fclose(file), 0);
+    free(full);
+}
+
+static struct memory read_all(void)
+{
+    struct memory m;
+    memset(&m, 0xaa, sizeof m);
+    memory_read(&m, root);
+    return m;
+}
+
+static void nothing_known_is_no_limit(void **state)
+{
+    (void)state;
+    struct memory m = read_all(), none = {0};
+    assert_memory_equal(&m, &none, sizeof m);
+    assert_int_equal(memory_shared_limit(&m), 0);
+}
+
+static void the_process_and_its_limit_are_read(void **state)
+{
+    (void)state;
+    put("/proc/self/status", "Name:\tx\nVmPeak:\t 9 kB\nVmSize:\t  4000 kB\n"
+                             "VmHWM:\t  3000 kB\nVmRSS:\t    2000 kB\n");
+    put("/proc/self/limits",
+        "Limit                     Soft Limit           Hard Limit   Units\n"
+        "Max cpu time              unlimited            unlimited    seconds\n"
+        "Max address space         5000000              unlimited    bytes\n");
+    put("/proc/meminfo", "MemTotal:       8388608 kB\nMemFree: 1 kB\n");
+    struct memory m = read_all();
+    assert_int_equal(m.addresses, 4000 * 1024);
+    assert_int_equal(m.peak, 3000 * 1024);
+    assert_int_equal(m.resident, 2000 * 1024);
+    assert_int_equal(m.address_limit, 5000000);
+    assert_int_equal(m.machine, 8 * GB);
+    assert_int_equal(memory_shared_limit(&m), 8 * GB);
+    put("/proc/self/limits",
+        "Max address space         unlimited            unlimited    bytes\n");
+    m = read_all();
+    assert_int_equal(m.address_limit, 0);
+}
+
+static void the_least_limit_of_all_groups_counts(void **state)
+{
+    (void)state;
+    put("/proc/meminfo", "MemTotal:       8388608 kB\n");
+    put("/proc/self/cgroup", "0::/jobs/7/step\n");
+    put("/sys/fs/cgroup/jobs/memory.max", "max\n");
+    put("/sys/fs/cgroup/jobs/7/memory.max", "2147483648\n");
+    put("/sys/fs/cgroup/jobs/7/step/memory.max", "3221225472\n");
+    struct memory m = read_all();
+    assert_int_equal(m.group_limit, 2 * GB);
+    assert_int_equal(memory_shared_limit(&m), 2 * GB);
+    /* Version 1, in a container that sees its own group as the top. */
+    put("/proc/self/cgroup", "5:cpu,cpuacct:/a\n4:memory:/docker/abc\n0::/\n");
+    put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
+    m = read_all();
+    assert_int_equal(m.group_limit, GB);
+    /* "No limit" of version 1 is a large number. */
+    put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    m = read_all();
+    assert_int_equal(m.group_limit, 0);
+    assert_int_equal(memory_shared_limit(&m), 8 * GB);
+    /* A group may have a higher limit than there is memory. */
+    put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "99999999999\n");
+    m = read_all();
+    assert_int_equal(memory_shared_limit(&m), 8 * GB);
+}
+
+static void this_process_is_found(void **state)
+{
+    (void)state;
+    struct memory m;
+    memory_read(&m, "");
+    assert_true(m.resident > 100000 && m.resident <= m.peak);
+    assert_true(m.addresses >= m.resident && m.machine > m.resident);
+}
+
+/* ---- where it ends ---- */
+
+struct end {
+    int status;
+    char text[2048];
+};
+
+/* `run` in a process of its own that may have `more` bytes of addresses. */
+static struct end limited(void (*run)(void), uint64_t more)
+{
+    struct end end = {0};
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct memory m;
+        memory_read(&m, "");
+        struct rlimit limit = {m.addresses + more, m.addresses + more};
+        dup2(ends[1], STDERR_FILENO);
+        log_divert(NULL, NULL);
+        memory_advise("give --some.option 3 (now 4)");
+        if (setrlimit(RLIMIT_AS, &limit) == 0)
+            run();
+        _exit(0);
+    }
+    close(ends[1]);
+    for (size_t n = 0;;) {
+        ssize_t k = read(ends[0], end.text + n, sizeof end.text - 1 - n);
+        if (k <= 0)
+            break;
+        n += (size_t)k;
+    }
+    close(ends[0]);
+    assert_int_equal(waitpid(child, &end.status, 0), child);
+    return end;
+}
+
+static void take_a_buffer(void)
+{
+    void *p;
+    _exit(err_exit_code(mem_alloc(&p, 100 << 20, 1, "the network's values")));
+}
+
+static void take_all(void)
+{
+    for (;;)
+        if (!mem_new(1, 1 << 16))
+            _exit(1);
+}
+
+static void grow_a_text(void)
+{
+    char *p = NULL;
+    for (size_t n = 1 << 16;; n += n)
+        p = mem_grow(p, n, 1);
+}
+
+static void ask_for_room(void)
+{
+    if (memory_room("a library", 1 << 20) != VD_OK)
+        _exit(1);
+    _exit(err_exit_code(memory_room("a library", (size_t)1 << 30)));
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1 /* its allocator ends the program itself */
+#elif defined(__has_feature)
+#define SANITIZED __has_feature(address_sanitizer)
+#else
+#define SANITIZED 0
+#endif
+
+static void every_end_is_told_with_numbers_and_remedy(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    static const struct {
+        void (*run)(void);
+        const char *says;
+    } cases[] = {{take_a_buffer, "the network's values: no memory for 10"},
+                 {take_all, "no memory for 65536 bytes"},
+                 {grow_a_text, "no memory for "},
+                 {ask_for_room, "a library: no memory for 1073.7 MB"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct end end = limited(cases[i].run, 64 << 20);
+        const char *const parts[] = {cases[i].says, "this process has ",
+                                     "its limit (ulimit -v) is ",
+                                     "\n  ---> give --some.option 3 (now 4)\n"};
+        if (!WIFEXITED(end.status) || WEXITSTATUS(end.status) != 71)
+            fail_msg("status %x: %s", end.status, end.text);
+        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
+            if (!strstr(end.text, parts[k]))
+                fail_msg("no \"%s\" in: %s", parts[k], end.text);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(nothing_known_is_no_limit),
+        TEST(the_process_and_its_limit_are_read),
+        TEST(the_least_limit_of_all_groups_counts),
+        cmocka_unit_test(this_process_is_found),
+        cmocka_unit_test(every_end_is_told_with_numbers_and_remedy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,191 @@
+/* train/scratch and a trial's run: nothing is left, whatever ends it. */
+#include "check.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "train/run.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void write_file(const char *folder, const char *name)
+{
+    char *path = mem_format("%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("text", f);
+    fclose(f);
+    free(path);
+}
+
+static size_t count(const char *folder)
+{
+    struct file_list list;
+    assert_int_equal(file_list_read(&list, folder), VD_OK);
+    size_t n = list.n;
+    file_list_clear(&list);
+    return n;
+}
+
+/* A process with a trial of DIR/a open, its id; it waits to be ended. */
+static pid_t hold(const char *dir)
+{
+    int ready[2];
+    char byte = 0;
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct run r;
+        alarm(60); /* not for ever, should the test fail */
+        byte = run_open_trial(&r, dir, "a") == VD_OK;
+        write_file(r.checkpoints, "step-00000001.h5");
+        if (write(ready[1], &byte, 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(byte, 1);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+static void nothing_is_left_after_closing(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *dir = mem_format("%s/x/y", folder);
+    struct run r;
+    struct train_state start = {0};
+    assert_int_equal(run_open_trial(&r, dir, "a"), VD_OK);
+    assert_int_equal(run_open_series(&r, &start), VD_OK);
+    assert_true(file_is_folder(r.checkpoints));
+    assert_string_equal(r.real + strlen(r.real) - 2, "/a");
+    assert_false(file_exists(r.real));
+    write_file(r.checkpoints, "step-00000001.h5");
+    run_close(&r);
+    assert_int_equal(count(folder), 0); /* x and y were made for it */
+    free(dir);
+    check_folder_remove(folder);
+}
+
+static void folders_of_others_stay(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *dir = mem_format("%s/x", folder);
+    struct run r;
+    assert_int_equal(run_open_trial(&r, dir, "a"), VD_OK);
+    write_file(dir, "of somebody who came later");
+    run_close(&r);
+    assert_int_equal(count(folder), 1);
+    assert_int_equal(count(dir), 1);
+    free(dir);
+    check_folder_remove(folder);
+}
+
+static void a_run_in_progress_is_not_disturbed(void **state)
+{
+    (void)state;
+    char *folder = check_folder();
+    struct run real, trial;
+    assert_int_equal(run_open(&real, folder, "a"), VD_OK);
+    size_t before = count(real.folder);
+    assert_int_equal(run_open_trial(&trial, folder, "a"), VD_OK);
+    assert_string_not_equal(trial.folder, real.folder);
+    assert_string_equal(trial.past, real.checkpoints);
+    run_close(&trial);
+    assert_int_equal(count(real.folder), before);
+    assert_int_equal(count(folder), 1);
+    run_close(&real);
+    check_folder_remove(folder);
+}
+
+static void a_folder_that_cannot_be_written_is_said(void **state)
+{
+    (void)state;
+    char *folder = check_folder();
+    struct run r;
+    struct check_log log;
+    check_log_start(&log);
+    assert_int_equal(run_open_trial(&r, "/dev/null", "a"), VD_CREATE);
+    run_close(&r);
+    write_file(folder, "file");
+    assert_int_equal(run_open_trial(&r, folder, "file"), VD_CREATE);
+    run_close(&r);
+    check_log_end();
+    assert_says(&log, "/dev/null");
+    assert_says(&log, "/file: Not a directory");
+    assert_int_equal(count(folder), 1);
+    check_folder_remove(folder);
+}
+
+/* Up to 10 s: the shell is nobody's child by now. */
+static bool becomes_empty(const char *folder)
+{
+    const struct timespec moment = {.tv_nsec = 10000000};
+    for (int k = 0; k < 1000 && count(folder) > 0; k++)
+        nanosleep(&moment, NULL);
+    return count(folder) == 0;
+}
+
+static void a_killed_trial_leaves_nothing(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *dir = mem_format("%s/x y/z", folder);
+    pid_t child = hold(dir);
+    assert_int_equal(count(dir), 1);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    assert_true(becomes_empty(folder));
+    free(dir);
+    check_folder_remove(folder);
+}
+
+/* As after a crash of the machine, or where a whole job is killed. */
+static void what_is_left_goes_with_the_next(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), host[65] = "";
+    struct run r;
+    struct check_log log;
+    pid_t dead = fork();
+    if (dead == 0)
+        _exit(0);
+    waitpid(dead, NULL, 0);
+    pid_t alive = hold(folder);
+    gethostname(host, sizeof host - 1);
+    char *left =
+        mem_format("%s/.a.trial-%s-%ld/deep", folder, host, (long)dead);
+    char *other = mem_format("%s/.a.trial-elsewhere-%ld", folder, (long)dead);
+    assert_int_equal(file_make_folder(left), VD_OK);
+    assert_int_equal(file_make_folder(other), VD_OK);
+    check_log_start(&log);
+    assert_int_equal(run_open_trial(&r, folder, "a"), VD_OK);
+    run_close(&r);
+    check_log_end();
+    assert_says(&log, "of a trial that was killed");
+    assert_false(file_exists(left));
+    assert_true(file_exists(other)); /* who knows */
+    assert_int_equal(count(folder), 2);
+    kill(alive, SIGKILL);
+    waitpid(alive, NULL, 0);
+    free(left);
+    free(other);
+    check_folder_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_left_after_closing),
+        cmocka_unit_test(folders_of_others_stay),
+        cmocka_unit_test(a_run_in_progress_is_not_disturbed),
+        cmocka_unit_test(a_folder_that_cannot_be_written_is_said),
+        cmocka_unit_test(a_killed_trial_leaves_nothing),
+        cmocka_unit_test(what_is_left_goes_with_the_next),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
