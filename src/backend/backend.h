@@ -70,7 +70,8 @@ struct buf {
 /* The state that training changes; one per rank, shared by its nets. */
 struct weights {
     struct buf param, m, v, stats;
-    uint64_t version; /* backends count changes here, to repack copies */
+    uint64_t version; /* backends count changes here, to repack copies; none
+                         while one of its nets computes */
 };
 
 /* ---- what a step is fed with ---- */
@@ -124,9 +125,12 @@ struct net_spec {
     struct weights *weights;   /* borrowed as long as the net lives */
     int micro_batch;
     enum net_mode mode;
-    int threads;           /* compute threads of this net; part of the bits */
-    struct optim optim;    /* NET_TRAIN */
-    float mean[3], std[3]; /* input normalisation, of values in 0..1 */
+    int threads;            /* compute threads of this net; part of the bits */
+    const struct net *like; /* a living net of the same spec, or NULL: the new
+                               one may share what both only read, and then both
+                               may compute at the same time */
+    struct optim optim;     /* NET_TRAIN */
+    float mean[3], std[3];  /* input normalisation, of values in 0..1 */
 };
 
 struct net; /* the backend's own */
@@ -178,6 +182,10 @@ struct backend_ops {
     enum vd_err (*net_new)(struct backend *b, const struct net_spec *spec,
                            struct net **out) VD_MUST_USE;
     void (*net_free)(struct net *net);
+    /* Gives back memory that is needed only while the net computes; the next
+     * forward takes it again. Node values are gone; staged batches, results
+     * and weights stay. For long pauses. */
+    enum vd_err (*rest)(struct net *net) VD_MUST_USE;
 
     /* Fills the next of two pending places; waits while both are taken.
      * Another thread than the computing one may call it. */

@@ -76,7 +76,9 @@ enum vd_err mem_alloc(void **out, size_t n, size_t size, const char *what)
         return memory_refused(what, bytes);
     if (align == HUGE_PAGE)
         madvise(p, bytes, MADV_HUGEPAGE); /* a hint: refusal costs speed only */
-    memset(p, 0, bytes);
+    /* Pages given back come again as zeros, each when it is first used. */
+    if (align != HUGE_PAGE || madvise(p, bytes, MADV_DONTNEED) != 0)
+        memset(p, 0, bytes);
     *out = p;
     return VD_OK;
 }

@@ -21,7 +21,8 @@ char *mem_format_args(const char *format, va_list args);
 
 /*
  * A large buffer: zeroed, 64-byte aligned, on huge pages where the system
- * offers them. Owned; mem_free() it. `what` names it in the message.
+ * offers them. A page costs memory from its first use on. Owned; mem_free()
+ * it. `what` names it in the message.
  */
 enum vd_err mem_alloc(void **out, size_t n, size_t size,
                       const char *what) VD_MUST_USE;

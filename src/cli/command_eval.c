@@ -94,7 +94,8 @@ static enum vd_err open_device(void *ctx)
     VD_TRY(restore_put(&e->network, &e->backend, &e->weights));
     struct net_spec spec = restore_spec(&e->network, &e->weights,
                                         (int)e->config->eval.batch, e->threads);
-    return evaluator_new(&e->evaluator, &e->backend, &spec, &e->data);
+    e->evaluator = evaluator_new(&e->backend, &spec, &e->data);
+    return VD_OK;
 }
 
 static enum vd_err report(struct evaluation *e, const struct eval_row *rows,

@@ -23,11 +23,11 @@ struct evaluator {
     struct backend *backend;
     struct net_spec spec;
     const struct shard_set *data;
-    struct worker *workers;
-    int n_workers;
     evaluator_beat_fn *beat; /* NULL: nobody watches */
     void *beat_ctx;
     /* of the run at hand */
+    struct worker *workers; /* owned */
+    int n_workers;
     size_t first, stride, n_batches; /* my batches: first, + stride, ... */
     pthread_mutex_t lock;
     size_t next;           /* of my batches, the next nobody has */
@@ -45,6 +45,7 @@ static enum vd_err worker_init(struct worker *w, struct evaluator *e)
     VD_TRY(mem_alloc((void **)&w->memory, n, picture, "evaluation pictures"));
     struct net_spec spec = e->spec;
     spec.threads = 1;
+    spec.like = e->workers[0].net; /* NULL for the first */
     return e->backend->ops->net_new(e->backend, &spec, &w->net);
 }
 
@@ -58,37 +59,25 @@ static void worker_clear(struct worker *w, const struct backend_ops *ops)
     free(w->results);
 }
 
-enum vd_err evaluator_new(struct evaluator **out, struct backend *backend,
-                          const struct net_spec *spec,
-                          const struct shard_set *data)
+struct evaluator *evaluator_new(struct backend *backend,
+                                const struct net_spec *spec,
+                                const struct shard_set *data)
 {
-    enum vd_err err = VD_OK;
     struct evaluator *e = mem_new(1, sizeof *e);
     size_t B = (size_t)spec->micro_batch;
     e->backend = backend;
     e->spec = *spec;
     e->data = data;
     e->n_batches = (data->n_images + B - 1) / B;
-    e->n_workers = spec->threads;
-    e->workers = mem_new((size_t)e->n_workers, sizeof *e->workers);
     pthread_mutex_init(&e->lock, NULL);
-    for (int i = 0; i < e->n_workers; i++)
-        VD_TRY_ELSE(fail, err, worker_init(&e->workers[i], e));
-    *out = e;
-    return VD_OK;
-fail:
-    evaluator_free(e);
-    return err;
+    return e;
 }
 
 void evaluator_free(struct evaluator *e)
 {
     if (!e)
         return;
-    for (int i = 0; i < e->n_workers; i++)
-        worker_clear(&e->workers[i], e->backend->ops);
     pthread_mutex_destroy(&e->lock);
-    free(e->workers);
     free(e);
 }
 
@@ -166,8 +155,8 @@ static void *work(void *ctx)
     return NULL;
 }
 
-/* All of my batches; the first worker is this thread. */
-static enum vd_err compute_mine(struct evaluator *e)
+/* The first worker is this thread. */
+static enum vd_err run_workers(struct evaluator *e)
 {
     enum vd_err err = VD_OK;
     int started = 1;
@@ -185,6 +174,23 @@ static enum vd_err compute_mine(struct evaluator *e)
         pthread_join(e->workers[i].thread, NULL);
     for (int i = 0; i < started && err == VD_OK; i++)
         err = e->workers[i].err;
+    return err;
+}
+
+/* All of my batches. */
+static enum vd_err compute_mine(struct evaluator *e, size_t n_mine)
+{
+    enum vd_err err = VD_OK;
+    size_t most = (size_t)e->spec.threads;
+    e->n_workers = (int)(n_mine < most ? n_mine : most);
+    e->workers = mem_new((size_t)e->n_workers, sizeof *e->workers);
+    for (int i = 0; i < e->n_workers && err == VD_OK; i++)
+        err = worker_init(&e->workers[i], e);
+    if (err == VD_OK && e->n_workers > 0)
+        err = run_workers(e);
+    for (int i = 0; i < e->n_workers; i++)
+        worker_clear(&e->workers[i], e->backend->ops);
+    free(e->workers);
     return err;
 }
 
@@ -226,7 +232,7 @@ enum vd_err evaluator_run(struct evaluator *e, struct comm *comm,
                  ? (e->n_batches - e->first + e->stride - 1) / e->stride
                  : 0;
     e->mine = mem_new(n_mine * B, sizeof *e->mine);
-    enum vd_err err = compute_mine(e);
+    enum vd_err err = compute_mine(e, n_mine);
     err = comm_agree(comm, SITE_EVAL, err);
     if (err == VD_OK)
         err = collect(e, comm, n_mine * B, rows);

@@ -20,11 +20,12 @@ struct evaluator;
 
 /*
  * Local. `spec` is of a NET_EVAL net: its micro_batch is B; threads is how
- * many nets compute at once here. All borrowed until free.
+ * many nets compute at once here. All borrowed until free. The nets, and their
+ * memory, are there only while it runs.
  */
-enum vd_err evaluator_new(struct evaluator **out, struct backend *backend,
-                          const struct net_spec *spec,
-                          const struct shard_set *data) VD_MUST_USE;
+struct evaluator *evaluator_new(struct backend *backend,
+                                const struct net_spec *spec,
+                                const struct shard_set *data);
 void evaluator_free(struct evaluator *e);
 
 /* Local: `beat` is called after every batch, from the threads that compute: a

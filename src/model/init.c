@@ -30,10 +30,24 @@ void init_tensor(const struct graph_tensor *t, uint64_t seed, float *out)
     }
 }
 
+static void init_table(const struct graph_tensor *table, int n, bool head_only,
+                       uint64_t seed, float *out)
+{
+    for (int i = 0; i < n; i++) {
+        if (table[i].head || !head_only)
+            init_tensor(&table[i], seed, out + table[i].offset);
+    }
+}
+
 void init_all(const struct graph *g, uint64_t seed, float *params, float *stats)
 {
-    for (int i = 0; i < g->n_param_tensors; i++)
-        init_tensor(&g->params[i], seed, params + g->params[i].offset);
-    for (int i = 0; i < g->n_stats_tensors; i++)
-        init_tensor(&g->stats[i], seed, stats + g->stats[i].offset);
+    init_table(g->params, g->n_param_tensors, false, seed, params);
+    init_table(g->stats, g->n_stats_tensors, false, seed, stats);
+}
+
+void init_head(const struct graph *g, uint64_t seed, float *params,
+               float *stats)
+{
+    init_table(g->params, g->n_param_tensors, true, seed, params);
+    init_table(g->stats, g->n_stats_tensors, true, seed, stats);
 }

@@ -19,5 +19,8 @@ void init_tensor(const struct graph_tensor *tensor, uint64_t seed, float *out);
 /* All of them, canonical: `params` [n_params], `stats` [n_stats]. */
 void init_all(const struct graph *g, uint64_t seed, float *params,
               float *stats);
+/* Only the head's. */
+void init_head(const struct graph *g, uint64_t seed, float *params,
+               float *stats);
 
 #endif

@@ -246,7 +246,8 @@ static enum vd_err build_net(struct trainer *t)
         return VD_OK;
     spec.mode = NET_EVAL;
     spec.micro_batch = (int)t->config->eval.batch;
-    return evaluator_new(&t->evaluator, &t->backend, &spec, &t->val);
+    t->evaluator = evaluator_new(&t->backend, &spec, &t->val);
+    return VD_OK;
 }
 
 static enum vd_err connect(struct trainer *t)
@@ -264,6 +265,9 @@ static enum vd_err load_weights(struct trainer *t)
                                    t->start.stats, &report);
     if (err == VD_OK)
         log_info("%s: %s", path, report.text);
+    if (err == VD_OK && !report.head)
+        init_head(&t->graph, (uint64_t)t->config->train.seed, t->start.param,
+                  t->start.stats);
     weights_report_clear(&report);
     return err;
 }
@@ -275,12 +279,12 @@ static enum vd_err make_start(struct trainer *t)
         return setup_take_checkpoint(t);
     VD_TRY(checkpoint_new(&t->start, &t->graph));
     t->state.data_digest = t->train.digest;
-    if (t->resume)
+    if (t->resume || t->comm->rank != 0)
         return VD_OK;
+    if (*t->config->model.weights)
+        return load_weights(t);
     init_all(&t->graph, (uint64_t)t->config->train.seed, t->start.param,
              t->start.stats);
-    if (*t->config->model.weights && t->comm->rank == 0)
-        return load_weights(t);
     return VD_OK;
 }
 
@@ -293,9 +297,11 @@ static enum vd_err share_start(struct trainer *t)
 {
     struct checkpoint *s = &t->start;
     VD_TRY(share_floats(t, s->param, s->n_params));
-    VD_TRY(share_floats(t, s->m, s->n_trainable));
-    VD_TRY(share_floats(t, s->v, s->n_trainable));
     VD_TRY(share_floats(t, s->stats, s->n_stats));
+    if (t->resume) { /* else they are zeros */
+        VD_TRY(share_floats(t, s->m, s->n_trainable));
+        VD_TRY(share_floats(t, s->v, s->n_trainable));
+    }
     return comm_bcast(t->comm, SITE_WEIGHTS, &t->state, sizeof t->state, 0);
 }
 
@@ -304,9 +310,11 @@ static enum vd_err put_start(struct trainer *t)
     const struct backend_ops *ops = t->backend.ops;
     struct weights *w = &t->weights;
     VD_TRY(ops->put(&t->backend, &t->graph, &w->param, t->start.param));
-    VD_TRY(ops->put(&t->backend, &t->graph, &w->m, t->start.m));
-    VD_TRY(ops->put(&t->backend, &t->graph, &w->v, t->start.v));
     VD_TRY(ops->put(&t->backend, &t->graph, &w->stats, t->start.stats));
+    if (t->resume) { /* else they are zeros already */
+        VD_TRY(ops->put(&t->backend, &t->graph, &w->m, t->start.m));
+        VD_TRY(ops->put(&t->backend, &t->graph, &w->v, t->start.v));
+    }
     w->version++;
     checkpoint_clear(&t->start);
     return VD_OK;

@@ -192,7 +192,9 @@ enum vd_err trainer_validate(struct trainer *t, struct eval_means *means)
     if (t->comm->rank == 0)
         rows = mem_new(t->val.n_images, sizeof *rows);
     evaluator_on_batch(t->evaluator, beat, t);
-    enum vd_err err = evaluator_run(t->evaluator, t->comm, rows, &summary);
+    enum vd_err err = t->backend.ops->rest(t->net);
+    if (err == VD_OK)
+        err = evaluator_run(t->evaluator, t->comm, rows, &summary);
     *means = summary.means;
     eval_summary_clear(&summary);
     free(rows);

@@ -187,6 +187,46 @@ static void add_is_exact(void **state)
     on_every_backend(check_add, NET_TRAIN);
 }
 
+/* The state after two steps; free() it. */
+static float *two_steps(struct rig *r, bool rests, size_t *n)
+{
+    struct result results[2];
+    rig_fill(r, 3);
+    float *zeros = calloc(r->weights.m.n + 1, sizeof *zeros);
+    struct buf *moments[] = {&r->weights.m, &r->weights.v};
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(
+            r->backend.ops->put(&r->backend, r->graph, moments[i], zeros),
+            VD_OK);
+    free(zeros);
+    for (r->knobs.step = 1; r->knobs.step <= 2; r->knobs.step++) {
+        rig_stage(r);
+        if (rests)
+            assert_int_equal(r->backend.ops->rest(r->net), VD_OK);
+        rig_backward(r);
+        rig_update(r);
+        if (rests)
+            assert_int_equal(r->backend.ops->rest(r->net), VD_OK);
+        rig_results(r, results);
+    }
+    return whole_state(r, n);
+}
+
+static void check_rest(struct rig *r)
+{
+    size_t n;
+    float *straight = two_steps(r, false, &n), *rested = two_steps(r, true, &n);
+    assert_memory_equal(straight, rested, n * sizeof *rested);
+    free(straight);
+    free(rested);
+}
+
+static void a_net_that_rested_goes_on_with_the_same_bits(void **state)
+{
+    (void)state;
+    on_every_backend(check_rest, NET_TRAIN);
+}
+
 struct stager {
     struct rig *rig;
     int staged; /* atomically */
@@ -300,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_non_finite_loss_raises_the_flag),
         cmocka_unit_test(put_and_get_are_inverse),
         cmocka_unit_test(add_is_exact),
+        cmocka_unit_test(a_net_that_rested_goes_on_with_the_same_bits),
         cmocka_unit_test(two_batches_may_be_pending),
         cmocka_unit_test(a_padding_slot_changes_nothing),
         cmocka_unit_test(a_backend_that_is_missing_says_how_to_get_it),

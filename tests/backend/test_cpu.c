@@ -5,6 +5,7 @@
 #include "backend/cases.h"
 #include "backend/rig.h"
 
+#include "backend/cpu/cpu_plan.h"
 #include "backend/pixels.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -167,6 +168,82 @@ static void shared_memory_changes_nothing(void **state)
     small_net_build(&g, 0.5, RESNET_FREEZE_LAYER2, true);
     compare_graph(&g, &s);
     graph_clear(&g);
+}
+
+/* So many pictures that evaluation, which keeps nothing, shares memory too. */
+static void evaluation_in_shared_memory_agrees_with_ref(void **state)
+{
+    enum { BATCH = 160, STEM = 1 };
+    struct result x[BATCH], y[BATCH];
+    struct optim optim = rig_adam();
+    struct graph g;
+    struct rig a, b;
+    (void)state;
+    small_net_build(&g, 0.5, RESNET_FREEZE_NONE, false);
+    rig_open(&a, "cpu", &g, BATCH, NET_EVAL, &optim);
+    rig_open(&b, "ref", &g, BATCH, NET_EVAL, &optim);
+    rig_fill(&a, 6);
+    rig_fill(&b, 6);
+    rig_stage(&a);
+    rig_stage(&b);
+    rig_forward(&a);
+    rig_forward(&b);
+    rig_results(&a, x);
+    rig_results(&b, y);
+    assert_null(rig_value(&a, STEM)); /* its memory has been used again */
+    for (int i = 0; i < BATCH; i++) {
+        assert_near((double)x[i].l1, (double)y[i].l1, 1e-3);
+        assert_near((double)x[i].ce, (double)y[i].ce, 1e-3);
+    }
+    rig_close(&a);
+    rig_close(&b);
+    graph_clear(&g);
+}
+
+static void plan_full(struct plan *p, struct graph *g, int batch, bool training)
+{
+    struct resnet_spec spec = {
+        .size = 224,
+        .width = 64,
+        .blocks = {3, 4, 6, 3},
+        .head_dropout = 0.5,
+        .loss = {.classes = 20, .box_scale = 1, .class_scale = 25}};
+    resnet_build(g, &spec);
+    plan_init(p, g, batch, 16, training);
+    plan_place(p);
+}
+
+/* The most that is alive at one time: no plan can do with less. */
+static size_t most_alive(const struct plan *p)
+{
+    size_t most = 0;
+    for (int t = 0; t <= 2 * p->n_units; t++) {
+        size_t n = 0;
+        for (int i = 0; i < p->n_buffers; i++)
+            if (p->buffers[i].birth <= t && t <= p->buffers[i].death)
+                n += p->buffers[i].n;
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+/* The values of layer1 that need not be kept are 26 MB each. */
+static void the_full_network_keeps_no_more_than_it_must(void **state)
+{
+    static const double limits[2][2] = {{129, 704}, {17, 89}};
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        for (int training = 0; training < 2; training++) {
+            struct graph g;
+            struct plan p;
+            plan_full(&p, &g, k ? 4 : 32, training);
+            assert_true(p.arena >= most_alive(&p));
+            assert_true((double)p.arena <= 1.02 * (double)most_alive(&p));
+            assert_true((double)p.arena * 4e-6 <= limits[k][training]);
+            plan_clear(&p);
+            graph_clear(&g);
+        }
+    }
 }
 
 /* A block whose input is read once more behind it: no sum in its place. */
@@ -352,6 +429,146 @@ static void evaluation_follows_the_weights(void **state)
     graph_clear(&g);
 }
 
+/* A net that evaluates with the rig's weights. */
+static struct net *new_judge(struct rig *r)
+{
+    struct net *net = NULL;
+    struct net_spec spec = {.graph = r->graph,
+                            .weights = &r->weights,
+                            .micro_batch = r->batch,
+                            .mode = NET_EVAL,
+                            .threads = 1,
+                            .std = {1, 1, 1}};
+    assert_int_equal(r->backend.ops->net_new(&r->backend, &spec, &net), VD_OK);
+    return net;
+}
+
+static void judge(const struct rig *r, struct net *net, struct result *out)
+{
+    struct rig other = *r;
+    other.net = net;
+    rig_stage(&other);
+    rig_forward(&other);
+    rig_results(&other, out);
+}
+
+/* Also where only the head and the running statistics change. */
+static void evaluation_follows_an_update(void **state)
+{
+    static const int freezes[] = {RESNET_FREEZE_NONE, RESNET_FREEZE_BACKBONE};
+    struct optim optim = rig_adam();
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        struct graph g;
+        struct rig r;
+        struct result before[3], after[3], fresh[3];
+        small_net_build(&g, 0, freezes[k], false);
+        rig_open(&r, "cpu", &g, 3, NET_TRAIN, &optim);
+        rig_fill(&r, 1);
+        struct net *old = new_judge(&r);
+        judge(&r, old, before);
+        rig_stage(&r);
+        rig_backward(&r);
+        rig_update(&r);
+        judge(&r, old, after);
+        struct net *new = new_judge(&r);
+        judge(&r, new, fresh);
+        assert_memory_equal(after, fresh, sizeof after);
+        assert_memory_not_equal(after, before, sizeof after);
+        r.backend.ops->net_free(old);
+        r.backend.ops->net_free(new);
+        rig_close(&r);
+        graph_clear(&g);
+    }
+}
+
+/* Several nets with one copy of packed weights. */
+struct crowd {
+    struct rig first;
+    struct net *others[2];
+    struct result results[3][3];
+};
+
+static void crowd_open(struct crowd *c, const struct graph *g)
+{
+    struct optim optim = rig_adam();
+    rig_open(&c->first, "cpu", g, 3, NET_EVAL, &optim);
+    struct net_spec spec = {.graph = g,
+                            .weights = &c->first.weights,
+                            .micro_batch = 3,
+                            .mode = NET_EVAL,
+                            .threads = 1,
+                            .like = c->first.net,
+                            .std = {1, 1, 1}};
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(c->first.backend.ops->net_new(&c->first.backend, &spec,
+                                                       &c->others[i]),
+                         VD_OK);
+}
+
+/* A rig of its own for one of the nets, with all else of the first. */
+static struct rig crowd_rig(const struct crowd *c, int i)
+{
+    struct rig r = c->first;
+    r.net = i ? c->others[i - 1] : c->first.net;
+    return r;
+}
+
+struct one {
+    struct rig rig;
+    struct result *results;
+    pthread_t thread;
+};
+
+static void *work_as_one(void *ctx)
+{
+    struct one *one = ctx;
+    evaluate(&one->rig, one->results);
+    return NULL;
+}
+
+static void crowd_evaluate(struct crowd *c)
+{
+    struct one ones[3];
+    for (int i = 0; i < 3; i++) {
+        ones[i] = (struct one){crowd_rig(c, i), c->results[i], 0};
+        assert_int_equal(
+            pthread_create(&ones[i].thread, NULL, work_as_one, &ones[i]), 0);
+    }
+    for (int i = 0; i < 3; i++)
+        pthread_join(ones[i].thread, NULL);
+}
+
+/* All at once, right after the weights have changed. */
+static void nets_that_share_weights_follow_them_together(void **state)
+{
+    struct graph g;
+    struct crowd c;
+    (void)state;
+    small_net_build(&g, 0, RESNET_FREEZE_NONE, false);
+    crowd_open(&c, &g);
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct worker alone;
+        rig_fill(&c.first, seed);
+        worker_open(&alone, &g, seed);
+        evaluate(&alone.rig, alone.results);
+        crowd_evaluate(&c);
+        for (int i = 0; i < 3; i++)
+            assert_memory_equal(c.results[i], alone.results,
+                                sizeof alone.results);
+        rig_close(&alone.rig);
+    }
+    /* In any order: the last one takes the packed weights along. */
+    struct rig first = crowd_rig(&c, 0), last = crowd_rig(&c, 2);
+    first.backend.ops->net_free(c.others[0]);
+    first.backend.ops->net_free(first.net);
+    evaluate(&last, c.results[0]);
+    assert_memory_equal(c.results[0], c.results[2], sizeof c.results[2]);
+    c.first.net = last.net;
+    rig_close(&c.first);
+    graph_clear(&g);
+}
+
 /* ---- pixels ---- */
 
 static double random_in(int i, uint32_t element, double low, double high)
@@ -416,11 +633,15 @@ int main(void)
         cmocka_unit_test(convolutions_of_the_full_network_agree_with_ref),
         cmocka_unit_test(convolutions_of_odd_shapes_agree_with_ref),
         cmocka_unit_test(shared_memory_changes_nothing),
+        cmocka_unit_test(evaluation_in_shared_memory_agrees_with_ref),
+        cmocka_unit_test(the_full_network_keeps_no_more_than_it_must),
         cmocka_unit_test(a_value_with_later_readers_is_kept),
         cmocka_unit_test(a_repeated_run_gives_the_same_bits),
         cmocka_unit_test(statistics_do_not_depend_on_threads),
         cmocka_unit_test(nets_in_parallel_do_not_disturb_each_other),
         cmocka_unit_test(evaluation_follows_the_weights),
+        cmocka_unit_test(evaluation_follows_an_update),
+        cmocka_unit_test(nets_that_share_weights_follow_them_together),
         cmocka_unit_test(pixels_agree_with_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,9 +80,8 @@ static void evaluate(struct fixture *f, struct comm *c, int threads,
                             .mode = NET_EVAL,
                             .threads = threads,
                             .std = {1, 1, 1}};
-    struct evaluator *e = NULL;
     struct eval_summary summary = {0};
-    assert_int_equal(evaluator_new(&e, &f->backend, &spec, &f->data), VD_OK);
+    struct evaluator *e = evaluator_new(&f->backend, &spec, &f->data);
     for (int pass = 0; pass < 2; pass++) { /* it can be used again */
         eval_summary_clear(&summary);
         assert_int_equal(evaluator_run(e, c, rows, &summary), VD_OK);
@@ -202,11 +201,10 @@ static void a_damaged_picture_is_agreed_by_all(void **state)
                             .mode = NET_EVAL,
                             .threads = 1,
                             .std = {1, 1, 1}};
-    struct evaluator *e = NULL;
     struct eval_summary summary = {0};
     struct eval_row rows[N];
     struct check_log log;
-    assert_int_equal(evaluator_new(&e, &f.backend, &spec, &f.data), VD_OK);
+    struct evaluator *e = evaluator_new(&f.backend, &spec, &f.data);
     check_log_start(&log);
     assert_int_equal(evaluator_run(e, &comm, rows, &summary), VD_DATA);
     check_log_end();

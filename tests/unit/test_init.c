@@ -101,9 +101,35 @@ static void a_tensor_depends_on_its_name_only(void **state)
     graph_clear(&b);
 }
 
+static void the_head_alone_is_the_same_and_nothing_else_is_touched(void **state)
+{
+    (void)state;
+    struct graph g;
+    build(&g, RESNET_FREEZE_NONE, 1);
+    float *stats, *params = params_of(&g, 1, &stats);
+    float *head = mem_new(g.n_params, sizeof *head);
+    float *head_stats = mem_new(g.n_stats, sizeof *head_stats);
+    init_head(&g, 1, head, head_stats);
+    assert_memory_equal(head, params, g.n_head * sizeof *head);
+    for (size_t i = g.n_head; i < g.n_params; i++)
+        assert_true(head[i] == 0);
+    for (int i = 0; i < g.n_stats_tensors; i++) {
+        const struct graph_tensor *t = &g.stats[i];
+        for (size_t k = t->offset; k < t->offset + t->count; k++)
+            assert_true(head_stats[k] == (t->head ? stats[k] : 0));
+    }
+    free(params);
+    free(stats);
+    free(head);
+    free(head_stats);
+    graph_clear(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(
+            the_head_alone_is_the_same_and_nothing_else_is_touched),
         cmocka_unit_test(distributions_are_pytorchs),
         cmocka_unit_test(a_tensor_depends_on_its_name_only),
     };

@@ -163,6 +163,7 @@ const struct backend_ops backend_cpu_ops = {
     .get = cpu_get,
     .net_new = cpu_net_new,
     .net_free = cpu_net_free,
+    .rest = cpu_rest,
     .stage = cpu_stage,
     .begin = cpu_begin,
     .forward = cpu_forward,

@@ -5,7 +5,8 @@
  *     cpu_dnnl    oneDNN's primitives, the only user of dnnl.h
  *     cpu_lanes   our own inner loops, compiled per vector width
  *     cpu_plan    graph -> schedule: fusion, lifetimes, places in one arena
- *     cpu_net     a net: made once, nothing is allocated after
+ *     cpu_net     a net: made once; its arena comes with the first forward
+ *     cpu_packs   packed weights, which nets share
  *     cpu_pass    forward and backward
  *     cpu_norm cpu_head cpu_optim cpu_pixels cpu_layout   as they are called
  *

@@ -71,7 +71,6 @@ void dnn_free(struct dnn *d)
         return;
     mem_free(d->wide);
     mem_free(d->grad);
-    mem_free(d->scratch);
     if (d->attr)
         dnnl_primitive_attr_destroy(d->attr);
     if (d->stream)
@@ -84,7 +83,6 @@ void dnn_free(struct dnn *d)
 enum vd_err dnn_commit(struct dnn *d)
 {
     void *grad = NULL, *wide = NULL;
-    VD_TRY(mem_alloc(&d->scratch, d->scratch_bytes, 1, "oneDNN scratch"));
     VD_TRY(mem_alloc(&grad, d->grad_bytes, 1, "weights gradient"));
     d->grad = grad;
     VD_TRY(mem_alloc(&wide, d->wide_bytes, 1, "padded weights"));
@@ -94,7 +92,19 @@ enum vd_err dnn_commit(struct dnn *d)
 
 size_t dnn_bytes(const struct dnn *d)
 {
-    return d->scratch_bytes + d->grad_bytes + d->wide_bytes + d->own_bytes;
+    return d->grad_bytes + d->wide_bytes + d->own_bytes;
+}
+
+size_t dnn_take_scratch(struct dnn *d, enum dnn_work work)
+{
+    size_t bytes = d->scratch_bytes[work];
+    d->scratch_bytes[work] = 0;
+    return bytes;
+}
+
+void dnn_use_scratch(struct dnn *d, void *scratch)
+{
+    d->scratch = scratch;
 }
 
 void op_at_least(size_t *bytes, size_t n)
@@ -121,13 +131,13 @@ enum vd_err op_arg(struct op *op, int id, const dnnl_memory_desc_t *md)
     return VD_OK;
 }
 
-enum vd_err op_finish(struct dnn *d, struct op *op)
+enum vd_err op_finish(struct dnn *d, struct op *op, enum dnn_work work)
 {
     op->dnn = d;
     VD_TRY(memory_room("oneDNN's code", CODE_ROOM));
     DNN_TRY(dnnl_primitive_create(&op->primitive, op->pd));
     const dnnl_memory_desc_t *md = op_md(op, dnnl_query_scratchpad_md);
-    op_at_least(&d->scratch_bytes, dnnl_memory_desc_get_size(md));
+    op_at_least(&d->scratch_bytes[work], dnnl_memory_desc_get_size(md));
     return op_arg(op, DNNL_ARG_SCRATCHPAD, md);
 }
 

@@ -29,14 +29,21 @@ void dnn_describe(char *text, size_t n);
 /* 512, 256 or 0: bits of the vectors that our own kernels may use. */
 int dnn_vector_bits(void);
 
-struct dnn; /* what the objects of one net share: stream, scratch memory */
+struct dnn; /* what the objects of one net share: stream, memory */
 
 enum vd_err dnn_new(struct dnn **out) VD_MUST_USE;
 void dnn_free(struct dnn *d);
-/* Once, after the last object was made: allocates the scratch memory. */
+/* Once, after the last object was made: allocates what they share. */
 enum vd_err dnn_commit(struct dnn *d) VD_MUST_USE;
 /* Memory held by this net's objects. */
 size_t dnn_bytes(const struct dnn *d);
+
+/* Scratch memory that objects need while they work, and forget. */
+enum dnn_work { DNN_PACK, DNN_FORWARD, DNN_BACKWARD, DNN_WORKS };
+/* Bytes for that work of the objects made since the last such question. */
+size_t dnn_take_scratch(struct dnn *d, enum dnn_work work);
+/* Borrowed by all that follows; at least as much as was asked for. */
+void dnn_use_scratch(struct dnn *d, void *scratch);
 
 struct dnn_conv_spec {
     int32_t batch, ic, ih, iw, oc, oh, ow, kernel, stride, pad;
@@ -55,7 +62,12 @@ enum vd_err dnn_conv_new(struct dnn *d, const struct dnn_conv_spec *spec,
 void dnn_conv_free(struct dnn_conv *c);
 /* True where Winograd runs: forward, data or weights (0, 1, 2). */
 bool dnn_conv_is_winograd(const struct dnn_conv *c, int direction);
-/* To be called whenever `weights` changed, before the next use. */
+/* Elements of the packed copies of its weights that it works with, a multiple
+ * of 16; 0: it takes them as they are. */
+size_t dnn_conv_packed(const struct dnn_conv *c);
+/* Where they are: 64-byte aligned, borrowed, of several equal objects. */
+void dnn_conv_use_packed(struct dnn_conv *c, float *packed);
+/* Fills them: to be called whenever `weights` changed, before the next use. */
 enum vd_err dnn_conv_pack(struct dnn_conv *c, const float *weights) VD_MUST_USE;
 /* `weights` are those of the last pack; with `folded` bias [padded oc]. */
 enum vd_err dnn_conv_forward(struct dnn_conv *c, const float *src,

@@ -4,12 +4,13 @@
 
 #include <string.h>
 
-static enum vd_err reorder_make(struct dnn *d, const dnnl_memory_desc_t *from,
+static enum vd_err reorder_make(struct dnn *d, enum dnn_work work,
+                                const dnnl_memory_desc_t *from,
                                 const dnnl_memory_desc_t *to, struct op *op)
 {
     DNN_TRY(dnnl_reorder_primitive_desc_create(&op->pd, from, d->engine, to,
                                                d->engine, d->attr));
-    VD_TRY(op_finish(d, op));
+    VD_TRY(op_finish(d, op, work));
     VD_TRY(op_arg(op, DNNL_ARG_FROM, from));
     return op_arg(op, DNNL_ARG_TO, to);
 }
@@ -20,9 +21,10 @@ struct dnn_conv {
     struct op op[DIRECTIONS];
     bool winograd[DIRECTIONS];
     /* Where the primitive wants other weights than the net holds. */
-    struct op pack[2]; /* FORWARD, DATA */
-    float *packed[2];  /* owned */
-    struct op unpack;  /* weights gradient */
+    struct op pack[2];  /* FORWARD, DATA */
+    size_t n_packed[2]; /* elements; 0: it wants those */
+    float *packed[2];   /* borrowed */
+    struct op unpack;   /* weights gradient */
     dnnl_memory_desc_t src, dst, weights, bias;
     /* What oneDNN is told: it knows no padding. Padding channels of maps are
      * zeros, and weights get such channels on the way in. */
@@ -119,7 +121,8 @@ static enum vd_err conv_choose(struct dnn_conv *c, int direction,
                        c->spec.ic, c->spec.ih, c->spec.iw, c->spec.oc,
                        c->spec.kernel);
     c->op[direction].pd = pd;
-    return op_finish(c->dnn, &c->op[direction]);
+    return op_finish(c->dnn, &c->op[direction],
+                     direction == FORWARD ? DNN_FORWARD : DNN_BACKWARD);
 }
 
 /* A packed copy, unless the primitive takes the weights as they are. */
@@ -130,9 +133,11 @@ static enum vd_err conv_pack_make(struct dnn_conv *c, int direction)
     if (dnnl_memory_desc_equal(want, &c->weights) && !c->spec.folded &&
         !is_padded(c))
         return VD_OK;
-    VD_TRY(reorder_make(c->dnn, &c->weights, want, &c->pack[direction]));
-    return op_own(c->dnn, &c->packed[direction],
-                  dnnl_memory_desc_get_size(want), "packed weights");
+    size_t line = 16 * sizeof(float);
+    c->n_packed[direction] =
+        (dnnl_memory_desc_get_size(want) + line - 1) / line * 16;
+    return reorder_make(c->dnn, DNN_PACK, &c->weights, want,
+                        &c->pack[direction]);
 }
 
 static enum vd_err conv_attr(const struct dnn_conv *c,
@@ -198,7 +203,7 @@ static enum vd_err conv_make_weights(struct dnn_conv *c,
     op_at_least(&c->dnn->grad_bytes, dnnl_memory_desc_get_size(made));
     if (dnnl_memory_desc_equal(made, &c->weights) && !is_padded(c))
         return VD_OK;
-    return reorder_make(c->dnn, made, &c->weights, &c->unpack);
+    return reorder_make(c->dnn, DNN_BACKWARD, made, &c->weights, &c->unpack);
 }
 
 static enum vd_err conv_make(struct dnn_conv *c)
@@ -250,10 +255,8 @@ void dnn_conv_free(struct dnn_conv *c)
         return;
     for (int i = 0; i < DIRECTIONS; i++)
         op_clear(&c->op[i]);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++)
         op_clear(&c->pack[i]);
-        mem_free(c->packed[i]);
-    }
     op_clear(&c->unpack);
     mem_free(c);
 }
@@ -261,6 +264,19 @@ void dnn_conv_free(struct dnn_conv *c)
 bool dnn_conv_is_winograd(const struct dnn_conv *c, int direction)
 {
     return c->winograd[direction];
+}
+
+size_t dnn_conv_packed(const struct dnn_conv *c)
+{
+    return c->n_packed[FORWARD] + c->n_packed[DATA];
+}
+
+void dnn_conv_use_packed(struct dnn_conv *c, float *packed)
+{
+    for (int i = 0; i < 2; i++) {
+        c->packed[i] = c->n_packed[i] > 0 ? packed : NULL;
+        packed += c->n_packed[i];
+    }
 }
 
 enum vd_err dnn_conv_pack(struct dnn_conv *c, const float *weights)

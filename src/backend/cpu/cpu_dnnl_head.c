@@ -25,7 +25,7 @@ static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
                                                  &src, &weights, &bias, &dst));
     DNN_TRY(
         dnnl_primitive_desc_create(&op->pd, &desc, d->attr, d->engine, NULL));
-    VD_TRY(op_finish(d, op));
+    VD_TRY(op_finish(d, op, DNN_FORWARD));
     VD_TRY(op_arg(op, DNNL_ARG_SRC, &src));
     VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, &weights));
     VD_TRY(op_arg(op, DNNL_ARG_BIAS, &bias));
@@ -39,7 +39,7 @@ static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
                                                           &bias, &dst));
     DNN_TRY(
         dnnl_primitive_desc_create(&op->pd, &desc, d->attr, d->engine, hint));
-    VD_TRY(op_finish(d, op));
+    VD_TRY(op_finish(d, op, DNN_BACKWARD));
     VD_TRY(op_arg(op, DNNL_ARG_SRC, &src));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, &dst));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_WEIGHTS, &weights));
@@ -50,7 +50,7 @@ static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
                                                        &dst));
     DNN_TRY(
         dnnl_primitive_desc_create(&op->pd, &desc, d->attr, d->engine, hint));
-    VD_TRY(op_finish(d, op));
+    VD_TRY(op_finish(d, op, DNN_BACKWARD));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, &dst));
     VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, &weights));
     return op_arg(op, DNNL_ARG_DIFF_SRC, &src);
@@ -125,7 +125,7 @@ static enum vd_err pool_make(struct dnn *d, struct dnn_pool *p,
         dnnl_pooling_max, &src, &dst, stride, kernel, pad, pad));
     DNN_TRY(dnnl_primitive_desc_create(&p->forward.pd, &desc, d->attr,
                                        d->engine, NULL));
-    VD_TRY(op_finish(d, &p->forward));
+    VD_TRY(op_finish(d, &p->forward, DNN_FORWARD));
     VD_TRY(op_arg(&p->forward, DNNL_ARG_SRC, &src));
     VD_TRY(op_arg(&p->forward, DNNL_ARG_DST, &dst));
     if (!s->backward)
@@ -140,7 +140,7 @@ static enum vd_err pool_make(struct dnn *d, struct dnn_pool *p,
                                             stride, kernel, pad, pad));
     DNN_TRY(dnnl_primitive_desc_create(&p->backward.pd, &desc, d->attr,
                                        d->engine, p->forward.pd));
-    VD_TRY(op_finish(d, &p->backward));
+    VD_TRY(op_finish(d, &p->backward, DNN_BACKWARD));
     VD_TRY(op_arg(&p->backward, DNNL_ARG_DIFF_DST, &dst));
     VD_TRY(op_arg(&p->backward, DNNL_ARG_DIFF_SRC, &src));
     return op_arg(&p->backward, DNNL_ARG_WORKSPACE, winners);

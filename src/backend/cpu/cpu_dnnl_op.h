@@ -32,10 +32,10 @@ struct dnn {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     dnnl_primitive_attr_t attr; /* scratch memory comes from us */
-    void *scratch;              /* owned; used by one primitive at a time */
+    void *scratch;              /* borrowed; used by one primitive at a time */
     float *grad;                /* owned; weights gradient before reordering */
     float *wide;                /* owned; weights with padding channels */
-    size_t scratch_bytes, grad_bytes, wide_bytes, own_bytes;
+    size_t scratch_bytes[DNN_WORKS], grad_bytes, wide_bytes, own_bytes;
 };
 
 #define MAX_ARGS 7
@@ -50,7 +50,8 @@ struct op {
 
 const dnnl_memory_desc_t *op_md(const struct op *op, dnnl_query_t what);
 /* Makes op->pd executable. Arguments are added next, by op_arg. */
-enum vd_err op_finish(struct dnn *d, struct op *op) VD_MUST_USE;
+enum vd_err op_finish(struct dnn *d, struct op *op,
+                      enum dnn_work work) VD_MUST_USE;
 enum vd_err op_arg(struct op *op, int id,
                    const dnnl_memory_desc_t *md) VD_MUST_USE;
 /* `data` in the order of op_arg. */

@@ -24,6 +24,21 @@ float *net_value(struct net *net, int node)
     return net_buffer(net, net->plan.values[node].buffer);
 }
 
+const struct graph_tensor *net_tensor(const struct net *net, int index)
+{
+    return &net->graph->params[index];
+}
+
+const float *net_param(const struct net *net, int index)
+{
+    return net->spec.weights->param.data + net_tensor(net, index)->offset;
+}
+
+const float *net_running(const struct net *net, int index)
+{
+    return net->spec.weights->stats.data + net->graph->stats[index].offset;
+}
+
 int net_enter(const struct net *net)
 {
     int before = omp_get_max_threads();
@@ -48,13 +63,12 @@ void cpu_net_free(struct net *net)
         dnn_linear_free(unit->linear);
         dnn_pool_free(unit->pool);
         norm_clear(&unit->norm);
-        free(unit->bias);
     }
     places_clear(&net->places);
     free(net->units);
     free(net->keep);
     free(net->partial);
-    mem_free(net->fold);
+    packs_close(net);
     mem_free(net->arena);
     dnn_free(net->dnn);
     plan_clear(&net->plan);
@@ -87,8 +101,6 @@ static enum vd_err new_conv(struct net *net, const struct plan_unit *u,
         .backward_weights = u->learns,
         .backward_data = u->grad_in >= 0,
     };
-    if (folded)
-        unit->bias = mem_new((size_t)dnn_padded(node->c), sizeof *unit->bias);
     return dnn_conv_new(net->dnn, &spec, &unit->conv);
 }
 
@@ -151,32 +163,47 @@ static enum vd_err new_unit(struct net *net, int i)
     return VD_OK;
 }
 
-static enum vd_err floats(float **out, size_t n, const char *what)
+static int scratch_at(struct net *net, int time, enum dnn_work work)
 {
-    void *p = NULL;
-    VD_TRY(mem_alloc(&p, n, sizeof(float), what));
-    *out = p;
+    size_t bytes = dnn_take_scratch(net->dnn, work);
+    return plan_add_scratch(&net->plan, time,
+                            (bytes + sizeof(float) - 1) / sizeof(float));
+}
+
+/* All units, and the arena with room for their scratch memory. */
+static enum vd_err new_units(struct net *net)
+{
+    size_t most_fold = 0;
+    for (int i = 0; i < net->plan.n_units; i++) {
+        struct plan_unit *u = &net->plan.units[i];
+        const struct graph_node *node = &net->graph->nodes[u->node];
+        VD_TRY(new_unit(net, i));
+        u->scratch = scratch_at(net, i, DNN_FORWARD);
+        u->back_scratch =
+            scratch_at(net, plan_back_time(&net->plan, i), DNN_BACKWARD);
+        size_t n = u->fold >= 0 ? net_tensor(net, node->param)->count : 0;
+        most_fold = n > most_fold ? n : most_fold;
+    }
+    net->pack_scratch = scratch_at(net, PLAN_PACKING, DNN_PACK);
+    net->fold = plan_add_scratch(&net->plan, PLAN_PACKING, most_fold);
+    plan_place(&net->plan);
     return VD_OK;
 }
 
-static enum vd_err new_rooms(struct net *net)
+static void new_rooms(struct net *net)
 {
-    size_t batch = (size_t)net->spec.micro_batch, most_keep = 0, most_fold = 0;
+    size_t batch = (size_t)net->spec.micro_batch, most_keep = 0;
     const struct graph *g = net->graph;
     for (int i = 0; i < net->plan.n_units; i++) {
         const struct plan_unit *u = &net->plan.units[i];
         const struct graph_node *node = &g->nodes[u->node];
         size_t n = u->kind == UNIT_DROPOUT ? graph_node_count(node) : 0;
         most_keep = n > most_keep ? n : most_keep;
-        n = u->fold >= 0 ? g->params[node->param].count : 0;
-        most_fold = n > most_fold ? n : most_fold;
     }
     if (net->spec.mode == NET_TRAIN) {
         net->keep = mem_new(batch * most_keep, 1);
         net->partial = mem_new(optim_partials(g), sizeof *net->partial);
     }
-    VD_TRY(floats(&net->fold, most_fold, "folded weights"));
-    return floats(&net->arena, net->plan.arena, "the network's values");
 }
 
 static enum vd_err fill_net(struct net *net)
@@ -184,10 +211,11 @@ static enum vd_err fill_net(struct net *net)
     size_t picture = graph_node_count(&net->graph->nodes[0]) * sizeof(float);
     VD_TRY(places_init(&net->places, &net->spec, picture));
     VD_TRY(dnn_new(&net->dnn));
-    for (int i = 0; i < net->plan.n_units; i++)
-        VD_TRY(new_unit(net, i));
+    VD_TRY(new_units(net));
     VD_TRY(dnn_commit(net->dnn));
-    return new_rooms(net);
+    VD_TRY(packs_open(net, net->spec.like));
+    new_rooms(net);
+    return VD_OK;
 }
 
 enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
@@ -210,11 +238,29 @@ enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
         cpu_net_free(net);
         return err;
     }
-    log_debug("cpu net: %d units, %.0f MB for values and gradients, %.0f MB "
-              "for oneDNN",
+    log_debug("cpu net: %d units, %.0f MB for values, gradients and scratch, "
+              "%.0f MB for packed weights, %.0f MB more for oneDNN",
               net->plan.n_units, (double)net->plan.arena * 4e-6,
-              (double)dnn_bytes(net->dnn) * 1e-6);
+              (double)net->packs->n * 4e-6, (double)dnn_bytes(net->dnn) * 1e-6);
     *out = net;
+    return VD_OK;
+}
+
+enum vd_err cpu_rest(struct net *net)
+{
+    mem_free(net->arena);
+    net->arena = NULL;
+    return VD_OK;
+}
+
+enum vd_err net_wake(struct net *net)
+{
+    void *arena = NULL;
+    if (net->arena)
+        return VD_OK;
+    VD_TRY(mem_alloc(&arena, net->plan.arena, sizeof(float),
+                     "the network's values"));
+    net->arena = arena;
     return VD_OK;
 }
 
@@ -258,7 +304,7 @@ enum vd_err cpu_node_value(struct net *net, int node, float *out)
     VD_ASSERT(node >= 0 && node < net->graph->n_nodes && net->places.forwarded);
     const struct plan_value *v = &net->plan.values[node];
     if (net->graph->nodes[node].op != GRAPH_INPUT &&
-        (v->buffer < 0 || v->replaced ||
+        (v->buffer < 0 || v->replaced || !net->arena ||
          !plan_is_intact(&net->plan, v->buffer)))
         return VD_UNSUPPORTED;
     copy_out(net, node, net_value(net, node), out);
@@ -269,7 +315,7 @@ enum vd_err cpu_node_grad(struct net *net, int node, float *out)
 {
     VD_ASSERT(node >= 0 && node < net->graph->n_nodes);
     const struct plan_value *v = &net->plan.values[node];
-    if (!v->wants_grad || !v->n_grads)
+    if (!v->wants_grad || !v->n_grads || !net->arena)
         return VD_UNSUPPORTED;
     for (int i = 0; i < v->n_grads; i++) {
         if (!plan_is_intact(&net->plan, v->grads[i]))

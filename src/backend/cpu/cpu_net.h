@@ -15,7 +15,20 @@ struct unit {
     struct dnn_linear *linear;
     struct dnn_pool *pool;
     struct norm norm;
-    float *bias; /* of a folded norm, [oc] */
+    float *packed; /* its part of the packs, or NULL */
+    float *bias;   /* of a folded norm, [padded oc], there too */
+};
+
+/* Copies of weights as oneDNN wants them, folded ones with their biases. Nets
+ * that are alike share them. */
+struct packs {
+    pthread_mutex_t lock; /* of all below */
+    int nets;             /* that use these */
+    size_t n;
+    float *memory; /* [n], owned */
+    /* The weights->version that they were made from. Copies of frozen weights
+     * outlive an update of the others. */
+    uint64_t learning_version, frozen_version;
 };
 
 struct net {
@@ -25,13 +38,11 @@ struct net {
     struct plan plan;
     struct dnn *dnn;
     struct unit *units; /* [plan.n_units] */
-    float *arena;       /* values and gradients, owned */
-    float *fold;        /* room for one folded weight tensor, owned */
+    float *arena;       /* values, gradients, scratch, owned; NULL at rest */
+    int fold;           /* buffer for one folded weight tensor */
+    int pack_scratch;   /* buffer */
     uint8_t *keep;      /* [micro_batch, n] for dropout, owned; or NULL */
-
-    /* The weights->version that packed copies were made from. Copies of
-     * frozen weights outlive an update of the others. */
-    uint64_t learning_version, frozen_version;
+    struct packs *packs;
 
     struct places places;
     bool loss_finite;
@@ -44,6 +55,7 @@ struct net {
 enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
                         struct net **out) VD_MUST_USE;
 void cpu_net_free(struct net *net);
+enum vd_err cpu_rest(struct net *net) VD_MUST_USE;
 enum vd_err cpu_stage(struct net *net, const struct batch *batch) VD_MUST_USE;
 enum vd_err cpu_results(struct net *net, struct result *out) VD_MUST_USE;
 enum vd_err cpu_node_value(struct net *net, int node, float *out) VD_MUST_USE;
@@ -52,10 +64,26 @@ enum vd_err cpu_node_grad(struct net *net, int node, float *out) VD_MUST_USE;
 /* Memory of a plan's buffer; NULL for -1. */
 float *net_buffer(const struct net *net, int buffer);
 float *net_value(struct net *net, int node);
+/* Tensor `index` of a table: what is known of it, and its values. */
+const struct graph_tensor *net_tensor(const struct net *net, int index);
+const float *net_param(const struct net *net, int index);
+const float *net_running(const struct net *net, int index);
+/* Takes back what cpu_rest() gave away. */
+enum vd_err net_wake(struct net *net) VD_MUST_USE;
 /* The calling thread's parallel regions, oneDNN's too, get this net's number
  * of threads; returns what it was. */
 int net_enter(const struct net *net);
 void net_leave(int threads_before);
+
+/* ---- cpu_packs.c ---- */
+
+/* After all units were made: the packs of `like`, or new ones. */
+enum vd_err packs_open(struct net *net, const struct net *like) VD_MUST_USE;
+void packs_close(struct net *net);
+/* Makes them anew if the weights have changed. */
+enum vd_err packs_refresh(struct net *net) VD_MUST_USE;
+/* An update that changes no frozen weights takes place. */
+void packs_expect_update(struct net *net);
 
 /* ---- cpu_pass.c ---- */
 

@@ -190,13 +190,17 @@ static void forward_finish(const struct job *j, int block)
     }
 }
 
+static void apply(const struct norm *m, const struct lanes *lanes,
+                  const struct norm_forward *f, int picture, int block)
+{
+    size_t at = strip(m, picture, block), c = (size_t)(block * m->width);
+    lanes->norm(f->y + at, f->x + at, f->residual ? f->residual + at : NULL,
+                m->area, m->scale + c, m->shift + c, f->relu);
+}
+
 static void forward_apply(const struct job *j, int picture, int block)
 {
-    const struct norm *m = j->norm;
-    const struct norm_forward *f = j->forward;
-    size_t at = strip(m, picture, block), c = (size_t)(block * m->width);
-    j->lanes->norm(f->y + at, f->x + at, f->residual ? f->residual + at : NULL,
-                   m->area, m->scale + c, m->shift + c, f->relu);
+    apply(j->norm, j->lanes, j->forward, picture, block);
 }
 
 static struct lanes_back back_of(const struct job *j, int picture, int block)
@@ -320,6 +324,18 @@ void norm_forward(struct norm *m, const struct lanes *lanes,
 #pragma omp parallel for num_threads(m->threads) schedule(static)
     for (int32_t c = 0; c < m->c; c++)
         plain_forward(m, f, c);
+}
+
+void norm_again(const struct norm *m, const struct lanes *lanes, const float *x,
+                bool relu, float *y)
+{
+    const struct norm_forward f = {.x = x, .relu = relu, .y = y};
+    VD_ASSERT(m->blocks);
+#pragma omp parallel for num_threads(m->threads) collapse(2) schedule(static)
+    for (int i = 0; i < m->batch; i++) {
+        for (int b = 0; b < m->blocks; b++)
+            apply(m, lanes, &f, i, b);
+    }
 }
 
 void norm_backward(struct norm *m, const struct lanes *lanes,

@@ -55,6 +55,10 @@ void norm_init(struct norm *m, int32_t batch, int32_t c, size_t area, int width,
 void norm_clear(struct norm *m);
 void norm_forward(struct norm *m, const struct lanes *lanes,
                   const struct norm_forward *f);
+/* y once more, with the same bits, from the x of the last norm_forward; maps
+ * in channel blocks only. */
+void norm_again(const struct norm *m, const struct lanes *lanes, const float *x,
+                bool relu, float *y);
 /* After norm_forward with batch statistics. */
 void norm_backward(struct norm *m, const struct lanes *lanes,
                    const struct norm_backward *b);

@@ -140,8 +140,7 @@ enum vd_err cpu_update(struct net *net, struct buf *exchange)
         return VD_OK;
     update_params(net, grad, sqrt(sum));
     update_stats(net, stats);
-    if (net->frozen_version == w->version)
-        net->frozen_version++; /* frozen weights are the same as before */
+    packs_expect_update(net);
     w->version++;
     return VD_OK;
 }

@@ -7,21 +7,6 @@
 
 /* ---- what units read and write ---- */
 
-static const struct graph_tensor *tensor(const struct net *net, int index)
-{
-    return &net->graph->params[index];
-}
-
-static const float *param(const struct net *net, int index)
-{
-    return net->spec.weights->param.data + tensor(net, index)->offset;
-}
-
-static const float *running(const struct net *net, int index)
-{
-    return net->spec.weights->stats.data + net->graph->stats[index].offset;
-}
-
 static size_t area_of(const struct graph_node *node)
 {
     return (size_t)node->h * (size_t)node->w;
@@ -49,52 +34,6 @@ static struct range picture_range(const struct net *net, int node, int picture)
     return (struct range){(size_t)picture * n, n};
 }
 
-/* ---- packed weights ---- */
-
-/* The convolution's weights times the norm's scale, canonical; and its bias. */
-static void fold(struct net *net, const struct plan_unit *u, float *bias)
-{
-    const struct graph_node *norm = &net->graph->nodes[u->fold];
-    const struct graph_tensor *t =
-        tensor(net, net->graph->nodes[u->node].param);
-    const float *weights = param(net, net->graph->nodes[u->node].param);
-    const float *mean = running(net, norm->stats);
-    const float *var = running(net, norm->stats + 1);
-    size_t n = t->count / (size_t)t->dims[0];
-    if (layout_is_blocked(t, net->plan.block))
-        layout_unpack(t, net->plan.block, weights, net->fold);
-    else
-        memcpy(net->fold, weights, t->count * sizeof *net->fold);
-    for (size_t c = 0; c < (size_t)t->dims[0]; c++) {
-        double scale = (double)param(net, norm->param)[c] /
-                       sqrt((double)var[c] + net->graph->norm_eps);
-        bias[c] = (float)((double)param(net, norm->param + 1)[c] -
-                          (double)mean[c] * scale);
-        for (size_t i = 0; i < n; i++)
-            net->fold[c * n + i] =
-                (float)((double)net->fold[c * n + i] * scale);
-    }
-}
-
-static enum vd_err pack(struct net *net)
-{
-    uint64_t version = net->spec.weights->version;
-    for (int i = 0; i < net->plan.n_units; i++) {
-        const struct plan_unit *u = &net->plan.units[i];
-        uint64_t made = u->learns ? net->learning_version : net->frozen_version;
-        if (u->kind != UNIT_CONV || made == version)
-            continue;
-        const float *weights = param(net, net->graph->nodes[u->node].param);
-        if (u->fold >= 0) {
-            fold(net, u, net->units[i].bias);
-            weights = net->fold;
-        }
-        VD_TRY(dnn_conv_pack(net->units[i].conv, weights));
-    }
-    net->learning_version = net->frozen_version = version;
-    return VD_OK;
-}
-
 /* ---- forward ---- */
 
 static void forward_norm(struct net *net, const struct plan_unit *u,
@@ -104,14 +43,14 @@ static void forward_norm(struct net *net, const struct plan_unit *u,
     struct norm_forward f = {
         .x = net_value(net, u->in),
         .residual = u->residual >= 0 ? net_value(net, u->residual) : NULL,
-        .weight = param(net, node->param),
-        .bias = param(net, node->param + 1),
+        .weight = net_param(net, node->param),
+        .bias = net_param(net, node->param + 1),
         .relu = u->relu,
         .y = net_value(net, u->out),
     };
     if (plan_norm_is_static(&net->plan, u->node)) {
-        f.running_mean = running(net, node->stats);
-        f.running_var = running(net, node->stats + 1);
+        f.running_mean = net_running(net, node->stats);
+        f.running_var = net_running(net, node->stats + 1);
     }
     norm_forward(&unit->norm, net->lanes, &f);
 }
@@ -164,9 +103,10 @@ static enum vd_err forward_unit(struct net *net, int i)
     struct unit *unit = &net->units[i];
     const float *in = net_value(net, u->in);
     float *out = net_value(net, u->out);
+    dnn_use_scratch(net->dnn, net_buffer(net, u->scratch));
     switch (u->kind) {
     case UNIT_CONV:
-        return dnn_conv_forward(unit->conv, in, param(net, node->param),
+        return dnn_conv_forward(unit->conv, in, net_param(net, node->param),
                                 unit->bias, out);
     case UNIT_NORM:
         forward_norm(net, u, unit);
@@ -187,8 +127,8 @@ static enum vd_err forward_unit(struct net *net, int i)
         forward_dropout(net, u);
         break;
     case UNIT_LINEAR:
-        return dnn_linear_forward(unit->linear, in, param(net, node->param),
-                                  param(net, node->param + 1), out);
+        return dnn_linear_forward(unit->linear, in, net_param(net, node->param),
+                                  net_param(net, node->param + 1), out);
     case UNIT_LOSS:
         loss_forward(net, u);
         break;
@@ -199,8 +139,9 @@ static enum vd_err forward_unit(struct net *net, int i)
 enum vd_err cpu_forward(struct net *net)
 {
     places_forward(&net->places);
+    VD_TRY(net_wake(net));
     int before = net_enter(net);
-    enum vd_err err = pack(net);
+    enum vd_err err = packs_refresh(net);
     for (int i = 0; !err && i < net->plan.n_units; i++)
         err = forward_unit(net, i);
     net_leave(before);
@@ -219,7 +160,7 @@ static void backward_norm(struct net *net, const struct plan_unit *u,
                  .other = net_buffer(net, u->grad[1]),
                  .keep = plan_masks_in_place(u),
                  .mask = LANES_ALL},
-        .weight = param(net, node->param),
+        .weight = net_param(net, node->param),
         .dx = net_buffer(net, u->grad_in),
     };
     if (u->relu)
@@ -227,8 +168,8 @@ static void backward_norm(struct net *net, const struct plan_unit *u,
     if (b.back.mask == LANES_Y)
         b.back.y = net_value(net, u->out);
     if (u->learns) {
-        b.weight_grad = grads + tensor(net, node->param)->offset;
-        b.bias_grad = grads + tensor(net, node->param + 1)->offset;
+        b.weight_grad = grads + net_tensor(net, node->param)->offset;
+        b.bias_grad = grads + net_tensor(net, node->param + 1)->offset;
     }
     norm_backward(&unit->norm, net->lanes, &b);
 }
@@ -260,17 +201,30 @@ static void backward_flatten(struct net *net, const struct plan_unit *u)
                               dx + picture_range(net, u->in, i).first);
 }
 
+/* The value that a convolution got. */
+static const float *kept(struct net *net, const struct plan_unit *u)
+{
+    if (u->again < 0)
+        return net_value(net, u->in);
+    const struct plan_unit *norm = &net->plan.units[u->again];
+    float *y = net_buffer(net, u->again_value);
+    norm_again(&net->units[u->again].norm, net->lanes, net_value(net, norm->in),
+               norm->relu, y);
+    return y;
+}
+
 static enum vd_err backward_conv(struct net *net, const struct plan_unit *u,
                                  struct unit *unit, float *grads)
 {
     int weights = net->graph->nodes[u->node].param;
     const float *g = net_buffer(net, u->grad[0]);
     if (u->learns)
-        VD_TRY(dnn_conv_backward_weights(unit->conv, net_value(net, u->in), g,
-                                         grads + tensor(net, weights)->offset));
+        VD_TRY(dnn_conv_backward_weights(unit->conv, kept(net, u), g,
+                                         grads +
+                                             net_tensor(net, weights)->offset));
     if (u->grad_in < 0)
         return VD_OK;
-    return dnn_conv_backward_data(unit->conv, param(net, weights), g,
+    return dnn_conv_backward_data(unit->conv, net_param(net, weights), g,
                                   net_buffer(net, u->grad_in));
 }
 
@@ -282,11 +236,11 @@ static enum vd_err backward_linear(struct net *net, const struct plan_unit *u,
     if (u->learns)
         VD_TRY(dnn_linear_backward_weights(
             unit->linear, net_value(net, u->in), g,
-            grads + tensor(net, weights)->offset,
-            grads + tensor(net, weights + 1)->offset));
+            grads + net_tensor(net, weights)->offset,
+            grads + net_tensor(net, weights + 1)->offset));
     if (u->grad_in < 0)
         return VD_OK;
-    return dnn_linear_backward_data(unit->linear, param(net, weights), g,
+    return dnn_linear_backward_data(unit->linear, net_param(net, weights), g,
                                     net_buffer(net, u->grad_in));
 }
 
@@ -328,6 +282,7 @@ static enum vd_err backward_unit(struct net *net, int i, float *grads)
 {
     const struct plan_unit *u = &net->plan.units[i];
     struct unit *unit = &net->units[i];
+    dnn_use_scratch(net->dnn, net_buffer(net, u->back_scratch));
     if (u->kind == UNIT_CONV)
         VD_TRY(backward_conv(net, u, unit, grads));
     else if (u->kind == UNIT_LINEAR)
@@ -367,7 +322,8 @@ static size_t complete_until(const struct net *net, int i)
         const struct plan_unit *u = &net->plan.units[k];
         if (!u->learns)
             continue;
-        size_t offset = tensor(net, net->graph->nodes[u->node].param)->offset;
+        size_t offset =
+            net_tensor(net, net->graph->nodes[u->node].param)->offset;
         if (offset < until)
             until = offset;
     }

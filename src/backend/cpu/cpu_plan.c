@@ -106,6 +106,10 @@ static struct plan_unit *add_unit(struct plan *p, enum plan_kind kind, int node)
                             .residual = -1,
                             .out = node,
                             .aux = -1,
+                            .scratch = -1,
+                            .back_scratch = -1,
+                            .again = -1,
+                            .again_value = -1,
                             .grad = {-1, -1},
                             .grad_in = -1,
                             .grad_in_sum = -1,
@@ -309,11 +313,30 @@ static void plan_residual_grad(struct plan *p, struct plan_unit *u, int time)
     u->grad_residual_sum = offer_grad(p, u->residual, u->grad_residual, time);
 }
 
+/* A norm with ReLU reads and writes once what it gets and gives; what it gets
+ * is kept for its own backward, so that its value need not be. */
+static bool is_cheap(const struct plan *p, int node)
+{
+    int unit = p->values[node].unit;
+    if (unit < 0)
+        return false;
+    const struct plan_unit *u = &p->units[unit];
+    return u->kind == UNIT_NORM && u->relu && u->residual < 0 &&
+           p->values[node].wants_grad && consumers(p, node) == 1;
+}
+
 /* What a unit's backward reads again from the forward pass. */
-static void touch_kept(struct plan *p, const struct plan_unit *u, int time)
+static void touch_kept(struct plan *p, struct plan_unit *u, int time)
 {
     switch (u->kind) {
     case UNIT_CONV:
+        if (u->learns && is_cheap(p, u->in)) {
+            u->again = p->values[u->in].unit;
+            u->again_value = add_buffer(p, p->values[u->in].n, time);
+        } else if (u->learns) {
+            touch_value(p, u->in, time);
+        }
+        break;
     case UNIT_LINEAR:
         if (u->learns)
             touch_value(p, u->in, time);
@@ -350,7 +373,7 @@ static void plan_backward(struct plan *p)
     for (int i = p->n_units - 1; i >= 0; i--) {
         struct plan_unit *u = &p->units[i];
         struct plan_value *out = &p->values[u->out];
-        int time = 2 * p->n_units - 1 - i;
+        int time = plan_back_time(p, i);
         if (!has_backward(p, u))
             continue;
         for (int k = 0; k < out->n_grads; k++) {
@@ -382,11 +405,11 @@ static bool overlap(const struct plan_buffer *a, const struct plan_buffer *b)
     return a->offset < b->offset + b->n && b->offset < a->offset + a->n;
 }
 
-/* The lowest place that is free as long as `b` lives. */
-static void place(const struct plan *p, const bool *placed,
+/* The lowest place from `from` on that is free as long as `b` lives. */
+static void place(const struct plan *p, const bool *placed, size_t from,
                   struct plan_buffer *b)
 {
-    b->offset = 0;
+    b->offset = from;
     for (bool moved = true; moved;) {
         moved = false;
         for (int i = 0; i < p->n_buffers; i++) {
@@ -410,21 +433,37 @@ static int largest(const struct plan *p, const bool *placed)
     return best;
 }
 
-static void plan_places(struct plan *p)
+/* All values behind each other; returns how much that is. */
+static size_t place_values(struct plan *p, bool *placed)
 {
     size_t total = 0;
     for (int i = 0; i < p->n_buffers; i++) {
-        p->buffers[i].offset = total;
-        total += p->buffers[i].n;
+        struct plan_buffer *b = &p->buffers[i];
+        if (b->scratch)
+            continue;
+        b->offset = total;
+        total += b->n;
+        placed[i] = true;
     }
-    p->arena = total;
-    if (total < SHARE_FROM)
-        return;
+    return total;
+}
+
+static size_t values_size(const struct plan *p)
+{
+    size_t n = 0;
+    for (int i = 0; i < p->n_buffers; i++)
+        n += p->buffers[i].scratch ? 0 : p->buffers[i].n;
+    return n;
+}
+
+void plan_place(struct plan *p)
+{
     bool *placed = mem_new((size_t)p->n_buffers, sizeof *placed);
-    p->arena = 0;
+    size_t from = values_size(p) < SHARE_FROM ? place_values(p, placed) : 0;
+    p->arena = from;
     for (int i = largest(p, placed); i >= 0; i = largest(p, placed)) {
         struct plan_buffer *b = &p->buffers[i];
-        place(p, placed, b);
+        place(p, placed, from, b);
         placed[i] = true;
         if (b->offset + b->n > p->arena)
             p->arena = b->offset + b->n;
@@ -457,7 +496,20 @@ void plan_init(struct plan *p, const struct graph *g, int batch, int block,
     const struct graph_node *last = &g->nodes[g->n_nodes - 1];
     if (last->op == GRAPH_LOSS)
         touch_value(p, last->in[0], 2 * p->n_units);
-    plan_places(p);
+}
+
+int plan_back_time(const struct plan *p, int i)
+{
+    return 2 * p->n_units - 1 - i;
+}
+
+int plan_add_scratch(struct plan *p, int time, size_t n)
+{
+    if (n == 0)
+        return -1;
+    int buffer = add_buffer(p, n, time);
+    p->buffers[buffer].scratch = true;
+    return buffer;
 }
 
 void plan_clear(struct plan *p)

@@ -7,9 +7,10 @@
  *     everything else                  one node, one unit
  *
  * Time runs through the units forward, then backward: unit u of n runs at
- * time u, its backward at 2n - 1 - u. A buffer lives from the time that first
- * writes it to the last that touches it; buffers that never live together may
- * share memory. Pure function of its arguments. Local.
+ * time u, its backward at 2n - 1 - u; weights are packed before all of them. A
+ * buffer lives from the time that first writes it to the last that touches it;
+ * buffers that never live together may share memory, scratch memory of the
+ * units too. Pure function of its arguments. Local.
  */
 #ifndef VOCDIST_BACKEND_CPU_PLAN_H
 #define VOCDIST_BACKEND_CPU_PLAN_H
@@ -19,12 +20,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A value or a gradient, float elements; -1 as an index means none. */
+/* A value, a gradient or scratch memory, float elements; -1 as an index means
+ * none. */
 struct plan_buffer {
     size_t n, offset; /* in the arena */
     int birth, death; /* first and last time */
+    bool scratch;     /* of what runs at that one time */
     bool overwritten; /* by a later use of the same buffer, in place */
 };
+
+#define PLAN_PACKING (-1) /* the time when weights are packed */
 
 enum plan_kind {
     UNIT_CONV,
@@ -47,8 +52,13 @@ struct plan_unit {
     bool relu;
     int out; /* the last node of the unit: whose value it writes */
     int aux; /* buffer kept for backward (dropout's factors); -1 */
+    int scratch;
 
     /* Backward. */
+    int back_scratch;
+    int again;       /* conv: the unit whose value `in` is, which was not kept
+                        but is cheaply computed again; -1 */
+    int again_value; /* buffer for it */
     bool learns;     /* has trainable parameters */
     int grad[2];     /* buffers with the gradient of `out`, to be added */
     int grad_in;     /* buffer to write; -1: not wanted */
@@ -80,9 +90,15 @@ struct plan {
     size_t arena; /* elements */
 };
 
+/* Then the scratch memory is added, then plan_place() gives out the arena. */
 void plan_init(struct plan *p, const struct graph *g, int batch, int block,
                bool training);
 void plan_clear(struct plan *p);
+/* Time of unit `i`'s backward. */
+int plan_back_time(const struct plan *p, int i);
+/* A buffer for that one time; -1 where n is 0. */
+int plan_add_scratch(struct plan *p, int time, size_t n);
+void plan_place(struct plan *p);
 
 /* Running statistics are used: in evaluation, or because they are fixed. */
 bool plan_norm_is_static(const struct plan *p, int node);

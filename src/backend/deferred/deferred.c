@@ -146,6 +146,7 @@ static enum vd_err net_new(struct backend *b, const struct net_spec *spec,
                         .key = -1,
                         .checks = checks};
     inner.weights = &net->weights;
+    inner.like = NULL;
     enum vd_err err = backend_ref_ops.net_new(&d->inner, &inner, &net->inner);
     if (err != VD_OK) {
         free(net);
@@ -197,6 +198,12 @@ static enum vd_err wait_for_net(struct net *net)
     return err;
 }
 
+static enum vd_err deferred_rest(struct net *net)
+{
+    VD_TRY(wait_for_net(net));
+    return backend_ref_ops.rest(net->inner);
+}
+
 static enum vd_err deferred_results(struct net *net, struct result *out)
 {
     VD_TRY(wait_for_net(net));
@@ -222,19 +229,20 @@ static enum vd_err deferred_node_grad(struct net *net, int node, float *out)
     return backend_ref_ops.node_grad(net->inner, node, out);
 }
 
-#define DEFERRED_OPS(name_, net_new_)                                         \
-    {                                                                         \
-        .name = name_, .abi = BACKEND_ABI, .caps = BACKEND_CAPTURE,           \
-        .open = deferred_open, .close = deferred_close,                       \
-        .describe = deferred_describe, .alloc = deferred_alloc,               \
-        .free = deferred_free, .put = deferred_put, .get = deferred_get,      \
-        .net_new = net_new_, .net_free = deferred_net_free,                   \
-        .stage = deferred_stage, .begin = deferred_begin,                     \
-        .forward = deferred_forward, .backward = deferred_backward,           \
-        .add = deferred_add, .divide = deferred_divide,                       \
-        .update = deferred_update, .end = deferred_end,                       \
-        .results = deferred_results, .update_result = deferred_update_result, \
-        .node_value = deferred_node_value, .node_grad = deferred_node_grad    \
+#define DEFERRED_OPS(name_, net_new_)                                      \
+    {                                                                      \
+        .name = name_, .abi = BACKEND_ABI, .caps = BACKEND_CAPTURE,        \
+        .open = deferred_open, .close = deferred_close,                    \
+        .describe = deferred_describe, .alloc = deferred_alloc,            \
+        .free = deferred_free, .put = deferred_put, .get = deferred_get,   \
+        .net_new = net_new_, .net_free = deferred_net_free,                \
+        .rest = deferred_rest, .stage = deferred_stage,                    \
+        .begin = deferred_begin, .forward = deferred_forward,              \
+        .backward = deferred_backward, .add = deferred_add,                \
+        .divide = deferred_divide, .update = deferred_update,              \
+        .end = deferred_end, .results = deferred_results,                  \
+        .update_result = deferred_update_result,                           \
+        .node_value = deferred_node_value, .node_grad = deferred_node_grad \
     }
 
 const struct backend_ops backend_deferred_ops =

@@ -180,6 +180,12 @@ static enum vd_err ref_end(struct net *net)
     return VD_OK;
 }
 
+static enum vd_err ref_rest(struct net *net)
+{
+    (void)net;
+    return VD_OK;
+}
+
 static enum vd_err ref_add(struct net *net, struct buf *dst,
                            const struct buf *src, struct range range)
 {
@@ -246,6 +252,7 @@ const struct backend_ops backend_ref_ops = {
     .get = ref_get,
     .net_new = ref_net_new,
     .net_free = ref_net_free,
+    .rest = ref_rest,
     .stage = ref_stage,
     .begin = ref_begin,
     .forward = ref_forward,
