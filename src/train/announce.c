@@ -119,11 +119,13 @@ enum vd_err announce_facts(struct trainer *t)
     if (t->has_val)
         put_data(root, "val", t->config->data.val, &t->val);
     char *text = json_format(root, 2), *path = run_path(&t->run, "run.json");
-    enum vd_err err = changes_say(t, path, root);
+    char *before = mem_format("%s/run.json", t->run.real);
+    enum vd_err err = changes_say(t, before, root);
     if (err == VD_OK)
         err = atomic_write(path, text, strlen(text));
     json_free(root);
     free(text);
     free(path);
+    free(before);
     return err;
 }

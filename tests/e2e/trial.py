@@ -124,7 +124,8 @@ class Trial(unittest.TestCase):
     def test_a_dry_run_of_a_begun_run_leaves_it_alone(self):
         self.start(75, "--train.epochs 3 --train.stop_at 3")
         for ranks in RANKS:
-            out = self.leaves_nothing(0, "--dry-run --train.epochs 3",
+            says = "changed   ranks: 1 -> 3" if ranks else ()
+            out = self.leaves_nothing(0, "--dry-run --train.epochs 3", says,
                                       ranks=ranks)
             fields = self.report(out)
             self.assertIn("after step 3 of 6, from runs/default/checkpoints/"
