@@ -27,9 +27,10 @@ EPOCHS = {'frozen': 5, 'full': 4}
 LOSS_WITHIN = {'frozen': .04, 'full': .05}  # of PyTorch's, in every epoch
 LAST_LOSS_WITHIN = {'frozen': .03, 'full': .05}
 # Frozen; mean of the seeds, each at the better of its last two epochs: single
-# epochs jump while the head's running statistics lag.
-AT_LEAST = {'val_accuracy': .62, 'val_miou': .46, 'val_loc50': .32}
-AT_MOST = {'val_l1_px': 27}
+# epochs jump while the head's running statistics lag. Boxes left unflipped
+# cost 1.6 px and 0.02 mIoU, and next to nothing in the losses.
+AT_LEAST = {'val_accuracy': .62, 'val_miou': .48, 'val_loc50': .32}
+AT_MOST = {'val_l1_px': 25.5}
 # The recorded runs saw these pictures.
 DIGESTS = {'train': 'e2c35bc354594fea', 'val': '7ef36b04b232649b'}
 
