@@ -31,23 +31,6 @@ def make_net(o):
     return Net(o['width'], o['blocks'], o['size'], 5 if o['freeze'] == 'backbone' else 0, classes=o['classes'])
 
 
-def write_weights(folder, o):
-    import torch
-    torch.manual_seed(1)
-    tensors, at, header = make_net(o).state_dict(), 0, {}
-    for name, t in list(tensors.items()):
-        if 'num_batches' in name:
-            del tensors[name]
-            continue
-        header[name] = {'dtype': 'F32', 'shape': list(t.shape), 'data_offsets': [at, at + 4 * t.numel()]}
-        at += 4 * t.numel()
-    text = json.dumps(header).encode()
-    with open(f'{folder}/weights.safetensors', 'wb') as f:
-        f.write(len(text).to_bytes(8, 'little') + text)
-        for t in tensors.values():
-            f.write(t.numpy().tobytes())
-
-
 def read_weights(folder):
     import numpy as np
     import torch
@@ -102,7 +85,10 @@ def main():
     with open(f'{folder}/setting.json') as f:
         o = json.load(f)
     if what == 'init':
-        write_weights(folder, o)
+        import torch
+        from network import write_weights
+        torch.manual_seed(1)
+        write_weights(make_net(o), f'{folder}/weights.safetensors')
     else:
         print(json.dumps(measure(folder, o, how[0], how[1], int(how[2]), 'compile' in how)))
 

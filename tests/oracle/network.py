@@ -2,6 +2,8 @@
 
 For whatever compares with PyTorch: oracle.py, ../bench/torch_step.py.
 """
+import json
+
 import numpy as np
 import torch
 import torch.nn as nn
@@ -106,3 +108,17 @@ def losses(y, size, box, cls):
     """L1 in pixels and cross entropy, per picture."""
     l1 = (torch.sigmoid(y[:, :4]) * size - box).abs().mean(1)
     return l1, F.cross_entropy(y[:, 4:], cls, reduction='none')
+
+
+def write_weights(net, path):
+    """As safetensors."""
+    tensors = {k: t.contiguous() for k, t in net.state_dict().items() if 'num_batches' not in k}
+    header, at = {}, 0
+    for name, t in tensors.items():
+        header[name] = {'dtype': 'F32', 'shape': list(t.shape), 'data_offsets': [at, at + 4 * t.numel()]}
+        at += 4 * t.numel()
+    text = json.dumps(header).encode()
+    with open(path, 'wb') as f:
+        f.write(len(text).to_bytes(8, 'little') + text)
+        for t in tensors.values():
+            f.write(t.numpy().tobytes())

@@ -23,7 +23,7 @@ try:
     import torch.nn.functional as F
     import torchvision
     import torchvision.transforms.functional as TF
-    from network import Net, dropout_mask, losses
+    from network import Net, dropout_mask, losses, write_weights
 except ImportError as e:
     print('skipped:', e)
     sys.exit(77)
@@ -310,11 +310,15 @@ def full96(args):
 
 
 def course(args, size=96, batch=8, **kw):
-    """20 steps beside float32, and one step closely from where the first and the last of them began."""
-    c = Case(args, size=size, width=64, blocks='3,4,6,3', batch=batch, steps=21, every=20, rule='adam', lr=1e-3,
-             backbone_lr=1e-4, threads=1, **kw)
+    """20 steps beside float32, and one step closely from where the first began and the last ended."""
+    # At ten times these rates Adam makes rounding grow past 1 % within 20
+    # steps: it does so between PyTorch's float32 and float64 as well.
+    c = Case(args, size=size, width=64, blocks='3,4,6,3', batch=batch, steps=21, every=20, rule='adam', lr=1e-4,
+             backbone_lr=1e-5, **kw)
     if 'weights' in kw:
         real_pictures(c)
+    else:
+        c.o['weights'] = tame_weights(c)
     c.run()
     for step in 1, 21:
         compare(args, c, f'after {step - 1} steps', step)
@@ -330,6 +334,17 @@ def course(args, size=96, batch=8, **kw):
         check(f'loss of step {step}', error, 1e-2)
     print(f'20 losses within {worst:.2g}, the last {loss:.4g}')
     c.close()
+
+
+def tame_weights(c):
+    """Blocks that begin near the identity, as trained ones are: 34 random layers make chaos of rounding."""
+    torch.manual_seed(1)
+    net = Net(64, (3, 4, 6, 3), c.o['size'])
+    for name, p in net.named_parameters():
+        if name.endswith('bn2.weight'):
+            torch.nn.init.constant_(p, .2)
+    write_weights(net, f'{c.dir}/weights.safetensors')
+    return f'{c.dir}/weights.safetensors'
 
 
 def real(args):
