@@ -24,7 +24,9 @@ static const char script[] =
     "up=$1\n"
     "while [ \"$2\" ] && [ \"$up\" != \"$2\" ]; do\n"
     "    up=${up%/*}\n"
-    "    rmdir -- \"$up\" 2>/dev/null || break\n" /* others are in it */
+    /* others are in it, or another scratch that is just going */
+    "    rmdir -- \"$up\" 2>/dev/null || { sleep 1; rmdir -- \"$up\"; } "
+    "2>/dev/null || break\n"
     "done\n";
 
 /* Starts the script, which waits for the end of `input`. A session of its own
