@@ -285,14 +285,21 @@ def compare(args, c, what, step):
         got.update(c.tensors('stats', step, 'stats'))
         for to, net in (want, net64), (own, net32):
             to.update((k, b) for k, b in net.named_buffers() if 'num_batches' not in k)
-    worst = (0, '')
+    worst = longest = (0, '')
     for k, x in want.items():
         own_error, error = norm(own[k] - x), norm(got[k] - x)
         if own_error:
             worst = max(worst, (error / own_error, k, error / norm(x)))
         # 1e-7: the backend's answer is rounded to float32.
         check(f'{what}: {k}', error, args.factor * own_error + 1e-7 * norm(x))
-    print(f"{what}: worst {worst[1]}: {worst[0]:.2g} of float32's own error, {worst[2]:.2g} of the tensor "
+        if x.numel() >= 10000:
+            # Rounding points anywhere, so little of it along the tensor; a
+            # wrong factor is all along it. (Less of it here than a tenth.)
+            along = abs(float((got[k] * x).sum() / (x * x).sum()) - 1) if own_error else 0
+            check(f'{what}: length of {k}', along, .1 * args.factor * own_error / norm(x) + 1e-6)
+            longest = max(longest, (along, k))
+    print(f"{what}: worst {worst[1]}: {worst[0]:.2g} of float32's own error, {worst[2]:.2g} of the tensor; "
+          f'lengths within {longest[0]:.2g} ({longest[1]}) '
           f'({time.time() - t0:.1f} s)', flush=True)
 
 
