@@ -292,10 +292,10 @@ def compare(args, c, what, step):
             worst = max(worst, (error / own_error, k, error / norm(x)))
         # 1e-7: the backend's answer is rounded to float32.
         check(f'{what}: {k}', error, args.factor * own_error + 1e-7 * norm(x))
-        if x.numel() >= 10000:
+        if x.numel() >= 10000 and own_error:
             # Rounding points anywhere, so little of it along the tensor; a
             # wrong factor is all along it. (Less of it here than a tenth.)
-            along = abs(float((got[k] * x).sum() / (x * x).sum()) - 1) if own_error else 0
+            along = abs(float((got[k] * x).sum() / (x * x).sum()) - 1)
             check(f'{what}: length of {k}', along, .1 * args.factor * own_error / norm(x) + 1e-6)
             longest = max(longest, (along, k))
     print(f"{what}: worst {worst[1]}: {worst[0]:.2g} of float32's own error, {worst[2]:.2g} of the tensor; "
