@@ -130,7 +130,7 @@ static enum vd_err judge(const struct overfit *o)
         "one batch, %lld steps at learning rate %g: %.1f %% of the box loss "
         "and %.1f %% of the class loss are left, not under %g %%\n"
         "try another --optim.lr or more steps; if neither helps, look at the "
-        "labels with vocpack preview",
+        "labels",
         (long long)o->done, lr, 100 * o->last.box / o->first.box,
         100 * o->last.class / o->first.class, 100 * OVERFIT_SHARE);
 }

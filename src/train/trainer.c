@@ -85,8 +85,8 @@ static enum vd_err say_non_finite(struct trainer *t)
     if (err == VD_NUMERIC && t->comm->rank == 0)
         err = VD_FAIL(VD_NUMERIC,
                       "step %llu: %s%.*s\n"
-                      "give a smaller --optim.lr, or --optim.clip_norm 1; the "
-                      "last checkpoint is good",
+                      "the last checkpoint is good; start a run of another "
+                      "name with a smaller --optim.lr or --optim.clip_norm 1",
                       (unsigned long long)t->state.step + 1,
                       total ? "the loss is not finite"
                             : "the gradient is not finite (all losses are)",

@@ -55,9 +55,14 @@ def fail(*words):
     sys.exit(1)
 
 
-def finish(process, what):
+def finish(process, what, limit_s=None):
     """Its standard output."""
-    out, err = process.communicate()
+    try:
+        out, err = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise RuntimeError(f'{what}: more than {limit_s} s') from None
     if process.returncode:
         raise RuntimeError(f'{what}: exit code {process.returncode}\n{err[-2000:]}')
     return out
@@ -118,7 +123,8 @@ class Torch:
     def start(self, *words):
         command = [self.python, self.args.peer, self.folder, *map(str, words)]
         return finish(subprocess.Popen(command, env=self.environment, text=True, stdout=subprocess.PIPE,
-                                       stderr=subprocess.PIPE), f'{self.python} {" ".join(map(str, words))}')
+                                       stderr=subprocess.PIPE), f'{self.python} {" ".join(map(str, words))}',
+                      self.args.limit)
 
     def time(self, mode, steps):
         layout, adam, *compiled = mode
@@ -283,6 +289,7 @@ def main():
     ap.add_argument('--rounds', type=int, default=3)
     ap.add_argument('--steps', type=int, default=4, help='timed steps of a round')
     ap.add_argument('--search-steps', type=int, default=2)
+    ap.add_argument('--limit', type=int, default=150, help='seconds for one process of PyTorch, compiling included')
     ap.add_argument('--out', help='folder for rows.md and result.json')
     ap.add_argument('--peer', default=HERE / 'torch_step.py', help=argparse.SUPPRESS)
     args = ap.parse_args()
