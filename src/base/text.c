@@ -129,7 +129,8 @@ static void make_room(struct text *t, size_t more)
 void text_add_bytes(struct text *t, const void *bytes, size_t n)
 {
     make_room(t, n);
-    memcpy(t->bytes + t->length, bytes, n);
+    if (n > 0) /* NULL may be added, too */
+        memcpy(t->bytes + t->length, bytes, n);
     t->length += n;
     t->bytes[t->length] = '\0';
 }

@@ -315,7 +315,7 @@ class Trial(unittest.TestCase):
         subprocess.run([VOCPACK, "pack", "voc", "--size", "32", "-o", "odd"],
                        check=True, capture_output=True)
         self.leaves_nothing(76, "--overfit-batch 60 --optim.lr 5e-3 "
-                            "--data.train odd", "vocpack preview")
+                            "--data.train odd", "look at the labels")
 
     def one_picture_with_many_labels(self, root):
         for name in "JPEGImages", "Annotations":
