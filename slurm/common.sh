@@ -138,7 +138,7 @@ job_says() { [[ $(scontrol show job "$SLURM_JOB_ID" 2>&1) =~ $1 ]]; }
 # Queues the job again and ends this life, with the exit code for "stopped".
 requeue() {
   # What scancel has ended would come back.
-  if ! job_says 'JobState=RUNNING'; then
+  if job_says 'JobState=' && ! job_says 'JobState=RUNNING'; then
     say "stopped (exit code $status); Slurm is ending the job"
   elif scontrol requeue "$SLURM_JOB_ID"; then
     say "stopped (exit code $status), queued again"

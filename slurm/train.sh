@@ -31,21 +31,28 @@ take_options "$@"
 find_program vocdist "${VOCDIST:-}" src/cli
 choose_launcher
 command=("${launch[@]}" "$program" train --resume auto "${options[@]}")
-# What the first life was told to start from is history in the next.
-[ "${SLURM_RESTART_COUNT:-0}" -eq 0 ] || command+=(--resume auto)
 begin "${command[@]}"
 
 # A wrong option ends the job here, said once.
 config=$("$program" train "${options[@]}" --print-config) || exit
 setting() {
   sed -n "/^train:/,/^[^ t]/s/^  $1: \(.*[^ ]\) *# .*/\1/p" <<<"$config" |
-    sed 's/^"\(.*\)"$/\1/'
+    sed 's/^"\(.*\)"$/\1/; s/\\\(["\\]\)/\1/g'
 }
 folder=$(setting dir)/$(setting name)
 saved() { readlink "$folder/checkpoints/last"; }
 
 before=$(saved)
+# What the first life was told to start from is history once it has saved.
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ -n "$before" ]; then
+  command+=(--resume auto)
+  show "${command[@]}" >&2
+fi
 run "${command[@]}"
+# A trial leaves nothing, and has nothing to go on from.
+case " ${options[*]} " in
+*' --dry-run'* | *' --overfit-batch'*) exit "$status" ;;
+esac
 
 # folder/slurm-lives: job, lives in a row that have saved nothing
 count=0

@@ -183,8 +183,9 @@ struct backend_ops {
                            struct net **out) VD_MUST_USE;
     void (*net_free)(struct net *net);
     /* Gives back memory that is needed only while the net computes; the next
-     * forward takes it again. Node values are gone; staged batches, results
-     * and weights stay. For long pauses. */
+     * begin or forward takes it again. Node values and what was recorded for
+     * any key are gone; staged batches, results and weights stay. For long
+     * pauses. */
     enum vd_err (*rest)(struct net *net) VD_MUST_USE;
 
     /* Fills the next of two pending places; waits while both are taken.

@@ -160,9 +160,15 @@ enum vd_err atomic_write(const char *path, const void *bytes, size_t n)
 enum vd_err atomic_link(const char *path, const char *target)
 {
     enum vd_err err = VD_OK;
-    char *temporary = mem_format("%s.tmp-%ld-0", path, (long)getpid());
-    if (symlink(target, temporary))
-        err = VD_FAIL(VD_IO, "%s: symlink: %s", path, strerror(errno));
+    char *temporary = NULL;
+    int reason = EEXIST; /* left by a dead process of our number */
+    for (int k = 0; reason == EEXIST && k < MAX_TRIES; k++) {
+        free(temporary);
+        temporary = mem_format("%s.tmp-%ld-%d", path, (long)getpid(), k);
+        reason = symlink(target, temporary) ? errno : 0;
+    }
+    if (reason)
+        err = VD_FAIL(VD_IO, "%s: symlink: %s", path, strerror(reason));
     else if (rename(temporary, path)) {
         err = VD_FAIL(VD_IO, "%s: rename: %s", path, strerror(errno));
         unlink(temporary);

@@ -139,7 +139,9 @@ class Trial(unittest.TestCase):
         run = subprocess.Popen(
             [VOCDIST] + SMALL + ["--train.epochs", "2000"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(lambda: run.poll() is None and run.kill())
         while not os.path.exists("runs/default/steps.jsonl"):
+            self.assertIsNone(run.poll())
             time.sleep(0.05)
         self.report(self.start(0, "--dry-run --train.epochs 2000")[0])
         run.send_signal(signal.SIGUSR1)
@@ -219,6 +221,8 @@ class Trial(unittest.TestCase):
         if os.geteuid() or subprocess.run(
                 "mount -t tmpfs -o size=3m none small".split(),
                 capture_output=True).returncode:
+            if os.environ.get("CI") == "true":
+                self.fail("no small disk can be mounted here")
             self.skipTest("needs a small disk, which only root can mount")
         try:
             words = "--dry-run --train.dir small/runs "
@@ -262,7 +266,9 @@ class Trial(unittest.TestCase):
                 start + [VOCDIST, "--overfit-batch", "1000000", "--optim.lr",
                          "1e-9"] + SMALL, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            self.addCleanup(lambda p=p: p.poll() is None and p.kill())
             while not os.path.exists("runs"):
+                self.assertIsNone(p.poll())
                 time.sleep(0.05)
             time.sleep(0.5)
             p.send_signal(signal.SIGTERM)

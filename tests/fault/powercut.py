@@ -41,7 +41,8 @@ class Disk:
         return done == 0
 
     def unmount(self):
-        subprocess.check_call(['umount', self.runs])
+        if os.path.ismount(self.runs):
+            subprocess.check_call(['umount', self.runs])
 
     def cut(self):
         """The image as it is now, in place of what was written later."""
@@ -66,7 +67,10 @@ def one(f, good, moment):
     """The step that was reported and the one that it went on from."""
     disk = Disk(f)
     if not disk.mount():
+        disk.remove()
+        print('no loop device can be mounted here')
         sys.exit(77)
+    process = None
     try:
         process = f.start(1, 'run', before=[], **SETTINGS)
         time.sleep(moment)
@@ -88,6 +92,9 @@ def one(f, good, moment):
             if key != 'config.yaml' and mine[key] != value:
                 sys.exit('%s differs' % key)
     finally:
+        if process and process.poll() is None:
+            process.kill()
+            process.communicate()
         disk.unmount()
         disk.remove()
     return reported, at

@@ -24,6 +24,7 @@ shift 11
 "$@"''',
     'scontrol': '''
 if [ "$1" = show ]; then
+  [ -z "${MUTE:-}" ] || exit 1
   echo "   JobState=${STATE:-RUNNING} PreemptTime=${PREEMPTED:-None}"
 else
   echo "scontrol $*" >>called
@@ -131,11 +132,26 @@ class Scripts(unittest.TestCase):
                       self.call('eval.sh', status=64, VOCDIST_LAUNCHER='x'))
 
     def test_later_lives_go_on_whatever_the_first_began_with(self):
-        options = ['--resume', 'none', '--dry-run']
-        for count, tail in (('0', 'auto --resume none\n'),
-                            ('1', 'none --resume auto\n')):
-            self.assertTrue(self.call('train.sh', *options,
-                                      SLURM_RESTART_COUNT=count).endswith(tail))
+        def ends(count):
+            self.call('train.sh', '--resume', 'old', SLURM_RESTART_COUNT=count)
+            return self.called()[0].partition(',')[0]
+        self.assertTrue(ends('0').endswith('auto --resume old'))
+        self.assertTrue(ends('1').endswith('auto --resume old'),
+                        'forgotten before anything was saved')
+        self.call('train.sh', STATUS='75', SAVES='a', status=75)
+        self.called()
+        self.assertTrue(ends('1').endswith('old --resume auto'))
+
+    def test_a_trial_that_was_stopped_is_not_queued_again(self):
+        before = os.listdir(self.folder)
+        self.call('train.sh', '--', '--overfit-batch', '9', STATUS='75',
+                  status=75)
+        self.assertEqual(len(self.called()), 1, 'of srun alone')
+        self.assertEqual(os.listdir(self.folder), before)
+
+    def test_a_controller_that_does_not_answer_is_asked_to_requeue(self):
+        self.call('train.sh', STATUS='75', SAVES='a', MUTE='1', status=75)
+        self.assertIn('scontrol requeue 7', self.called())
 
     def test_the_program_is_found(self):
         build = os.path.join(self.folder, 'build', 'release', 'src', 'cli')

@@ -162,7 +162,11 @@ static void a_link_is_replaced_and_its_failure_said(void **state)
     char *folder = check_folder(), *path = mem_format("%s/last", folder);
     char to[16] = "";
     struct check_log log;
+    char *left = mem_format("%s.tmp-%ld-0", path, (long)getpid());
+    assert_int_equal(symlink("x", left), 0); /* of a dead process */
     assert_int_equal(atomic_link(path, "a"), VD_OK);
+    unlink(left);
+    free(left);
     assert_int_equal(atomic_link(path, "bc"), VD_OK);
     assert_int_equal(readlink(path, to, sizeof to - 1), 2);
     assert_string_equal(to, "bc");

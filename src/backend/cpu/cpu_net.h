@@ -15,8 +15,7 @@ struct unit {
     struct dnn_linear *linear;
     struct dnn_pool *pool;
     struct norm norm;
-    float *packed; /* its part of the packs, or NULL */
-    float *bias;   /* of a folded norm, [padded oc], there too */
+    float *bias; /* of a folded norm, [padded oc], in the packs */
 };
 
 /* Copies of weights as oneDNN wants them, folded ones with their biases. Nets

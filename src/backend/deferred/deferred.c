@@ -201,6 +201,8 @@ static enum vd_err wait_for_net(struct net *net)
 static enum vd_err deferred_rest(struct net *net)
 {
     VD_TRY(wait_for_net(net));
+    for (int i = 0; i < MAX_KEYS; i++)
+        commands_clear(&net->recorded[i]);
     return backend_ref_ops.rest(net->inner);
 }
 
