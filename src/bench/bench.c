@@ -6,6 +6,7 @@
 #include "base/machine.h"
 #include "base/mem.h"
 #include "data/loader.h"
+#include "train/stop.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,12 @@ static enum vd_err gather(struct table *table, struct comm *comm,
     VD_TRY(table_gather(table, comm));
     table_timing(table, 0, table_slowest(table, 0), first);
     return VD_OK;
+}
+
+/* Agreed: has nobody been told to stop? */
+static enum vd_err may_go_on(struct trainer *t)
+{
+    return comm_agree(t->comm, SITE_REPORT, stop_signal() ? VD_STOPPED : VD_OK);
 }
 
 /* ---- the input path ---- */
@@ -51,6 +58,9 @@ static enum vd_err load_rows(struct trainer *t, struct table *table)
                                .ctx = &t->feed_spec};
     VD_TRY_ELSE(out, err, loader_new(&l, &spec));
     for (int i = -1; i < table->n_rows; i++) {
+        err = stop_signal() ? VD_STOPPED : VD_OK; /* the caller agrees */
+        if (err != VD_OK)
+            goto out;
         trainer_enter(t, SITE_DATA, -1, t->config->timeout.step);
         VD_TRY_ELSE(out, err, load_row(l, table_row(table, i < 0 ? 0 : i)));
     }
@@ -105,6 +115,8 @@ enum vd_err bench_exchange(struct trainer *t, int n, struct bench_report *out)
     for (int i = 0; err == VD_OK && i < n; i++) {
         trainer_enter(t, SITE_REDUCE, -1, t->config->timeout.step);
         err = step_time_exchange(&t->step, table_row(&table, i));
+        if (err == VD_OK)
+            err = may_go_on(t);
     }
     if (err == VD_OK)
         err = gather(&table, t->comm, &out->exchange);
@@ -146,6 +158,7 @@ static enum vd_err save_once(struct trainer *t, double *row, int64_t *bytes)
     enum vd_err err =
         t->comm->rank == 0 ? write_and_read(t, row, bytes) : VD_OK;
     VD_TRY(comm_agree(t->comm, SITE_CHECKPOINT, err));
+    VD_TRY(may_go_on(t));
     return comm_bcast(t->comm, SITE_CHECKPOINT, row, SAVE_COLUMNS * sizeof *row,
                       0);
 }

@@ -76,13 +76,19 @@ static enum vd_err open_data(void *ctx)
 
 static void advise_memory(const struct evaluation *e)
 {
+    struct text advice = {0};
     long long batch = (long long)e->config->eval.batch;
-    char *advice =
-        mem_format("give --eval.batch %lld (now %lld); --cpu.threads "
-                   "1 (now %d); fewer ranks to a host",
-                   (batch + 1) / 2, batch, e->threads);
-    memory_advise(advice);
-    free(advice);
+    text_add(&advice, "give ");
+    if (batch > 1)
+        text_add(&advice, "--eval.batch %lld (now %lld); ", batch / 2, batch);
+    if (e->threads > 1)
+        text_add(&advice, "--cpu.threads 1 (now %d); ", e->threads);
+    if (e->comm->node_size > 1)
+        text_add(&advice, "fewer ranks to this host (now %d); ",
+                 e->comm->node_size);
+    text_add(&advice, "each rank more memory");
+    memory_advise(advice.bytes);
+    free(advice.bytes);
 }
 
 static enum vd_err open_device(void *ctx)

@@ -29,8 +29,8 @@ static enum vd_err add_number(const struct json *facts, const char *key,
     return VD_OK;
 }
 
-/* A name per rank, most ranks being beside others of their host: each host
- * once, in the ranks' order. */
+/* A name per rank: each stretch of one host once, in the ranks' order; those
+ * past MAX_NAMED are counted. */
 static enum vd_err add_names(const struct json *facts, const char *key,
                              struct text *out)
 {

@@ -30,15 +30,16 @@ struct usage {
 struct dry_run {
     struct trainer *t;
     struct text *report;
+    bool finished;          /* the run has nothing left to do */
     double first_s, step_s; /* the cold one; mean of the timed ones */
     int n_steps;            /* timed */
     struct usage most;      /* of all ranks: the largest of each */
     int peak_rank, waited_rank;
-    size_t n_tried;       /* batches of the validation */
-    double validate_s;    /* those took */
-    double write_s;       /* a checkpoint, there and back */
-    int64_t bytes, freed; /* of a checkpoint; of all the trial's files */
-    int64_t kept_bytes;   /* of the run's checkpoints that are there */
+    size_t n_tried;     /* batches of the validation */
+    double validate_s;  /* those took */
+    double write_s;     /* a checkpoint, there and back */
+    int64_t bytes;      /* of a checkpoint */
+    int64_t kept_bytes; /* of the run's checkpoints that are there */
     int64_t export_bytes, free_bytes;
 };
 
@@ -228,9 +229,11 @@ static void report_start(const struct dry_run *d, uint64_t first)
     const struct trainer *t = d->t;
     struct text *out = d->report;
     text_add(out, "start        ");
-    if (first >= t->last_step)
-        text_add(out, "%s has all its %llu steps: nothing to train\n",
-                 t->run.real, (unsigned long long)t->last_step);
+    if (d->finished)
+        text_add(out,
+                 "%s has ended after step %llu of %llu: nothing to train\n",
+                 t->run.real, (unsigned long long)first,
+                 (unsigned long long)t->last_step);
     else if (t->resume)
         text_add(out, "would go on after step %llu of %llu, from %s\n",
                  (unsigned long long)first, (unsigned long long)t->last_step,
@@ -310,7 +313,7 @@ static void report_whole(const struct dry_run *d, uint64_t first)
 {
     const struct trainer *t = d->t;
     struct text *out = d->report;
-    uint64_t steps = first < t->last_step ? t->last_step - first : 0;
+    uint64_t steps = d->finished ? 0 : t->last_step - first;
     double seconds = (double)steps * d->step_s;
     if (steps > 0)
         seconds += validations(d, first) * validation_s(d);
@@ -340,6 +343,7 @@ static enum vd_err try_all(struct trainer *t, void *ctx)
     struct dry_run *d = ctx;
     uint64_t first = t->state.step;
     d->t = t;
+    d->finished = trainer_is_finished(t);
     VD_TRY(take_first(d));
     VD_TRY(trainer_check_memory(t));
     VD_TRY(time_steps(d));

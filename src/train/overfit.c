@@ -154,9 +154,5 @@ enum vd_err overfit_check(struct comm *comm, struct option_set *set,
     const struct trial trial = {
         .anew = true, .repeat = true, .run = try_batch, .ctx = &o};
     VD_TRY(set_options(set));
-    log_info(
-        "one batch again and again, with augment.enable false, "
-        "model.head_dropout 0, optim.schedule constant, optim.warmup 0, no "
-        "validation");
     return trainer_try(comm, set, config, argv, &trial);
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -85,6 +86,14 @@ static void remove_left_over(const char *dir, const char *name)
     free(folder);
 }
 
+/* Process numbers mean something within one of these only: containers may
+ * share the host's name. */
+static unsigned long process_namespace(void)
+{
+    struct stat info;
+    return stat("/proc/self/ns/pid", &info) ? 0 : (unsigned long)info.st_ino;
+}
+
 /* Folders of that name whose process is dead. */
 static void remove_left_overs(const char *dir, const char *prefix)
 {
@@ -110,7 +119,8 @@ static void remove_left_overs(const char *dir, const char *prefix)
 static char *highest_missing(const char *folder)
 {
     char *missing = mem_copy_text(""), *path = mem_copy_text(folder);
-    while (!file_exists(path)) {
+    /* "." is its own folder, and may be one that we may not look into */
+    while (!file_exists(path) && strcmp(path, missing)) {
         free(missing);
         missing = path;
         path = file_folder(path);
@@ -135,7 +145,8 @@ enum vd_err scratch_open(struct scratch *s, const char *dir, const char *name)
 {
     char host[65] = "";
     gethostname(host, sizeof host - 1);
-    char *prefix = mem_format(".%s.trial-%s-", name, host);
+    char *prefix =
+        mem_format(".%s.trial-%s-%lu-", name, host, process_namespace());
     char *made = highest_missing(dir);
     remove_left_overs(dir, prefix);
     *s = (struct scratch){

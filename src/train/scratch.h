@@ -1,5 +1,5 @@
 /*
- * The folder of a trial, DIR/.NAME.trial-HOST-PID: beside the run it stands
+ * The folder of a trial, DIR/.NAME.trial-HOST-N-PID: beside the run it stands
  * for, so on the same disk with the same permissions. It goes with its
  * process, whatever ends that: a shell waits in a session of its own until it
  * is closed or we are dead, and removes it, and of DIR what was made for it.

@@ -279,6 +279,7 @@ static enum vd_err make_start(struct trainer *t)
         return setup_take_checkpoint(t);
     VD_TRY(checkpoint_new(&t->start, &t->graph));
     t->state.data_digest = t->train.digest;
+    t->state.judge = t->has_val ? t->val.digest : 0;
     if (t->resume || t->comm->rank != 0)
         return VD_OK;
     if (*t->config->model.weights)

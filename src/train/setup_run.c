@@ -138,6 +138,20 @@ static enum vd_err check_state(const struct trainer *t)
     return VD_OK;
 }
 
+/* Losses on other data say nothing about the best so far. */
+static void compare_judge(struct trainer *t)
+{
+    struct train_state *s = &t->state;
+    uint64_t judge = t->has_val ? t->val.digest : 0;
+    if (s->has_best && s->judge != judge) {
+        log_info("judged by other data from here on: the best so far and "
+                 "train.patience begin anew");
+        s->has_best = false;
+        s->stale = 0;
+    }
+    s->judge = judge;
+}
+
 enum vd_err setup_take_checkpoint(struct trainer *t)
 {
     VD_TRY(state_parse(&t->state, t->resume, t->start.state));
@@ -148,6 +162,7 @@ enum vd_err setup_take_checkpoint(struct trainer *t)
         t->state.has_best = false;
         t->state.stale = 0;
     }
+    compare_judge(t);
     return VD_OK;
 }
 

@@ -12,11 +12,29 @@ static const char *const sum_keys[2][4] = {
     {"next_images", "next_l1", "next_ce", "next_loss"},
 };
 
+/* JSON has no whole numbers of 64 bits. */
+static void put_digest(struct json *root, const char *key, uint64_t digest)
+{
+    char text[20];
+    snprintf(text, sizeof text, "%016" PRIx64, digest);
+    json_put_text(root, key, text);
+}
+
+static enum vd_err get_digest(const struct json *root, const char *where,
+                              const char *key, uint64_t *digest)
+{
+    const char *text;
+    VD_TRY(json_get_text(root, where, key, &text));
+    if (strspn(text, "0123456789abcdef") != 16 || text[16])
+        return VD_FAIL(VD_DATA, "%s: %s: '%s' is not 16 digits", where, key,
+                       text);
+    *digest = strtoull(text, NULL, 16);
+    return VD_OK;
+}
+
 char *state_format(const struct train_state *s)
 {
     struct json *root = json_new_object();
-    char digest[20];
-    snprintf(digest, sizeof digest, "%016" PRIx64, s->data_digest);
     json_put_int(root, "step", (int64_t)s->step);
     json_put_int(root, "epoch", (int64_t)s->epoch);
     for (int i = 0; i < 2; i++) {
@@ -31,7 +49,8 @@ char *state_format(const struct train_state *s)
     json_put_int(root, "stale", (int64_t)s->stale);
     json_put_int(root, "metrics_bytes", s->metrics_bytes);
     json_put_int(root, "steps_bytes", s->steps_bytes);
-    json_put_text(root, "data_digest", digest);
+    put_digest(root, "data_digest", s->data_digest);
+    put_digest(root, "judge", s->judge);
     json_put_int(root, "total", (int64_t)s->total);
     json_put_text(root, "machine", s->machine);
     char *text = json_format(root, 0);
@@ -52,7 +71,7 @@ static enum vd_err get_all(struct train_state *s, const struct json *root,
                            const char *where)
 {
     int64_t step, epoch, total, has_best, stale = 0;
-    const char *digest, *machine;
+    const char *machine;
     VD_TRY(json_get_int(root, where, "step", 0, INT64_MAX, &step));
     VD_TRY(json_get_int(root, where, "epoch", 0, INT64_MAX, &epoch));
     for (int i = 0; i < 2; i++)
@@ -66,7 +85,8 @@ static enum vd_err get_all(struct train_state *s, const struct json *root,
                         &s->metrics_bytes));
     VD_TRY(json_get_int(root, where, "steps_bytes", 0, INT64_MAX,
                         &s->steps_bytes));
-    VD_TRY(json_get_text(root, where, "data_digest", &digest));
+    VD_TRY(get_digest(root, where, "data_digest", &s->data_digest));
+    VD_TRY(get_digest(root, where, "judge", &s->judge));
     VD_TRY(json_get_int(root, where, "total", 0, INT64_MAX, &total));
     VD_TRY(json_get_text(root, where, "machine", &machine));
     s->total = (uint64_t)total;
@@ -75,10 +95,6 @@ static enum vd_err get_all(struct train_state *s, const struct json *root,
     s->epoch = (uint64_t)epoch;
     s->has_best = has_best;
     s->stale = (uint64_t)stale;
-    if (strspn(digest, "0123456789abcdef") != 16 || digest[16])
-        return VD_FAIL(VD_DATA, "%s: data_digest: '%s' is not 16 digits", where,
-                       digest);
-    s->data_digest = strtoull(digest, NULL, 16);
     return VD_OK;
 }
 

@@ -20,7 +20,9 @@ struct train_state {
     struct account_sum sums[2]; /* of epoch `epoch` and the one after */
     double epoch_seconds;       /* spent training in the epoch under way */
     bool has_best;
-    double best;    /* lowest val_loss, or train_loss without validation */
+    double best; /* lowest val_loss, or train_loss without validation */
+    uint64_t
+        judge; /* digest of the data that `best` is of; 0: the training's */
     uint64_t stale; /* epochs with such a value since `best`; on all ranks */
     int64_t metrics_bytes, steps_bytes;
     uint64_t data_digest;        /* of the training data */

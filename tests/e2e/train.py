@@ -281,6 +281,15 @@ class Run(unittest.TestCase):
                 return int(row["epoch"])
         self.fail(f"{name} never lost patience {patience}")
 
+    def test_other_validation_data_begin_patience_anew(self):
+        run = "--train.patience 1 --optim.lr 1e-9 --train.epochs 9"
+        self.start(0, run, "--data.val=", says="a lower train_loss than")
+        ended = int(self.metrics()[-1]["epoch"])
+        self.start(0, run, says="begin anew")
+        self.assertGreaterEqual(int(self.metrics()[-1]["epoch"]), ended + 2)
+        best = os.readlink("runs/default/checkpoints/best")
+        self.assertNotIn(self.metrics()[ended - 1]["step"], best)
+
     def test_patience_ends_a_run_and_more_of_it_goes_on(self):
         run = "--train.epochs 12 --optim.lr 0.02 "
         self.start(0, run, "--train.name whole", ranks=2)

@@ -28,7 +28,7 @@ SIZE = r"[\d.]+ [MG]B"
 REPORT = {
     "start": r"would (?:begin runs/\w+ anew, \d+ steps"
              r"|go on after step \d+ of \d+, from \S+\.h5)"
-             r"|runs/\w+ has all its \d+ steps: nothing to train",
+             r"|runs/\w+ has ended after step \d+ of \d+: nothing to train",
     "step": rf"{TIME}, [\d.]+ images/s \(mean of \d+; the first took {TIME}\)",
     "waiting": r"[\d.]+ % of that for data \(rank \d+, \S+\)",
     "epoch": rf"{TIME} of \d+ images \(estimate\)",
@@ -133,7 +133,7 @@ class Trial(unittest.TestCase):
             self.assertIn(" 3 steps", fields["whole run"])
         self.start(0, "--train.epochs 3")
         out = self.leaves_nothing(0, "--dry-run --train.epochs 3")
-        self.assertIn("all its 6 steps", self.report(out)["start"])
+        self.assertIn("ended after step 6 of 6", self.report(out)["start"])
 
     def test_a_dry_run_disturbs_no_run_in_progress(self):
         run = subprocess.Popen(

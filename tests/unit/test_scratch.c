@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -157,9 +158,14 @@ static void what_is_left_goes_with_the_next(void **state)
     waitpid(dead, NULL, 0);
     pid_t alive = hold(folder);
     gethostname(host, sizeof host - 1);
-    char *left =
-        mem_format("%s/.a.trial-%s-%ld/deep", folder, host, (long)dead);
-    char *other = mem_format("%s/.a.trial-elsewhere-%ld", folder, (long)dead);
+    struct stat info;
+    assert_int_equal(stat("/proc/self/ns/pid", &info), 0);
+    unsigned long space = (unsigned long)info.st_ino;
+    char *left = mem_format("%s/.a.trial-%s-%lu-%ld/deep", folder, host, space,
+                            (long)dead);
+    /* of another container, where that number may be alive */
+    char *other = mem_format("%s/.a.trial-%s-%lu-%ld", folder, host, space + 1,
+                             (long)dead);
     assert_int_equal(file_make_folder(left), VD_OK);
     assert_int_equal(file_make_folder(other), VD_OK);
     check_log_start(&log);

@@ -18,6 +18,7 @@ static struct train_state random_state(uint64_t i)
                             .metrics_bytes = w[1],
                             .steps_bytes = INT64_MAX - w[2],
                             .data_digest = (uint64_t)w[0] << 32 | w[3],
+                            .judge = (uint64_t)w[1] << 32 | w[2],
                             .total = w[2]};
     for (int k = 0; k < 2; k++)
         s.sums[k] = (struct account_sum){w[k], w[k] * 1e297, -w[k + 1] / 7.0,
@@ -44,6 +45,7 @@ static void every_bit_comes_back(void **state)
         assert_int_equal(back.metrics_bytes, s.metrics_bytes);
         assert_int_equal(back.steps_bytes, s.steps_bytes);
         assert_int_equal(back.data_digest, s.data_digest);
+        assert_int_equal(back.judge, s.judge);
         assert_int_equal(back.total, s.total);
         assert_string_equal(back.machine, s.machine);
         again = state_format(&back);
