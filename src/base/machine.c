@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,14 +63,4 @@ double machine_load(void)
 {
     double load = 0;
     return getloadavg(&load, 1) == 1 ? load : 0;
-}
-
-int64_t machine_peak_memory(void)
-{
-    int64_t kib = 0;
-    char *value = proc_value("/proc/self/status", "VmHWM");
-    if (value && sscanf(value, "%" SCNd64 " kB", &kib) != 1)
-        kib = 0;
-    free(value);
-    return 1024 * kib;
 }

@@ -5,8 +5,6 @@
 #ifndef VOCDIST_BASE_MACHINE_H
 #define VOCDIST_BASE_MACHINE_H
 
-#include <stdint.h>
-
 /* "x86-64 avx512f": the highest instruction set that libraries choose by.
  * Borrowed for ever. */
 const char *machine_instruction_set(void);
@@ -16,8 +14,5 @@ char *machine_processor(void);
 /* Processes at work or waiting for a core, mean of the last minute; 0 where
  * the system does not say. */
 double machine_load(void);
-/* The most memory this process has had resident so far (VmHWM), bytes; 0 where
- * the system does not say. */
-int64_t machine_peak_memory(void);
 
 #endif

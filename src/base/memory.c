@@ -104,6 +104,13 @@ void memory_read(struct memory *out, const char *root)
     out->group_limit = read_group_limit(root);
 }
 
+int64_t memory_peak(void)
+{
+    struct memory m;
+    memory_read(&m, "");
+    return (int64_t)m.peak;
+}
+
 uint64_t memory_shared_limit(const struct memory *m)
 {
     bool group =

@@ -22,6 +22,8 @@ struct memory {
 
 /* From `root`/proc and `root`/sys/fs/cgroup; root is "" but in tests. */
 void memory_read(struct memory *out, const char *root);
+/* The most this process has had so far (VmHWM); 0: unknown. */
+int64_t memory_peak(void);
 /* What all processes of this machine (or control group) may have together. */
 uint64_t memory_shared_limit(const struct memory *m);
 

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/mem.h"
+#include "base/memory.h"
 #include "data/loader.h"
 #include "train/stop.h"
 
@@ -184,7 +185,7 @@ out:
 
 static enum vd_err find_peak(struct comm *comm, struct bench_report *out)
 {
-    int64_t mine = machine_peak_memory();
+    int64_t mine = memory_peak();
     int64_t *all = mem_new((size_t)comm->size, sizeof *all);
     enum vd_err err =
         comm_allgather(comm, SITE_REPORT, &mine, sizeof mine, all);

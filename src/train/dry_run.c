@@ -3,8 +3,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/machine.h"
 #include "base/mem.h"
+#include "base/memory.h"
 #include "train/stop.h"
 #include "train/trainer.h"
 
@@ -184,7 +184,7 @@ static enum vd_err gather_usage(struct dry_run *d)
 {
     struct comm *comm = d->t->comm;
     struct usage *all = mem_new((size_t)comm->size, sizeof *all);
-    d->most.peak_bytes = machine_peak_memory();
+    d->most.peak_bytes = memory_peak();
     enum vd_err err =
         comm_allgather(comm, SITE_REPORT, &d->most, sizeof d->most, all);
     for (int r = 0; err == VD_OK && r < comm->size; r++) {

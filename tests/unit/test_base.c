@@ -5,8 +5,8 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/machine.h"
 #include "base/mem.h"
+#include "base/memory.h"
 #include "base/rng.h"
 #include "base/text.h"
 
@@ -204,13 +204,13 @@ static void peak_memory_is_this_process_s_and_stays(void **state)
 {
     (void)state;
     const size_t n = (size_t)64 << 20;
-    int64_t before = machine_peak_memory();
+    int64_t before = memory_peak();
     void *p = NULL;
     assert_true(before > 0);
     assert_int_equal(mem_alloc(&p, n, 1, "a test"), VD_OK);
     memset(p, 1, n);
     mem_free(p);
-    int64_t after = machine_peak_memory();
+    int64_t after = memory_peak();
     assert_true(after - before > (int64_t)n / 2);
     assert_true(after - before < (int64_t)n * 2);
 }
