@@ -70,7 +70,8 @@ out:
     return err;
 }
 
-enum vd_err bench_loader(struct trainer *t, int n, struct bench_report *out)
+static enum vd_err measure_loader(struct trainer *t, int n,
+                                  struct bench_report *out)
 {
     struct table table;
     table_init(&table, n, 1);
@@ -101,7 +102,9 @@ static size_t sent_bytes(const struct trainer *t, size_t bytes)
     return (most + 1) * (bytes / size) * (size - 1);
 }
 
-enum vd_err bench_exchange(struct trainer *t, int n, struct bench_report *out)
+/* After a step at least. */
+static enum vd_err measure_exchange(struct trainer *t, int n,
+                                    struct bench_report *out)
 {
     struct table table;
     out->exchange_bytes = t->graph.n_exchange * sizeof(float);
@@ -164,7 +167,8 @@ static enum vd_err save_once(struct trainer *t, double *row, int64_t *bytes)
                       0);
 }
 
-enum vd_err bench_checkpoint(struct trainer *t, int n, struct bench_report *out)
+static enum vd_err measure_checkpoint(struct trainer *t, int n,
+                                      struct bench_report *out)
 {
     struct table table;
     enum vd_err err = VD_OK;
@@ -219,15 +223,15 @@ static enum vd_err measure(struct trainer *t, struct bench_report *out)
         VD_TRY(measure_steps(t, out));
     if (request->loader) {
         log_info("measuring the loader");
-        VD_TRY(bench_loader(t, request->n_steps, out));
+        VD_TRY(measure_loader(t, request->n_steps, out));
     }
     if (request->exchange) {
         log_info("measuring the exchange");
-        VD_TRY(bench_exchange(t, request->n_steps, out));
+        VD_TRY(measure_exchange(t, request->n_steps, out));
     }
     if (request->checkpoint) {
         log_info("measuring checkpoints");
-        VD_TRY(bench_checkpoint(t, SAVES, out));
+        VD_TRY(measure_checkpoint(t, SAVES, out));
     }
     return VD_OK;
 }

@@ -79,19 +79,12 @@ void bench_format(const struct trainer *t, const struct bench_report *report,
 struct json *bench_to_json(const struct trainer *t,
                            const struct bench_report *report);
 
-/* ---- its parts; all Collective ---- */
+/* ---- its steps; Collective ---- */
 
 /* Steps from shards come first: those from memory end the feed. */
 enum vd_err bench_steps_from_shards(struct trainer *t, int n,
                                     struct bench_steps *out) VD_MUST_USE;
 enum vd_err bench_steps_from_memory(struct trainer *t, int n,
                                     struct bench_steps *out) VD_MUST_USE;
-enum vd_err bench_loader(struct trainer *t, int n,
-                         struct bench_report *out) VD_MUST_USE;
-/* After a step at least. */
-enum vd_err bench_exchange(struct trainer *t, int n,
-                           struct bench_report *out) VD_MUST_USE;
-enum vd_err bench_checkpoint(struct trainer *t, int n,
-                             struct bench_report *out) VD_MUST_USE;
 
 #endif
