@@ -77,6 +77,14 @@ choose_launcher() {
   export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 }
 
+# prepare NAME FILE FOLDER ARGUMENTS...: `options`, and `launch` with the program.
+prepare() {
+  take_options "${@:4}"
+  find_program "$1" "$2" "$3"
+  choose_launcher
+  launch+=("$program")
+}
+
 # begin COMMAND...: with --dry-run this is the end, else it needs a job.
 begin() {
   if "$dry_run"; then
@@ -92,6 +100,14 @@ begin() {
   say "$(date '+%F %T') job $SLURM_JOB_ID, life ${SLURM_RESTART_COUNT:-0}," \
     "${SLURM_NTASKS:-1} ranks on ${SLURM_JOB_NODELIST:-?} by ${launch[0]}"
   show "$@" >&2
+}
+
+# begin_and_run COMMAND...: of a job that is queued again when it was stopped,
+# and begins anew.
+begin_and_run() {
+  begin "$@"
+  run "$@"
+  requeue
 }
 
 # ---- running, and running again ----------------------------------------------

@@ -22,10 +22,5 @@ script=eval.sh here=$(dirname "$0")
 # shellcheck source=common.sh
 . "$here/common.sh" || exit 66
 
-take_options "$@"
-find_program vocdist "${VOCDIST:-}" src/cli
-choose_launcher
-command=("${launch[@]}" "$program" eval "${options[@]}")
-begin "${command[@]}"
-run "${command[@]}"
-requeue
+prepare vocdist "${VOCDIST:-}" src/cli "$@"
+begin_and_run "${launch[@]}" eval "${options[@]}"

@@ -22,10 +22,5 @@ script=pack.sh here=$(dirname "$0")
 # shellcheck source=common.sh
 . "$here/common.sh" || exit 66
 
-take_options "$@"
-find_program vocpack "${VOCPACK:-}" preprocess
-choose_launcher
-command=("${launch[@]}" "$program" pack "${options[@]}")
-begin "${command[@]}"
-run "${command[@]}"
-requeue
+prepare vocpack "${VOCPACK:-}" preprocess "$@"
+begin_and_run "${launch[@]}" pack "${options[@]}"

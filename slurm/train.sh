@@ -27,10 +27,8 @@ script=train.sh here=$(dirname "$0")
 # shellcheck source=common.sh
 . "$here/common.sh" || exit 66
 
-take_options "$@"
-find_program vocdist "${VOCDIST:-}" src/cli
-choose_launcher
-command=("${launch[@]}" "$program" train --resume auto "${options[@]}")
+prepare vocdist "${VOCDIST:-}" src/cli "$@"
+command=("${launch[@]}" train --resume auto "${options[@]}")
 begin "${command[@]}"
 
 # A wrong option ends the job here, said once.
