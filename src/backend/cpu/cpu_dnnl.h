@@ -60,8 +60,6 @@ struct dnn_conv;
 enum vd_err dnn_conv_new(struct dnn *d, const struct dnn_conv_spec *spec,
                          struct dnn_conv **out) VD_MUST_USE;
 void dnn_conv_free(struct dnn_conv *c);
-/* True where Winograd runs: forward, data or weights (0, 1, 2). */
-bool dnn_conv_is_winograd(const struct dnn_conv *c, int direction);
 /* Elements of the packed copies of its weights that it works with, a multiple
  * of 16; 0: it takes them as they are. */
 size_t dnn_conv_packed(const struct dnn_conv *c);

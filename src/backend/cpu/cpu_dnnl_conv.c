@@ -19,7 +19,6 @@ struct dnn_conv {
     struct dnn *dnn;
     struct dnn_conv_spec spec;
     struct op op[DIRECTIONS];
-    bool winograd[DIRECTIONS];
     /* Where the primitive wants other weights than the net holds. */
     struct op pack[2];  /* FORWARD, DATA */
     size_t n_packed[2]; /* elements; 0: it wants those */
@@ -110,7 +109,6 @@ static enum vd_err conv_choose(struct dnn_conv *c, int direction,
     if (winograd_pays(&c->spec, direction))
         VD_TRY(conv_try(c, direction, attr, dnnl_convolution_winograd, weights,
                         &pd));
-    c->winograd[direction] = pd != NULL;
     if (!pd)
         VD_TRY(conv_try(c, direction, attr, dnnl_convolution_direct, weights,
                         &pd));
@@ -259,11 +257,6 @@ void dnn_conv_free(struct dnn_conv *c)
         op_clear(&c->pack[i]);
     op_clear(&c->unpack);
     mem_free(c);
-}
-
-bool dnn_conv_is_winograd(const struct dnn_conv *c, int direction)
-{
-    return c->winograd[direction];
 }
 
 size_t dnn_conv_packed(const struct dnn_conv *c)
