@@ -112,9 +112,11 @@ class Job:
 
     def is_forgotten(self):
         """By the nodes, where a step of the same number would be in the way of
-        the next life's; Slurm waits two minutes to be sure."""
+        the next life's, and a batch script that is just removed would be its;
+        Slurm waits two minutes to be sure."""
+        trace = re.compile(r'(?<!\d)%s\.\d|^job0*%s$' % ((self.number,) * 2))
         return not any(
-            re.search(r'(?<!\d)%s\.\d' % self.number, name)
+            trace.search(name)
             for where in os.listdir(self.cluster.folder)
             if where.startswith(('spool.', 'tmp.'))
             for name in os.listdir(os.path.join(self.cluster.folder, where)))
@@ -225,9 +227,10 @@ class Lives(unittest.TestCase):
                                      launcher == 'srun')
 
     def test_out_of_time(self):
-        """The signal is due at once, and comes when Slurm looks at its jobs,
-        which is twice a minute; it may be too early to save anything."""
-        job = self.train('time', 'srun', '--time=1', '--signal=B:USR1@60',
+        """The signal comes when Slurm looks at its jobs, which is twice a
+        minute. Not due at once: sent before the script has begun, it would be
+        lost, and the job would run into its limit."""
+        job = self.train('time', 'srun', '--time=2', '--signal=B:USR1@110',
                          train__epochs=100000)
         went_on = r'(?s)stopped after step (\d+) .* going on after step \1 '
         wait_for(lambda: job.is_over() or re.search(went_on, job.log()),
