@@ -5,6 +5,7 @@
 #ifndef VOCDIST_TESTS_CHECK_H
 #define VOCDIST_TESTS_CHECK_H
 
+#include "base/file.h"
 #include "base/log.h"
 
 #include <math.h>
@@ -82,6 +83,16 @@ static inline void check_folder_remove(char *path)
     snprintf(command, sizeof command, "rm -rf '%s'", path);
     assert_int_equal(system(command), 0);
     free(path);
+}
+
+/* Entries of a folder. */
+static inline size_t check_files_in(const char *folder)
+{
+    struct file_list list;
+    assert_int_equal(file_list_read(&list, folder), VD_OK);
+    size_t n = list.n;
+    file_list_clear(&list);
+    return n;
 }
 
 #endif

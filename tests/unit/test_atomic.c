@@ -23,15 +23,6 @@ static void assert_holds(const char *path, const char *expected)
     free(bytes);
 }
 
-static size_t files_in(const char *folder)
-{
-    struct file_list list;
-    assert_int_equal(file_list_read(&list, folder), VD_OK);
-    size_t n = list.n;
-    file_list_clear(&list);
-    return n;
-}
-
 static void a_committed_file_is_there_and_alone(void **state)
 {
     (void)state;
@@ -44,7 +35,7 @@ static void a_committed_file_is_there_and_alone(void **state)
     assert_holds(path, "old");
     assert_int_equal(atomic_commit(&f), VD_OK);
     assert_holds(path, "new");
-    assert_int_equal(files_in(folder), 1);
+    assert_int_equal(check_files_in(folder), 1);
     atomic_abort(&f);
     assert_holds(path, "new");
     free(path);
@@ -63,7 +54,7 @@ static void an_aborted_file_leaves_the_old_one(void **state)
     atomic_abort(&f);
     atomic_abort(&none);
     assert_holds(path, "old");
-    assert_int_equal(files_in(folder), 1);
+    assert_int_equal(check_files_in(folder), 1);
     free(path);
     check_folder_remove(folder);
 }
@@ -85,7 +76,7 @@ static void a_library_may_write_the_reserved_name(void **state)
     assert_int_equal(atomic_commit(&f), VD_OK);
     atomic_abort(&g);
     assert_holds(path, "theirs");
-    assert_int_equal(files_in(folder), 1);
+    assert_int_equal(check_files_in(folder), 1);
     free(path);
     check_folder_remove(folder);
 }
@@ -112,7 +103,7 @@ static void a_failing_rename_leaves_nothing(void **state)
     assert_int_equal(atomic_write(path, "x", 1), VD_IO);
     check_log_end();
     assert_says(&log, "/d: rename: Is a directory");
-    assert_int_equal(files_in(folder), 1);
+    assert_int_equal(check_files_in(folder), 1);
     free(path);
     check_folder_remove(folder);
 }
@@ -132,7 +123,7 @@ static void what_is_no_file_is_not_replaced(void **state)
         assert_int_equal(lstat(paths[i], &after), 0);
         assert_true(before.st_ino == after.st_ino);
     }
-    assert_int_equal(files_in(folder), 2);
+    assert_int_equal(check_files_in(folder), 2);
     free(link);
     free(pipe);
     check_folder_remove(folder);
@@ -170,7 +161,7 @@ static void a_link_is_replaced_and_its_failure_said(void **state)
     assert_int_equal(atomic_link(path, "bc"), VD_OK);
     assert_int_equal(readlink(path, to, sizeof to - 1), 2);
     assert_string_equal(to, "bc");
-    assert_int_equal(files_in(folder), 1);
+    assert_int_equal(check_files_in(folder), 1);
     unlink(path);
     assert_int_equal(file_make_folder(path), VD_OK);
     check_log_start(&log);
@@ -179,7 +170,7 @@ static void a_link_is_replaced_and_its_failure_said(void **state)
     check_log_end();
     assert_says(&log, "/last: rename: ");
     assert_says(&log, "/no/such/last: symlink: No such file");
-    assert_int_equal(files_in(folder), 1);
+    assert_int_equal(check_files_in(folder), 1);
     free(path);
     check_folder_remove(folder);
 }
@@ -244,7 +235,7 @@ static void a_write_over_the_limit_keeps_the_old_file(void **state)
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_int_equal(status, 0);
         assert_holds(path, "old");
-        assert_int_equal(files_in(folder), 1);
+        assert_int_equal(check_files_in(folder), 1);
         free(path);
         check_folder_remove(folder);
     }
@@ -266,7 +257,7 @@ static void a_full_disk_keeps_the_old_file(void **state)
     check_log_start(&log);
     enum vd_err err = atomic_write(path, big, n);
     check_log_end();
-    size_t left = files_in(folder);
+    size_t left = check_files_in(folder);
     assert_holds(path, "old");
     umount(folder);
     assert_int_equal(err, VD_IO);
@@ -301,7 +292,7 @@ static void writers_of_one_name_do_not_mix(void **state)
         assert_null(failed);
     }
     assert_holds(path, "0123456789");
-    assert_int_equal(files_in(folder), 1);
+    assert_int_equal(check_files_in(folder), 1);
     free(path);
     check_folder_remove(folder);
 }

@@ -1,34 +1,11 @@
 /* train/run: one process at a time is in a run. */
-#include "check.h"
+#include "hold.h"
 
 #include "base/file.h"
-#include "train/run.h"
 
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* A process that is in the run until it is killed. */
-static pid_t hold(const char *folder)
-{
-    int ready[2];
-    char byte = 0;
-    assert_int_equal(pipe(ready), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        struct run r;
-        byte = run_open(&r, folder, "a") == VD_OK;
-        if (write(ready[1], &byte, 1) != 1)
-            _exit(1);
-        for (;;)
-            pause();
-    }
-    assert_int_equal(read(ready[0], &byte, 1), 1);
-    assert_int_equal(byte, 1);
-    close(ready[0]);
-    close(ready[1]);
-    return child;
-}
 
 static void a_second_process_is_told_who_is_there(void **state)
 {
@@ -36,7 +13,7 @@ static void a_second_process_is_told_who_is_there(void **state)
     char *folder = check_folder(), host[128] = "", who[256];
     struct run r;
     struct check_log log;
-    pid_t child = hold(folder);
+    pid_t child = hold(folder, run_open);
     gethostname(host, sizeof host - 1);
     snprintf(who, sizeof who, "/a: process %ld on %s is in this run",
              (long)child, host);

@@ -1,9 +1,8 @@
 /* train/scratch and a trial's run: nothing is left, whatever ends it. */
-#include "check.h"
+#include "hold.h"
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "train/run.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -22,37 +21,12 @@ static void write_file(const char *folder, const char *name)
     free(path);
 }
 
-static size_t count(const char *folder)
+static enum vd_err open_with_a_checkpoint(struct run *r, const char *dir,
+                                          const char *name)
 {
-    struct file_list list;
-    assert_int_equal(file_list_read(&list, folder), VD_OK);
-    size_t n = list.n;
-    file_list_clear(&list);
-    return n;
-}
-
-/* A process with a trial of DIR/a open, its id; it waits to be ended. */
-static pid_t hold(const char *dir)
-{
-    int ready[2];
-    char byte = 0;
-    assert_int_equal(pipe(ready), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        struct run r;
-        alarm(60); /* not for ever, should the test fail */
-        byte = run_open_trial(&r, dir, "a") == VD_OK;
-        write_file(r.checkpoints, "step-00000001.h5");
-        if (write(ready[1], &byte, 1) != 1)
-            _exit(1);
-        for (;;)
-            pause();
-    }
-    assert_int_equal(read(ready[0], &byte, 1), 1);
-    assert_int_equal(byte, 1);
-    close(ready[0]);
-    close(ready[1]);
-    return child;
+    VD_TRY(run_open_trial(r, dir, name));
+    write_file(r->checkpoints, "step-00000001.h5");
+    return VD_OK;
 }
 
 static void nothing_is_left_after_closing(void **state)
@@ -68,7 +42,7 @@ static void nothing_is_left_after_closing(void **state)
     assert_false(file_exists(r.real));
     write_file(r.checkpoints, "step-00000001.h5");
     run_close(&r);
-    assert_int_equal(count(folder), 0); /* x and y were made for it */
+    assert_int_equal(check_files_in(folder), 0); /* x and y were made for it */
     free(dir);
     check_folder_remove(folder);
 }
@@ -81,8 +55,8 @@ static void folders_of_others_stay(void **state)
     assert_int_equal(run_open_trial(&r, dir, "a"), VD_OK);
     write_file(dir, "of somebody who came later");
     run_close(&r);
-    assert_int_equal(count(folder), 1);
-    assert_int_equal(count(dir), 1);
+    assert_int_equal(check_files_in(folder), 1);
+    assert_int_equal(check_files_in(dir), 1);
     free(dir);
     check_folder_remove(folder);
 }
@@ -93,13 +67,13 @@ static void a_run_in_progress_is_not_disturbed(void **state)
     char *folder = check_folder();
     struct run real, trial;
     assert_int_equal(run_open(&real, folder, "a"), VD_OK);
-    size_t before = count(real.folder);
+    size_t before = check_files_in(real.folder);
     assert_int_equal(run_open_trial(&trial, folder, "a"), VD_OK);
     assert_string_not_equal(trial.folder, real.folder);
     assert_string_equal(trial.past, real.checkpoints);
     run_close(&trial);
-    assert_int_equal(count(real.folder), before);
-    assert_int_equal(count(folder), 1);
+    assert_int_equal(check_files_in(real.folder), before);
+    assert_int_equal(check_files_in(folder), 1);
     run_close(&real);
     check_folder_remove(folder);
 }
@@ -119,7 +93,7 @@ static void a_folder_that_cannot_be_written_is_said(void **state)
     check_log_end();
     assert_says(&log, "/dev/null");
     assert_says(&log, "/file: Not a directory");
-    assert_int_equal(count(folder), 1);
+    assert_int_equal(check_files_in(folder), 1);
     check_folder_remove(folder);
 }
 
@@ -127,17 +101,17 @@ static void a_folder_that_cannot_be_written_is_said(void **state)
 static bool becomes_empty(const char *folder)
 {
     const struct timespec moment = {.tv_nsec = 10000000};
-    for (int k = 0; k < 1000 && count(folder) > 0; k++)
+    for (int k = 0; k < 1000 && check_files_in(folder) > 0; k++)
         nanosleep(&moment, NULL);
-    return count(folder) == 0;
+    return check_files_in(folder) == 0;
 }
 
 static void a_killed_trial_leaves_nothing(void **state)
 {
     (void)state;
     char *folder = check_folder(), *dir = mem_format("%s/x y/z", folder);
-    pid_t child = hold(dir);
-    assert_int_equal(count(dir), 1);
+    pid_t child = hold(dir, open_with_a_checkpoint);
+    assert_int_equal(check_files_in(dir), 1);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     assert_true(becomes_empty(folder));
@@ -156,7 +130,7 @@ static void what_is_left_goes_with_the_next(void **state)
     if (dead == 0)
         _exit(0);
     waitpid(dead, NULL, 0);
-    pid_t alive = hold(folder);
+    pid_t alive = hold(folder, open_with_a_checkpoint);
     gethostname(host, sizeof host - 1);
     struct stat info;
     assert_int_equal(stat("/proc/self/ns/pid", &info), 0);
@@ -175,7 +149,7 @@ static void what_is_left_goes_with_the_next(void **state)
     assert_says(&log, "of a trial that was killed");
     assert_false(file_exists(left));
     assert_true(file_exists(other)); /* who knows */
-    assert_int_equal(count(folder), 2);
+    assert_int_equal(check_files_in(folder), 2);
     kill(alive, SIGKILL);
     waitpid(alive, NULL, 0);
     free(left);
