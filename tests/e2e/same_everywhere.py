@@ -9,9 +9,11 @@ threads. generated: a tiny network; real: ResNet34 on the data and weights in
 $VOCDIST_TEST_DATA.
 """
 import os
-import subprocess
 import sys
 import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
+from checks import call, check  # noqa: E402
 
 SKIP = 77
 try:
@@ -21,18 +23,6 @@ except ImportError as e:
     sys.exit(SKIP)
 
 QUIET = ['--backend', 'cpu', '--log.level', 'error']
-
-
-def check(ok, *what):
-    if not ok:
-        print('FAILED:', *what)
-        sys.exit(1)
-
-
-def run(*command):
-    done = subprocess.run([str(c) for c in command], capture_output=True,
-                          text=True)
-    check(done.returncode == 0, command, done.stderr)
 
 
 def values(checkpoint):
@@ -57,7 +47,7 @@ class Bed:
         return [*self.mpirun, n, self.vocdist] if n > 1 else [self.vocdist]
 
     def train(self, name, ranks, *options):
-        run(*self.ranks(ranks), *QUIET, '--train.dir', self.tmp,
+        call(*self.ranks(ranks), *QUIET, '--train.dir', self.tmp,
             '--train.name', name, '--data.train', f'{self.tmp}/data/train',
             '--data.val', '', '--train.replicas', 4, '--train.micro_batch', 4,
             '--train.steps', 4, '--cpu.threads', 1, *options)
@@ -65,7 +55,7 @@ class Bed:
 
     def evaluate(self, name, ranks, threads):
         out = f'{self.tmp}/{ranks}-{threads}.csv'
-        run(*self.ranks(ranks), 'eval', *QUIET, '--checkpoint',
+        call(*self.ranks(ranks), 'eval', *QUIET, '--checkpoint',
             f'{self.tmp}/{name}', '--data', f'{self.tmp}/data/val',
             '--per-image', out, '--cpu.threads', threads)
         with open(out, 'rb') as f:
@@ -112,15 +102,15 @@ def main():
             if not shared:
                 print('skipped: VOCDIST_TEST_DATA is not set')
                 sys.exit(SKIP)
-            run(bed.vocpack, f'{shared}/data/voc-real', '--split', 'train,val',
+            call(bed.vocpack, f'{shared}/data/voc-real', '--split', 'train,val',
                 '-o', f'{tmp}/data')
             options = ['--model.weights',
                        f'{shared}/weights/resnet34-warm.safetensors',
                        '--model.freeze', 'none']
         else:
-            run(bed.vocpack, 'demo', f'{tmp}/demo', '--images', 2400, '--size',
+            call(bed.vocpack, 'demo', f'{tmp}/demo', '--images', 2400, '--size',
                 64)
-            run(bed.vocpack, f'{tmp}/demo', '--split', 'train,val', '--size',
+            call(bed.vocpack, f'{tmp}/demo', '--split', 'train,val', '--size',
                 64, '-o', f'{tmp}/data')
             options = ['--model.width', 8, '--model.blocks', '1,1,1,1']
         train(bed, ranks, *options)

@@ -15,9 +15,11 @@ which must give an answer, though not a better one.
 """
 import csv
 import os
-import subprocess
 import sys
 import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
+from checks import call, check  # noqa: E402
 
 SKIP = 77
 try:
@@ -29,19 +31,6 @@ except ImportError as e:
 
 BATCH = 16
 KEYS = 'val_accuracy', 'val_l1_px', 'val_miou', 'val_loc50'
-
-
-def check(ok, *what):
-    if not ok:
-        print('FAILED:', *what)
-        sys.exit(1)
-
-
-def call(*command):
-    done = subprocess.run([str(c) for c in command], capture_output=True,
-                          text=True)
-    check(done.returncode == 0, command, done.stderr)
-    return done.stdout
 
 
 # ---- VOC trees of links ----

@@ -12,10 +12,12 @@ import filecmp
 import inspect
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections import OrderedDict
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
+from checks import call, check  # noqa: E402
 
 SKIP = 77
 try:
@@ -24,6 +26,7 @@ try:
     import torch
     import torchvision
     from torch import nn
+    from network import Net
 except ImportError as e:
     print('skipped:', e)
     sys.exit(SKIP)
@@ -54,56 +57,7 @@ def load_vocdist(path):
     return net.eval(), notes
 
 
-# ---- any width and number of blocks, written out ----
-class Block(nn.Module):
-    def __init__(self, c_in, c, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(c_in, c, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(c)
-        self.conv2 = nn.Conv2d(c, c, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(c)
-        self.downsample = None
-        if stride != 1 or c_in != c:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(c_in, c, 1, stride, bias=False), nn.BatchNorm2d(c))
-
-    def forward(self, x):
-        y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
-        return (y + (self.downsample(x) if self.downsample else x)).relu()
-
-
-class Head(nn.Module):
-    def __init__(self, features, outputs):
-        super().__init__()
-        self.fc1 = nn.Linear(features, 256)
-        self.bn = nn.BatchNorm1d(256)
-        self.fc2 = nn.Linear(256, outputs)
-
-    def forward(self, x):
-        return self.fc2(self.bn(self.fc1(x.relu()).relu()))
-
-
-class Net(nn.Module):
-    def __init__(self, width, blocks, size, classes):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        c_in = width
-        for k, n in enumerate(blocks):
-            c, layer = width << k, []
-            for i in range(n):
-                layer.append(Block(c_in, c, 2 if k and not i else 1))
-                c_in = c
-            setattr(self, f'layer{k + 1}', nn.Sequential(*layer))
-        self.head = Head(c_in * (size // 32)**2, 4 + classes)
-
-    def forward(self, x):
-        x = self.bn1(self.conv1(x)).relu()
-        x = nn.functional.max_pool2d(x, 3, 2, 1)
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.head(x.flatten(1))
-
-
+# ---- any width and number of blocks ----
 def load_net(path):
     with open(path, 'rb') as f:
         tensors = json.loads(f.read(int.from_bytes(f.read(8), 'little')))
@@ -116,24 +70,12 @@ def load_net(path):
         values = np.frombuffer(data[at:end], '<f4').copy()
         state[name] = torch.from_numpy(values).reshape(t['shape'])
     net = Net(int(notes['width']), [int(n) for n in notes['blocks'].split(',')],
-              int(notes['size']), len(json.loads(notes['classes'])))
+              int(notes['size']), classes=len(json.loads(notes['classes'])))
     net.load_state_dict(state)
     return net.eval(), notes
 
 
 # ---- the check ----
-def check(ok, *what):
-    if not ok:
-        print('FAILED:', *what)
-        sys.exit(1)
-
-
-def run(*command):
-    done = subprocess.run([str(c) for c in command], capture_output=True,
-                          text=True)
-    check(done.returncode == 0, command, done.stderr)
-
-
 def read_shards(folder):
     with open(os.path.join(folder, 'pack.json')) as f:
         manifest = json.load(f)
@@ -217,15 +159,15 @@ def case(programs, tmp, name, data, loaders, *options, n_kinds=3):
     vocdist, _ = programs
     common = ['--train.dir', tmp, '--backend', 'cpu', '--log.level', 'error']
     folder, run_folder = os.path.join(data, 'val'), os.path.join(tmp, name)
-    run(vocdist, *common, '--train.name', name, '--data.train',
+    call(vocdist, *common, '--train.name', name, '--data.train',
         os.path.join(data, 'train'), '--data.val', '', '--train.replicas', 1,
         *options)
     csv_file, weights = (os.path.join(tmp, name + end)
                          for end in ('.csv', '.safetensors'))
-    run(vocdist, 'eval', *common[2:], '--checkpoint', run_folder, '--data',
+    call(vocdist, 'eval', *common[2:], '--checkpoint', run_folder, '--data',
         folder, '--per-image', csv_file)
     for out in (weights, weights + '.again'):
-        run(vocdist, 'export', '--checkpoint', run_folder, '-o', out)
+        call(vocdist, 'export', '--checkpoint', run_folder, '-o', out)
     check(filecmp.cmp(weights, weights + '.again', shallow=False), 'bytes')
     shards = read_shards(folder)
     check_labels(folder, shards)
@@ -239,9 +181,9 @@ def case(programs, tmp, name, data, loaders, *options, n_kinds=3):
 
 def generated(programs, tmp):
     root = os.path.join(tmp, 'demo')
-    run(programs[1], 'demo', root, '--images', 320, '--size', 112)
+    call(programs[1], 'demo', root, '--images', 320, '--size', 112)
     for size in (64, 96):
-        run(programs[1], root, '--split', 'train,val', '--size', size, '-o',
+        call(programs[1], root, '--split', 'train,val', '--size', size, '-o',
             f'{tmp}/{size}')
     case(programs, tmp, 'tiny', f'{tmp}/64', [load_net], '--model.width', 8,
          '--model.blocks', '1,1,1,1', '--train.steps', 40,
@@ -258,7 +200,7 @@ def real(programs, tmp):
     if not shared:
         print('skipped: VOCDIST_TEST_DATA is not set')
         sys.exit(SKIP)
-    run(programs[1], os.path.join(shared, 'data/voc-real'), '--split',
+    call(programs[1], os.path.join(shared, 'data/voc-real'), '--split',
         'train,val', '-o', f'{tmp}/voc')
     case(programs, tmp, 'voc-real', f'{tmp}/voc', [load_net, load_vocdist],
          '--train.steps', 8, '--train.global_batch', 16, '--model.weights',

@@ -1,6 +1,7 @@
 """vocdist's network in PyTorch, and the random numbers of its dropout.
 
-For whatever compares with PyTorch: oracle.py, ../bench/torch_step.py.
+For whatever compares with PyTorch: oracle.py, export_check.py,
+../bench/torch_step.py.
 """
 import json
 

@@ -17,6 +17,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
+from checks import check  # noqa: E402
+
 SKIP = 77
 try:
     import h5py
@@ -32,12 +35,6 @@ SIZE = 224
 VOC = ('aeroplane bicycle bird boat bottle bus car cat chair cow diningtable '
        'dog horse motorbike person pottedplant sheep sofa train '
        'tvmonitor').split()
-
-
-def check(ok, *what):
-    if not ok:
-        print('FAILED:', *what)
-        sys.exit(1)
 
 
 def pack(*args):
