@@ -123,6 +123,9 @@ class Job:
 
     def is_over(self):
         if self.field('Reason') == 'BeginTime' and self.is_forgotten():
+            # What is made in the second of the old life's end, such as a new
+            # one's credential, counts as the old one's, and is refused.
+            time.sleep(1)
             self.cluster.call('scontrol', 'update', 'JobId=' + self.number,
                               'StartTime=now')
         return self.field('JobState') not in ('PENDING', 'CONFIGURING',
