@@ -120,10 +120,11 @@ class Case:
         return [dropout_mask(o['seed'], self.positions(step), k, o['dropout'], n).to(dtype)
                 for k, n in enumerate((net.head.fc1.in_features, 256))]
 
-    def torch_step(self, net, step, dtype):
-        """Outputs, (l1, ce), mean loss; gradients are in the net."""
-        x, box, cls = self.batch(step, dtype)
-        y = net(x, self.masks(step, net, dtype))
+    def torch_step(self, net, step, dtype, order=slice(None)):
+        """Outputs, (l1, ce), mean loss; gradients are in the net. order: of the pictures in the batch."""
+        x, box, cls = (t[order] for t in self.batch(step, dtype))
+        masks = self.masks(step, net, dtype)
+        y = net(x, masks and [m[order] for m in masks])
         l1, ce = losses(y, self.o['size'], box, cls)
         loss = (l1 + 25 * ce).mean()
         if self.o['mode'] == 'train':
@@ -274,21 +275,39 @@ def optim(args):
 
 # ---- (c) the whole network ----------------------------------------------------------------------
 
+def of_torch(c, step, dtype, order):
+    """Outputs, gradients and statistics of one step, by name."""
+    net = c.net(step - 1, dtype)
+    y = c.torch_step(net, step, dtype, order)[0]
+    found = {**grads(net), 'outputs': y[np.argsort(order)]}
+    if c.o['update']:
+        found.update((k, b) for k, b in net.named_buffers() if 'num_batches' not in k)
+    return found
+
+
+def own_errors(c, step, want):
+    """float32's: the largest with the batch in a few orders. Rounding that takes one ReLU to the other side is most of
+    a tensor's error, and an order has it or has not."""
+    largest = dict.fromkeys(want, 0)
+    for shift in range(min(c.o['batch'], 5)):
+        found = of_torch(c, step, torch.float32, np.roll(np.arange(c.o['batch']), shift))
+        for k, x in want.items():
+            largest[k] = max(largest[k], norm(found[k] - x))
+    return largest
+
+
 def compare(args, c, what, step):
     """Outputs, gradients and statistics of one step, by float32's own error against float64."""
     t0 = time.time()
-    net64, net32 = c.net(step - 1, torch.float64), c.net(step - 1, torch.float32)
-    y64, y32 = (c.torch_step(n, step, n.conv1.weight.dtype)[0] for n in (net64, net32))
-    want, own, got = grads(net64), grads(net32), c.tensors('grad', step, trainable=True)
-    assert set(want) == set(got), 'not the same tensors train'
-    want['outputs'], own['outputs'], got['outputs'] = y64, y32, torch.from_numpy(c.read('y', step)).view(y64.shape)
+    want = of_torch(c, step, torch.float64, np.arange(c.o['batch']))
+    own, got = own_errors(c, step, want), c.tensors('grad', step, trainable=True)
+    got['outputs'] = torch.from_numpy(c.read('y', step)).view(want['outputs'].shape)
     if c.o['update']:
         got.update(c.tensors('stats', step, 'stats'))
-        for to, net in (want, net64), (own, net32):
-            to.update((k, b) for k, b in net.named_buffers() if 'num_batches' not in k)
+    assert set(want) == set(got), 'not the same tensors train'
     worst, along, room = (0, ''), {}, {}
     for k, x in want.items():
-        own_error, error = norm(own[k] - x), norm(got[k] - x)
+        own_error, error = own[k], norm(got[k] - x)
         if own_error:
             worst = max(worst, (error / own_error, k, error / norm(x)))
         # 1e-7: the backend's answer is rounded to float32.
@@ -320,10 +339,11 @@ def full96(args):
     full(args, 96)
 
 
-def course(args, size=96, batch=8, lr=5e-5, **kw):
+def course(args, size=96, **kw):
     """20 steps beside float32, and one step closely from where the first began and the last ended."""
-    # At the recipe's 1e-3 Adam makes rounding grow past 1 % in 20 steps.
-    c = Case(args, size=size, width=64, blocks='3,4,6,3', batch=batch, steps=21, every=20, rule='adam', lr=lr,
+    # Adam makes rounding grow: from 1e-4 on PyTorch's float32 and float64 part by 1 % in 20 steps.
+    lr = 5e-5
+    c = Case(args, size=size, width=64, blocks='3,4,6,3', batch=8, steps=21, every=20, rule='adam', lr=lr,
              backbone_lr=lr / 10, **kw)
     if 'weights' in kw:
         real_pictures(c)
@@ -361,7 +381,7 @@ def real(args):
     if not args.data:
         print('skipped: no VOCDIST_TEST_DATA')
         sys.exit(77)
-    course(args, 224, 8, 1e-4, weights=f'{args.data}/weights/resnet34-warm.safetensors')
+    course(args, 224, weights=f'{args.data}/weights/resnet34-warm.safetensors')
 
 
 def real_pictures(c):
