@@ -12,7 +12,7 @@ extern const struct option_table train_table;
 enum vd_err command_train(struct command_call *call);
 
 struct eval_options {
-    char *checkpoint, *data, *per_image, *picture;
+    char *checkpoint, *weights, *data, *per_image, *picture;
 };
 extern const struct option_table eval_table;
 enum vd_err command_eval(struct command_call *call);

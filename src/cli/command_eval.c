@@ -22,6 +22,12 @@ static const struct option options[] = {
      .fallback = "",
      .metavar = "PATH",
      .help = "the network: a checkpoint, a link to one, or a run's folder"},
+    {.key = "weights",
+     .type = OPTION_TEXT,
+     .offset = AT(weights),
+     .fallback = "",
+     .metavar = "FILE",
+     .help = "instead: what export wrote, or a run's weights/*.safetensors"},
     {.key = "data",
      .type = OPTION_TEXT,
      .offset = AT(data),
@@ -60,11 +66,23 @@ struct evaluation {
 
 static enum vd_err check_options(void *ctx)
 {
-    const struct evaluation *e = ctx;
-    if (!*e->options->checkpoint)
+    const struct eval_options *o = ((const struct evaluation *)ctx)->options;
+    if (!*o->checkpoint && !*o->weights)
         return VD_FAIL(VD_USAGE, "no network to evaluate\n"
-                                 "give --checkpoint runs/NAME");
+                                 "give --checkpoint runs/NAME, or --weights "
+                                 "FILE.safetensors");
+    if (*o->checkpoint && *o->weights)
+        return VD_FAIL(VD_USAGE, "two networks to evaluate\n"
+                                 "give either --checkpoint or --weights");
     return VD_OK;
+}
+
+static enum vd_err restore_network(struct evaluation *e)
+{
+    const struct eval_options *o = e->options;
+    return *o->weights
+               ? restore_weights(&e->network, e->comm, o->weights)
+               : restore_checkpoint(&e->network, e->comm, o->checkpoint);
 }
 
 static enum vd_err open_data(void *ctx)
@@ -128,7 +146,7 @@ static enum vd_err evaluate(struct evaluation *e)
     struct eval_summary summary = {0};
     struct comm *comm = e->comm;
     VD_TRY(comm_phase(comm, SITE_CONFIG, check_options, e));
-    VD_TRY(restore_checkpoint(&e->network, comm, e->options->checkpoint));
+    VD_TRY(restore_network(e));
     VD_TRY(comm_phase(comm, SITE_DATA, open_data, e));
     VD_TRY(comm_same(comm, SITE_DATA, "the data", e->data.digest));
     VD_TRY(cores_divide(comm, &e->threads));

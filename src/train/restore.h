@@ -1,6 +1,7 @@
 /*
  * A trained network for evaluating, predicting and exporting, from a
- * checkpoint: its graph, its values, and what its inputs and outputs mean.
+ * checkpoint or a weight file: its graph, its values, and what its inputs and
+ * outputs mean.
  */
 #ifndef VOCDIST_TRAIN_RESTORE_H
 #define VOCDIST_TRAIN_RESTORE_H
@@ -12,10 +13,11 @@
 #include "train/checkpoint.h"
 
 struct restored {
-    struct option_set set; /* of the run's saved settings */
+    struct option_set set; /* of the run's settings; a file's: the defaults */
     struct config config;
     struct graph graph;
     struct checkpoint values; /* with classes and input size */
+    float mean[3], std[3];    /* input normalisation, of values in 0..1 */
 };
 
 /*
@@ -24,6 +26,10 @@ struct restored {
  */
 enum vd_err restore_checkpoint(struct restored *r, struct comm *comm,
                                const char *path) VD_MUST_USE;
+/* Collective: the same from a file of restore_save_weights(). VD_DATA for one
+ * without a head, or that does not say what its numbers mean. */
+enum vd_err restore_weights(struct restored *r, struct comm *comm,
+                            const char *path) VD_MUST_USE;
 void restore_clear(struct restored *r);
 
 /* Local: the same for one process alone. */

@@ -2,8 +2,8 @@
 
     same_everywhere.py VOCDIST VOCPACK generated|real [-- MPIRUN OPTION...]
 
-eval: per-image files are byte-equal for 1, 2, 3 and 5 ranks and for 1, 2 and 3
-compute threads. train: parameters, moments and statistics of the last
+eval: per-image files are byte-equal for 1, 2, 3 and 5 ranks, for 1, 2 and 3
+compute threads, and from the exported weights. train: parameters, moments and statistics of the last
 checkpoint are equal for 1 to 4 ranks of 4 replicas, and for 1 and 4 loader
 threads. generated: a tiny network; real: ResNet34 on the data and weights in
 $VOCDIST_TEST_DATA.
@@ -53,11 +53,11 @@ class Bed:
             '--train.steps', 4, '--cpu.threads', 1, *options)
         return values(f'{self.tmp}/{name}/checkpoints/last')
 
-    def evaluate(self, name, ranks, threads):
+    def evaluate(self, ranks, threads, *network):
         out = f'{self.tmp}/{ranks}-{threads}.csv'
-        call(*self.ranks(ranks), 'eval', *QUIET, '--checkpoint',
-            f'{self.tmp}/{name}', '--data', f'{self.tmp}/data/val',
-            '--per-image', out, '--cpu.threads', threads)
+        call(*self.ranks(ranks), 'eval', *QUIET, *network, '--data',
+             f'{self.tmp}/data/val', '--per-image', out, '--cpu.threads',
+             threads)
         with open(out, 'rb') as f:
             return f.read()
 
@@ -78,10 +78,15 @@ def train(bed, ranks, *options):
 
 
 def evaluate(bed, cases):
-    first = bed.evaluate('np1', 1, 1)
+    run, exported = f'{bed.tmp}/np1', f'{bed.tmp}/net.safetensors'
+    first = bed.evaluate(1, 1, '--checkpoint', run)
     for ranks, threads in cases:
-        check(bed.evaluate('np1', ranks, threads) == first, ranks, 'ranks',
-              threads, 'threads')
+        check(bed.evaluate(ranks, threads, '--checkpoint', run) == first,
+              ranks, 'ranks', threads, 'threads')
+    call(bed.vocdist, 'export', '--checkpoint', run, '-o', exported)
+    for ranks, threads in ((1, 1), cases[-1]):
+        check(bed.evaluate(ranks, threads, '--weights', exported) == first,
+              ranks, 'ranks', threads, 'threads, of the exported weights')
     print('eval: the same', first.count(b'\n') - 1, 'rows for ranks, threads',
           (1, 1), *cases)
 
