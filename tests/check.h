@@ -21,6 +21,17 @@
 
 #define CHECK_SKIP 77
 
+/* Skips for want of what scripts/test.sh installs: not where CI=true, which
+ * would not see it. */
+static inline void check_skip(const char *lacking)
+{
+    const char *ci = getenv("CI");
+    if (ci && strcmp(ci, "true") == 0)
+        fail_msg("without %s", lacking);
+    print_message("skipped: no %s\n", lacking);
+    skip();
+}
+
 /* The text of the last messages, for tests of what the user is told. */
 struct check_log {
     char text[8192];

@@ -390,7 +390,7 @@ static void squash_is_pytorchs_antialiased_interpolate(void **state)
     struct file_list list;
     size_t n = 0;
     if (!make("squash", ""))
-        skip();
+        check_skip("PyTorch");
     assert_int_equal(file_list_read(&list, folder), VD_OK);
     for (size_t i = 0; i < list.n; i++)
         if (!strncmp(list.names[i], "squash-", 7)) {

@@ -36,7 +36,7 @@ static void ask_torch(const char *const *schedulers, double rates[CASES][STEPS])
         n++;
     free(command);
     if (pclose(pipe) != 0 || n != CASES * STEPS)
-        skip();
+        check_skip("PyTorch");
 }
 
 static void rates_are_those_of_torch(void **state)
