@@ -83,7 +83,7 @@ static const struct option_table pack_table = {
 static enum vd_err run_pack(struct command_call *call)
 {
     struct comm comm;
-    VD_TRY(comm_open(&comm, NULL, NULL));
+    VD_TRY(comm_open(&comm, COMM_SETUP_TIMEOUT_S));
     enum vd_err err =
         ranks_pack(call->options, call->words, call->n_words, &comm);
     comm_close(&comm, err); /* its value is what `err` becomes in main() */

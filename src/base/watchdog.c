@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,9 +15,11 @@
 
 _Noreturn static void fire(const struct watchdog *w)
 {
-    log_last_words("watchdog: no progress for %g s while %s, step %" PRId64
-                   "; this rank ends",
-                   w->limit_s, fault_site_doing(w->site), w->step);
+    char step[32] = "";
+    if (w->step >= 0)
+        snprintf(step, sizeof step, ", step %" PRId64, w->step);
+    log_last_words("watchdog: no progress for %g s while %s%s; this rank ends",
+                   w->limit_s, fault_site_doing(w->site), step);
     _exit(err_exit_code(VD_BUG));
 }
 
@@ -53,7 +56,8 @@ enum vd_err watchdog_start(struct watchdog *w, enum fault_site site,
                            double limit_s)
 {
     pthread_condattr_t monotonic;
-    *w = (struct watchdog){.running = true, .site = site, .limit_s = limit_s};
+    *w = (struct watchdog){
+        .running = true, .site = site, .step = -1, .limit_s = limit_s};
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -69,10 +73,21 @@ enum vd_err watchdog_start(struct watchdog *w, enum fault_site site,
 void watchdog_beat(struct watchdog *w, enum fault_site site, int64_t step,
                    double limit_s)
 {
+    if (!w->running)
+        return;
     pthread_mutex_lock(&w->lock);
     w->site = site;
     w->step = step;
     w->limit_s = limit_s;
+    w->idle_s = 0;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void watchdog_beat_again(struct watchdog *w)
+{
+    if (!w->running)
+        return;
+    pthread_mutex_lock(&w->lock);
     w->idle_s = 0;
     pthread_mutex_unlock(&w->lock);
 }

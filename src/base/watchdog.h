@@ -7,9 +7,9 @@
  * Time is monotonic and counts only while the process runs: a job that was
  * suspended goes on. Local.
  *
- *     watchdog_start(&w, SITE_OPEN, 600);      before comm_open()
+ *     watchdog_start(&w, SITE_OPEN, 600);
  *     watchdog_beat(&w, SITE_STEP, step, 300); in every step
- *     return comm_close(&comm, err);           still armed
+ *     watchdog_stop(&w);
  */
 #ifndef VOCDIST_BASE_WATCHDOG_H
 #define VOCDIST_BASE_WATCHDOG_H
@@ -21,7 +21,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* In place; must stay until the process ends or watchdog_stop(). */
+/* In place; must stay until the process ends or watchdog_stop(). One that was
+ * never started ({0}) can be beaten and stopped. */
 struct watchdog {
     pthread_t thread;
     pthread_mutex_t lock; /* guards all below */
@@ -35,11 +36,15 @@ struct watchdog {
 enum vd_err watchdog_start(struct watchdog *w, enum fault_site site,
                            double limit_s) VD_MUST_USE;
 
-/* A sign of life; the next one must come within `limit_s`. Any thread. */
+/* A sign of life; the next one must come within `limit_s` (INFINITY: none need
+ * come). `step` is for the message, -1: none. Any thread. */
 void watchdog_beat(struct watchdog *w, enum fault_site site, int64_t step,
                    double limit_s);
 
-/* Waits for the thread to end. Does nothing if it was never started ({0}). */
+/* The same as the last one, again. Any thread. */
+void watchdog_beat_again(struct watchdog *w);
+
+/* Waits for the thread to end. */
 void watchdog_stop(struct watchdog *w);
 
 #endif

@@ -62,7 +62,7 @@ static enum vd_err load_rows(struct trainer *t, struct table *table)
         err = stop_signal() ? VD_STOPPED : VD_OK; /* the caller agrees */
         if (err != VD_OK)
             goto out;
-        trainer_enter(t, SITE_DATA, -1, t->config->timeout.step);
+        comm_enter(t->comm, SITE_DATA, -1, t->config->timeout.step);
         VD_TRY_ELSE(out, err, load_row(l, table_row(table, i < 0 ? 0 : i)));
     }
 out:
@@ -117,7 +117,7 @@ static enum vd_err measure_exchange(struct trainer *t, int n,
     table_init(&table, n, 1);
     enum vd_err err = VD_OK;
     for (int i = 0; err == VD_OK && i < n; i++) {
-        trainer_enter(t, SITE_REDUCE, -1, t->config->timeout.step);
+        comm_enter(t->comm, SITE_REDUCE, -1, t->config->timeout.step);
         err = step_time_exchange(&t->step, table_row(&table, i));
         if (err == VD_OK)
             err = may_go_on(t);

@@ -147,8 +147,8 @@ static enum vd_err step_from_memory(void *ctx, double *row)
     struct memory *m = ctx;
     struct trainer *t = m->t;
     struct update_result update;
-    trainer_enter(t, SITE_STEP, (int64_t)t->state.step + 1,
-                  t->config->timeout.step);
+    comm_enter(t->comm, SITE_STEP, (int64_t)t->state.step + 1,
+               t->config->timeout.step);
     m->input = (struct input){0};
     VD_TRY(step_run(&t->step, stage, m, t->results, (int)t->batch.micro_batch,
                     &update));

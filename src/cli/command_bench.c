@@ -150,7 +150,7 @@ enum vd_err command_bench(struct command_call *call)
     const struct bench_options *o = call->options;
     struct benchmark b = {
         .comm = &comm, .call = call, .request = {.n_steps = (int)o->steps}};
-    enum vd_err err = comm_open(&comm, NULL, NULL);
+    enum vd_err err = comm_open(&comm, call->config->timeout.setup);
     if (err == VD_OK)
         err = run(&b);
     pictures_close(&b.pictures);

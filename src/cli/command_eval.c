@@ -145,15 +145,20 @@ static enum vd_err evaluate(struct evaluation *e)
     struct eval_row *rows = NULL;
     struct eval_summary summary = {0};
     struct comm *comm = e->comm;
+    double limit = e->config->timeout.setup;
     VD_TRY(comm_phase(comm, SITE_CONFIG, check_options, e));
+    comm_enter(comm, SITE_WEIGHTS, -1, limit);
     VD_TRY(restore_network(e));
+    comm_enter(comm, SITE_DATA, -1, limit);
     VD_TRY(comm_phase(comm, SITE_DATA, open_data, e));
     VD_TRY(comm_same(comm, SITE_DATA, "the data", e->data.digest));
     VD_TRY(cores_divide(comm, &e->threads));
     if (e->config->cpu.threads != CONFIG_AUTO)
         e->threads = (int)e->config->cpu.threads;
     advise_memory(e);
+    comm_enter(comm, SITE_DEVICE, -1, limit);
     VD_TRY(comm_phase(comm, SITE_DEVICE, open_device, e));
+    comm_enter(comm, SITE_EVAL, -1, limit);
     if (comm->rank == 0)
         rows = mem_new(e->data.n_images, sizeof *rows);
     enum vd_err err = evaluator_run(e->evaluator, comm, rows, &summary);
@@ -181,7 +186,7 @@ enum vd_err command_eval(struct command_call *call)
     struct evaluation e = {
         .comm = &comm, .options = call->options, .config = call->config};
     e.folder = *e.options->data ? e.options->data : e.config->data.val;
-    enum vd_err err = comm_open(&comm, NULL, NULL);
+    enum vd_err err = comm_open(&comm, call->config->timeout.setup);
     if (err == VD_OK)
         err = evaluate(&e);
     comm_close(&comm, err);

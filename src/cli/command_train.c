@@ -66,7 +66,7 @@ enum vd_err command_train(struct command_call *call)
     struct comm comm;
     struct text report = {0};
     VD_TRY(check_options(call));
-    enum vd_err err = comm_open(&comm, NULL, NULL);
+    enum vd_err err = comm_open(&comm, call->config->timeout.setup);
     if (err == VD_OK)
         err = start(call, &comm, &report);
     if (report.bytes && fputs(report.bytes, stdout) >= 0)

@@ -1,17 +1,53 @@
 /* The calls that are the same for both implementations. */
 #include "comm/comm.h"
 
+#include "comm/launch.h"
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define GRACE_S   5.0
 #define MAX_NAMED 8
 #define SUM_ROOM  ((size_t)1 << 17) /* doubles gathered at a time */
+
+/* Ranks that wait name the one they wait for, which takes them as long again.
+ */
+static double patience(double limit_s)
+{
+    return 2 * limit_s + GRACE_S;
+}
+
+enum vd_err comm_begin(struct comm *c, double timeout_s)
+{
+    *c = (struct comm){.size = 1, .node_size = 1, .timeout_s = timeout_s};
+    VD_TRY(launch_check_environment());
+    return watchdog_start(&c->watchdog, SITE_OPEN, patience(timeout_s));
+}
+
+void comm_has_begun(struct comm *c)
+{
+    watchdog_beat(&c->watchdog, SITE_OPEN, -1, INFINITY);
+}
+
+void comm_enter(struct comm *c, enum fault_site site, int64_t step,
+                double limit_s)
+{
+    c->timeout_s = limit_s;
+    watchdog_beat(&c->watchdog, site, step,
+                  c->size > 1 ? patience(limit_s) : limit_s);
+}
+
+void comm_goes_on(struct comm *c)
+{
+    watchdog_beat_again(&c->watchdog);
+}
 
 int comm_count_hosts(const struct comm *c)
 {

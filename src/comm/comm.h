@@ -21,7 +21,9 @@
  *
  * Every wait has a time limit, `timeout_s`. When it passes, the ranks that do
  * wait find out who is missing; one of them names it and the call is VD_COMM.
- * After VD_COMM buffers may still be written to: end the job.
+ * After VD_COMM buffers may still be written to: end the job. A rank that hangs
+ * in a library is ended by its own watchdog, which is armed while the ranks
+ * start and end, and from comm_enter() on.
  *
  * `site` names what the run is doing, for messages and for fault injection
  * (base/fault.h): an injected error makes the call fail on that rank before it
@@ -32,6 +34,7 @@
 
 #include "base/err.h"
 #include "base/fault.h"
+#include "base/watchdog.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -44,10 +47,11 @@ struct comm {
     int rank, size;           /* in the whole job */
     int node_rank, node_size; /* among the ranks that share memory with us */
     int node_root;            /* the rank whose node_rank is 0 on our node */
-    double timeout_s;         /* of the calls to come; the caller sets it */
+    double timeout_s;         /* of the calls to come: see comm_enter() */
     char (*hosts)[COMM_HOST_MAX]; /* owned: host of every rank */
     enum vd_err verdict;          /* what was agreed last */
-    void *impl;                   /* owned; see comm_mpi.h */
+    struct watchdog watchdog;
+    void *impl; /* owned; see comm_mpi.h */
 };
 
 /* Local, at any time: "Open MPI v4.1.4", or "none". */
@@ -58,7 +62,18 @@ void comm_library(char *out, size_t room);
  * the log. VD_CONFIG when the launcher started N separate one-rank programs.
  * `c` may go to comm_close() and comm_abort() whatever the result.
  */
-enum vd_err comm_open(struct comm *c, int *argc, char ***argv) VD_MUST_USE;
+enum vd_err comm_open(struct comm *c, double timeout_s) VD_MUST_USE;
+
+/*
+ * Local: what comes next, and how many seconds each wait in it has. Without
+ * another comm_enter() in that time the watchdog ends this rank; it leaves the
+ * ranks that wait for it time to name it first. `step` is for the message, -1:
+ * none.
+ */
+void comm_enter(struct comm *c, enum fault_site site, int64_t step,
+                double limit_s);
+/* Local, any thread: it is long, but goes on; its time begins anew. */
+void comm_goes_on(struct comm *c);
 
 /*
  * Collective, the last thing in main(): its value is the exit status. A `err`
@@ -125,5 +140,11 @@ enum vd_err comm_barrier(struct comm *c, enum fault_site site) VD_MUST_USE;
 enum vd_err comm_flags_start(struct comm *c, enum fault_site site,
                              uint32_t mine) VD_MUST_USE;
 enum vd_err comm_flags_finish(struct comm *c, uint32_t *any) VD_MUST_USE;
+
+/* ---- for the two implementations ---- */
+
+/* The first thing and the last thing of comm_open(). */
+enum vd_err comm_begin(struct comm *c, double timeout_s) VD_MUST_USE;
+void comm_has_begun(struct comm *c);
 
 #endif

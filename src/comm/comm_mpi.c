@@ -277,23 +277,23 @@ static enum vd_err find_ranks(struct comm *c)
     return allgather(c, SITE_OPEN, host, sizeof host, c->hosts);
 }
 
-enum vd_err comm_open(struct comm *c, int *argc, char ***argv)
+enum vd_err comm_open(struct comm *c, double timeout_s)
 {
     int provided = MPI_THREAD_SINGLE;
-    *c = (struct comm){
-        .size = 1, .node_size = 1, .timeout_s = COMM_SETUP_TIMEOUT_S};
-    VD_TRY(launch_check_environment());
+    VD_TRY(comm_begin(c, timeout_s));
     VD_TRY(memory_room("MPI", MPI_ROOM));
-    MPI_TRY(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
+    MPI_TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
     struct comm_mpi *m = mem_new(1, sizeof *m);
     m->world = m->alarm = MPI_COMM_NULL;
     c->impl = m;
     VD_TRY(find_ranks(c));
+    enum vd_err err = VD_OK;
     if (provided < MPI_THREAD_FUNNELED)
-        return comm_agree(c, SITE_OPEN,
-                          VD_FAIL(VD_COMM, "this MPI forbids threads\nuse one "
-                                           "with MPI_THREAD_FUNNELED"));
-    return comm_agree(c, SITE_OPEN, VD_OK);
+        err = VD_FAIL(VD_COMM, "this MPI forbids threads\nuse one with "
+                               "MPI_THREAD_FUNNELED");
+    VD_TRY(comm_agree(c, SITE_OPEN, err));
+    comm_has_begun(c);
+    return VD_OK;
 }
 
 /* All ranks are here with one verdict. */
@@ -312,11 +312,13 @@ static enum vd_err close_in_order(struct comm *c)
 
 int comm_close(struct comm *c, enum vd_err err)
 {
+    comm_enter(c, SITE_CLOSE, -1, c->timeout_s);
     if (c->impl) {
         enum vd_err closed = err == c->verdict ? close_in_order(c) : err;
         if (closed != VD_OK)
             comm_abort(c, closed);
     }
+    watchdog_stop(&c->watchdog);
     free(c->impl);
     free(c->hosts);
     c->impl = NULL;

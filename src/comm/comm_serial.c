@@ -20,23 +20,22 @@ void comm_library(char *out, size_t room)
     snprintf(out, room, "none");
 }
 
-enum vd_err comm_open(struct comm *c, int *argc, char ***argv)
+enum vd_err comm_open(struct comm *c, double timeout_s)
 {
-    (void)argc;
-    (void)argv;
-    *c = (struct comm){
-        .size = 1, .node_size = 1, .timeout_s = COMM_SETUP_TIMEOUT_S};
-    VD_TRY(launch_check_environment());
+    VD_TRY(comm_begin(c, timeout_s));
     VD_TRY(launch_check_size(1));
     c->impl = mem_new(1, sizeof(struct serial));
     c->hosts = mem_new(1, sizeof *c->hosts);
     gethostname(c->hosts[0], COMM_HOST_MAX - 1);
     log_set_rank(0, 1, c->hosts[0]);
-    return fault_at(SITE_OPEN, 0);
+    VD_TRY(fault_at(SITE_OPEN, 0));
+    comm_has_begun(c);
+    return VD_OK;
 }
 
 int comm_close(struct comm *c, enum vd_err err)
 {
+    watchdog_stop(&c->watchdog);
     free(c->impl);
     free(c->hosts);
     c->impl = NULL;

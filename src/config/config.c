@@ -319,7 +319,8 @@ static bool asks_for_epochs(const struct option_set *set,
 }
 
 static enum vd_err resume_from(struct option_set *set,
-                               const struct option_set *saved, const char *name)
+                               const struct option_set *saved, const char *name,
+                               const char *remedy)
 {
     enum vd_err err = VD_OK;
     struct text problems = {0};
@@ -333,9 +334,8 @@ static enum vd_err resume_from(struct option_set *set,
     if (problems.length)
         err = VD_FAIL(VD_CONFIG,
                       "%s: cannot go on with other settings: %s\n"
-                      "leave these keys out to go on, or start another run "
-                      "with --train.name NAME",
-                      name, problems.bytes);
+                      "leave these keys out to go on, or %s",
+                      name, problems.bytes, remedy);
     for (size_t i = 0; err == VD_OK && i < config_table.n; i++) {
         pair_init(&p, set, saved, i);
         err = take_over(set, &p);
@@ -378,13 +378,13 @@ enum vd_err config_changes(const struct option_set *set, const char *name,
 }
 
 enum vd_err config_resume(struct option_set *set, const char *name,
-                          const char *yaml, size_t n)
+                          const char *yaml, size_t n, const char *remedy)
 {
     struct config old;
     struct option_set saved;
     enum vd_err err = read_saved(&saved, &old, name, yaml, n);
     if (err == VD_OK)
-        err = resume_from(set, &saved, name);
+        err = resume_from(set, &saved, name, remedy);
     options_clear(&saved);
     return err;
 }

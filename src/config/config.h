@@ -168,12 +168,12 @@ uint64_t config_digest(const struct option_set *set, unsigned classes);
  * config.yaml), before anything that was auto is resolved anew. Where `set`
  * has nothing, or auto, the saved value is taken. VD_CONFIG with all old and
  * new values where an identity key differs or an extent shrinks (an extent of
- * 0 has no end); another
- * backend is warned of. Free keys are left alone. Other epochs than the saved
- * ones, without steps, replace saved steps.
+ * 0 has no end), and `remedy`; another backend is warned of. Free keys are left
+ * alone. Other epochs than the saved ones, without steps, replace saved steps.
  */
 enum vd_err config_resume(struct option_set *set, const char *name,
-                          const char *yaml, size_t n) VD_MUST_USE;
+                          const char *yaml, size_t n,
+                          const char *remedy) VD_MUST_USE;
 
 /* Adds a line "key: old -> new (origin of the new)" for each value that
  * differs from the saved one, of whatever class. */

@@ -48,8 +48,8 @@
 
 /*
  * Rows of one section stand together: that is how they are written. Folders
- * and model.weights are free because a run is tied to their content (data
- * digest, the first checkpoint), not to where they lie.
+ * are free because a run is tied to their content (data digest), not to where
+ * they lie.
  */
 // clang-format off
 static const struct option rows[] = {
@@ -64,7 +64,7 @@ CHOICE("data.normalize", data.normalize, IDENTITY, "none|imagenet", "none",
 INT_AUTO("data.loader_threads", data.loader_threads, FREE, 1, 256, "auto",
      "threads per rank that read images"),
 
-TEXT("model.weights", model.weights, FREE, "FILE", "",
+TEXT("model.weights", model.weights, IDENTITY, "FILE", "",
      "pretrained weights (.safetensors) to start from"),
 CHOICE("model.freeze", model.freeze, IDENTITY,
      "auto|none|stem|layer1|layer2|layer3|backbone", "auto",

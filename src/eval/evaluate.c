@@ -23,9 +23,8 @@ struct evaluator {
     struct backend *backend;
     struct net_spec spec;
     const struct shard_set *data;
-    evaluator_beat_fn *beat; /* NULL: nobody watches */
-    void *beat_ctx;
     /* of the run at hand */
+    struct comm *comm;
     struct worker *workers; /* owned */
     int n_workers;
     size_t first, stride, n_batches; /* my batches: first, + stride, ... */
@@ -81,12 +80,6 @@ void evaluator_free(struct evaluator *e)
     free(e);
 }
 
-void evaluator_on_batch(struct evaluator *e, evaluator_beat_fn *beat, void *ctx)
-{
-    e->beat = beat;
-    e->beat_ctx = ctx;
-}
-
 void evaluator_limit(struct evaluator *e, size_t n_batches)
 {
     if (n_batches < e->n_batches)
@@ -127,8 +120,7 @@ static enum vd_err compute(struct worker *w, size_t index)
         VD_TRY(ops->forward(w->net));
     VD_TRY(ops->end(w->net));
     VD_TRY(ops->results(w->net, w->results));
-    if (e->beat)
-        e->beat(e->beat_ctx);
+    comm_goes_on(e->comm);
     size_t B = (size_t)e->spec.micro_batch;
     for (size_t i = 0; i < B; i++) {
         struct eval_row *row = &e->mine[index * B + i];
@@ -226,6 +218,7 @@ enum vd_err evaluator_run(struct evaluator *e, struct comm *comm,
                           struct eval_row *rows, struct eval_summary *summary)
 {
     size_t B = (size_t)e->spec.micro_batch, n_mine;
+    e->comm = comm;
     e->first = (size_t)comm->rank;
     e->stride = (size_t)comm->size;
     n_mine = e->n_batches > e->first

@@ -28,19 +28,14 @@ struct evaluator *evaluator_new(struct backend *backend,
                                 const struct shard_set *data);
 void evaluator_free(struct evaluator *e);
 
-/* Local: `beat` is called after every batch, from the threads that compute: a
- * sign of life for whoever watches. */
-typedef void evaluator_beat_fn(void *ctx);
-void evaluator_on_batch(struct evaluator *e, evaluator_beat_fn *beat,
-                        void *ctx);
-
 /* Local, the same on all ranks: only the first `n_batches` are computed; rows
  * of other pictures stay as they are, the summary is without them. */
 void evaluator_limit(struct evaluator *e, size_t n_batches);
 
 /*
  * Collective. On rank 0 `rows` [data->n_images] is filled in data order (may
- * be NULL elsewhere); the summary is the same on all ranks.
+ * be NULL elsewhere); the summary is the same on all ranks. The time limit of
+ * the caller's comm_enter() is for a batch.
  */
 enum vd_err evaluator_run(struct evaluator *e, struct comm *comm,
                           struct eval_row *rows,

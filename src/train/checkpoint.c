@@ -16,7 +16,7 @@
 #define MAX_TEXT    ((size_t)1 << 20)
 #define MAX_NAME    255
 #define MAX_CLASSES 10000
-#define MAX_WHY     512
+#define MAX_WHY     1024
 
 static enum vd_err new_floats(float **out, size_t n)
 {
@@ -300,19 +300,27 @@ static void say_why(void *ctx, enum log_level level, const char *message)
 {
     char *why = ctx;
     if (level == LOG_LEVEL_ERROR && !*why)
-        snprintf(why, MAX_WHY, "%.*s", (int)strcspn(message, "\n"), message);
+        snprintf(why, MAX_WHY, "%s", message);
 }
 
-/* Why it cannot be read is a warning here. */
-static bool try_read(struct checkpoint *c, const char *path)
+/* Damage is a warning here, and NULL in *path. Other reasons (no memory, no
+ * permission) say nothing about the file, and an older one would be no better
+ * for them. */
+static enum vd_err try_read(struct checkpoint *c, char **path)
 {
     char why[MAX_WHY] = "";
     struct log_sink before = log_swap_sink((struct log_sink){say_why, why});
-    bool ok = read_file(c, path, true) == VD_OK;
+    enum vd_err err = read_file(c, *path, true);
     log_swap_sink(before);
-    if (!ok)
-        log_warn("%s\ntrying the checkpoint before this one", why);
-    return ok;
+    if (err == VD_OK)
+        return VD_OK;
+    if (err != VD_DATA && file_exists(*path))
+        return VD_FAIL(err, "%s", why);
+    log_warn("%.*s\ntrying the checkpoint before this one",
+             (int)strcspn(why, "\n"), why);
+    free(*path);
+    *path = NULL;
+    return VD_OK;
 }
 
 bool checkpoint_is_name(const char *name)
@@ -331,23 +339,22 @@ enum vd_err checkpoint_read_newest(struct checkpoint *c, const char *folder,
     if (!file_exists(folder))
         return VD_OK;
     VD_TRY(file_list_read(&list, folder));
-    for (size_t i = list.n; i > 0 && !*path; i--) {
+    enum vd_err err = VD_OK;
+    for (size_t i = list.n; i > 0 && err == VD_OK && !*path; i--) {
         if (!checkpoint_is_name(list.names[i - 1]))
             continue;
         any = true;
-        char *candidate = mem_format("%s/%s", folder, list.names[i - 1]);
-        if (try_read(c, candidate))
-            *path = candidate;
-        else
-            free(candidate);
+        *path = mem_format("%s/%s", folder, list.names[i - 1]);
+        err = try_read(c, path);
     }
     file_list_clear(&list);
-    if (any && !*path)
-        return VD_FAIL(VD_DATA,
-                       "%s: no checkpoint here is whole\n"
-                       "start a run of another name, or remove this one",
-                       folder);
-    return VD_OK;
+    if (err == VD_OK && any && !*path)
+        err = VD_FAIL(VD_DATA,
+                      "%s: no checkpoint here is whole\n"
+                      "the warnings above say why; a run of another name "
+                      "begins anew",
+                      folder);
+    return err;
 }
 
 enum vd_err checkpoint_link(const struct checkpoint *c, const char *path)

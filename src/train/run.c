@@ -12,7 +12,32 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-/* Held as long as the process lives, whatever ends it. */
+enum lock_state { LOCK_MINE, LOCK_TAKEN, LOCK_NONE };
+
+/* Held as long as the process lives, whatever ends it. Some file systems
+ * (Lustre mounted without) have only one of the two kinds, or none. */
+static enum lock_state try_lock(int fd)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return LOCK_MINE;
+    if (errno == EWOULDBLOCK)
+        return LOCK_TAKEN;
+    if (fcntl(fd, F_SETLK, &whole) == 0)
+        return LOCK_MINE;
+    return errno == EACCES || errno == EAGAIN ? LOCK_TAKEN : LOCK_NONE;
+}
+
+static enum vd_err write_owner(int fd, const char *path)
+{
+    char host[128] = "";
+    gethostname(host, sizeof host - 1);
+    if (ftruncate(fd, 0) < 0 ||
+        dprintf(fd, "process %ld on %s", (long)getpid(), host) < 0)
+        return VD_FAIL(VD_CREATE, "%s: %s", path, strerror(errno));
+    return VD_OK;
+}
+
 static enum vd_err lock(struct run *r)
 {
     enum vd_err err = VD_OK;
@@ -22,16 +47,15 @@ static enum vd_err lock(struct run *r)
         err = VD_FAIL(VD_CREATE, "%s: %s", path, strerror(errno));
         goto out;
     }
-    if (flock(r->lock_fd, LOCK_EX | LOCK_NB) == 0) {
-        char host[128] = "";
-        gethostname(host, sizeof host - 1);
-        if (ftruncate(r->lock_fd, 0) < 0 ||
-            dprintf(r->lock_fd, "process %ld on %s", (long)getpid(), host) < 0)
-            err = VD_FAIL(VD_CREATE, "%s: %s", path, strerror(errno));
+    enum lock_state state = try_lock(r->lock_fd);
+    if (state == LOCK_NONE)
+        log_warn("%s: this file system has no locks (%s): make sure that no "
+                 "second job is in this run",
+                 path, strerror(errno));
+    if (state == LOCK_MINE)
+        err = write_owner(r->lock_fd, path);
+    if (state != LOCK_TAKEN)
         goto out;
-    }
-    if (errno != EWOULDBLOCK)
-        goto out; /* no locks on this file system: go on without */
     ssize_t n = read(r->lock_fd, owner, sizeof owner - 1);
     owner[n > 0 ? n : 0] = '\0';
     err = VD_FAIL(VD_CREATE,

@@ -59,7 +59,7 @@ static enum vd_err snapshot(struct trainer *t, bool best)
 enum vd_err trainer_save(struct trainer *t, bool best)
 {
     double limit = t->config->timeout.checkpoint;
-    trainer_enter(t, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
+    comm_enter(t->comm, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
     enum vd_err err = t->comm->rank == 0 ? snapshot(t, best) : VD_OK;
     return comm_agree(t->comm, SITE_CHECKPOINT, err);
 }
@@ -90,7 +90,7 @@ enum vd_err trainer_verify_saved(struct trainer *t, int64_t *bytes)
 {
     double limit = t->config->timeout.checkpoint;
     enum vd_err err = VD_OK;
-    trainer_enter(t, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
+    comm_enter(t->comm, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
     if (t->comm->rank == 0) {
         char *path = mem_format("%s/last", t->run.checkpoints);
         err = verify(t, path, bytes);
@@ -138,7 +138,7 @@ static enum vd_err export_all(const struct run *run)
 enum vd_err trainer_export(struct trainer *t)
 {
     double limit = t->config->timeout.checkpoint;
-    trainer_enter(t, SITE_REPORT, (int64_t)t->state.step, limit);
+    comm_enter(t->comm, SITE_REPORT, (int64_t)t->state.step, limit);
     enum vd_err err = t->comm->rank == 0 ? export_all(&t->run) : VD_OK;
     return comm_agree(t->comm, SITE_REPORT, err);
 }

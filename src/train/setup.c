@@ -229,6 +229,39 @@ static enum vd_err open_device(struct trainer *t)
                : VD_OK;
 }
 
+void setup_describe_device(struct trainer *t, char *out, size_t room)
+{
+    struct backend *b = &t->backend;
+    snprintf(out, room, "%s (%s)", b->ops->name, b->ops->describe(b));
+}
+
+/* Ranks exchange gradients in their devices' own layout, so one of another
+ * kind would train garbage. */
+static enum vd_err compare_devices(struct trainer *t)
+{
+    const struct comm *c = t->comm;
+    char mine[SETUP_DEVICE_MAX] = "";
+    char(*all)[SETUP_DEVICE_MAX] = mem_new((size_t)c->size, sizeof *all);
+    int odd = 0;
+    setup_describe_device(t, mine, sizeof mine);
+    enum vd_err err =
+        comm_allgather(t->comm, SITE_DEVICE, mine, sizeof mine, all);
+    while (err == VD_OK && odd < c->size && !strcmp(all[odd], all[0]))
+        odd++;
+    if (err == VD_OK && odd < c->size) {
+        err = VD_CONFIG;
+        if (c->rank == 0)
+            log_error("rank 0 (%s) computes on %s, rank %d (%s) on %s\n"
+                      "take machines of one kind, or let all processors be "
+                      "used as the oldest: ONEDNN_MAX_CPU_ISA=AVX2, or "
+                      "AVX512_CORE, for every rank",
+                      c->hosts[0], all[0], odd, c->hosts[odd], all[odd]);
+        err = comm_agree(t->comm, SITE_DEVICE, err);
+    }
+    free(all);
+    return err;
+}
+
 static enum vd_err build_net(struct trainer *t)
 {
     struct net_spec spec = {.graph = &t->graph,
@@ -424,6 +457,7 @@ static const struct phase phases[] = {
     {SITE_CONFIG, resolve_steps, PHASE_LOCAL},
     {SITE_MODEL, build_graph, PHASE_LOCAL},
     {SITE_DEVICE, open_device, PHASE_LOCAL},
+    {SITE_DEVICE, compare_devices, PHASE_COLLECTIVE},
     {SITE_PLAN, build_net, PHASE_LOCAL},
     {SITE_EXCHANGE, connect, PHASE_LOCAL},
     {SITE_WEIGHTS, make_start, PHASE_LOCAL},
@@ -458,7 +492,7 @@ enum vd_err trainer_open(struct trainer *t)
 {
     double limit = t->config->timeout.setup;
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
-        trainer_enter(t, phases[i].site, -1, limit);
+        comm_enter(t->comm, phases[i].site, -1, limit);
         VD_TRY(run_phase(t, &phases[i]));
     }
     return VD_OK;

@@ -20,6 +20,10 @@ enum vd_err setup_take_checkpoint(struct trainer *t) VD_MUST_USE;
 /* Local, rank 0: config.yaml, run.json, series, the writer of checkpoints. */
 enum vd_err setup_open_books(struct trainer *t) VD_MUST_USE;
 
+/* Local: what computes, "cpu (oneDNN 2.6.3, avx2)". */
+#define SETUP_DEVICE_MAX 128
+void setup_describe_device(struct trainer *t, char *out, size_t room);
+
 /* Local: the settings in a few lines. */
 void announce_settings(const struct trainer *t);
 /* Local, rank 0: run.json, the facts of this start; says what changed. */

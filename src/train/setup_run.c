@@ -86,6 +86,8 @@ static enum vd_err share_text(struct comm *c, char **text)
 
 enum vd_err setup_share_saved(struct trainer *t)
 {
+    VD_TRY(comm_bcast(t->comm, SITE_RESUME, &t->is_branch, sizeof t->is_branch,
+                      0));
     VD_TRY(share_text(t->comm, &t->saved_config));
     return share_text(t->comm, &t->resume);
 }
@@ -97,8 +99,11 @@ enum vd_err setup_take_saved(struct trainer *t)
     VD_TRY(options_set(t->set, "resume", "auto", "taken by this start"));
     if (!t->saved_config)
         return VD_OK;
-    return config_resume(t->set, t->config->train.name, t->saved_config,
-                         strlen(t->saved_config));
+    return config_resume(
+        t->set, t->config->train.name, t->saved_config, strlen(t->saved_config),
+        t->is_branch ? "begin with the checkpoint's weights alone: vocdist "
+                       "export, then --model.weights"
+                     : "start another run with --train.name NAME");
 }
 
 /* ---- what the checkpoint says ---- */
@@ -131,10 +136,15 @@ static enum vd_err check_state(const struct trainer *t)
     if (t->last_step < t->state.total)
         return VD_FAIL(VD_CONFIG,
                        "%s: %llu steps here, %llu in the run, which may only "
-                       "grow\ngive more --train.epochs, or start a run of "
-                       "another name",
+                       "grow\ngive more --train.epochs%s",
                        t->config->train.name, (unsigned long long)t->last_step,
-                       (unsigned long long)t->state.total);
+                       (unsigned long long)t->state.total,
+                       t->is_branch ? "" : ", or start a run of another name");
+    if (t->is_branch && t->state.step >= t->last_step)
+        return VD_FAIL(VD_CONFIG,
+                       "%s: has all its %llu steps, so there is nothing to go "
+                       "on with\ngive more --train.epochs",
+                       t->resume, (unsigned long long)t->last_step);
     return VD_OK;
 }
 
@@ -182,10 +192,9 @@ static enum vd_err save_config(struct trainer *t)
 /* Remembers what computes from here on. */
 static void compare_machine(struct trainer *t)
 {
-    char now[STATE_MACHINE];
-    struct backend *b = &t->backend;
-    snprintf(now, sizeof now, "%s (%s), %s", b->ops->name, b->ops->describe(b),
-             machine_instruction_set());
+    char device[SETUP_DEVICE_MAX], now[STATE_MACHINE];
+    setup_describe_device(t, device, sizeof device);
+    snprintf(now, sizeof now, "%s, %s", device, machine_instruction_set());
     if (t->resume && strcmp(now, t->state.machine))
         log_warn("computed on %s so far, from here on %s: end of bit equality "
                  "with an undisturbed run",

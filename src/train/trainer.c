@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GRACE_S 5.0
-
 /* What ranks tell each other about a step, one step later. */
 enum flag {
     FLAG_STOP = 1, /* somebody wants to stop */
@@ -25,20 +23,6 @@ struct loop {
     struct account_step step;
 };
 
-/* Ranks that wait name the one they wait for; each one's watchdog, which knows
- * no other rank, leaves them time for that. */
-static double patience(const struct comm *comm, double limit)
-{
-    return comm->size > 1 ? 2 * limit + GRACE_S : limit;
-}
-
-void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
-                   double limit)
-{
-    t->comm->timeout_s = limit;
-    watchdog_beat(&t->watchdog, site, step, patience(t->comm, limit));
-}
-
 /* ---- one step ---- */
 
 static enum vd_err wait_staged(void *ctx)
@@ -47,14 +31,19 @@ static enum vd_err wait_staged(void *ctx)
     return feed_wait(t->feed, &t->waited_s);
 }
 
+#define MAX_NAMED  8    /* pictures of a rank in a message */
+#define MAX_LISTED 2048 /* bytes of all ranks; a line of the log has an end */
+
 /* Pictures of mine whose loss is not finite: "rank 1 (host): a, b". */
 static void list_bad(const struct trainer *t, struct text *out)
 {
-    int micro = (int)t->batch.micro_batch;
+    int micro = (int)t->batch.micro_batch, n = 0;
     size_t first = (size_t)(t->state.step - t->feed_spec.first_step) *
                    (size_t)t->feed_spec.n_replicas;
     for (int i = 0; i < t->account.n_mine; i++) {
         if (isfinite(t->results[i].l1) && isfinite(t->results[i].ce))
+            continue;
+        if (n++ >= MAX_NAMED)
             continue;
         uint64_t position =
             feed_position(&t->feed_spec, first + (size_t)(i / micro)) +
@@ -67,6 +56,8 @@ static void list_bad(const struct trainer *t, struct text *out)
                      t->comm->hosts[t->comm->rank]);
         text_add(out, "%s", t->train.id[sample]);
     }
+    if (n > MAX_NAMED)
+        text_add(out, " and %d more", n - MAX_NAMED);
 }
 
 /* Collective: rank 0 speaks for all; nothing of this step is published. */
@@ -84,13 +75,16 @@ static enum vd_err say_non_finite(struct trainer *t)
         err = VD_NUMERIC;
     if (err == VD_NUMERIC && t->comm->rank == 0)
         err = VD_FAIL(VD_NUMERIC,
-                      "step %llu: %s%.*s\n"
-                      "the last checkpoint is good; start a run of another "
-                      "name with a smaller --optim.lr or --optim.clip_norm 1",
+                      "step %llu: %s%.*s%s\n"
+                      "start a run of another name with a smaller --optim.lr "
+                      "or --optim.clip_norm 1; it can begin with the last "
+                      "checkpoint's weights (vocdist export, then "
+                      "--model.weights)",
                       (unsigned long long)t->state.step + 1,
                       total ? "the loss is not finite"
                             : "the gradient is not finite (all losses are)",
-                      (int)total, (const char *)all);
+                      (int)(total < MAX_LISTED ? total : MAX_LISTED),
+                      (const char *)all, total > MAX_LISTED ? "..." : "");
     mem_free(all);
     free(sizes);
     free(mine.bytes);
@@ -129,7 +123,7 @@ enum vd_err trainer_step(struct trainer *t, struct account_step *done)
 {
     double limit = t->config->timeout.step;
     struct update_result update = {0};
-    trainer_enter(t, SITE_STEP, (int64_t)t->state.step + 1, limit);
+    comm_enter(t->comm, SITE_STEP, (int64_t)t->state.step + 1, limit);
     t->waited_s = 0;
     double begin = clock_now();
     VD_TRY(step_run(&t->step, wait_staged, t, t->results,
@@ -175,23 +169,14 @@ static void show_progress(const struct loop *l)
 
 /* ---- validation and epochs ---- */
 
-/* However long a validation is, its batches are short. */
-static void beat(void *ctx)
-{
-    struct trainer *t = ctx;
-    watchdog_beat(&t->watchdog, SITE_EVAL, (int64_t)t->state.step,
-                  patience(t->comm, t->config->timeout.setup));
-}
-
 enum vd_err trainer_validate(struct trainer *t, struct eval_means *means)
 {
     struct eval_summary summary = {0};
     struct eval_row *rows = NULL;
     double limit = t->config->timeout.setup;
-    trainer_enter(t, SITE_EVAL, (int64_t)t->state.step, limit);
+    comm_enter(t->comm, SITE_EVAL, (int64_t)t->state.step, limit);
     if (t->comm->rank == 0)
         rows = mem_new(t->val.n_images, sizeof *rows);
-    evaluator_on_batch(t->evaluator, beat, t);
     enum vd_err err = t->backend.ops->rest(t->net);
     if (err == VD_OK)
         err = evaluator_run(t->evaluator, t->comm, rows, &summary);
@@ -437,18 +422,15 @@ enum vd_err trainer_try(struct comm *comm, struct option_set *set,
                         .trial = trial,
                         .run = {.lock_fd = -1}};
     stop_watch(); /* a signal during the start stops after the first step */
-    enum vd_err err = watchdog_start(&t.watchdog, SITE_OPEN,
-                                     patience(comm, config->timeout.setup));
-    if (err == VD_OK)
-        err = trainer_open(&t);
+    enum vd_err err = trainer_open(&t);
     if (err == VD_OK)
         err = trial ? trial->run(&t, trial->ctx) : run(&t);
     if (trial && err == VD_STOPPED)
         log_info("the trial was stopped");
     /* A rank that is alone with its error must not wait for its threads. */
+    comm_enter(comm, SITE_CLOSE, -1, config->timeout.setup);
     if (err == comm->verdict)
         trainer_close(&t);
-    watchdog_stop(&t.watchdog);
     return err;
 }
 

@@ -7,7 +7,6 @@
 
 #include "backend/backend.h"
 #include "base/progress.h"
-#include "base/watchdog.h"
 #include "comm/comm.h"
 #include "config/batch.h"
 #include "config/config.h"
@@ -43,12 +42,11 @@ struct trainer {
     struct config *config;     /* borrowed; what set's rows are written into */
     char *const *argv;         /* borrowed: the command line, for run.json */
     const struct trial *trial; /* borrowed; NULL: this is no trial */
-    struct watchdog watchdog;
 
     struct run run;     /* rank 0 */
     char *saved_config; /* of the run so far, NULL: none */
     char *resume;       /* checkpoint to go on from, NULL: start anew */
-    bool is_branch;     /* `resume` is another run's: own books (rank 0) */
+    bool is_branch;     /* `resume` is another run's: own books */
     uint64_t stop_at;   /* train.stop_at, 0: off */
     struct shard_set train, val;
     bool has_val;
@@ -127,10 +125,6 @@ void trainer_close(struct trainer *t);
 /* Local, equal on all ranks: nothing is left to do, since it has all its steps
  * or its patience (train.patience) has ended. */
 bool trainer_is_finished(const struct trainer *t);
-
-/* Local: what comes next, and how many seconds it has. */
-void trainer_enter(struct trainer *t, enum fault_site site, int64_t step,
-                   double limit);
 
 /* Collective: writes the state after state.step (save.c). */
 enum vd_err trainer_save(struct trainer *t, bool best) VD_MUST_USE;

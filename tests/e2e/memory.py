@@ -88,6 +88,16 @@ class Memory(unittest.TestCase):
         self.assertIn('--eval.batch 2048 (now 4096)', remedy)
         self.assertNotIn('replicas', remedy)
 
+    def test_a_checkpoint_that_does_not_fit_is_not_called_damaged(self):
+        wide = [*OPTIONS, '--model.width', '128', '--train.name', 'wide']
+        self.f.train(1, 'wide', 75, arguments=[*wide, '--train.stop_at', '1'])
+        p = self.start(440, [], *wide)
+        what, remedy = self.refused(p, 'wide')
+        self.assertIn("a checkpoint's values", what)
+        self.assertNotIn('trying the checkpoint before', p.stderr)
+        p = self.start(4000, [], *wide)
+        self.assertEqual(p.returncode, 0, p.stderr)
+
 
 if __name__ == '__main__':
     unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -120,7 +120,10 @@ class SameBits(unittest.TestCase):
             number = (signal.SIGUSR1, signal.SIGUSR2)[i % 2]
             job = self.signalled('signalled', 1 + i % 3, number, 0.04 * i,
                                  **options)
-            self.assertIn(job.status, (0, 75), job.output)
+            # mpirun that has ended its ranks no longer listens
+            late = 'weights for other programs' in job.output
+            self.assertIn(job.status, (0, 75, -number if late else 0),
+                          job.output)
             stopped += job.status == 75
         self.assertGreaterEqual(stopped, 2)
         if self.f.run(2, 'signalled', **options).status != 0:

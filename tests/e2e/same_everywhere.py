@@ -3,12 +3,14 @@
     same_everywhere.py VOCDIST VOCPACK generated|real [-- MPIRUN OPTION...]
 
 eval: per-image files are byte-equal for 1, 2, 3 and 5 ranks, for 1, 2 and 3
-compute threads, and from the exported weights. train: parameters, moments and statistics of the last
-checkpoint are equal for 1 to 4 ranks of 4 replicas, and for 1 and 4 loader
-threads. generated: a tiny network; real: ResNet34 on the data and weights in
-$VOCDIST_TEST_DATA.
+compute threads, and from the exported weights. train: parameters, moments and
+statistics of the last checkpoint are equal for 1 to 4 ranks of 4 replicas, and
+for 1 and 4 loader threads; ranks on processors of two kinds, which would not be
+the same, are refused. generated: a tiny network; real: ResNet34 on the data and
+weights in $VOCDIST_TEST_DATA.
 """
 import os
+import subprocess
 import sys
 import tempfile
 
@@ -46,11 +48,14 @@ class Bed:
     def ranks(self, n):
         return [*self.mpirun, n, self.vocdist] if n > 1 else [self.vocdist]
 
+    def settings(self, name, *options):
+        return [*QUIET, '--train.dir', self.tmp, '--train.name', name,
+                '--data.train', f'{self.tmp}/data/train', '--data.val', '',
+                '--train.replicas', 4, '--train.micro_batch', 4,
+                '--train.steps', 4, '--cpu.threads', 1, *options]
+
     def train(self, name, ranks, *options):
-        call(*self.ranks(ranks), *QUIET, '--train.dir', self.tmp,
-            '--train.name', name, '--data.train', f'{self.tmp}/data/train',
-            '--data.val', '', '--train.replicas', 4, '--train.micro_batch', 4,
-            '--train.steps', 4, '--cpu.threads', 1, *options)
+        call(*self.ranks(ranks), *self.settings(name, *options))
         return values(f'{self.tmp}/{name}/checkpoints/last')
 
     def evaluate(self, ranks, threads, *network):
@@ -75,6 +80,21 @@ def train(bed, ranks, *options):
         check(first == again, n, 'loader threads')
     print('train: the same at ranks', (1, *ranks), 'and loader threads 1, 4:',
           len(first), 'arrays,', sum(map(len, first.values())), 'bytes')
+
+
+def two_kinds(bed, *options):
+    """Their gradients would have two layouts."""
+    program = f'{bed.tmp}/older-where-rank-is-1'
+    with open(program, 'w') as f:
+        f.write('#!/bin/sh\n[ "$OMPI_COMM_WORLD_RANK" != 1 ] || '
+                'export ONEDNN_MAX_CPU_ISA=SSE41\n'
+                f'exec {bed.vocdist} "$@"\n')
+    os.chmod(program, 0o755)
+    command = [*bed.mpirun, 3, program, *bed.settings('two', *options)]
+    p = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    check(p.returncode == 78 and p.stderr.count('error: ') == 1 and
+          ', rank 1 (' in p.stderr and 'sse41' in p.stderr, p)
+    print('train: processors of two kinds are refused')
 
 
 def evaluate(bed, cases):
@@ -119,6 +139,8 @@ def main():
                 64, '-o', f'{tmp}/data')
             options = ['--model.width', 8, '--model.blocks', '1,1,1,1']
         train(bed, ranks, *options)
+        if mpirun:
+            two_kinds(bed, *options)
         evaluate(bed, cases)
 
 

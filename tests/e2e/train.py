@@ -227,7 +227,16 @@ class Run(unittest.TestCase):
         self.assertEqual(self.weights("branch"), self.weights())
         self.assertEqual([s["step"] for s in self.steps("branch")],
                          [3, 4, 5, 6])
-        self.start(78, branch, "--train.name other --train.seed 5")
+        # what it says to do instead can be done
+        self.start(78, branch, "--train.name other --optim.lr 1e-4",
+                   says="vocdist export, then --model.weights")
+        self.weights()
+        self.start(0, "--train.epochs 1 --train.name other --optim.lr 1e-4 "
+                   "--model.weights w.safetensors --model.freeze none")
+        last = "--train.name nothing --resume runs/default --train.epochs "
+        self.start(78, last, "2", says="has all its 6 steps")
+        self.start(78, last, "1", says="may only grow")
+        self.start(0, last, "3")
         self.start(66, "--train.name none --resume nowhere.h5",
                    says="nowhere.h5")
 
@@ -467,6 +476,15 @@ class Run(unittest.TestCase):
                           says="error: step ")
         if "the loss is not finite" in text:
             self.assertIn("tiny_", text)
+        weights = bytearray(self.weights())
+        first = 8 + int.from_bytes(weights[:8], "little")
+        weights[first:first + 4] = b"\0\0\xc0\x7f"  # not a number
+        with open("nan.safetensors", "wb") as f:
+            f.write(weights)
+        text = self.start(76, "--model.weights nan.safetensors --model.freeze "
+                          "none --data.val= --train.global_batch 20 "
+                          "--train.replicas 1 --train.name all", says="--->")
+        self.assertRegex(text, r"(tiny_\d+, ){7}tiny_\d+ and 12 more\n")
 
     def test_an_error_of_one_rank_ends_the_job(self):
         for site in ("step", "checkpoint", "eval", "epoch", "flags"):

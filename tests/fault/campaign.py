@@ -141,10 +141,30 @@ class Faults(unittest.TestCase):
     def test_ranks_that_hang(self):
         cases = [(site, rank, 'hang')
                  for site in (sites() if FULL else
-                              ('weights', 'step', 'reduce'))
-                 if site not in ELSEWHERE and site != 'open'
+                              ('open', 'weights', 'step', 'reduce', 'close'))
+                 if site not in ELSEWHERE
                  for rank in ((0, 2) if FULL else (2,))]
         self.assertEqual(self.faults(cases), cases)
+
+    def test_a_rank_alone_that_hangs(self):
+        """Also where it starts and ends MPI, and evaluates."""
+        options = ['--checkpoint', 'runs/base', '--data', 'val']
+        options += ['--timeout.setup', '2']
+        for site, arguments in (('open', ()), ('close', ()),
+                                ('open', ['eval', *options]),
+                                ('eval', ['eval', *options])):
+            self.copy('alone')
+            fault = {'VOCDIST_FAULT': site + ':0:hang'}
+            start = time.monotonic()
+            command = [os.environ['PROGRAM'], *(
+                arguments or self.f.settings('alone', **TIMEOUTS))]
+            job = jobs.Job(subprocess.Popen(
+                command, cwd=self.f.path, text=True, stderr=subprocess.STDOUT,
+                stdout=subprocess.PIPE, env=dict(os.environ, **fault)), start)
+            self.assertEqual(job.status, 70, job.output)
+            self.assertIn('watchdog: no progress for', job.output)
+            self.assertLess(job.seconds, ENOUGH_S)
+            subprocess.check_call(['rm', '-r', self.f.file('alone')])
 
     def test_a_late_rank_is_named(self):
         self.copy('late')

@@ -35,8 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         VD_ASSERT(config_digest(&set, CONFIG_CLASSES_ALL) ==
                   config_digest(&other, CONFIG_CLASSES_ALL));
         if (config_check(&set, "a.yaml") == VD_OK)
-            VD_ASSERT(config_resume(&set, "run", second.bytes, second.length) ==
-                      VD_OK);
+            VD_ASSERT(config_resume(&set, "run", second.bytes, second.length,
+                                    "") == VD_OK);
     }
     log_divert(NULL, NULL);
     options_clear(&set);

@@ -11,7 +11,6 @@
  */
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/watchdog.h"
 #include "comm/comm_mpi.h"
 #include "comm/cores.h"
 
@@ -123,17 +122,14 @@ static enum vd_err run(struct comm *c, const char *call)
 
 int main(int argc, char **argv)
 {
-    struct watchdog watchdog = {0};
     struct comm comm;
     const char *call = argc > 1 ? argv[1] : "";
-    enum vd_err err = comm_open(&comm, &argc, &argv);
+    enum vd_err err = comm_open(&comm, COMM_SETUP_TIMEOUT_S);
     if (argc > 2)
         comm.timeout_s = atof(argv[2]);
     if (err == VD_OK && argc > 4 && comm.rank == atoi(argv[4]))
-        err = watchdog_start(&watchdog, SITE_STEP, atof(argv[3]));
+        watchdog_beat(&comm.watchdog, SITE_STEP, 0, atof(argv[3]));
     if (err == VD_OK)
         err = run(&comm, call);
-    int status = comm_close(&comm, err);
-    watchdog_stop(&watchdog);
-    return status;
+    return comm_close(&comm, err);
 }

@@ -26,7 +26,7 @@ static void fixture_init(struct fixture *f, int room)
 {
     f->folder = check_folder();
     f->path = mem_format("%s/steps.jsonl", f->folder);
-    assert_int_equal(comm_open(&f->comm, NULL, NULL), VD_OK);
+    assert_int_equal(comm_open(&f->comm, COMM_SETUP_TIMEOUT_S), VD_OK);
     assert_int_equal(series_open(&f->rows, f->path, "", 0), VD_OK);
     f->account =
         (struct account){.comm = &f->comm,

@@ -71,7 +71,7 @@ static void a_node_that_is_too_small_is_warned_of(void **state)
     (void)state;
     struct check_log log;
     struct trainer t = trainer(2, 8);
-    assert_int_equal(comm_open(&comm, NULL, NULL), VD_OK);
+    assert_int_equal(comm_open(&comm, COMM_SETUP_TIMEOUT_S), VD_OK);
     snprintf(comm.hosts[0], COMM_HOST_MAX, "here");
     advise_memory(&t);
     check_log_start(&log);

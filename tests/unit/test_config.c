@@ -347,7 +347,8 @@ static void digests_see_values_of_their_classes_only(void **state)
 static enum vd_err resume(struct fixture *f)
 {
     assert_int_equal(config_check(&f->set, NULL), VD_OK);
-    return config_resume(&f->set, "runs/a/config.yaml", SAVED, strlen(SAVED));
+    return config_resume(&f->set, "runs/a/config.yaml", SAVED, strlen(SAVED),
+                         "begin anew");
 }
 
 static void unset_and_auto_keys_take_the_saved_value(void **state)
@@ -370,7 +371,8 @@ static void unset_and_auto_keys_take_the_saved_value(void **state)
                         "runs/a/config.yaml:2");
     // Free keys are chosen anew.
     assert_int_equal(f->config.checkpoint.every, 0);
-    assert_string_equal(f->config.model.weights, "");
+    // What the run began with is not forgotten.
+    assert_string_equal(f->config.model.weights, "a.safetensors");
 }
 
 static void all_changed_identity_keys_are_listed(void **state)
@@ -383,7 +385,7 @@ static void all_changed_identity_keys_are_listed(void **state)
     assert_says(&f->log, "optim.lr: 0.02 here (command line), 0.01 in the run");
     assert_says(&f->log, "train.seed: 8 here (command line), 7 in the run");
     assert_says(&f->log, "train.global_batch: 64 here");
-    assert_says(&f->log, "--train.name NAME");
+    assert_says(&f->log, "leave these keys out to go on, or begin anew");
     assert_int_equal(f->config.train.replicas, CONFIG_AUTO); // untouched
 }
 
@@ -417,7 +419,7 @@ static void an_extent_of_0_has_no_end(void **state)
         int n = snprintf(yaml, sizeof yaml, "train: {patience: %s}",
                          cases[i].saved);
         set(f, "train.patience", cases[i].now);
-        assert_int_equal(config_resume(&f->set, "a", yaml, (size_t)n),
+        assert_int_equal(config_resume(&f->set, "a", yaml, (size_t)n, ""),
                          cases[i].err);
         if (cases[i].err != VD_OK)
             assert_says(&f->log, "which may only grow (0: no end)");
@@ -450,7 +452,6 @@ static void what_changed_is_listed_with_old_new_and_origin(void **state)
     /* In the table's order; train.name is what config_check() made of "". */
     assert_string_equal(changes.bytes,
                         "data.val: data/val -> none (command line)\n"
-                        "model.weights: a.safetensors -> none (default)\n"
                         "train.epochs: 5 -> 9 (command line)\n"
                         "train.name: none -> default (default)\n"
                         "backend: cpu -> ref (command line)\n"

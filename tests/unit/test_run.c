@@ -3,13 +3,42 @@
 
 #include "base/file.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void a_second_process_is_told_who_is_there(void **state)
+/* ---- file systems that lack a kind of lock, or both ---- */
+
+static bool no_flock, no_fcntl;
+
+int __wrap_flock(int fd, int operation);
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation)
 {
-    (void)state;
+    errno = ENOSYS;
+    return no_flock ? -1 : __real_flock(fd, operation);
+}
+
+int __wrap_fcntl(int fd, int command, ...);
+int __real_fcntl(int fd, int command, ...);
+int __wrap_fcntl(int fd, int command, ...)
+{
+    va_list args;
+    va_start(args, command);
+    void *argument = va_arg(args, void *);
+    va_end(args);
+    errno = ENOLCK;
+    return no_fcntl && command == F_SETLK ? -1
+                                          : __real_fcntl(fd, command, argument);
+}
+
+/* ---- runs ---- */
+
+static void check_second_process(void)
+{
     char *folder = check_folder(), host[128] = "", who[256];
     struct run r;
     struct check_log log;
@@ -29,6 +58,32 @@ static void a_second_process_is_told_who_is_there(void **state)
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     assert_int_equal(run_open(&r, folder, "a"), VD_OK);
+    run_close(&r);
+    check_folder_remove(folder);
+}
+
+static void a_second_process_is_told_who_is_there(void **state)
+{
+    (void)state;
+    check_second_process();
+    no_flock = true;
+    check_second_process();
+    no_flock = false;
+}
+
+static void a_file_system_without_locks_is_warned_of(void **state)
+{
+    (void)state;
+    char *folder = check_folder();
+    struct run r;
+    struct check_log log;
+    no_flock = no_fcntl = true;
+    check_log_start(&log);
+    assert_int_equal(run_open(&r, folder, "a"), VD_OK);
+    check_log_end();
+    no_flock = no_fcntl = false;
+    assert_says(&log, "this file system has no locks (No locks available): "
+                      "make sure that no second job is in this run");
     run_close(&r);
     check_folder_remove(folder);
 }
@@ -70,6 +125,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_process_is_told_who_is_there),
+        cmocka_unit_test(a_file_system_without_locks_is_warned_of),
         cmocka_unit_test(a_closed_run_can_be_opened_again),
         cmocka_unit_test(a_folder_that_cannot_be_made_is_said),
     };
