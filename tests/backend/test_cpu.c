@@ -136,6 +136,20 @@ static void convolutions_of_the_full_network_agree_with_ref(void **state)
         compare_shape(&shapes[i]);
 }
 
+/* The last layers of small images: their maps are smaller than the kernel. */
+static void convolutions_of_tiny_maps_agree_with_ref(void **state)
+{
+    static const struct shape shapes[] = {
+        {2, 16, 16, 3, 1, 1, true},   {2, 24, 40, 3, 1, 5, true},
+        {1, 64, 64, 3, 1, 16, true},  {2, 32, 64, 3, 2, 8, true},
+        {2, 512, 512, 3, 1, 4, true}, {1, 8, 24, 3, 2, 3, true},
+        {4, 3, 16, 7, 2, 3, true},    {2, 5, 7, 3, 1, 32, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        compare_shape(&shapes[i]);
+}
+
 static void convolutions_of_odd_shapes_agree_with_ref(void **state)
 {
     static const int32_t widths[] = {3, 8, 16, 24, 40, 5};
@@ -631,6 +645,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_of_the_full_network_agree_with_ref),
+        cmocka_unit_test(convolutions_of_tiny_maps_agree_with_ref),
         cmocka_unit_test(convolutions_of_odd_shapes_agree_with_ref),
         cmocka_unit_test(shared_memory_changes_nothing),
         cmocka_unit_test(evaluation_in_shared_memory_agrees_with_ref),

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- what the processor can do ---- */
@@ -62,6 +63,7 @@ enum vd_err dnn_new(struct dnn **out)
     DNN_TRY(dnnl_primitive_attr_create(&d->attr));
     DNN_TRY(dnnl_primitive_attr_set_scratchpad_mode(d->attr,
                                                     dnnl_scratchpad_mode_user));
+    DNN_TRY(api_set_deterministic(d->attr));
     return VD_OK;
 }
 
@@ -71,18 +73,28 @@ void dnn_free(struct dnn *d)
         return;
     mem_free(d->wide);
     mem_free(d->grad);
+    for (size_t i = 0; i < d->n_mds; i++)
+        api_md_free(d->mds[i]);
+    free(d->mds);
+    free(d->pending);
     if (d->attr)
         dnnl_primitive_attr_destroy(d->attr);
     if (d->stream)
         dnnl_stream_destroy(d->stream);
     if (d->engine)
         dnnl_engine_destroy(d->engine);
-    mem_free(d);
+    free(d);
 }
 
 enum vd_err dnn_commit(struct dnn *d)
 {
     void *grad = NULL, *wide = NULL;
+    for (size_t i = 0; i < d->n_pending; i++) {
+        struct op *op = d->pending[i];
+        VD_TRY(memory_room("oneDNN's code", CODE_ROOM));
+        DNN_TRY(dnnl_primitive_create(&op->primitive, op->pd));
+    }
+    d->n_pending = 0;
     VD_TRY(mem_alloc(&grad, d->grad_bytes, 1, "weights gradient"));
     d->grad = grad;
     VD_TRY(mem_alloc(&wide, d->wide_bytes, 1, "padded weights"));
@@ -115,12 +127,26 @@ void op_at_least(size_t *bytes, size_t n)
 
 /* ---- one primitive with its arguments ---- */
 
-const dnnl_memory_desc_t *op_md(const struct op *op, dnnl_query_t what)
+dnnl_md op_md(const struct op *op, dnnl_query_t what)
 {
     return dnnl_primitive_desc_query_md(op->pd, what, 0);
 }
 
-enum vd_err op_arg(struct op *op, int id, const dnnl_memory_desc_t *md)
+const char *op_implementation(const_dnnl_primitive_desc_t pd)
+{
+    const char *name = NULL;
+    if (!pd || dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0,
+                                         &name) != dnnl_success)
+        return NULL;
+    return name;
+}
+
+bool dnn_is_reference(const char *implementation)
+{
+    return strstr(implementation, "ref") != NULL;
+}
+
+enum vd_err op_arg(struct op *op, int id, dnnl_md md)
 {
     VD_ASSERT(op->n < MAX_ARGS);
     dnnl_exec_arg_t *arg = &op->args[op->n];
@@ -134,9 +160,9 @@ enum vd_err op_arg(struct op *op, int id, const dnnl_memory_desc_t *md)
 enum vd_err op_finish(struct dnn *d, struct op *op, enum dnn_work work)
 {
     op->dnn = d;
-    VD_TRY(memory_room("oneDNN's code", CODE_ROOM));
-    DNN_TRY(dnnl_primitive_create(&op->primitive, op->pd));
-    const dnnl_memory_desc_t *md = op_md(op, dnnl_query_scratchpad_md);
+    d->pending = mem_grow(d->pending, d->n_pending + 1, sizeof *d->pending);
+    d->pending[d->n_pending++] = op;
+    dnnl_md md = op_md(op, dnnl_query_scratchpad_md);
     op_at_least(&d->scratch_bytes[work], dnnl_memory_desc_get_size(md));
     return op_arg(op, DNNL_ARG_SCRATCHPAD, md);
 }
@@ -164,18 +190,21 @@ enum vd_err op_run(struct op *op, const void *const *data)
     return VD_OK;
 }
 
-enum vd_err op_describe(dnnl_memory_desc_t *md, int n, const dnnl_dim_t *dims,
-                        dnnl_format_tag_t tag)
+enum vd_err op_describe(struct dnn *d, dnnl_md *md, int n,
+                        const dnnl_dim_t *dims, dnnl_format_tag_t tag)
 {
-    DNN_TRY(dnnl_memory_desc_init_by_tag(md, n, dims, dnnl_f32, tag));
+    d->mds = mem_grow(d->mds, d->n_mds + 1, sizeof *d->mds);
+    dnnl_status_t status = api_md_new(&d->mds[d->n_mds], n, dims, tag);
+    *md = d->mds[d->n_mds++];
+    DNN_TRY(status);
     return VD_OK;
 }
 
-enum vd_err op_describe_map(dnnl_memory_desc_t *md, bool plain,
+enum vd_err op_describe_map(struct dnn *d, dnnl_md *md, bool plain,
                             const dnnl_dim_t dims[4])
 {
     dnnl_format_tag_t blocked = dnn_block() == 16 ? dnnl_nChw16c : dnnl_nChw8c;
-    return op_describe(md, 4, dims, plain ? dnnl_nchw : blocked);
+    return op_describe(d, md, 4, dims, plain ? dnnl_nchw : blocked);
 }
 
 enum vd_err op_own(struct dnn *d, float **out, size_t bytes, const char *what)

@@ -1,7 +1,11 @@
 /*
- * The one place that knows oneDNN (2.x): convolution, linear and max pooling
- * of float32 as objects that are made once and executed many times. A oneDNN
- * with another interface is added by other cpu_dnnl*.c behind this header.
+ * The one place that knows oneDNN (2.x and 3.x): convolution, linear and max
+ * pooling of float32 as objects that are made once and executed many times.
+ * What differs between the versions is in cpu_dnnl_api.h.
+ *
+ * Making an object chooses its algorithms and says how much memory they need;
+ * dnn_commit() then generates the code of all of them. Before it nothing can
+ * be executed.
  *
  * Maps are "blocked": [n, ceil(c / B), h, w, B] with B = dnn_block() and zeros
  * in the channels beyond c; or "plain": [n, c, h, w]. Vectors are [n, c].
@@ -33,10 +37,18 @@ struct dnn; /* what the objects of one net share: stream, memory */
 
 enum vd_err dnn_new(struct dnn **out) VD_MUST_USE;
 void dnn_free(struct dnn *d);
-/* Once, after the last object was made: allocates what they share. */
+/* Once, after the last object was made: generates their code and allocates
+ * what they share. */
 enum vd_err dnn_commit(struct dnn *d) VD_MUST_USE;
 /* Memory held by this net's objects. */
 size_t dnn_bytes(const struct dnn *d);
+
+enum dnn_direction { DNN_FWD, DNN_BWD_DATA, DNN_BWD_WEIGHTS, DNN_DIRECTIONS };
+
+/* True of oneDNN's portable loops ("ref:any"), which are 10 to 1000 times
+ * slower than the code that it generates. The names that can be asked for
+ * below are static; NULL: the object does not have that direction. */
+bool dnn_is_reference(const char *implementation);
 
 /* Scratch memory that objects need while they work, and forget. */
 enum dnn_work { DNN_PACK, DNN_FORWARD, DNN_BACKWARD, DNN_WORKS };
@@ -60,6 +72,8 @@ struct dnn_conv;
 enum vd_err dnn_conv_new(struct dnn *d, const struct dnn_conv_spec *spec,
                          struct dnn_conv **out) VD_MUST_USE;
 void dnn_conv_free(struct dnn_conv *c);
+const char *dnn_conv_implementation(const struct dnn_conv *c,
+                                    enum dnn_direction direction);
 /* Elements of the packed copies of its weights that it works with, a multiple
  * of 16; 0: it takes them as they are. */
 size_t dnn_conv_packed(const struct dnn_conv *c);
@@ -85,6 +99,8 @@ enum vd_err dnn_linear_new(struct dnn *d, int32_t batch, int32_t in,
                            int32_t out_width, bool backward,
                            struct dnn_linear **out) VD_MUST_USE;
 void dnn_linear_free(struct dnn_linear *l);
+const char *dnn_linear_implementation(const struct dnn_linear *l,
+                                      enum dnn_direction direction);
 enum vd_err dnn_linear_forward(struct dnn_linear *l, const float *src,
                                const float *weights, const float *bias,
                                float *dst) VD_MUST_USE;
@@ -107,6 +123,8 @@ struct dnn_pool; /* keeps which element won */
 enum vd_err dnn_pool_new(struct dnn *d, const struct dnn_pool_spec *spec,
                          struct dnn_pool **out) VD_MUST_USE;
 void dnn_pool_free(struct dnn_pool *p);
+const char *dnn_pool_implementation(const struct dnn_pool *p,
+                                    enum dnn_direction direction);
 enum vd_err dnn_pool_forward(struct dnn_pool *p, const float *src,
                              float *dst) VD_MUST_USE;
 enum vd_err dnn_pool_backward(struct dnn_pool *p, const float *dst_grad,

@@ -1,12 +1,26 @@
-/* Convolution: direct or Winograd, and its packed weights. */
+/*
+ * Convolution: direct or Winograd, and its packed weights.
+ *
+ * Three primitives, one per direction, each the fastest that oneDNN has for
+ * the shape: Winograd where winograd_pays() says so, else direct. What decides
+ * is the instruction set in effect, the shape, the batch and the direction.
+ *
+ * oneDNN's AVX2 code has no weights gradient for a map that is smaller than
+ * the kernel and would compute it in its reference loops, hundreds of times
+ * slower. There the maps are extended by zeros below and to the right until
+ * it has one: every product that this adds to the sum has two zero factors.
+ *
+ *     3x3, stride 1, map 2x2:  src 2x2 -> 3x3, dst gradient 2x2 -> 3x3
+ *     3x3, stride 2, map 2x2:  src 2x2 -> 3x3, dst gradient 1x1 -> 2x2
+ */
 #include "backend/cpu/cpu_dnnl_op.h"
 #include "base/mem.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-static enum vd_err reorder_make(struct dnn *d, enum dnn_work work,
-                                const dnnl_memory_desc_t *from,
-                                const dnnl_memory_desc_t *to, struct op *op)
+static enum vd_err reorder_make(struct dnn *d, enum dnn_work work, dnnl_md from,
+                                dnnl_md to, struct op *op)
 {
     DNN_TRY(dnnl_reorder_primitive_desc_create(&op->pd, from, d->engine, to,
                                                d->engine, d->attr));
@@ -15,16 +29,27 @@ static enum vd_err reorder_make(struct dnn *d, enum dnn_work work,
     return op_arg(op, DNNL_ARG_TO, to);
 }
 
+/* A map of [planes, h, w, B] and the larger one that it is copied into. */
+struct extended_map {
+    dnnl_md md; /* of the larger one */
+    size_t planes, block, h, w;
+    size_t large_h, large_w;
+    size_t at, bytes; /* of the larger one, in the scratch memory */
+};
+
 struct dnn_conv {
     struct dnn *dnn;
     struct dnn_conv_spec spec;
-    struct op op[DIRECTIONS];
+    struct op op[DNN_DIRECTIONS];
     /* Where the primitive wants other weights than the net holds. */
-    struct op pack[2];  /* FORWARD, DATA */
+    struct op pack[2];  /* DNN_FWD, DNN_BWD_DATA */
     size_t n_packed[2]; /* elements; 0: it wants those */
     float *packed[2];   /* borrowed */
     struct op unpack;   /* weights gradient */
-    dnnl_memory_desc_t src, dst, weights, bias;
+    dnnl_md src, dst, weights, bias;
+    /* Weights gradient: rows and columns of zeros behind src, and then dst. */
+    int32_t extra;
+    struct extended_map large_src, large_dst;
     /* What oneDNN is told: it knows no padding. Padding channels of maps are
      * zeros, and weights get such channels on the way in. */
     int32_t ic, oc;
@@ -58,41 +83,25 @@ static void copy_wide(const struct dnn_conv *c, float *wide, float *weights,
  * processor times of 21 shapes, 64 to 512 channels, maps of 2 to 56 pixels,
  * batches of 1 to 32: it picks the faster one in all but near ties.
  */
-static bool winograd_pays(const struct dnn_conv_spec *s, int direction)
+static bool winograd_pays(const struct dnn_conv_spec *s,
+                          enum dnn_direction direction)
 {
     int64_t pixels = (int64_t)s->batch * s->oh * s->ow;
     int64_t tiles = (int64_t)s->batch * ((s->oh + 3) / 4) * ((s->ow + 3) / 4);
-    int64_t cost = direction == WEIGHTS ? 128 + 3 * tiles : 192 + 5 * tiles;
+    int64_t cost =
+        direction == DNN_BWD_WEIGHTS ? 128 + 3 * tiles : 192 + 5 * tiles;
     return s->kernel == 3 && s->stride == 1 && pixels >= cost;
 }
 
 /* VD_OK with *pd NULL: this algorithm does not exist for the shape. */
-static enum vd_err conv_try(const struct dnn_conv *c, int direction,
-                            const_dnnl_primitive_attr_t attr,
+static enum vd_err conv_try(const struct dnn_conv *c,
+                            const struct api_request *request,
                             dnnl_alg_kind_t algorithm,
-                            const dnnl_memory_desc_t *weights,
                             dnnl_primitive_desc_t *pd)
 {
-    const struct dnn_conv_spec *s = &c->spec;
-    dnnl_convolution_desc_t desc;
-    dnnl_dims_t stride = {s->stride, s->stride}, pad = {s->pad, s->pad};
-    dnnl_prop_kind_t kind =
-        s->folded ? dnnl_forward_inference : dnnl_forward_training;
-    if (direction == FORWARD)
-        DNN_TRY(dnnl_convolution_forward_desc_init(
-            &desc, kind, algorithm, &c->src, weights,
-            s->folded ? &c->bias : NULL, &c->dst, stride, pad, pad));
-    else if (direction == DATA)
-        DNN_TRY(dnnl_convolution_backward_data_desc_init(
-            &desc, algorithm, &c->src, weights, &c->dst, stride, pad, pad));
-    else
-        DNN_TRY(dnnl_convolution_backward_weights_desc_init(
-            &desc, algorithm, &c->src, weights, NULL, &c->dst, stride, pad,
-            pad));
-    const_dnnl_primitive_desc_t hint =
-        direction == FORWARD ? NULL : c->op[FORWARD].pd;
-    dnnl_status_t status =
-        dnnl_primitive_desc_create(pd, &desc, attr, c->dnn->engine, hint);
+    struct api_request r = *request;
+    r.algorithm = algorithm;
+    dnnl_status_t status = api_conv(c->dnn->engine, &r, pd);
     if (status == dnnl_unimplemented) {
         *pd = NULL;
         return VD_OK;
@@ -101,40 +110,54 @@ static enum vd_err conv_try(const struct dnn_conv *c, int direction,
     return VD_OK;
 }
 
-static enum vd_err conv_choose(struct dnn_conv *c, int direction,
-                               const_dnnl_primitive_attr_t attr,
-                               const dnnl_memory_desc_t *weights)
+static enum vd_err conv_try_all(const struct dnn_conv *c,
+                                const struct api_request *r,
+                                dnnl_primitive_desc_t *pd)
 {
-    dnnl_primitive_desc_t pd = NULL;
-    if (winograd_pays(&c->spec, direction))
-        VD_TRY(conv_try(c, direction, attr, dnnl_convolution_winograd, weights,
-                        &pd));
-    if (!pd)
-        VD_TRY(conv_try(c, direction, attr, dnnl_convolution_direct, weights,
-                        &pd));
-    if (!pd)
+    *pd = NULL;
+    if (winograd_pays(&c->spec, r->direction))
+        VD_TRY(conv_try(c, r, dnnl_convolution_winograd, pd));
+    if (!*pd)
+        VD_TRY(conv_try(c, r, dnnl_convolution_direct, pd));
+    if (!*pd)
         return VD_FAIL(VD_DEVICE,
                        "oneDNN: no convolution %dx%dx%d -> %d channels, "
                        "kernel %d",
                        c->spec.ic, c->spec.ih, c->spec.iw, c->spec.oc,
                        c->spec.kernel);
-    c->op[direction].pd = pd;
-    return op_finish(c->dnn, &c->op[direction],
-                     direction == FORWARD ? DNN_FORWARD : DNN_BACKWARD);
+    return VD_OK;
+}
+
+static struct api_request conv_request(const struct dnn_conv *c,
+                                       enum dnn_direction direction,
+                                       dnnl_md weights)
+{
+    int32_t stride = c->spec.stride, pad = c->spec.pad;
+    return (struct api_request){
+        .direction = direction,
+        .inference = c->spec.folded,
+        .src = c->src,
+        .weights = weights,
+        .dst = c->dst,
+        .stride = {stride, stride},
+        .pad = {pad, pad},
+        .attr = c->dnn->attr,
+        .hint = direction == DNN_FWD ? NULL : c->op[DNN_FWD].pd,
+    };
 }
 
 /* A packed copy, unless the primitive takes the weights as they are. */
-static enum vd_err conv_pack_make(struct dnn_conv *c, int direction)
+static enum vd_err conv_pack_make(struct dnn_conv *c,
+                                  enum dnn_direction direction)
 {
-    const dnnl_memory_desc_t *want =
-        op_md(&c->op[direction], dnnl_query_weights_md);
-    if (dnnl_memory_desc_equal(want, &c->weights) && !c->spec.folded &&
+    dnnl_md want = op_md(&c->op[direction], dnnl_query_weights_md);
+    if (dnnl_memory_desc_equal(want, c->weights) && !c->spec.folded &&
         !is_padded(c))
         return VD_OK;
     size_t line = 16 * sizeof(float);
     c->n_packed[direction] =
         (dnnl_memory_desc_get_size(want) + line - 1) / line * 16;
-    return reorder_make(c->dnn, DNN_PACK, &c->weights, want,
+    return reorder_make(c->dnn, DNN_PACK, c->weights, want,
                         &c->pack[direction]);
 }
 
@@ -146,9 +169,9 @@ static enum vd_err conv_attr(const struct dnn_conv *c,
     DNN_TRY(dnnl_post_ops_create(&ops));
     dnnl_status_t status = dnnl_success;
     if (c->spec.sum)
-        status = dnnl_post_ops_append_sum(ops, 1);
+        status = api_append_sum(ops);
     if (c->spec.relu && status == dnnl_success)
-        status = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
+        status = api_append_relu(ops);
     if (status == dnnl_success)
         status = dnnl_primitive_attr_set_post_ops(*attr, ops);
     dnnl_post_ops_destroy(ops);
@@ -156,52 +179,151 @@ static enum vd_err conv_attr(const struct dnn_conv *c,
     return VD_OK;
 }
 
-static enum vd_err conv_make_forward(struct dnn_conv *c,
-                                     const dnnl_memory_desc_t *any)
+static enum vd_err conv_make_forward(struct dnn_conv *c, dnnl_md any)
 {
+    struct op *op = &c->op[DNN_FWD];
+    struct api_request r = conv_request(c, DNN_FWD, any);
     dnnl_primitive_attr_t attr = NULL;
+    r.bias = c->spec.folded ? c->bias : NULL;
     enum vd_err err = conv_attr(c, &attr);
+    r.attr = attr;
     if (!err)
-        err = conv_choose(c, FORWARD, attr, any);
+        err = conv_try_all(c, &r, &op->pd);
     if (attr)
         dnnl_primitive_attr_destroy(attr);
     VD_TRY(err);
 
-    struct op *op = &c->op[FORWARD];
-    VD_TRY(op_arg(op, DNNL_ARG_SRC, &c->src));
+    VD_TRY(op_finish(c->dnn, op, DNN_FORWARD));
+    VD_TRY(op_arg(op, DNNL_ARG_SRC, c->src));
     VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, op_md(op, dnnl_query_weights_md)));
-    VD_TRY(op_arg(op, DNNL_ARG_DST, &c->dst));
+    VD_TRY(op_arg(op, DNNL_ARG_DST, c->dst));
     if (c->spec.folded)
-        VD_TRY(op_arg(op, DNNL_ARG_BIAS, &c->bias));
-    return conv_pack_make(c, FORWARD);
+        VD_TRY(op_arg(op, DNNL_ARG_BIAS, c->bias));
+    return conv_pack_make(c, DNN_FWD);
 }
 
-static enum vd_err conv_make_data(struct dnn_conv *c,
-                                  const dnnl_memory_desc_t *any)
+static enum vd_err conv_make_data(struct dnn_conv *c, dnnl_md any)
 {
-    struct op *op = &c->op[DATA];
-    VD_TRY(conv_choose(c, DATA, c->dnn->attr, any));
-    VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, &c->dst));
+    struct op *op = &c->op[DNN_BWD_DATA];
+    struct api_request r = conv_request(c, DNN_BWD_DATA, any);
+    VD_TRY(conv_try_all(c, &r, &op->pd));
+    VD_TRY(op_finish(c->dnn, op, DNN_BACKWARD));
+    VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, c->dst));
     VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, op_md(op, dnnl_query_weights_md)));
-    VD_TRY(op_arg(op, DNNL_ARG_DIFF_SRC, &c->src));
-    return conv_pack_make(c, DATA);
+    VD_TRY(op_arg(op, DNNL_ARG_DIFF_SRC, c->src));
+    return conv_pack_make(c, DNN_BWD_DATA);
 }
 
-static enum vd_err conv_make_weights(struct dnn_conv *c,
-                                     const dnnl_memory_desc_t *any)
+/* ---- weights gradient ---- */
+
+/* [batch, channels, h, w] extended to large_h x large_w. */
+static enum vd_err extend(struct dnn_conv *c, struct extended_map *m,
+                          int32_t channels, const int32_t small[2],
+                          const int32_t large[2], bool plain)
 {
-    struct op *op = &c->op[WEIGHTS];
-    const dnnl_memory_desc_t *layout =
-        c->spec.blocked_weights ? &c->weights : any;
-    VD_TRY(conv_choose(c, WEIGHTS, c->dnn->attr, layout));
-    const dnnl_memory_desc_t *made = op_md(op, dnnl_query_diff_weights_md);
-    VD_TRY(op_arg(op, DNNL_ARG_SRC, &c->src));
-    VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, &c->dst));
+    dnnl_dim_t dims[] = {c->spec.batch, channels, large[0], large[1]};
+    size_t block = plain ? 1 : (size_t)dnn_block();
+    *m = (struct extended_map){
+        .planes = (size_t)c->spec.batch * (size_t)channels / block,
+        .block = block,
+        .h = (size_t)small[0],
+        .w = (size_t)small[1],
+        .large_h = (size_t)large[0],
+        .large_w = (size_t)large[1],
+    };
+    m->bytes = m->planes * block * m->large_h * m->large_w * sizeof(float);
+    return op_describe_map(c->dnn, &m->md, plain, dims);
+}
+
+static int32_t windows(const struct dnn_conv_spec *s, int32_t length)
+{
+    return (length + 2 * s->pad - s->kernel) / s->stride + 1;
+}
+
+/* The request with `extra` rows and columns of zeros behind the source. */
+static enum vd_err extend_maps(struct dnn_conv *c, struct api_request *r)
+{
+    const struct dnn_conv_spec *s = &c->spec;
+    int32_t src[] = {s->ih, s->iw}, dst[] = {s->oh, s->ow};
+    int32_t large_src[] = {s->ih + c->extra, s->iw + c->extra};
+    int32_t large_dst[] = {windows(s, large_src[0]), windows(s, large_src[1])};
+    VD_TRY(extend(c, &c->large_src, c->ic, src, large_src, s->plain_src));
+    VD_TRY(extend(c, &c->large_dst, c->oc, dst, large_dst, false));
+    r->src = c->large_src.md;
+    r->dst = c->large_dst.md;
+    r->hint = NULL;
+    return VD_OK;
+}
+
+/* A forward descriptor of the extended shape: the hint that oneDNN wants. */
+static enum vd_err extended_hint(struct dnn_conv *c,
+                                 const struct api_request *weights, dnnl_md any,
+                                 dnnl_primitive_desc_t *hint)
+{
+    struct api_request r = *weights;
+    r.direction = DNN_FWD;
+    r.weights = any;
+    return conv_try(c, &r, dnnl_convolution_direct, hint);
+}
+
+/* Extends the maps until there is other code than the reference loops; if
+ * there is none, takes those. */
+static enum vd_err conv_choose_weights(struct dnn_conv *c, dnnl_md layout,
+                                       dnnl_md any)
+{
+    dnnl_primitive_desc_t *pd = &c->op[DNN_BWD_WEIGHTS].pd;
+    struct api_request r = conv_request(c, DNN_BWD_WEIGHTS, layout);
+    VD_TRY(conv_try_all(c, &r, pd));
+    while (dnn_is_reference(op_implementation(*pd)) &&
+           c->extra < c->spec.kernel) {
+        dnnl_primitive_desc_t hint = NULL, other = NULL;
+        c->extra++;
+        VD_TRY(extend_maps(c, &r));
+        VD_TRY(extended_hint(c, &r, any, &hint));
+        r.hint = hint;
+        enum vd_err err = hint ? conv_try_all(c, &r, &other) : VD_OK;
+        dnnl_primitive_desc_destroy(hint);
+        VD_TRY(err);
+        if (other && !dnn_is_reference(op_implementation(other))) {
+            dnnl_primitive_desc_destroy(*pd);
+            *pd = other;
+            return VD_OK;
+        }
+        dnnl_primitive_desc_destroy(other);
+    }
+    c->extra = 0;
+    return VD_OK;
+}
+
+/* The extended maps lie behind the primitive's own scratch memory. */
+static void place_extended_maps(struct dnn_conv *c)
+{
+    const size_t line = 64;
+    size_t own = dnnl_memory_desc_get_size(
+        op_md(&c->op[DNN_BWD_WEIGHTS], dnnl_query_scratchpad_md));
+    c->large_src.at = (own + line - 1) / line * line;
+    c->large_dst.at =
+        (c->large_src.at + c->large_src.bytes + line - 1) / line * line;
+    op_at_least(&c->dnn->scratch_bytes[DNN_BACKWARD],
+                c->large_dst.at + c->large_dst.bytes);
+}
+
+static enum vd_err conv_make_weights(struct dnn_conv *c, dnnl_md any)
+{
+    struct op *op = &c->op[DNN_BWD_WEIGHTS];
+    VD_TRY(conv_choose_weights(c, c->spec.blocked_weights ? c->weights : any,
+                               any));
+    VD_TRY(op_finish(c->dnn, op, DNN_BACKWARD));
+    if (c->extra)
+        place_extended_maps(c);
+    dnnl_md made = op_md(op, dnnl_query_diff_weights_md);
+    VD_TRY(op_arg(op, DNNL_ARG_SRC, c->extra ? c->large_src.md : c->src));
+    VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, c->extra ? c->large_dst.md : c->dst));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_WEIGHTS, made));
     op_at_least(&c->dnn->grad_bytes, dnnl_memory_desc_get_size(made));
-    if (dnnl_memory_desc_equal(made, &c->weights) && !is_padded(c))
+    if (dnnl_memory_desc_equal(made, c->weights) && !is_padded(c))
         return VD_OK;
-    return reorder_make(c->dnn, DNN_BACKWARD, made, &c->weights, &c->unpack);
+    return reorder_make(c->dnn, DNN_BACKWARD, made, c->weights, &c->unpack);
 }
 
 static enum vd_err conv_make(struct dnn_conv *c)
@@ -214,21 +336,21 @@ static enum vd_err conv_make(struct dnn_conv *c)
     dnnl_dim_t weights[] = {c->oc, c->ic, s->kernel, s->kernel};
     dnnl_format_tag_t blocked =
         dnn_block() == 16 ? dnnl_OIhw16i16o : dnnl_OIhw8i8o;
-    dnnl_memory_desc_t any;
-    VD_TRY(op_describe_map(&c->src, s->plain_src, src));
-    VD_TRY(op_describe_map(&c->dst, false, dst));
-    VD_TRY(op_describe(&c->bias, 1, bias, dnnl_a));
-    VD_TRY(op_describe(&c->weights, 4, weights,
+    struct dnn *d = c->dnn;
+    dnnl_md any = NULL;
+    VD_TRY(op_describe_map(d, &c->src, s->plain_src, src));
+    VD_TRY(op_describe_map(d, &c->dst, false, dst));
+    VD_TRY(op_describe(d, &c->bias, 1, bias, dnnl_a));
+    VD_TRY(op_describe(d, &c->weights, 4, weights,
                        s->blocked_weights ? blocked : dnnl_oihw));
-    VD_TRY(op_describe(&any, 4, weights, dnnl_format_tag_any));
+    VD_TRY(op_describe(d, &any, 4, weights, dnnl_format_tag_any));
     if (is_padded(c))
-        op_at_least(&c->dnn->wide_bytes,
-                    dnnl_memory_desc_get_size(&c->weights));
-    VD_TRY(conv_make_forward(c, &any));
+        op_at_least(&d->wide_bytes, dnnl_memory_desc_get_size(c->weights));
+    VD_TRY(conv_make_forward(c, any));
     if (s->backward_weights)
-        VD_TRY(conv_make_weights(c, &any));
+        VD_TRY(conv_make_weights(c, any));
     if (s->backward_data)
-        VD_TRY(conv_make_data(c, &any));
+        VD_TRY(conv_make_data(c, any));
     return VD_OK;
 }
 
@@ -251,17 +373,23 @@ void dnn_conv_free(struct dnn_conv *c)
 {
     if (!c)
         return;
-    for (int i = 0; i < DIRECTIONS; i++)
+    for (int i = 0; i < DNN_DIRECTIONS; i++)
         op_clear(&c->op[i]);
     for (int i = 0; i < 2; i++)
         op_clear(&c->pack[i]);
     op_clear(&c->unpack);
-    mem_free(c);
+    free(c);
+}
+
+const char *dnn_conv_implementation(const struct dnn_conv *c,
+                                    enum dnn_direction direction)
+{
+    return op_implementation(c->op[direction].pd);
 }
 
 size_t dnn_conv_packed(const struct dnn_conv *c)
 {
-    return c->n_packed[FORWARD] + c->n_packed[DATA];
+    return c->n_packed[DNN_FWD] + c->n_packed[DNN_BWD_DATA];
 }
 
 void dnn_conv_use_packed(struct dnn_conv *c, float *packed)
@@ -275,7 +403,7 @@ void dnn_conv_use_packed(struct dnn_conv *c, float *packed)
 enum vd_err dnn_conv_pack(struct dnn_conv *c, const float *weights)
 {
     if (is_padded(c)) {
-        memset(c->dnn->wide, 0, dnnl_memory_desc_get_size(&c->weights));
+        memset(c->dnn->wide, 0, dnnl_memory_desc_get_size(c->weights));
         copy_wide(c, c->dnn->wide, (float *)(uintptr_t)weights, true);
         weights = c->dnn->wide;
     }
@@ -291,8 +419,8 @@ enum vd_err dnn_conv_forward(struct dnn_conv *c, const float *src,
                              const float *weights, const float *bias,
                              float *dst)
 {
-    const float *w = c->packed[FORWARD] ? c->packed[FORWARD] : weights;
-    return op_run(&c->op[FORWARD], (const void *[]){src, w, dst, bias});
+    const float *w = c->packed[DNN_FWD] ? c->packed[DNN_FWD] : weights;
+    return op_run(&c->op[DNN_FWD], (const void *[]){src, w, dst, bias});
 }
 
 /* Winograd writes the weights gradient with streaming stores, which fault on
@@ -302,18 +430,41 @@ static bool is_aligned(const void *p)
     return (uintptr_t)p % 64 == 0;
 }
 
+/* Copies a map into its larger one, with zeros below and to the right. */
+static const float *fill_extended(const struct dnn_conv *c,
+                                  const struct extended_map *m,
+                                  const float *map)
+{
+    float *large = (float *)((char *)c->dnn->scratch + m->at);
+    size_t row = m->w * m->block, large_row = m->large_w * m->block;
+    size_t large_plane = m->large_h * large_row;
+#pragma omp parallel for schedule(static)
+    for (size_t p = 0; p < m->planes; p++) {
+        const float *from = map + p * m->h * row;
+        float *to = large + p * large_plane;
+        memset(to, 0, large_plane * sizeof *to);
+        for (size_t y = 0; y < m->h; y++)
+            memcpy(to + y * large_row, from + y * row, row * sizeof *to);
+    }
+    return large;
+}
+
 enum vd_err dnn_conv_backward_weights(struct dnn_conv *c, const float *src,
                                       const float *dst_grad,
                                       float *weights_grad)
 {
-    struct op *op = &c->op[WEIGHTS];
+    struct op *op = &c->op[DNN_BWD_WEIGHTS];
     bool direct = !c->unpack.primitive;
     float *grad = c->dnn->grad;
+    if (c->extra) {
+        src = fill_extended(c, &c->large_src, src);
+        dst_grad = fill_extended(c, &c->large_dst, dst_grad);
+    }
     if (direct && is_aligned(weights_grad))
         return op_run(op, (const void *[]){src, dst_grad, weights_grad});
     VD_TRY(op_run(op, (const void *[]){src, dst_grad, grad}));
     if (direct) {
-        memcpy(weights_grad, grad, dnnl_memory_desc_get_size(&c->weights));
+        memcpy(weights_grad, grad, dnnl_memory_desc_get_size(c->weights));
         return VD_OK;
     }
     if (!is_padded(c))
@@ -326,6 +477,8 @@ enum vd_err dnn_conv_backward_weights(struct dnn_conv *c, const float *src,
 enum vd_err dnn_conv_backward_data(struct dnn_conv *c, const float *weights,
                                    const float *dst_grad, float *src_grad)
 {
-    const float *w = c->packed[DATA] ? c->packed[DATA] : weights;
-    return op_run(&c->op[DATA], (const void *[]){dst_grad, w, src_grad});
+    const float *w =
+        c->packed[DNN_BWD_DATA] ? c->packed[DNN_BWD_DATA] : weights;
+    return op_run(&c->op[DNN_BWD_DATA],
+                  (const void *[]){dst_grad, w, src_grad});
 }

@@ -2,58 +2,60 @@
 #include "backend/cpu/cpu_dnnl_op.h"
 #include "base/mem.h"
 
+#include <stdlib.h>
+
 /* ---- linear ---- */
 
 struct dnn_linear {
-    struct op op[DIRECTIONS];
+    struct op op[DNN_DIRECTIONS];
 };
+
+static enum vd_err linear_describe(struct dnn *d, const dnnl_dim_t *src_dims,
+                                   const dnnl_dim_t *dst_dims,
+                                   struct api_request *r)
+{
+    dnnl_dim_t weights_dims[] = {dst_dims[1], src_dims[1]};
+    *r = (struct api_request){.attr = d->attr};
+    VD_TRY(op_describe(d, &r->src, 2, src_dims, dnnl_nc));
+    VD_TRY(op_describe(d, &r->dst, 2, dst_dims, dnnl_nc));
+    VD_TRY(op_describe(d, &r->weights, 2, weights_dims, dnnl_oi));
+    return op_describe(d, &r->bias, 1, &dst_dims[1], dnnl_a);
+}
 
 static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
                                const dnnl_dim_t *src_dims,
                                const dnnl_dim_t *dst_dims, bool backward)
 {
-    dnnl_memory_desc_t src, dst, weights, bias;
-    dnnl_dim_t weights_dims[] = {dst_dims[1], src_dims[1]};
-    dnnl_inner_product_desc_t desc;
-    VD_TRY(op_describe(&src, 2, src_dims, dnnl_nc));
-    VD_TRY(op_describe(&dst, 2, dst_dims, dnnl_nc));
-    VD_TRY(op_describe(&weights, 2, weights_dims, dnnl_oi));
-    VD_TRY(op_describe(&bias, 1, &dst_dims[1], dnnl_a));
-
-    struct op *op = &l->op[FORWARD];
-    DNN_TRY(dnnl_inner_product_forward_desc_init(&desc, dnnl_forward_training,
-                                                 &src, &weights, &bias, &dst));
-    DNN_TRY(
-        dnnl_primitive_desc_create(&op->pd, &desc, d->attr, d->engine, NULL));
+    struct api_request r;
+    VD_TRY(linear_describe(d, src_dims, dst_dims, &r));
+    struct op *op = &l->op[DNN_FWD];
+    r.direction = DNN_FWD;
+    DNN_TRY(api_linear(d->engine, &r, &op->pd));
     VD_TRY(op_finish(d, op, DNN_FORWARD));
-    VD_TRY(op_arg(op, DNNL_ARG_SRC, &src));
-    VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, &weights));
-    VD_TRY(op_arg(op, DNNL_ARG_BIAS, &bias));
-    VD_TRY(op_arg(op, DNNL_ARG_DST, &dst));
+    VD_TRY(op_arg(op, DNNL_ARG_SRC, r.src));
+    VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, r.weights));
+    VD_TRY(op_arg(op, DNNL_ARG_BIAS, r.bias));
+    VD_TRY(op_arg(op, DNNL_ARG_DST, r.dst));
     if (!backward)
         return VD_OK;
 
-    const_dnnl_primitive_desc_t hint = op->pd;
-    op = &l->op[WEIGHTS];
-    DNN_TRY(dnnl_inner_product_backward_weights_desc_init(&desc, &src, &weights,
-                                                          &bias, &dst));
-    DNN_TRY(
-        dnnl_primitive_desc_create(&op->pd, &desc, d->attr, d->engine, hint));
+    r.hint = op->pd;
+    r.direction = DNN_BWD_WEIGHTS;
+    op = &l->op[DNN_BWD_WEIGHTS];
+    DNN_TRY(api_linear(d->engine, &r, &op->pd));
     VD_TRY(op_finish(d, op, DNN_BACKWARD));
-    VD_TRY(op_arg(op, DNNL_ARG_SRC, &src));
-    VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, &dst));
-    VD_TRY(op_arg(op, DNNL_ARG_DIFF_WEIGHTS, &weights));
-    VD_TRY(op_arg(op, DNNL_ARG_DIFF_BIAS, &bias));
+    VD_TRY(op_arg(op, DNNL_ARG_SRC, r.src));
+    VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, r.dst));
+    VD_TRY(op_arg(op, DNNL_ARG_DIFF_WEIGHTS, r.weights));
+    VD_TRY(op_arg(op, DNNL_ARG_DIFF_BIAS, r.bias));
 
-    op = &l->op[DATA];
-    DNN_TRY(dnnl_inner_product_backward_data_desc_init(&desc, &src, &weights,
-                                                       &dst));
-    DNN_TRY(
-        dnnl_primitive_desc_create(&op->pd, &desc, d->attr, d->engine, hint));
+    r.direction = DNN_BWD_DATA;
+    op = &l->op[DNN_BWD_DATA];
+    DNN_TRY(api_linear(d->engine, &r, &op->pd));
     VD_TRY(op_finish(d, op, DNN_BACKWARD));
-    VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, &dst));
-    VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, &weights));
-    return op_arg(op, DNNL_ARG_DIFF_SRC, &src);
+    VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, r.dst));
+    VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, r.weights));
+    return op_arg(op, DNNL_ARG_DIFF_SRC, r.src);
 }
 
 enum vd_err dnn_linear_new(struct dnn *d, int32_t batch, int32_t in,
@@ -75,30 +77,37 @@ void dnn_linear_free(struct dnn_linear *l)
 {
     if (!l)
         return;
-    for (int i = 0; i < DIRECTIONS; i++)
+    for (int i = 0; i < DNN_DIRECTIONS; i++)
         op_clear(&l->op[i]);
-    mem_free(l);
+    free(l);
+}
+
+const char *dnn_linear_implementation(const struct dnn_linear *l,
+                                      enum dnn_direction direction)
+{
+    return op_implementation(l->op[direction].pd);
 }
 
 enum vd_err dnn_linear_forward(struct dnn_linear *l, const float *src,
                                const float *weights, const float *bias,
                                float *dst)
 {
-    return op_run(&l->op[FORWARD], (const void *[]){src, weights, bias, dst});
+    return op_run(&l->op[DNN_FWD], (const void *[]){src, weights, bias, dst});
 }
 
 enum vd_err dnn_linear_backward_weights(struct dnn_linear *l, const float *src,
                                         const float *dst_grad,
                                         float *weights_grad, float *bias_grad)
 {
-    return op_run(&l->op[WEIGHTS],
+    return op_run(&l->op[DNN_BWD_WEIGHTS],
                   (const void *[]){src, dst_grad, weights_grad, bias_grad});
 }
 
 enum vd_err dnn_linear_backward_data(struct dnn_linear *l, const float *weights,
                                      const float *dst_grad, float *src_grad)
 {
-    return op_run(&l->op[DATA], (const void *[]){dst_grad, weights, src_grad});
+    return op_run(&l->op[DNN_BWD_DATA],
+                  (const void *[]){dst_grad, weights, src_grad});
 }
 
 /* ---- max pooling ---- */
@@ -114,35 +123,32 @@ static enum vd_err pool_make(struct dnn *d, struct dnn_pool *p,
     int32_t c = s->plain ? s->c : dnn_padded(s->c);
     dnnl_dim_t in[] = {s->batch, c, s->ih, s->iw};
     dnnl_dim_t result[] = {s->batch, c, s->oh, s->ow};
-    dnnl_dims_t kernel = {s->kernel, s->kernel}, pad = {s->pad, s->pad};
-    dnnl_dims_t stride = {s->stride, s->stride};
-    dnnl_memory_desc_t src, dst;
-    dnnl_pooling_desc_t desc;
-    VD_TRY(op_describe_map(&src, s->plain, in));
-    VD_TRY(op_describe_map(&dst, s->plain, result));
-    DNN_TRY(dnnl_pooling_forward_desc_init(
-        &desc, s->backward ? dnnl_forward_training : dnnl_forward_inference,
-        dnnl_pooling_max, &src, &dst, stride, kernel, pad, pad));
-    DNN_TRY(dnnl_primitive_desc_create(&p->forward.pd, &desc, d->attr,
-                                       d->engine, NULL));
+    struct api_request r = {.direction = DNN_FWD,
+                            .inference = !s->backward,
+                            .algorithm = dnnl_pooling_max,
+                            .kernel = {s->kernel, s->kernel},
+                            .stride = {s->stride, s->stride},
+                            .pad = {s->pad, s->pad},
+                            .attr = d->attr};
+    VD_TRY(op_describe_map(d, &r.src, s->plain, in));
+    VD_TRY(op_describe_map(d, &r.dst, s->plain, result));
+    DNN_TRY(api_pool(d->engine, &r, &p->forward.pd));
     VD_TRY(op_finish(d, &p->forward, DNN_FORWARD));
-    VD_TRY(op_arg(&p->forward, DNNL_ARG_SRC, &src));
-    VD_TRY(op_arg(&p->forward, DNNL_ARG_DST, &dst));
+    VD_TRY(op_arg(&p->forward, DNNL_ARG_SRC, r.src));
+    VD_TRY(op_arg(&p->forward, DNNL_ARG_DST, r.dst));
     if (!s->backward)
         return VD_OK;
 
-    const dnnl_memory_desc_t *winners =
-        op_md(&p->forward, dnnl_query_workspace_md);
+    dnnl_md winners = op_md(&p->forward, dnnl_query_workspace_md);
     VD_TRY(op_own(d, &p->winners, dnnl_memory_desc_get_size(winners),
                   "pooling workspace"));
     VD_TRY(op_arg(&p->forward, DNNL_ARG_WORKSPACE, winners));
-    DNN_TRY(dnnl_pooling_backward_desc_init(&desc, dnnl_pooling_max, &src, &dst,
-                                            stride, kernel, pad, pad));
-    DNN_TRY(dnnl_primitive_desc_create(&p->backward.pd, &desc, d->attr,
-                                       d->engine, p->forward.pd));
+    r.direction = DNN_BWD_DATA;
+    r.hint = p->forward.pd;
+    DNN_TRY(api_pool(d->engine, &r, &p->backward.pd));
     VD_TRY(op_finish(d, &p->backward, DNN_BACKWARD));
-    VD_TRY(op_arg(&p->backward, DNNL_ARG_DIFF_DST, &dst));
-    VD_TRY(op_arg(&p->backward, DNNL_ARG_DIFF_SRC, &src));
+    VD_TRY(op_arg(&p->backward, DNNL_ARG_DIFF_DST, r.dst));
+    VD_TRY(op_arg(&p->backward, DNNL_ARG_DIFF_SRC, r.src));
     return op_arg(&p->backward, DNNL_ARG_WORKSPACE, winners);
 }
 
@@ -166,7 +172,16 @@ void dnn_pool_free(struct dnn_pool *p)
     op_clear(&p->forward);
     op_clear(&p->backward);
     mem_free(p->winners);
-    mem_free(p);
+    free(p);
+}
+
+const char *dnn_pool_implementation(const struct dnn_pool *p,
+                                    enum dnn_direction direction)
+{
+    if (direction == DNN_BWD_WEIGHTS)
+        return NULL;
+    return op_implementation(
+        (direction == DNN_FWD ? &p->forward : &p->backward)->pd);
 }
 
 enum vd_err dnn_pool_forward(struct dnn_pool *p, const float *src, float *dst)

@@ -1,19 +1,16 @@
 /*
- * Inside of cpu_dnnl*.c: one oneDNN primitive with its arguments, and what
- * the primitives of a net share. The only include of dnnl.h.
+ * Internal to cpu_dnnl*.c: one oneDNN primitive with its arguments, and what
+ * the primitives of a net share.
+ *
+ * A primitive is made in two phases: its descriptor, which names the
+ * implementation and its scratch memory, when the object is made; its code in
+ * dnn_commit().
  */
 #ifndef VOCDIST_BACKEND_CPU_DNNL_OP_H
 #define VOCDIST_BACKEND_CPU_DNNL_OP_H
 
-#include "backend/cpu/cpu_dnnl.h"
+#include "backend/cpu/cpu_dnnl_api.h"
 #include "base/memory.h"
-
-#include <dnnl.h>
-#include <dnnl_debug.h>
-
-#if DNNL_VERSION_MAJOR != 2
-#error "this is written for oneDNN 2.x"
-#endif
 
 #define DNN_TRY(call)                                          \
     do {                                                       \
@@ -25,16 +22,17 @@
                            dnnl_status2str(status_));          \
     } while (0)
 
-/* The directions of a primitive. */
-enum { FORWARD, DATA, WEIGHTS, DIRECTIONS };
-
 struct dnn {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     dnnl_primitive_attr_t attr; /* scratch memory comes from us */
-    void *scratch;              /* borrowed; used by one primitive at a time */
-    float *grad;                /* owned; weights gradient before reordering */
-    float *wide;                /* owned; weights with padding channels */
+    dnnl_md *mds;               /* owned: all that op_describe() returned */
+    size_t n_mds;
+    struct op **pending; /* owned; borrowed ops: without code until commit */
+    size_t n_pending;
+    void *scratch; /* borrowed; used by one primitive at a time */
+    float *grad;   /* owned; weights gradient before reordering */
+    float *wide;   /* owned; weights with padding channels */
     size_t scratch_bytes[DNN_WORKS], grad_bytes, wide_bytes, own_bytes;
 };
 
@@ -43,25 +41,29 @@ struct dnn {
 struct op {
     struct dnn *dnn;
     dnnl_primitive_desc_t pd;
-    dnnl_primitive_t primitive;
+    dnnl_primitive_t primitive;     /* NULL until dnn_commit() */
     dnnl_exec_arg_t args[MAX_ARGS]; /* the first is the scratch memory */
     int n;
 };
 
-const dnnl_memory_desc_t *op_md(const struct op *op, dnnl_query_t what);
-/* Makes op->pd executable. Arguments are added next, by op_arg. */
+dnnl_md op_md(const struct op *op, dnnl_query_t what);
+/* oneDNN's name of the implementation that a descriptor stands for. */
+const char *op_implementation(const_dnnl_primitive_desc_t pd);
+/* Registers op->pd for dnn_commit(). Arguments are added next, by op_arg. The
+ * op must stay where it is. */
 enum vd_err op_finish(struct dnn *d, struct op *op,
                       enum dnn_work work) VD_MUST_USE;
-enum vd_err op_arg(struct op *op, int id,
-                   const dnnl_memory_desc_t *md) VD_MUST_USE;
+enum vd_err op_arg(struct op *op, int id, dnnl_md md) VD_MUST_USE;
 /* `data` in the order of op_arg. */
 enum vd_err op_run(struct op *op, const void *const *data) VD_MUST_USE;
 void op_clear(struct op *op);
 
-/* float32 of this shape and layout; a map is plain or blocked. */
-enum vd_err op_describe(dnnl_memory_desc_t *md, int n, const dnnl_dim_t *dims,
+/* float32 of this shape and layout; a map is plain or blocked. Valid until
+ * dnn_free(). */
+enum vd_err op_describe(struct dnn *d, dnnl_md *md, int n,
+                        const dnnl_dim_t *dims,
                         dnnl_format_tag_t tag) VD_MUST_USE;
-enum vd_err op_describe_map(dnnl_memory_desc_t *md, bool plain,
+enum vd_err op_describe_map(struct dnn *d, dnnl_md *md, bool plain,
                             const dnnl_dim_t dims[4]) VD_MUST_USE;
 /* Memory that the caller owns: mem_free() it. Counted in dnn_bytes(). */
 enum vd_err op_own(struct dnn *d, float **out, size_t bytes,

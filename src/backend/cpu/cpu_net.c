@@ -7,6 +7,7 @@
 #include "base/memory.h"
 
 #include <omp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,10 +40,10 @@ const float *net_running(const struct net *net, int index)
     return net->spec.weights->stats.data + net->graph->stats[index].offset;
 }
 
-int net_enter(const struct net *net)
+int net_enter(int threads)
 {
     int before = omp_get_max_threads();
-    omp_set_num_threads(net->spec.threads);
+    omp_set_num_threads(threads);
     return before;
 }
 
@@ -206,12 +207,81 @@ static void new_rooms(struct net *net)
     }
 }
 
+const char *net_implementation(const struct net *net, int i,
+                               enum dnn_direction direction)
+{
+    const struct unit *unit = &net->units[i];
+    if (unit->conv)
+        return dnn_conv_implementation(unit->conv, direction);
+    if (unit->linear)
+        return dnn_linear_implementation(unit->linear, direction);
+    if (unit->pool)
+        return dnn_pool_implementation(unit->pool, direction);
+    return NULL;
+}
+
+const char *net_layer_name(const struct net *net, int i)
+{
+    const struct graph_node *node = &net->graph->nodes[net->plan.units[i].node];
+    return node->param < 0 ? "maxpool" : net_tensor(net, node->param)->name;
+}
+
+static void report_slow(const struct net *net, int i, const char *direction,
+                        const char *name)
+{
+    log_warn_global("%s, %s: oneDNN has only its reference implementation "
+                    "(%s) for batch %d here\n"
+                    "expect a step many times slower; another "
+                    "--train.micro_batch, --eval.batch or image size may have "
+                    "a fast one",
+                    net_layer_name(net, i), direction, name,
+                    net->spec.micro_batch);
+}
+
+/* Logs what computes each layer. Warns once per process of a slow one. */
+static void report_implementations(const struct net *net)
+{
+    static const char *const directions[] = {"forward", "backward data",
+                                             "backward weights"};
+    static atomic_flag warned = ATOMIC_FLAG_INIT;
+    const char *mode = net->spec.mode == NET_TRAIN ? "train" : "eval";
+    for (int i = 0; i < net->plan.n_units; i++) {
+        for (int d = 0; d < DNN_DIRECTIONS; d++) {
+            const char *name = net_implementation(net, i, d);
+            if (!name)
+                continue;
+            log_debug("cpu net (%s): %s, %s: %s", mode, net_layer_name(net, i),
+                      directions[d], name);
+            if (dnn_is_reference(name) && !atomic_flag_test_and_set(&warned))
+                report_slow(net, i, directions[d], name);
+        }
+    }
+}
+
+enum vd_err net_prepare(const struct net_spec *spec, struct net **out)
+{
+    struct net *net = mem_new(1, sizeof *net);
+    net->spec = *spec;
+    net->graph = spec->graph;
+    net->lanes = lanes_get();
+    plan_init(&net->plan, spec->graph, spec->micro_batch, dnn_block(),
+              spec->mode == NET_TRAIN);
+    net->units = mem_new((size_t)net->plan.n_units, sizeof *net->units);
+    enum vd_err err = dnn_new(&net->dnn);
+    if (!err)
+        err = new_units(net);
+    if (err) {
+        cpu_net_free(net);
+        return err;
+    }
+    *out = net;
+    return VD_OK;
+}
+
 static enum vd_err fill_net(struct net *net)
 {
     size_t picture = graph_node_count(&net->graph->nodes[0]) * sizeof(float);
     VD_TRY(places_init(&net->places, &net->spec, picture));
-    VD_TRY(dnn_new(&net->dnn));
-    VD_TRY(new_units(net));
     VD_TRY(dnn_commit(net->dnn));
     VD_TRY(packs_open(net, net->spec.like));
     new_rooms(net);
@@ -224,20 +294,17 @@ enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
     (void)b;
     VD_TRY(backend_check_spec(spec));
     VD_TRY(memory_room("compute threads", memory_of_threads(spec->threads)));
-    struct net *net = mem_new(1, sizeof *net);
-    net->spec = *spec;
-    net->graph = spec->graph;
-    net->lanes = lanes_get();
-    plan_init(&net->plan, spec->graph, spec->micro_batch, dnn_block(),
-              spec->mode == NET_TRAIN);
-    net->units = mem_new((size_t)net->plan.n_units, sizeof *net->units);
-    int before = net_enter(net);
-    enum vd_err err = fill_net(net);
+    int before = net_enter(spec->threads);
+    struct net *net = NULL;
+    enum vd_err err = net_prepare(spec, &net);
+    if (!err)
+        err = fill_net(net);
     net_leave(before);
     if (err) {
         cpu_net_free(net);
         return err;
     }
+    report_implementations(net);
     log_debug("cpu net: %d units, %.0f MB for values, gradients and scratch, "
               "%.0f MB for packed weights, %.0f MB more for oneDNN",
               net->plan.n_units, (double)net->plan.arena * 4e-6,

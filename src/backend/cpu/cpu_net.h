@@ -53,7 +53,16 @@ struct net {
 
 enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
                         struct net **out) VD_MUST_USE;
+/* The plan, and descriptors of all layers: what computes them and where their
+ * values are to be. Neither code nor large memory yet. cpu_net_free() it. */
+enum vd_err net_prepare(const struct net_spec *spec,
+                        struct net **out) VD_MUST_USE;
 void cpu_net_free(struct net *net);
+/* oneDNN's name of what computes unit `i` in that direction, static; NULL: not
+ * oneDNN, or not computed. */
+const char *net_implementation(const struct net *net, int i,
+                               enum dnn_direction direction);
+const char *net_layer_name(const struct net *net, int i);
 enum vd_err cpu_rest(struct net *net) VD_MUST_USE;
 enum vd_err cpu_stage(struct net *net, const struct batch *batch) VD_MUST_USE;
 enum vd_err cpu_results(struct net *net, struct result *out) VD_MUST_USE;
@@ -69,9 +78,9 @@ const float *net_param(const struct net *net, int index);
 const float *net_running(const struct net *net, int index);
 /* Takes back what cpu_rest() gave away. */
 enum vd_err net_wake(struct net *net) VD_MUST_USE;
-/* The calling thread's parallel regions, oneDNN's too, get this net's number
- * of threads; returns what it was. */
-int net_enter(const struct net *net);
+/* The calling thread's parallel regions, oneDNN's too, get this number of
+ * threads; returns what it was. */
+int net_enter(int threads);
 void net_leave(int threads_before);
 
 /* ---- cpu_packs.c ---- */

@@ -140,7 +140,7 @@ enum vd_err cpu_forward(struct net *net)
 {
     places_forward(&net->places);
     VD_TRY(net_wake(net));
-    int before = net_enter(net);
+    int before = net_enter(net->spec.threads);
     enum vd_err err = packs_refresh(net);
     for (int i = 0; !err && i < net->plan.n_units; i++)
         err = forward_unit(net, i);
@@ -354,7 +354,7 @@ enum vd_err cpu_backward(struct net *net, struct buf *exchange, ready_fn *ready,
     VD_ASSERT(net->spec.mode == NET_TRAIN && exchange->kind == BUF_EXCHANGE);
     put_stats(net, exchange->data + g->n_trainable);
     VD_TRY(ready(ctx, (struct range){g->n_trainable, g->n_stats + 1}));
-    int before = net_enter(net);
+    int before = net_enter(net->spec.threads);
     enum vd_err err = backward_all(net, exchange->data, ready, ctx);
     net_leave(before);
     return err;

@@ -1,0 +1,115 @@
+/* oneDNN 2.x: an operation descriptor first, then the primitive descriptor. */
+#include "backend/cpu/cpu_dnnl_api.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+dnnl_status_t api_md_new(dnnl_md *md, int n, const dnnl_dim_t *dims,
+                         dnnl_format_tag_t tag)
+{
+    dnnl_memory_desc_t *made = mem_new(1, sizeof *made);
+    *md = made;
+    return dnnl_memory_desc_init_by_tag(made, n, dims, dnnl_f32, tag);
+}
+
+void api_md_free(dnnl_md md)
+{
+    free((dnnl_memory_desc_t *)(uintptr_t)md);
+}
+
+dnnl_status_t api_set_deterministic(dnnl_primitive_attr_t attr)
+{
+    (void)attr; /* 2.x always is, for a given number of threads */
+    return dnnl_success;
+}
+
+static dnnl_prop_kind_t prop_kind(const struct api_request *r)
+{
+    return r->inference ? dnnl_forward_inference : dnnl_forward_training;
+}
+
+dnnl_status_t api_conv(dnnl_engine_t engine, const struct api_request *r,
+                       dnnl_primitive_desc_t *pd)
+{
+    dnnl_convolution_desc_t desc;
+    dnnl_status_t status;
+    switch (r->direction) {
+    case DNN_FWD:
+        status = dnnl_convolution_forward_desc_init(
+            &desc, prop_kind(r), r->algorithm, r->src, r->weights, r->bias,
+            r->dst, r->stride, r->pad, r->pad);
+        break;
+    case DNN_BWD_DATA:
+        status = dnnl_convolution_backward_data_desc_init(
+            &desc, r->algorithm, r->src, r->weights, r->dst, r->stride, r->pad,
+            r->pad);
+        break;
+    case DNN_BWD_WEIGHTS:
+        status = dnnl_convolution_backward_weights_desc_init(
+            &desc, r->algorithm, r->src, r->weights, r->bias, r->dst, r->stride,
+            r->pad, r->pad);
+        break;
+    case DNN_DIRECTIONS:
+    default:
+        return dnnl_invalid_arguments;
+    }
+    if (status != dnnl_success)
+        return status;
+    return dnnl_primitive_desc_create(pd, &desc, r->attr, engine, r->hint);
+}
+
+dnnl_status_t api_linear(dnnl_engine_t engine, const struct api_request *r,
+                         dnnl_primitive_desc_t *pd)
+{
+    dnnl_inner_product_desc_t desc;
+    dnnl_status_t status;
+    switch (r->direction) {
+    case DNN_FWD:
+        status = dnnl_inner_product_forward_desc_init(
+            &desc, prop_kind(r), r->src, r->weights, r->bias, r->dst);
+        break;
+    case DNN_BWD_DATA:
+        status = dnnl_inner_product_backward_data_desc_init(&desc, r->src,
+                                                            r->weights, r->dst);
+        break;
+    case DNN_BWD_WEIGHTS:
+        status = dnnl_inner_product_backward_weights_desc_init(
+            &desc, r->src, r->weights, r->bias, r->dst);
+        break;
+    case DNN_DIRECTIONS:
+    default:
+        return dnnl_invalid_arguments;
+    }
+    if (status != dnnl_success)
+        return status;
+    return dnnl_primitive_desc_create(pd, &desc, r->attr, engine, r->hint);
+}
+
+dnnl_status_t api_pool(dnnl_engine_t engine, const struct api_request *r,
+                       dnnl_primitive_desc_t *pd)
+{
+    dnnl_pooling_desc_t desc;
+    dnnl_status_t status;
+    if (r->direction == DNN_FWD)
+        status = dnnl_pooling_forward_desc_init(
+            &desc, prop_kind(r), r->algorithm, r->src, r->dst, r->stride,
+            r->kernel, r->pad, r->pad);
+    else
+        status = dnnl_pooling_backward_desc_init(&desc, r->algorithm, r->src,
+                                                 r->dst, r->stride, r->kernel,
+                                                 r->pad, r->pad);
+    if (status != dnnl_success)
+        return status;
+    return dnnl_primitive_desc_create(pd, &desc, r->attr, engine, r->hint);
+}
+
+dnnl_status_t api_append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1);
+}
+
+dnnl_status_t api_append_relu(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
+}
