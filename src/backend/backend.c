@@ -30,7 +30,7 @@ const struct backend_ops *const *backend_list(void)
     return built;
 }
 
-static enum vd_err refuse(const char *name)
+static enum vd_err refuse_unknown(const char *name)
 {
     if (strcmp(name, "cuda") == 0)
         return VD_FAIL(VD_UNSUPPORTED,
@@ -47,6 +47,49 @@ static enum vd_err refuse(const char *name)
                    name);
 }
 
+static enum vd_err find_named(const char *name, const struct backend_ops **out)
+{
+    for (int i = 0; built[i]; i++) {
+        if (strcmp(built[i]->name, name) != 0)
+            continue;
+        const char *reason = built[i]->unavailable();
+        if (reason)
+            return VD_FAIL(VD_UNSUPPORTED,
+                           "backend %s: %s\n"
+                           "use another machine, or --backend ref (slow)",
+                           name, reason);
+        *out = built[i];
+        return VD_OK;
+    }
+    return refuse_unknown(name);
+}
+
+/* ref always exists and can run everywhere. */
+static const struct backend_ops *best_available(void)
+{
+    int i = 0;
+    while (built[i]->unavailable())
+        i++;
+    return built[i];
+}
+
+static void report_auto(struct backend *b)
+{
+    if (b->ops != &backend_ref_ops)
+        log_info("backend auto: %s (%s)", b->ops->name, b->ops->describe(b));
+    else if (built[0] == &backend_ref_ops)
+        log_warn_global("backend auto: ref (%s), as this program was built "
+                        "without a fast one\n"
+                        "on x86-64, install oneDNN (libdnnl-dev) and build "
+                        "again; other processors have only ref so far",
+                        b->ops->describe(b));
+    else
+        log_warn_global("backend auto: ref (%s), as %s %s\n"
+                        "use another machine: expect 20 times the time",
+                        b->ops->describe(b), built[0]->name,
+                        built[0]->unavailable());
+}
+
 enum vd_err backend_open(struct backend *b, const char *name,
                          const struct backend_config *config)
 {
@@ -57,13 +100,9 @@ enum vd_err backend_open(struct backend *b, const char *name,
         name = tested;
 #endif
     bool is_auto = strcmp(name, "auto") == 0;
-    *b = (struct backend){.ops = is_auto ? built[0] : NULL};
-    for (int i = 0; built[i] && !b->ops; i++) {
-        if (strcmp(built[i]->name, name) == 0)
-            b->ops = built[i];
-    }
-    if (!b->ops)
-        return refuse(name);
+    *b = (struct backend){.ops = is_auto ? best_available() : NULL};
+    if (!is_auto)
+        VD_TRY(find_named(name, &b->ops));
     VD_ASSERT(b->ops->abi == BACKEND_ABI);
     enum vd_err err = b->ops->open(b, config);
     if (err) {
@@ -71,7 +110,7 @@ enum vd_err backend_open(struct backend *b, const char *name,
         return err;
     }
     if (is_auto)
-        log_info("backend auto: %s (%s)", b->ops->name, b->ops->describe(b));
+        report_auto(b);
     return VD_OK;
 }
 

@@ -161,6 +161,8 @@ struct backend_ops {
     unsigned abi; /* BACKEND_ABI */
     unsigned caps;
 
+    /* Why it is no use on this machine, static; NULL: it can be opened. */
+    const char *(*unavailable)(void);
     enum vd_err (*open)(struct backend *b,
                         const struct backend_config *config) VD_MUST_USE;
     void (*close)(struct backend *b);
@@ -227,9 +229,10 @@ struct backend_ops {
 };
 
 /*
- * Opens by name: "ref", "cpu", or "auto" (cpu, or ref where that was not
- * built; says so in one line). One that was not built answers VD_UNSUPPORTED
- * with the way to build it.
+ * Opens by name: "ref", "cpu", or "auto": the first of cpu, ref that was built
+ * and can run here, named in one line; a warning with the reason where that is
+ * not the best one. One that was not built, or cannot run here, answers
+ * VD_UNSUPPORTED with what to do.
  */
 enum vd_err backend_open(struct backend *b, const char *name,
                          const struct backend_config *config) VD_MUST_USE;

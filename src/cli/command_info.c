@@ -12,6 +12,12 @@ static enum vd_err print_backends(void)
     const struct backend_config config = {.tune = "off"};
     for (const struct backend_ops *const *ops = backend_list(); *ops; ops++) {
         struct backend b;
+        const char *reason = (*ops)->unavailable();
+        if (reason) {
+            printf("backend    %s: not on this machine: %s\n", (*ops)->name,
+                   reason);
+            continue;
+        }
         VD_TRY(backend_open(&b, (*ops)->name, &config));
         printf("backend    %s (%s)\n", b.ops->name, b.ops->describe(&b));
         backend_close(&b);

@@ -6,7 +6,8 @@ eval: per-image files are byte-equal for 1, 2, 3 and 5 ranks, for 1, 2 and 3
 compute threads, and from the exported weights. train: parameters, moments and
 statistics of the last checkpoint are equal for 1 to 4 ranks of 4 replicas, and
 for 1 and 4 loader threads; ranks on processors of two kinds, which would not be
-the same, are refused. generated: a tiny network; real: ResNet34 on the data and
+the same, are refused, and a processor without AVX2 computes with ref.
+generated: a tiny network; real: ResNet34 on the data and
 weights in $VOCDIST_TEST_DATA.
 """
 import os
@@ -90,11 +91,26 @@ def two_kinds(bed, *options):
                 'export ONEDNN_MAX_CPU_ISA=SSE41\n'
                 f'exec {bed.vocdist} "$@"\n')
     os.chmod(program, 0o755)
-    command = [*bed.mpirun, 3, program, *bed.settings('two', *options)]
+    command = [*bed.mpirun, 3, program,
+               *bed.settings('two', *options, '--backend', 'auto')]
     p = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     check(p.returncode == 78 and p.stderr.count('error: ') == 1 and
-          ', rank 1 (' in p.stderr and 'sse41' in p.stderr, p)
+          ', rank 1 (' in p.stderr and 'on ref (' in p.stderr, p)
     print('train: processors of two kinds are refused')
+
+
+def old_processor(bed, *options):
+    """Below AVX2: backend cpu is refused, auto trains with ref and says why."""
+    environment = {**os.environ, 'ONEDNN_MAX_CPU_ISA': 'SSE41'}
+    for backend, code, text in (('cpu', 69, 'error: backend cpu: needs AVX2'),
+                                ('auto', 0, 'warning: backend auto: ref (')):
+        command = [bed.vocdist, *bed.settings('old', *options, '--backend',
+                                              backend, '--log.level', 'warn'),
+                   '--dry-run']
+        p = subprocess.run(list(map(str, command)), capture_output=True,
+                           text=True, env=environment)
+        check(p.returncode == code and text in p.stderr, p)
+    print('train: without AVX2, ref computes')
 
 
 def evaluate(bed, cases):
@@ -141,6 +157,7 @@ def main():
         train(bed, ranks, *options)
         if mpirun:
             two_kinds(bed, *options)
+            old_processor(bed, *options)
         evaluate(bed, cases)
 
 

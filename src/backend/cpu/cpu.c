@@ -9,14 +9,16 @@
 
 const struct lanes *lanes_get(void)
 {
-    switch (dnn_vector_bits()) {
-    case 512:
-        return &lanes_512;
-    case 256:
-        return &lanes_256;
-    default:
-        return &lanes_plain;
-    }
+    return dnn_vector_bits() == 512 ? &lanes_512 : &lanes_256;
+}
+
+/* Below AVX2 oneDNN computes backward in its reference loops, which are ten
+ * times slower than backend ref. */
+static const char *cpu_unavailable(void)
+{
+    return dnn_vector_bits() > 0 ? NULL
+                                 : "needs AVX2 (x86-64 processors since 2013; "
+                                   "ONEDNN_MAX_CPU_ISA must allow it)";
 }
 
 /* impl is the description. */
@@ -154,6 +156,7 @@ const struct backend_ops backend_cpu_ops = {
     .name = "cpu",
     .abi = BACKEND_ABI,
     .caps = BACKEND_HOST_MEMORY,
+    .unavailable = cpu_unavailable,
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,

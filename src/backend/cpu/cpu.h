@@ -1,8 +1,8 @@
 /*
- * Backend `cpu`: float32 over oneDNN 2.x, with own kernels for batch norm and
- * the optimizer. The default wherever there is no GPU.
+ * Backend `cpu`: float32 over oneDNN (2.x or 3.x), with own kernels for batch
+ * norm and the optimizer. The default wherever there is no GPU. Needs AVX2.
  *
- *     cpu_dnnl    oneDNN's primitives, the only user of dnnl.h
+ *     cpu_dnnl    oneDNN's primitives; cpu_dnnl_api: its interface, 2.x or 3.x
  *     cpu_lanes   our own inner loops, compiled per vector width
  *     cpu_plan    graph -> schedule: fusion, lifetimes, places in one arena
  *     cpu_net     a net: made once; its arena comes with the first forward

@@ -73,6 +73,6 @@ struct lanes {
 const struct lanes *lanes_get(void);
 
 /* One per compilation of cpu_lanes.c. */
-extern const struct lanes lanes_512, lanes_256, lanes_plain;
+extern const struct lanes lanes_512, lanes_256;
 
 #endif

@@ -29,6 +29,11 @@ static void deferred_close(struct backend *b)
     free(d);
 }
 
+static const char *deferred_unavailable(void)
+{
+    return NULL;
+}
+
 static const char *deferred_describe(struct backend *b)
 {
     (void)b;
@@ -231,20 +236,20 @@ static enum vd_err deferred_node_grad(struct net *net, int node, float *out)
     return backend_ref_ops.node_grad(net->inner, node, out);
 }
 
-#define DEFERRED_OPS(name_, net_new_)                                      \
-    {                                                                      \
-        .name = name_, .abi = BACKEND_ABI, .caps = BACKEND_CAPTURE,        \
-        .open = deferred_open, .close = deferred_close,                    \
-        .describe = deferred_describe, .alloc = deferred_alloc,            \
-        .free = deferred_free, .put = deferred_put, .get = deferred_get,   \
-        .net_new = net_new_, .net_free = deferred_net_free,                \
-        .rest = deferred_rest, .stage = deferred_stage,                    \
-        .begin = deferred_begin, .forward = deferred_forward,              \
-        .backward = deferred_backward, .add = deferred_add,                \
-        .divide = deferred_divide, .update = deferred_update,              \
-        .end = deferred_end, .results = deferred_results,                  \
-        .update_result = deferred_update_result,                           \
-        .node_value = deferred_node_value, .node_grad = deferred_node_grad \
+#define DEFERRED_OPS(name_, net_new_)                                         \
+    {                                                                         \
+        .name = name_, .abi = BACKEND_ABI, .caps = BACKEND_CAPTURE,           \
+        .unavailable = deferred_unavailable, .open = deferred_open,           \
+        .close = deferred_close, .describe = deferred_describe,               \
+        .alloc = deferred_alloc, .free = deferred_free, .put = deferred_put,  \
+        .get = deferred_get, .net_new = net_new_,                             \
+        .net_free = deferred_net_free, .rest = deferred_rest,                 \
+        .stage = deferred_stage, .begin = deferred_begin,                     \
+        .forward = deferred_forward, .backward = deferred_backward,           \
+        .add = deferred_add, .divide = deferred_divide,                       \
+        .update = deferred_update, .end = deferred_end,                       \
+        .results = deferred_results, .update_result = deferred_update_result, \
+        .node_value = deferred_node_value, .node_grad = deferred_node_grad    \
     }
 
 const struct backend_ops backend_deferred_ops =

@@ -22,6 +22,11 @@ static void ref_close(struct backend *b)
     (void)b;
 }
 
+static const char *ref_unavailable(void)
+{
+    return NULL;
+}
+
 static const char *ref_describe(struct backend *b)
 {
     (void)b;
@@ -243,6 +248,7 @@ const struct backend_ops backend_ref_ops = {
     .name = "ref",
     .abi = BACKEND_ABI,
     .caps = BACKEND_HOST_MEMORY,
+    .unavailable = ref_unavailable,
     .open = ref_open,
     .close = ref_close,
     .describe = ref_describe,
