@@ -131,6 +131,15 @@ class Trial(unittest.TestCase):
         size = os.path.getsize("runs/default/checkpoints/step-00000001.h5")
         self.assertIn(f"{size / 1e6:.1f} MB, written", out)
 
+    def test_a_dry_run_lists_what_computes_each_layer(self):
+        log = self.start(0, "--dry-run --log.level debug")[1]
+        if "computing ref" in log:
+            self.skipTest("backend ref has no choice")
+        for layer in ("conv1.weight: forward ", "layer4.0.conv2.weight: forward ",
+                      "head.fc1.weight: forward ", "maxpool: forward "):
+            self.assertIn(f"cpu net (train): {layer}", log)
+            self.assertIn(f"cpu net (eval): {layer}", log)
+
     def test_a_dry_run_of_a_begun_run_leaves_it_alone(self):
         self.start(75, "--train.epochs 3 --train.stop_at 3")
         for ranks in RANKS:

@@ -8,6 +8,7 @@
 
 #include <omp.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -226,35 +227,43 @@ const char *net_layer_name(const struct net *net, int i)
     return node->param < 0 ? "maxpool" : net_tensor(net, node->param)->name;
 }
 
-static void report_slow(const struct net *net, int i, const char *direction,
-                        const char *name)
+static const char *const direction_names[] = {"forward", "backward data",
+                                              "backward weights"};
+
+static void warn_of_reference(const struct net *net, int i, int direction)
 {
+    static atomic_flag warned = ATOMIC_FLAG_INIT;
+    if (atomic_flag_test_and_set(&warned))
+        return;
     log_warn_global("%s, %s: oneDNN has only its reference implementation "
                     "(%s) for batch %d here\n"
                     "expect a step many times slower; another "
                     "--train.micro_batch, --eval.batch or image size may have "
                     "a fast one",
-                    net_layer_name(net, i), direction, name,
+                    net_layer_name(net, i), direction_names[direction],
+                    net_implementation(net, i, direction),
                     net->spec.micro_batch);
 }
 
-/* Logs what computes each layer. Warns once per process of a slow one. */
+/* Logs what computes each layer; warns of the first reference loops. */
 static void report_implementations(const struct net *net)
 {
-    static const char *const directions[] = {"forward", "backward data",
-                                             "backward weights"};
-    static atomic_flag warned = ATOMIC_FLAG_INIT;
     const char *mode = net->spec.mode == NET_TRAIN ? "train" : "eval";
     for (int i = 0; i < net->plan.n_units; i++) {
+        char line[160] = "";
         for (int d = 0; d < DNN_DIRECTIONS; d++) {
             const char *name = net_implementation(net, i, d);
+            size_t used = strlen(line);
             if (!name)
                 continue;
-            log_debug("cpu net (%s): %s, %s: %s", mode, net_layer_name(net, i),
-                      directions[d], name);
-            if (dnn_is_reference(name) && !atomic_flag_test_and_set(&warned))
-                report_slow(net, i, directions[d], name);
+            snprintf(line + used, sizeof line - used, "%s%s %s",
+                     used ? ", " : "", direction_names[d], name);
+            if (dnn_is_reference(name))
+                warn_of_reference(net, i, d);
         }
+        if (line[0])
+            log_debug("cpu net (%s): %s: %s", mode, net_layer_name(net, i),
+                      line);
     }
 }
 
