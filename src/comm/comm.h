@@ -19,8 +19,14 @@
  * ranks that will never come. A branch that decides which Collective call is
  * next depends only on values that came out of one.
  *
- * Every wait has a time limit, `timeout_s`. When it passes, the ranks that do
- * wait find out who is missing; one of them names it and the call is VD_COMM.
+ * Every wait has a time limit, `timeout_s`. A rank that has waited for half of
+ * it asks the others whether they make progress. A rank that works answers in
+ * comm_progress(), between two units of its work; one that waits answers while
+ * it waits. When the limit passes and all have answered, one of them as
+ * working, the wait goes on for another half of the limit. Else one of the
+ * waiting ranks names those that gave no answer and the call is VD_COMM. No
+ * thread answers for the main one: a deadlocked rank must not look alive.
+ *
  * After VD_COMM buffers may still be written to: end the job. A rank that hangs
  * in a library is ended by its own watchdog, which is armed while the ranks
  * start and end, and from comm_enter() on.
@@ -72,8 +78,12 @@ enum vd_err comm_open(struct comm *c, double timeout_s) VD_MUST_USE;
  */
 void comm_enter(struct comm *c, enum fault_site site, int64_t step,
                 double limit_s);
-/* Local, any thread: it is long, but goes on; its time begins anew. */
+/* Local, any thread: restarts the watchdog timer after a unit of work. */
 void comm_goes_on(struct comm *c);
+/* Local, the main thread, after each unit of work (an image packed, a batch
+ * evaluated, a micro-batch computed): also answers the ranks that ask. A unit
+ * should take less than half of the time limit. Costs about a microsecond. */
+void comm_progress(struct comm *c);
 
 /*
  * Collective, the last thing in main(): its value is the exit status. A `err`

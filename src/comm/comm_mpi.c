@@ -23,7 +23,9 @@
 #define PIECE        ((size_t)64 << 20) /* bytes of one message: counts are int */
 #define TAG_GATHER   1
 #define TAG_ROLLCALL 2
-#define SPIN_S       10e-6  /* of a wait: test only, */
+#define TAG_ASK      3     /* the number of a question: do you make progress? */
+#define TAG_ANSWER   4     /* that number, and an enum liveness */
+#define SPIN_S       10e-6 /* of a wait: test only, */
 #define YIELD_S      200e-6 /* then let others run between tests, then sleep */
 #define ALARM_S      0.1    /* from here on answer those whose time is up */
 #define ROLLCALL_S   1.0
@@ -37,8 +39,20 @@ struct flags {
     uint32_t mine, any;
 };
 
+/* What a rank has answered to this rank's last question. */
+enum liveness { SILENT, WAITING, WORKING };
+
+/* Between this rank and one other. */
+struct peer {
+    MPI_Request asking, answering; /* sends that may be under way, of these: */
+    int question, answer[2];
+    enum liveness liveness;
+};
+
 struct comm_mpi {
     MPI_Comm world, alarm;
+    struct peer *peers; /* [size], owned */
+    int question;       /* the number of the last one */
     struct flags flags[COMM_FLAGS_MAX];
     size_t first, n; /* the ring of those under way */
 };
@@ -74,14 +88,96 @@ static void list_rank(const struct comm *c, int rank, const char *doing, int *n,
                  c->hosts[rank], doing ? " while " : "", doing ? doing : "");
 }
 
-/* Sends "I wait at `site`" to all; fills at[] with the others', -1 = silent. */
-static void call_the_roll(struct comm *c, enum fault_site site, int *at)
+/* False while the last send is under way: its buffer is still in use. */
+static bool is_sent(MPI_Request *send)
+{
+    int done = 1;
+    if (*send != MPI_REQUEST_NULL)
+        MPI_Test(send, &done, MPI_STATUS_IGNORE);
+    return done;
+}
+
+static void ask_all(struct comm *c)
+{
+    struct comm_mpi *m = impl_of(c);
+    m->question++;
+    for (int r = 0; r < c->size; r++) {
+        struct peer *p = &m->peers[r];
+        p->liveness = r == c->rank ? WAITING : SILENT;
+        if (r == c->rank || !is_sent(&p->asking))
+            continue;
+        p->question = m->question;
+        MPI_Isend(&p->question, 1, MPI_INT, r, TAG_ASK, m->alarm, &p->asking);
+    }
+}
+
+/* Open MPI's first probe may only fetch what the second one finds (measured:
+ * answers of a rank that makes no other calls came one unit late). */
+static bool take(struct comm *c, int tag, int *values, int n, int *source)
+{
+    struct comm_mpi *m = impl_of(c);
+    int found = 0;
+    MPI_Status s;
+    for (int i = 0; i < 2 && !found; i++)
+        MPI_Iprobe(MPI_ANY_SOURCE, tag, m->alarm, &found, &s);
+    if (found)
+        MPI_Recv(values, n, MPI_INT, s.MPI_SOURCE, tag, m->alarm, &s);
+    *source = found ? s.MPI_SOURCE : -1;
+    return found;
+}
+
+/* Answers the questions that have come, and notes the answers to our own. A
+ * late answer to an earlier question says nothing about now. */
+static void serve_questions(struct comm *c, enum liveness mine)
+{
+    struct comm_mpi *m = impl_of(c);
+    int source, question, answer[2];
+    while (take(c, TAG_ASK, &question, 1, &source)) {
+        struct peer *p = &m->peers[source];
+        if (!is_sent(&p->answering))
+            continue;
+        p->answer[0] = question;
+        p->answer[1] = (int)mine;
+        MPI_Isend(p->answer, 2, MPI_INT, source, TAG_ANSWER, m->alarm,
+                  &p->answering);
+    }
+    while (take(c, TAG_ANSWER, answer, 2, &source)) {
+        if (answer[0] == m->question)
+            m->peers[source].liveness = (enum liveness)answer[1];
+    }
+}
+
+void comm_progress(struct comm *c)
+{
+    comm_goes_on(c);
+    if (c->impl && c->size > 1)
+        serve_questions(c, WORKING);
+}
+
+/* Every rank has answered, and one of them works. */
+static bool wait_is_worth_it(const struct comm *c)
+{
+    const struct peer *peers = impl_of(c)->peers;
+    bool works = false;
+    for (int r = 0; r < c->size; r++) {
+        if (peers[r].liveness == SILENT)
+            return false;
+        works = works || peers[r].liveness == WORKING;
+    }
+    return works;
+}
+
+/* Sends "I wait at `site`" to all; fills at[] with the others', -1 = silent.
+ * The ranks that have answers to their question add SPEAKS to it. */
+#define SPEAKS FAULT_SITE_COUNT
+static void call_the_roll(struct comm *c, enum fault_site site, bool speaks,
+                          int *at)
 {
     static int here; // the sends outlive this call; a process does one
     struct comm_mpi *m = impl_of(c);
     double end = clock_now() + ROLLCALL_S;
 
-    here = (int)site;
+    here = (int)site + (speaks ? SPEAKS : 0);
     for (int r = 0; r < c->size; r++) {
         MPI_Request sent;
         at[r] = r == c->rank ? here : -1;
@@ -107,35 +203,42 @@ static enum vd_err say_who_is_late(const struct comm *c, enum fault_site site,
     struct text silent = {0}, elsewhere = {0};
     int n_silent = 0, n_elsewhere = 0;
 
-    for (int r = 0; r < c->size; r++)
-        if (at[r] < 0)
+    for (int r = 0; r < c->size; r++) {
+        int where = at[r] % SPEAKS;
+        if (at[r] < 0 && impl_of(c)->peers[r].liveness != WORKING)
             list_rank(c, r, NULL, &n_silent, &silent);
-        else if (at[r] != (int)site && at[r] < FAULT_SITE_COUNT)
-            list_rank(c, r, fault_site_doing((enum fault_site)at[r]),
+        else if (at[r] >= 0 && where != (int)site)
+            list_rank(c, r, fault_site_doing((enum fault_site)where),
                       &n_elsewhere, &elsewhere);
+    }
     if (n_silent)
         log_error("%d of %d ranks did not come within %.0f s while %s: %s%s\n"
                   "look at these hosts first; ranks that are only slow need a "
                   "larger timeout",
                   n_silent, c->size, c->timeout_s, fault_site_doing(site),
                   silent.bytes, n_silent > MAX_NAMED ? ", ..." : "");
-    else
+    else if (n_elsewhere)
         log_error("ranks wait for each other for %.0f s: this one while %s, "
                   "but %s\nthis is a bug of the program; please report it",
-                  c->timeout_s, fault_site_doing(site),
-                  n_elsewhere ? elsewhere.bytes : "in different calls");
+                  c->timeout_s, fault_site_doing(site), elsewhere.bytes);
+    else
+        log_error("%d ranks did not come within %.0f s while %s, but all of "
+                  "them a moment later\n"
+                  "ranks that are only slow need a larger timeout",
+                  c->size, c->timeout_s, fault_site_doing(site));
     free(silent.bytes);
     free(elsewhere.bytes);
     return VD_COMM;
 }
 
-/* The lowest of the ranks that wait speaks for them. The others give it time:
- * a rank that returns ends the job, and the cause would never be said. */
-static enum vd_err give_up(struct comm *c, enum fault_site site)
+/* The lowest of the ranks that know who works speaks for all that wait. The
+ * others give it time: a rank that returns ends the job, and the cause would
+ * never be said. */
+static enum vd_err give_up(struct comm *c, enum fault_site site, bool speaks)
 {
     int *at = mem_new((size_t)c->size, sizeof *at), first = 0;
-    call_the_roll(c, site, at);
-    while (at[first] < 0)
+    call_the_roll(c, site, speaks, at);
+    while (first < c->size && at[first] < SPEAKS)
         first++;
     if (first == c->rank)
         say_who_is_late(c, site, at);
@@ -170,6 +273,7 @@ enum vd_err comm_mpi_wait(struct comm *c, enum fault_site site,
                           MPI_Request *request)
 {
     double start = clock_now(), last = start, waited_s = 0;
+    bool asked = false;
     for (;;) {
         int done = 0;
         MPI_TRY(MPI_Test(request, &done, MPI_STATUS_IGNORE));
@@ -179,8 +283,22 @@ enum vd_err comm_mpi_wait(struct comm *c, enum fault_site site,
         if (now - last < ROLLCALL_S) // else this process was suspended
             waited_s += now - last;
         last = now;
-        if (waited_s > c->timeout_s || (waited_s > ALARM_S && alarm_rings(c)))
-            return give_up(c, site);
+        if (waited_s > ALARM_S) {
+            serve_questions(c, WAITING);
+            if (alarm_rings(c))
+                return give_up(c, site, waited_s > 0.75 * c->timeout_s);
+        }
+        if (waited_s > c->timeout_s) {
+            if (!wait_is_worth_it(c))
+                return give_up(c, site, true);
+            waited_s = c->timeout_s / 2;
+            asked = false;
+            comm_goes_on(c);
+        }
+        if (!asked && waited_s >= c->timeout_s / 2) {
+            ask_all(c);
+            asked = true;
+        }
         rest(waited_s);
     }
 }
@@ -274,6 +392,9 @@ static enum vd_err find_ranks(struct comm *c)
     MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &m->alarm));
     VD_TRY(find_node(c));
     c->hosts = mem_new((size_t)c->size, sizeof *c->hosts);
+    m->peers = mem_new((size_t)c->size, sizeof *m->peers);
+    for (int r = 0; r < c->size; r++)
+        m->peers[r].asking = m->peers[r].answering = MPI_REQUEST_NULL;
     return allgather(c, SITE_OPEN, host, sizeof host, c->hosts);
 }
 
@@ -304,6 +425,7 @@ static enum vd_err close_in_order(struct comm *c)
     while (m->n > 0)
         VD_TRY(comm_flags_finish(c, &any));
     VD_TRY(comm_barrier(c, SITE_CLOSE));
+    serve_questions(c, WAITING); // leftovers, so that their sends end
     MPI_TRY(MPI_Comm_free(&m->alarm));
     MPI_TRY(MPI_Comm_free(&m->world));
     MPI_TRY(MPI_Finalize());
@@ -319,6 +441,8 @@ int comm_close(struct comm *c, enum vd_err err)
             comm_abort(c, closed);
     }
     watchdog_stop(&c->watchdog);
+    if (c->impl)
+        free(impl_of(c)->peers);
     free(c->impl);
     free(c->hosts);
     c->impl = NULL;

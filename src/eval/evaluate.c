@@ -120,7 +120,10 @@ static enum vd_err compute(struct worker *w, size_t index)
         VD_TRY(ops->forward(w->net));
     VD_TRY(ops->end(w->net));
     VD_TRY(ops->results(w->net, w->results));
-    comm_goes_on(e->comm);
+    if (w == e->workers) /* the main thread */
+        comm_progress(e->comm);
+    else
+        comm_goes_on(e->comm);
     size_t B = (size_t)e->spec.micro_batch;
     for (size_t i = 0; i < B; i++) {
         struct eval_row *row = &e->mine[index * B + i];

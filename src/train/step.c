@@ -189,6 +189,7 @@ enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
             VD_TRY(enqueue(s));
         VD_TRY(ops->end(s->net));
         VD_TRY(ops->results(s->net, results + s->leaf * micro_batch));
+        comm_progress(s->comm);
     }
     if (!s->exchange.in_step)
         VD_TRY(finish(s));

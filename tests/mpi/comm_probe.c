@@ -7,7 +7,9 @@
  * a call: `raise` is a rank 1 that returns an error nobody agreed on,
  * `agreed` one that the ranks agree on, `abort` one that ends the job;
  * `cores` divides the cores; `order` has rank 1 wait for a message that no rank
- * sends; of `late` and `speaker` rank 1 never comes, another one late.
+ * sends; of `late` and `speaker` rank 1 never comes, another one late. Of
+ * `busy` rank 1 works for six limits before it comes; of `busy-stuck` it stops
+ * in the middle; of `busy-missing` rank 2 never comes.
  */
 #include "base/log.h"
 #include "base/mem.h"
@@ -89,6 +91,26 @@ static enum vd_err visit(struct comm *c, const char *call, enum fault_site site)
     return VD_FAIL(VD_USAGE, "no call %s", call);
 }
 
+/* `units` of work, an eighth of the limit each. */
+static void work(struct comm *c, int units)
+{
+    for (int i = 0; i < units; i++) {
+        nap(c->timeout_s / 8);
+        comm_progress(c);
+    }
+}
+
+static enum vd_err busy(struct comm *c, const char *call)
+{
+    bool stuck = strcmp(call, "busy-stuck") == 0;
+    bool missing = strcmp(call, "busy-missing") == 0;
+    if (c->rank == 1)
+        work(c, stuck ? 12 : 48);
+    if (c->rank == (stuck ? 1 : missing ? 2 : -1))
+        nap(60);
+    return comm_barrier(c, SITE_EVAL);
+}
+
 static enum vd_err run(struct comm *c, const char *call)
 {
     bool guilty = c->rank == 1;
@@ -111,6 +133,8 @@ static enum vd_err run(struct comm *c, const char *call)
         nap(guilty ? 60 : 2.5);
     if (strcmp(call, "late") == 0 || strcmp(call, "speaker") == 0)
         return comm_barrier(c, SITE_DATA);
+    if (strncmp(call, "busy", 4) == 0)
+        return busy(c, call);
     if (strcmp(call, "cores") == 0)
         return cores_divide(c, &threads);
     bool all = strcmp(call, "all") == 0;

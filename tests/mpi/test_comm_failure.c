@@ -141,6 +141,30 @@ static void only_the_missing_rank_is_named(void **state)
     assert_job_says(&job, "while opening the data: rank 1 (");
 }
 
+static void a_rank_that_makes_progress_is_waited_for(void **state)
+{
+    (void)state;
+    struct job job;
+    start(&job, 3, "", "busy 2");
+    assert_job(&job, 0, 0);
+    assert_string_equal(job.output, "");
+    assert_true(job.seconds > 6 * 2 - 1);
+}
+
+static void a_rank_that_stops_making_progress_is_named(void **state)
+{
+    (void)state;
+    struct job job;
+    start(&job, 3, "", "busy-stuck 2");
+    assert_job(&job, 69, 1);
+    assert_job_says(&job, "1 of 3 ranks did not come within 2 s while "
+                          "evaluating: rank 1 (");
+    start(&job, 4, "", "busy-missing 2");
+    assert_job(&job, 69, 1);
+    assert_job_says(&job, "1 of 4 ranks did not come within 2 s while "
+                          "evaluating: rank 2 (");
+}
+
 /* Rank 0 comes while rank 2 calls the roll, and its own lasts longer. */
 static void the_rank_that_speaks_is_given_time(void **state)
 {
@@ -148,7 +172,7 @@ static void the_rank_that_speaks_is_given_time(void **state)
     struct job job;
     start(&job, 3, "", "speaker 2");
     assert_job(&job, 69, 1);
-    assert_job_says(&job, "[rank 0/3");
+    assert_job_says(&job, "[rank 2/3");
     assert_job_says(&job, "1 of 3 ranks did not come within 2 s while opening "
                           "the data: rank 1 (");
 }
@@ -242,6 +266,8 @@ int main(void)
         cmocka_unit_test(a_rank_that_vanishes_ends_the_job),
         cmocka_unit_test(a_rank_that_hangs_is_named_by_the_others),
         cmocka_unit_test(only_the_missing_rank_is_named),
+        cmocka_unit_test(a_rank_that_makes_progress_is_waited_for),
+        cmocka_unit_test(a_rank_that_stops_making_progress_is_named),
         cmocka_unit_test(the_rank_that_speaks_is_given_time),
         cmocka_unit_test(ranks_at_different_places_are_told_apart),
         cmocka_unit_test(the_watchdog_ends_a_hung_rank_and_the_job),
