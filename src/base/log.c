@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include "base/stderr_queue.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -42,6 +44,7 @@ void log_init(const char *program, enum log_level level)
 {
     the_log.program = program;
     the_log.level = level;
+    atexit(stderr_flush);
 }
 
 void log_set_level(enum log_level level)
@@ -79,16 +82,18 @@ static void format_prefix(enum log_level level, char *out, size_t room)
         snprintf(out, room, "%s: %s", the_log.program, level_names[level]);
 }
 
-static void put_line(FILE *out, enum log_level level, const char *message)
+/* The line, or two with a remedy; returns its length. */
+static size_t format_line(enum log_level level, const char *message, char *out,
+                          size_t room)
 {
     char prefix[160];
     const char *remedy = strchr(message, '\n');
     int length = remedy ? (int)(remedy - message) : (int)strlen(message);
 
     format_prefix(level, prefix, sizeof prefix);
-    fprintf(out, "%s%.*s\n", prefix, length, message);
-    if (remedy)
-        fprintf(out, "  ---> %s\n", remedy + 1);
+    return (size_t)snprintf(out, room, "%s%.*s\n%s%s%s", prefix, length,
+                            message, remedy ? "  ---> " : "",
+                            remedy ? remedy + 1 : "", remedy ? "\n" : "");
 }
 
 static void put_time(FILE *out)
@@ -113,14 +118,18 @@ void log_write(enum log_level level, const char *format, va_list args)
         thread_sink(thread_sink_ctx, level, message);
         return;
     }
+    char line[MAX_MESSAGE + 256];
+    size_t n = format_line(level, message, line, sizeof line);
     pthread_mutex_lock(&the_log.lock);
-    put_line(stderr, level, message);
+    stderr_put(line, n, level > LOG_LEVEL_WARN ? STDERR_INFO : STDERR_NEEDED);
     if (the_log.file) {
         put_time(the_log.file);
-        put_line(the_log.file, level, message);
+        fputs(line, the_log.file);
         fflush(the_log.file);
     }
     pthread_mutex_unlock(&the_log.lock);
+    if (level == LOG_LEVEL_ERROR)
+        stderr_flush();
 }
 
 #define FORWARD(name, level)            \

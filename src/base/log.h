@@ -9,7 +9,8 @@
  *     [rank 3/8 node07] warning: ...
  *
  * info and debug lines are written by rank 0 alone, warnings and errors by
- * the rank that has them. All calls are Local and thread-safe.
+ * the rank that has them. Nobody has to read standard error: see
+ * base/stderr_queue.h. All calls are Local and thread-safe.
  */
 #ifndef VOCDIST_BASE_LOG_H
 #define VOCDIST_BASE_LOG_H

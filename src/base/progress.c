@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/stderr_queue.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,13 @@ static void format_time(char *out, size_t room, double seconds)
         snprintf(out, room, "%ld h %02ld min", s / 3600, s / 60 % 60);
 }
 
+static void redraw(const char *line)
+{
+    char text[300];
+    int n = snprintf(text, sizeof text, "\r\033[K%s", line);
+    stderr_put(text, (size_t)n, STDERR_TRANSIENT);
+}
+
 void progress_show(struct progress *p, size_t done, const char *note)
 {
     double now = clock_now(), spent = now - p->started;
@@ -54,7 +62,7 @@ void progress_show(struct progress *p, size_t done, const char *note)
     snprintf(line, sizeof line, "%s %zu of %zu, %.1f/s, %s left%s%s", p->what,
              done, p->total, rate, left, note ? ", " : "", note ? note : "");
     if (p->terminal)
-        fprintf(stderr, "\r\033[K%s", line);
+        redraw(line);
     else
         log_info("%s", line);
 }
@@ -62,5 +70,5 @@ void progress_show(struct progress *p, size_t done, const char *note)
 void progress_end(struct progress *p)
 {
     if (p->terminal && !p->silent)
-        fputs("\r\033[K", stderr);
+        redraw("");
 }

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/memory.h"
+#include "base/stderr_queue.h"
 #include "base/text.h"
 
 #include <limits.h>
@@ -453,6 +454,7 @@ int comm_close(struct comm *c, enum vd_err err)
 void comm_abort(struct comm *c, enum vd_err why)
 {
     fflush(NULL);
+    stderr_flush();
     if (c->impl)
         MPI_Abort(MPI_COMM_WORLD, err_exit_code(why));
     _exit(err_exit_code(why));

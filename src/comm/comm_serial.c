@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stderr_queue.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,7 @@ void comm_abort(struct comm *c, enum vd_err why)
 {
     (void)c;
     fflush(NULL);
+    stderr_flush();
     _exit(err_exit_code(why));
 }
 
