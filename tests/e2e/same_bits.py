@@ -13,6 +13,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
 import jobs  # noqa: E402
+import pace  # noqa: E402
 
 ARGUMENTS = sys.argv[1:]
 BACKEND = ARGUMENTS[0] if ARGUMENTS else 'ref'
@@ -23,6 +24,7 @@ if BACKEND.startswith('deferred'):
 else:
     jobs.SMALL['backend'] = BACKEND
 REF = {'TEST_VOCDIST_BACKEND': 'ref'} if BACKEND != 'cpu' else {}
+SIGNALLED_S = 10  # a run that is to be in progress when a signal comes
 ONECYCLE = {'optim__schedule': 'onecycle'}
 
 
@@ -32,6 +34,7 @@ class SameBits(unittest.TestCase):
         cls.f = jobs.Folder()
         cls.f.train(1, 'one')
         cls.expected = cls.f.weights('one')
+        cls.pace = cls.f.measure(3)
 
     @classmethod
     def tearDownClass(cls):
@@ -101,18 +104,19 @@ class SameBits(unittest.TestCase):
             return os.path.isdir(folder) and sorted(os.listdir(folder))
         before = saved()
         process = self.f.start(ranks, name, **options)
-        end = time.monotonic() + jobs.LIMIT_S
-        while time.monotonic() < end and process.poll() is None:
-            if saved() not in (False, [], before):
-                break
-            time.sleep(0.005)
+        start = time.monotonic()
+        pace.wait_for(lambda: saved() not in (False, [], before) or
+                      process.poll() is not None,
+                      lambda: 'a checkpoint of ' + name, poll_s=0.005)
         time.sleep(delay)
         if process.poll() is None:
             process.send_signal(number)
-        return jobs.Job(process, end)
+        return jobs.Job(process, start)
 
     def test_stopped_by_signals_and_resumed(self):
-        options = {'train__epochs': 40, 'optim__schedule': 'cosine'}
+        # a checkpoint after each epoch of two or three steps
+        epochs = self.pace.steps_in(SIGNALLED_S, 20, 1000) * 2 // 5
+        options = {'train__epochs': epochs, 'optim__schedule': 'cosine'}
         self.f.train(1, 'long', **options)
         stopped = 0
         for i in range(5):

@@ -2,6 +2,8 @@
 kill at each of them, and each of them failing.
 
     calls.py order|kills|errors [full]      full: all of them, not a sample
+                                            (as many as fit in BUDGET_S where
+                                            steps are slow)
 
 Under strace, which must be allowed to trace (it is for root).
 """
@@ -20,10 +22,12 @@ from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
 import h5py  # noqa: E402
 import jobs  # noqa: E402
+import pace  # noqa: E402
 
 WHAT = sys.argv[1]
 FULL = 'full' in sys.argv[2:]
 SAMPLE = 12
+BUDGET_S, LEAST = 3600, 60
 AT_ONCE = 2
 jobs.SMALL.update({'backend': 'ref', 'train.epochs': 1, 'checkpoint.every': 1,
                    'checkpoint.keep': 1, 'log.every': 1})
@@ -131,7 +135,10 @@ class Calls(unittest.TestCase):
     def setUpClass(cls):
         cls.f = jobs.Folder()
         cls.number = itertools.count()
+        start = time.monotonic()
         cls.trace('good')
+        # Each case is two runs.
+        cls.case_s = 2 * (time.monotonic() - start) / AT_ONCE
         cls.good = cls.f.outcome('good')
         cls.f.train(1, 'base', 75, before=[], train__stop_at=2)
 
@@ -276,7 +283,10 @@ class Calls(unittest.TestCase):
 
     def test_kills(self):
         points = self.points('fresh') + self.points('resumed')
-        if not FULL:
+        if FULL:
+            points = ALWAYS + pace.sample('kills', points, self.case_s,
+                                          BUDGET_S, LEAST)
+        else:
             points = ALWAYS + points[::len(points) // (SAMPLE - 2)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(self.kill, points))
@@ -315,7 +325,9 @@ class Calls(unittest.TestCase):
                   ('EDQUOT', 'Disk quota exceeded'))
         cases = [(('resumed', *place), *error)
                  for place in places for error in errors]
-        if not FULL:
+        if FULL:
+            cases = pace.sample('errors', cases, self.case_s, BUDGET_S, LEAST)
+        else:
             cases = cases[::len(cases) // SAMPLE + 1]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(self.fail_at, cases))

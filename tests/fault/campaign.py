@@ -1,6 +1,7 @@
 """Faults at every site of a run, on rank 0 and on another one of 3: the job
 ends soon, with the right exit code and one line with the cause, and the last
-checkpoint is good.
+checkpoint is good. What is soon, and the time limits of the ranks, follow what
+a run takes here.
 
     campaign.py BACKEND [full]      full: every action at every site and rank
 """
@@ -14,15 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
 import jobs  # noqa: E402
+import pace  # noqa: E402
 
 ARGUMENTS = sys.argv[1:]
 FULL = 'full' in ARGUMENTS
 jobs.SMALL['backend'] = ARGUMENTS[0] if ARGUMENTS else 'ref'
 
 RANKS = 3
-ENOUGH_S = 20
+SOON_S = 120  # at least
 AT_ONCE = 4  # a job that fails mostly waits: mpirun grants its ranks a second
-TIMEOUTS = {'timeout__setup': 2, 'timeout__step': 2, 'timeout__checkpoint': 2}
 # Sites that `train` does not reach.
 ELSEWHERE = ('pack',)
 # Exit codes of a job that an injected action ends. A rank that hangs is ended
@@ -61,10 +62,29 @@ class Faults(unittest.TestCase):
     def setUpClass(cls):
         """A run of 5 steps, and one of the same bits stopped after 2."""
         cls.f = jobs.Folder()
+        cls.choose_limits(cls.f.measure(RANKS))
         cls.f.train(1, 'good', checkpoint__every=1)
         cls.f.train(1, 'base', 75, train__stop_at=2)
         cls.good = {step: cls.f.weights('good', 'step-%08d.h5' % step)
                     for step in range(1, 6)}
+
+    @classmethod
+    def choose_limits(cls, here):
+        """For ranks that hang, `short`: more than a sound rank is ever late.
+        For others, `long`: a job that waits for them has not ended soon."""
+        step_s = max(2, 3 * AT_ONCE * here.step_s)
+        setup_s = max(2, AT_ONCE * here.start_s)
+        cls.short = cls.limits(setup_s, step_s)
+        cls.soon_s = max(SOON_S, 10 * here.run_s(5, AT_ONCE),
+                         5 * max(setup_s, step_s))
+        cls.long = cls.limits(3 * cls.soon_s, 3 * cls.soon_s)
+        print('%s: ranks that hang have %.1f s to start and %.1f s for a step; '
+              'soon is %.0f s' % (here, setup_s, step_s, cls.soon_s))
+
+    @staticmethod
+    def limits(setup_s, step_s):
+        return {'timeout__setup': setup_s, 'timeout__step': step_s,
+                'timeout__checkpoint': step_s}
 
     @classmethod
     def tearDownClass(cls):
@@ -93,7 +113,7 @@ class Faults(unittest.TestCase):
                                                job.output)
         self.assertIn(job.status, STATUS[action], text)
         self.assertIn(causes(job.output), CAUSES[action], text)
-        self.assertLess(job.seconds, ENOUGH_S, text)
+        self.assertLess(job.seconds, self.soon_s, text)
         if action == 'error':
             self.assertIn('injected fault at ' + site, job.output)
         return True
@@ -104,8 +124,7 @@ class Faults(unittest.TestCase):
         name = what.replace(':', '-')
         self.copy(name)
         options = dict({'checkpoint__every': 1}, **options)
-        if action == 'hang':
-            options.update(TIMEOUTS)
+        options.update(self.short if action == 'hang' else self.long)
         job = self.f.run(RANKS, name, environment={'VOCDIST_FAULT': what},
                          **options)
         met = self.judge(job, what, action, site)
@@ -149,7 +168,7 @@ class Faults(unittest.TestCase):
     def test_a_rank_alone_that_hangs(self):
         """Also where it starts and ends MPI, and evaluates."""
         options = ['--checkpoint', 'runs/base', '--data', 'val']
-        options += ['--timeout.setup', '2']
+        options += ['--timeout.setup', str(self.short['timeout__setup'])]
         for site, arguments in (('open', ()), ('close', ()),
                                 ('open', ['eval', *options]),
                                 ('eval', ['eval', *options])):
@@ -157,20 +176,20 @@ class Faults(unittest.TestCase):
             fault = {'VOCDIST_FAULT': site + ':0:hang'}
             start = time.monotonic()
             command = [os.environ['PROGRAM'], *(
-                arguments or self.f.settings('alone', **TIMEOUTS))]
+                arguments or self.f.settings('alone', **self.short))]
             job = jobs.Job(subprocess.Popen(
                 command, cwd=self.f.path, text=True, stderr=subprocess.STDOUT,
                 stdout=subprocess.PIPE, env=dict(os.environ, **fault)), start)
             self.assertEqual(job.status, 70, job.output)
             self.assertIn('watchdog: no progress for', job.output)
-            self.assertLess(job.seconds, ENOUGH_S)
+            self.assertLess(job.seconds, self.soon_s)
             subprocess.check_call(['rm', '-r', self.f.file('alone')])
 
     def test_a_late_rank_is_named(self):
         self.copy('late')
         job = self.f.run(RANKS, 'late',
                          environment={'VOCDIST_FAULT': 'reduce:1:hang'},
-                         **dict(TIMEOUTS, timeout__step=3))
+                         **self.short)
         self.assertRegex(job.output, r'rank 1 \(|\[rank 1/3', job.output)
         self.assertIn('averaging gradients', job.output)
 

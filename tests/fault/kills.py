@@ -7,9 +7,15 @@ goes on from less than it had said was saved.
 Killed are rank 0, now and then rank 1 or mpirun itself, of 2 or 3 ranks. Where
 a kill has hit is read from what it left: inside a checkpoint there is a
 temporary file of the dead process, or a finished one that was not reported.
+
+Moments follow what a run does (it was launched, it begins, it writes its N-th
+checkpoint), and delays after them what these take here, which is measured
+first. So do the lengths. A run that ends before its last kill is judged, and
+another one takes its place.
 """
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
 import jobs  # noqa: E402
+import pace  # noqa: E402
 
 BACKEND = sys.argv[1]
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 20
@@ -27,9 +34,10 @@ RUNS = 4  # side by side: a job that was killed mostly waits for mpirun
 # Checkpoints of 16 MB (oneDNN) or 4 MB (loops) after each step.
 SETTINGS = {'backend': BACKEND, 'model__width': 32 if BACKEND == 'cpu' else 16,
             'checkpoint__every': 1, 'checkpoint__keep': 2, 'log__every': 3}
-STEPS_A_LIFE = 8
-MPIRUN_S = 20  # for ending a job that has lost a process
-LIMIT_S = 600
+MPIRUN_S = 20  # an mpirun that has lost all its ranks for so long hangs
+LEAST_KILLS = 20  # whatever they take
+LIFE_S = 20  # of a start that is killed, where steps are slow ...
+BUDGET_S = 1200  # ... and of the whole campaign
 
 
 def environment(pid):
@@ -61,16 +69,38 @@ def lives(pid):
     return any(environment(pid))  # of a zombie it is empty
 
 
+class Plan:
+    """What the campaign does at the pace of this machine."""
+
+    def __init__(self, here):
+        self.pace = here
+        self.step_s = here.step_s * RUNS / 2  # with the others beside
+        self.steps_a_life = pace.clamp(
+            int(2 * (LIFE_S - here.start_s) / self.step_s), 2, 8)
+        self.life_s = here.start_s + self.step_s * self.steps_a_life / 2
+        most = int(RUNS * BUDGET_S / self.life_s)
+        self.kills = min(KILLS, max(LEAST_KILLS, most))
+        if self.kills < KILLS:
+            print('slow steps: %d kills, not %d' % (self.kills, KILLS))
+        self.of_a_run = -(-self.kills // RUNS)
+        self.steps = max(self.of_a_run * self.steps_a_life // 2, 10)
+        # few ones may all miss
+        self.in_checkpoint = self.kills // 4 if self.kills >= 100 else 1
+        self.limit_s = pace.limit_s(here.start_s + self.steps * self.step_s)
+
+
 class Life:
     """One start of a run. Its `target` is killed `delay` seconds after
     is_time() has become true, if it still lives."""
 
-    def __init__(self, process, target, is_time, delay):
+    def __init__(self, process, target, is_time, delay, limit_s):
         start = time.monotonic()
+        end = start + limit_s
         self.pids = [0, 0]
         self.killed = False
         came = False
-        while process.poll() is None and not self.killed:
+        while (process.poll() is None and not self.killed and
+               time.monotonic() < end):
             if not all(self.pids):
                 self.pids = [rank_of(process, rank) for rank in (0, 1)]
             elif not came:
@@ -79,21 +109,28 @@ class Life:
             elif time.monotonic() - start >= delay:
                 self.kill(process, target)
             time.sleep(0.001)
-        limit = MPIRUN_S if self.killed else LIMIT_S
-        self.hung = False
-        try:
-            self.output = process.communicate(timeout=limit)[0]
-        except subprocess.TimeoutExpired:
-            self.hung = self.killed and not self.is_there()
-            process.kill()
-            self.output = process.communicate()[0]
+        self.wait(process, end)
+        self.output = process.communicate()[0]
         self.status = process.returncode
-        patience = time.monotonic() + MPIRUN_S
-        while self.is_there() and time.monotonic() < patience:
+
+    def wait(self, process, end):
+        """Until mpirun and its ranks are gone. Ranks go some time after an
+        mpirun that was killed: at the end of their step."""
+        self.hung = False
+        last_seen = time.monotonic()
+        while process.poll() is None and time.monotonic() < end:
+            if self.is_there():
+                last_seen = time.monotonic()
+            elif time.monotonic() - last_seen > MPIRUN_S:
+                self.hung = self.killed
+                break
+            time.sleep(0.01)
+        if process.poll() is None:
+            process.kill()
+        while self.is_there() and time.monotonic() < end:
             time.sleep(0.01)
 
     def is_there(self):
-        """Ranks go some time after an mpirun that was killed."""
         return any(map(lives, self.pids))
 
     def kill(self, process, target):
@@ -105,38 +142,59 @@ class Life:
             pass
 
 
-class Run:
-    """One run folder with its own sequence of random kills."""
+def step_of(path):
+    """The step of a checkpoint or its temporary file; 0: of neither."""
+    match = re.search(r'/step-(\d+)\.h5', path)
+    return int(match.group(1)) if match else 0
 
-    def __init__(self, folder, number, kills, good, times):
-        self.f, self.kills, self.good = folder, kills, good
-        self.name = 'run-%d' % number
+
+class Run:
+    """Run folders, one after the other, with their own random kills."""
+
+    def __init__(self, folder, number, kills, good, plan):
+        self.f, self.number, self.kills = folder, number, kills
+        self.good, self.plan = good, plan
+        self.in_checkpoint = -(-plan.in_checkpoint // RUNS)
         self.random = random.Random('%d/%d' % (SEED, number))
-        self.startup, self.step = times
-        self.witness = jobs.Witness(folder, self.name)
         self.where = Counter()
         self.lines = []
+        self.folders = 0
+        self.begin()
+
+    def begin(self):
+        self.folders += 1
+        self.name = 'run-%d-%d' % (self.number, self.folders)
+        self.witness = jobs.Witness(self.f, self.name)
 
     def fail(self, life, why):
         raise AssertionError('%s: %s\n%s\n%s' % (
             self.name, why, '\n'.join(self.lines), life.output))
 
     def draw(self):
-        """Who is killed, how many seconds after what."""
+        """Who is killed, after what, how many seconds later."""
+        here = self.plan.pace
         target = self.random.choices((0, 1, 'mpirun'), (8, 1, 1))[0]
-        after = self.random.choices(('launch', 'begin', 'first write'),
-                                    (2, 1, 5))[0]
-        longest = (self.startup if after == 'launch' else
-                   self.step * STEPS_A_LIFE)
+        after = self.random.choices(('launch', 'begin', 'step', 'write'),
+                                    (2, 1, 2, 3))[0]
+        longest = {'launch': here.start_s, 'begin': self.plan.step_s,
+                   'step': self.plan.step_s, 'write': here.checkpoint_s}[after]
         return target, after, self.random.random() * longest
 
     def waits_for(self, after):
-        """Has it come? A function."""
+        """Has it come? A function: `step` and `write` begin with the first
+        write of one of the next checkpoints."""
         witness = self.witness
-        old = witness.checkpoints('*')
-        return {'launch': lambda: True,
-                'begin': lambda: witness.BEGUN.search(witness.log()),
-                'first write': lambda: witness.checkpoints('*') != old}[after]
+        old = set(witness.checkpoints('*'))
+        done = max([0] + [step_of(path) for path in old
+                          if path.endswith('.h5')])
+        left = self.good['steps'] - done
+        if after == 'launch' or left == 0:
+            return lambda: True
+        if after == 'begin':
+            return lambda: witness.BEGUN.search(witness.log())
+        step = done + self.random.randint(1, min(self.plan.steps_a_life, left))
+        return lambda: any(step_of(path) >= step for path in
+                           set(witness.checkpoints('step-*')) - old)
 
     def judge(self, life, target):
         """Where it has ended."""
@@ -153,39 +211,37 @@ class Run:
             return 'start'
         return 'export' if witness.at == self.good['steps'] else 'step'
 
-    def one(self, number, options):
-        """A start that is to be killed; True where it was."""
-        target, after, delay = self.draw()
-        ranks = self.random.choice((2, 3))
-        life = Life(self.f.start(ranks, self.name, **options), target,
-                    self.waits_for(after), delay)
+    def start(self, ranks, options, target=0, is_time=lambda: False, delay=0):
+        life = Life(self.f.start(ranks, self.name, **options), target, is_time,
+                    delay, self.plan.limit_s)
         if life.is_there():
             self.fail(life, 'a rank outlives the job')
         if not life.killed and life.status:
             self.fail(life, 'ended with status %d' % life.status)
+        return life
+
+    def one(self, number, options):
+        """A start that is to be killed; True where it was."""
+        target, after, delay = self.draw()
+        ranks = self.random.choice((2, 3))
+        life = self.start(ranks, options, target, self.waits_for(after), delay)
         self.where['(mpirun hung)'] += life.hung
         where = self.judge(life, target if life.killed else 0)
         if life.killed:
             self.where[where] += 1
             who = target if target == 'mpirun' else 'rank %d' % target
             self.lines.append(
-                '%s seed %d/%s kill %d: %s of %d, %.3f s after %s, in: %s; '
-                'reported: %d' % (self.name, SEED, self.name[4:], number, who,
+                '%s seed %d/%d kill %d: %s of %d, %.3f s after %s, in: %s; '
+                'reported: %d' % (self.name, SEED, self.number, number, who,
                                   ranks, delay, after, where,
                                   self.witness.reported))
+        else:
+            self.check_outcome(life)
+            self.begin()
         return life.killed
 
-    def play(self, options):
-        number = 0
-        for _ in range(3 * self.kills):
-            number += self.one(number + 1, options)
-            if number == self.kills:
-                break
-        life = Life(self.f.start(2, self.name, **options), 0,
-                    lambda: False, 0)
-        if life.status:
-            self.fail(life, 'the last start: status %d' % life.status)
-        self.judge(life, 0)
+    def check_outcome(self, life):
+        """It has ended: as the one that nobody disturbed."""
         if self.f.left_overs(self.name):
             self.fail(life, 'left over: %s' % self.f.left_overs(self.name))
         mine = self.f.outcome(self.name)
@@ -193,32 +249,37 @@ class Run:
             if mine[key] != value:
                 self.fail(life, '%s differs: %s, not %s' % (key, mine[key],
                                                              value))
+
+    def play(self, options):
+        """The kills, some more where too few hit a checkpoint, and the end."""
+        number = 0
+        for _ in range(10 * self.kills):
+            enough = self.where['checkpoint'] >= self.in_checkpoint
+            if number >= self.kills and (enough or number >= 4 * self.kills):
+                break
+            number += self.one(number + 1, options)
+        life = self.start(2, options)
+        self.judge(life, 0)
+        self.check_outcome(life)
         return number
 
 
-def undisturbed(f, options):
-    """How it ends, and how long a start and a step take here and now."""
-    start = time.monotonic()
-    process = f.start(2, 'good', **options)
-    first = None
-    while process.poll() is None and first is None:
-        if os.path.lexists(f.file('good', 'checkpoints', 'last')):
-            first = time.monotonic() - start
-        time.sleep(0.002)
-    job = jobs.Job(process, start, LIMIT_S)
-    if job.status:
-        sys.exit('undisturbed: status %d\n%s' % (job.status, job.output))
+def undisturbed(f, plan, options):
+    """How it ends."""
+    job = f.train(2, 'good', expected_s=plan.pace.run_s(plan.steps), **options)
     steps = len(f.rows('good'))
-    return ({'outcome': f.outcome('good'), 'steps': steps},
-            (first, (job.seconds - first) / steps * RUNS / 2))
+    if steps != plan.steps:
+        sys.exit('undisturbed: %d steps\n%s' % (steps, job.output))
+    return {'outcome': f.outcome('good'), 'steps': steps}
 
 
 def main():
     f = jobs.Folder()
-    each = -(-KILLS // RUNS)
-    options = dict(SETTINGS, train__steps=max(each * STEPS_A_LIFE // 2, 10))
-    good, times = undisturbed(f, options)
-    runs = [Run(f, i, min(each, KILLS - i * each), good, times)
+    plan = Plan(f.measure(2, **SETTINGS))
+    options = dict(SETTINGS, train__steps=plan.steps)
+    good = undisturbed(f, plan, options)
+    each = plan.of_a_run
+    runs = [Run(f, i, min(each, plan.kills - i * each), good, plan)
             for i in range(RUNS)]
     start = time.monotonic()
     with ThreadPoolExecutor(RUNS) as pool:
@@ -228,14 +289,13 @@ def main():
         where.update(run.where)
     for run in runs:
         print('\n'.join(run.lines))
-    print('%d kills of %d runs of %d steps (start %.2f s, step %.3f s), seed '
-          '%d, %.0f s: %s' % (kills, RUNS, good['steps'], *times, SEED,
-                              time.monotonic() - start,
-                              ', '.join('%s %d' % pair for pair in
-                                        sorted(where.items()))))
-    least = KILLS // 4 if KILLS >= 100 else 1  # few ones may all miss
-    if kills < KILLS or where['checkpoint'] < least:
-        sys.exit('too few kills, or fewer than %d in a checkpoint' % least)
+    print('%d kills in %d runs of %d steps (%s), seed %d, %.0f s: %s' % (
+        kills, sum(run.folders for run in runs), good['steps'], plan.pace,
+        SEED, time.monotonic() - start,
+        ', '.join('%s %d' % pair for pair in sorted(where.items()))))
+    if kills < plan.kills or where['checkpoint'] < plan.in_checkpoint:
+        sys.exit('too few kills, or fewer than %d in a checkpoint' %
+                 plan.in_checkpoint)
     f.remove()
 
 

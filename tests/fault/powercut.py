@@ -14,14 +14,17 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
 import jobs  # noqa: E402
+import pace  # noqa: E402
 
 BACKEND = sys.argv[1]
 CUTS = int(sys.argv[2]) if len(sys.argv) > 2 else 25
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
 # ext4 that writes nothing early for the sake of programs without fsync.
 MOUNT = 'loop,noauto_da_alloc,commit=5'
-SETTINGS = {'backend': BACKEND, 'model__width': 16, 'train__epochs': 10,
-            'checkpoint__every': 1, 'checkpoint__keep': 2}
+SETTINGS = {'backend': BACKEND, 'model__width': 16, 'checkpoint__every': 1,
+            'checkpoint__keep': 2}
+RUN_S = 30  # of a run, where steps are slow ...
+BUDGET_S, LEAST_CUTS = 3600, 10  # ... and of all cuts
 os.environ['OMPI_MCA_ess_singleton_isolated'] = '1'  # as in calls.py
 
 
@@ -105,16 +108,19 @@ def main():
         print('needs root and loop devices')
         sys.exit(77)
     f = jobs.Folder()
-    start = time.monotonic()
-    f.train(1, 'good', before=[], **SETTINGS)
-    whole = time.monotonic() - start
+    here = f.measure(1, before=[], **SETTINGS)
+    SETTINGS['train__steps'] = here.steps_in(RUN_S, 8, 25)
+    whole = f.train(1, 'good', before=[], **SETTINGS).seconds
     good = f.outcome('good')
+    shutil.rmtree(f.file('pace'))
     shutil.rmtree(f.file('good'))
     moments = random.Random(SEED)
-    pairs = [one(f, good, whole * moments.random()) for _ in range(CUTS)]
+    moments = pace.sample('cuts', [moments.random() for _ in range(CUTS)],
+                          2 * whole, BUDGET_S, LEAST_CUTS)
+    pairs = [one(f, good, whole * moment) for moment in moments]
     print('%d cuts, seed %d: went on from what was reported %d, from something '
           'newer %d; reported and resumed: %s' % (
-              CUTS, SEED, sum(a == b for a, b in pairs),
+              len(pairs), SEED, sum(a == b for a, b in pairs),
               sum(a < b for a, b in pairs), pairs))
     f.remove()
 

@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+import pace
+
 try:
     import h5py
 except ImportError:
@@ -27,26 +29,27 @@ SMALL = {
     'cpu.threads': 1, 'data.loader_threads': 1, 'eval.batch': 4,
     'checkpoint.keep': 100,
 }
-LIMIT_S = 60
 
 
 class Job:
-    """A finished job: status, output, seconds."""
+    """A finished job: status, output, seconds. One that is expected to take
+    `expected_s` is killed when it hangs."""
 
-    def __init__(self, process, start, limit_s=LIMIT_S):
+    def __init__(self, process, start, expected_s=0):
+        limit_s = pace.limit_s(expected_s)
         try:
             self.output = process.communicate(timeout=limit_s)[0]
         except subprocess.TimeoutExpired:
             process.kill()
-            self.output = process.communicate()[0] + '\nKILLED: too slow'
+            self.output = process.communicate()[0] + (
+                '\nKILLED: not done in %d s' % limit_s)
         self.status = process.returncode
         self.seconds = time.monotonic() - start
 
 
 class Witness:
     """Judges a run that is killed again and again by what its log tells."""
-    BEGUN = re.compile(r'going on after step (\d+)|from its first step')
-    SAVED = re.compile(r'saved \S*step-(\d+)\.h5')
+    BEGUN, SAVED = pace.BEGUN, pace.SAVED
 
     def __init__(self, folder, name):
         self.f, self.name = folder, name
@@ -134,9 +137,15 @@ class Folder:
                                 stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT)
 
-    def run(self, ranks, name, **options):
+    def run(self, ranks, name, expected_s=0, **options):
         start = time.monotonic()
-        return Job(self.start(ranks, name, **options), start)
+        return Job(self.start(ranks, name, **options), start, expected_s)
+
+    def measure(self, ranks, steps=4, **options):
+        """The pace of such runs, by one of a few steps."""
+        options.update(train__steps=steps, checkpoint__every=1)
+        return pace.Pace(self.start(ranks, 'pace', **options),
+                         self.file('pace'))
 
     def train(self, ranks, name, status=0, **options):
         job = self.run(ranks, name, **options)
