@@ -1,9 +1,10 @@
 """A private Slurm cluster of virtual nodes n1, n2 on this machine, for tests.
 
-    cluster.py DIR      starts it, keeps all its files in the folder DIR, prints
+    cluster.py DIR [S]  starts it, keeps all its files in the folder DIR, prints
                         "export SLURM_CONF=..." when it is up, and ends it when
                         its input ends: Ctrl-D, or whoever holds the other end
-                        of the pipe is gone, however it went
+                        of the pipe is gone, however it went. A job that is told
+                        to end has S seconds (5) to save
 
 It needs no root, systemd, cgroups or namespaces, only an address besides the
 loopback's (as mpirun does), and leaves the machine's own Slurm and munge alone.
@@ -26,7 +27,8 @@ import time
 
 NODES = 2
 CPUS = 2  # per node, whatever the machine has
-START_S = 60
+START_S = 600
+SAVE_S = 5
 STOP_S = 5  # then they are killed
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -61,20 +63,19 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 {user_signal}
 JobRequeue=1
-# Short, because tests wait for them.
-KillWait=5
-SlurmctldTimeout=30
-SlurmdTimeout=30
-MessageTimeout=10
-TCPTimeout=2
-BatchStartTimeout=10
+KillWait={save_s}
+SlurmctldTimeout=300
+SlurmdTimeout=300
+MessageTimeout=60
+TCPTimeout=10
+BatchStartTimeout=60
 ReturnToService=2
 MinJobAge=600
 NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 \
 Port=[{ports[1]}-{ports[2]}] CPUs={cpus} Boards=1 SocketsPerBoard=1 \
 CoresPerSocket={cpus} ThreadsPerCore=1
 PartitionName=low Nodes=ALL Default=YES MaxTime=60 State=UP PriorityTier=1 \
-PreemptMode=REQUEUE GraceTime=20
+PreemptMode=REQUEUE GraceTime={grace_s}
 PartitionName=high Nodes=ALL MaxTime=60 State=UP PriorityTier=10 \
 PreemptMode=OFF
 """
@@ -121,8 +122,9 @@ def reap():
 
 
 class Cluster:
-    def __init__(self, folder):
+    def __init__(self, folder, save_s):
         self.folder = os.path.realpath(folder)
+        self.save_s = max(SAVE_S, save_s)
         self.environment = dict(
             os.environ, SLURM_CONF=self.path('slurm.conf'),
             PATH=os.environ['PATH'] + ':/usr/sbin:/sbin')
@@ -146,6 +148,7 @@ class Cluster:
         old = float('.'.join(version.split()[1].split('.')[:2])) < 23
         self.write('slurm.conf', CONFIG.format(
             folder=self.folder, nodes=NODES, cpus=CPUS,
+            save_s=self.save_s, grace_s=max(20, self.save_s),
             host=socket.gethostname().split('.')[0],
             user=subprocess.check_output(['id', '-un'], text=True).strip(),
             ports=free_ports(1 + NODES),
@@ -210,12 +213,12 @@ class Cluster:
             time.sleep(0.2)
 
 
-def main(folder):
+def main(folder, save_s=SAVE_S):
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in ends:
         signal.signal(number, lambda *_: sys.exit(1))
-    cluster = Cluster(folder)
+    cluster = Cluster(folder, int(save_s))
     try:
         cluster.start()
         print('export SLURM_CONF=' + cluster.path('slurm.conf'), flush=True)
@@ -231,4 +234,4 @@ def main(folder):
 
 
 if __name__ == '__main__':
-    main(sys.argv[1])
+    main(*sys.argv[1:])

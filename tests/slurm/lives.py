@@ -1,6 +1,7 @@
 """slurm/train.sh, eval.sh and pack.sh on a real Slurm of two virtual nodes
 (cluster.py): told to stop in every way that Slurm has, and run again until they
-are done, with the weights of a run that nobody disturbed.
+are done, with the weights of a run that nobody disturbed. How long that run is,
+and what Slurm grants a job to save, is chosen by what steps and jobs take here.
 """
 import os
 import re
@@ -14,17 +15,19 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 CHECKOUT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(HERE, '..', 'tools'))
 import jobs  # noqa: E402
+import pace  # noqa: E402
+from pace import wait_for  # noqa: E402
 
-LIMIT_S = 300
-jobs.LIMIT_S = 300
 # One rank on each of the nodes.
 BOTH = ['--nodes=2', '--ntasks-per-node=1']
 LONG = {'data__train': 'long', 'eval__every': 20, 'checkpoint__keep': 3}
-LONG_S = 10  # to be in the middle of it when Slurm acts, which takes seconds
+LONG_S = 10  # at least; to be in the middle of it when Slurm acts
 LAUNCHERS = ('srun', 'mpirun')
 ENVIRONMENT = {'OMPI_MCA_btl': 'self,tcp', 'OMPI_MCA_btl_tcp_if_include': 'lo',
                'OMPI_ALLOW_RUN_AS_ROOT': '1',
                'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1',
+               'PRTE_ALLOW_RUN_AS_ROOT': '1',
+               'PRTE_ALLOW_RUN_AS_ROOT_CONFIRM': '1',
                'VOCDIST': os.environ['PROGRAM']}
 
 
@@ -32,25 +35,17 @@ def script(name):
     return os.path.join(CHECKOUT, 'slurm', name)
 
 
-def wait_for(condition, about):
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError('not in %d s: %s' % (LIMIT_S, about()))
-        time.sleep(0.2)
-
-
 class Cluster:
     """The cluster, and its users' commands."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, save_s):
         self.home = folder
         self.folder = os.path.join(folder, 'cluster')
         os.mkdir(self.folder)
         # of its own session, so that Ctrl-C reaches it by its input's end
         self.process = subprocess.Popen(
             [sys.executable, '-B', os.path.join(HERE, 'cluster.py'),
-             self.folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+             self.folder, str(save_s)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, start_new_session=True)
         line = self.process.stdout.readline()
         self.environment = dict(os.environ, **ENVIRONMENT)
@@ -80,6 +75,12 @@ class Cluster:
         with open(path, 'w') as f:
             f.write(text.replace(old, new))
         self.call('scontrol', 'reconfigure')
+
+    def answer_s(self):
+        """What a job that does nothing takes on all nodes."""
+        start = time.monotonic()
+        self.sbatch('--nodes=2', '--wrap', 'srun true').end()
+        return time.monotonic() - start
 
     def sbatch(self, *arguments, cwd=None, **environment):
         return Job(self, self.call(
@@ -143,16 +144,28 @@ class Lives(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.f = jobs.Folder()
-        cls.cluster = Cluster(cls.f.path)
-        cls.addClassCleanup(cls.cluster.end)
         cls.f.shards('long', 400, 200)
-        cls.f.train(1, 'pace', train__epochs=20, **LONG)
-        with open(cls.f.file('pace', 'metrics.csv')) as f:
-            seconds = [float(line.rpartition(',')[2])
-                       for line in f.read().split()[3:]]  # less the first
-        epochs = int(LONG_S * len(seconds) / sum(seconds))
-        LONG['train__epochs'] = max(40, min(epochs, 1000))
+        cls.pace = cls.f.measure(2, **LONG)
+        # Told to stop, a run ends the step after this one and saves.
+        stop_s = 2 * cls.pace.step_s + cls.pace.checkpoint_s
+        cls.cluster = Cluster(cls.f.path, round(10 * stop_s))
+        cls.addClassCleanup(cls.cluster.end)
+        cls.choose_length()
         cls.f.train(1, 'undisturbed', **LONG)
+
+    @classmethod
+    def choose_length(cls):
+        """Steps, with some twenty checkpoints, by those of a shorter run."""
+        steps = cls.pace.steps_in(LONG_S / 4, 8, 500)
+        job = cls.f.train(2, 'short', train__steps=steps, **LONG)
+        step_s = max(job.seconds - cls.pace.start_s, job.seconds / 10) / steps
+        answer_s = cls.cluster.answer_s()
+        steps = int(max(LONG_S, 5 * answer_s) / step_s)
+        LONG['train__steps'] = pace.clamp(steps, 12, 25000)
+        LONG['checkpoint__every'] = pace.clamp(steps // 20, 1, 25)
+        print('%s; a step of a long run %.3f s, a job of Slurm that does '
+              'nothing %.1f s: runs of %d steps' % (
+                  cls.pace, step_s, answer_s, LONG['train__steps']))
 
     @classmethod
     def tearDownClass(cls):
@@ -207,8 +220,8 @@ class Lives(unittest.TestCase):
                                     '--ntasks-per-node=2', '--wrap', 'true')
         other.end()
         for job in preempted.values():
-            wait_for(lambda: job.field('Restarts') == '1', job.all)
-            job.is_over()
+            wait_for(lambda: job.field('Restarts') == '1' or job.is_over(),
+                     job.all)
         for job in preempted.values():
             job.end()
         return preempted
@@ -233,8 +246,11 @@ class Lives(unittest.TestCase):
         """The signal comes when Slurm looks at its jobs, which is twice a
         minute. Not due at once: sent before the script has begun, it would be
         lost, and the job would run into its limit."""
-        job = self.train('time', 'srun', '--time=2', '--signal=B:USR1@110',
-                         train__epochs=100000)
+        begun_s = max(10, int(5 * self.pace.start_s))
+        minutes = 2 + int(begun_s + 20 * self.pace.step_s) // 60
+        job = self.train('time', 'srun', '--time=%d' % minutes,
+                         '--signal=B:USR1@%d' % (60 * minutes - begun_s),
+                         train__steps=10**7)
         went_on = r'(?s)stopped after step (\d+) .* going on after step \1 '
         wait_for(lambda: job.is_over() or re.search(went_on, job.log()),
                  job.all)
