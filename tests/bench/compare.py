@@ -15,7 +15,9 @@ and numpy itself, a build with tests, and a machine that does nothing else.
 5. Start: from exec to the first step.
 
 Pictures are generated, dropout and augmentation off in both, input in memory.
-Prints rows for docs/measured.md; --out FOLDER keeps them and result.json.
+Prints rows for docs/measured.md. They and result.json are in --out FOLDER,
+which is written after each measurement. A part that fails is named there and
+at the end, with exit code 1; the others' results stay.
 """
 import argparse
 import json
@@ -34,13 +36,15 @@ try:
     import h5py
     import numpy as np
 except ImportError as e:
-    print('skipped:', e)
-    sys.exit(77)
+    sys.exit(f'compare.py: {sys.executable} runs this script and lacks a module: {e}\n  ---> install python3-h5py and '
+             'python3-numpy (scripts/install-deps.sh --test), or run it with a Python that has h5py and numpy')
 
 HERE = Path(__file__).resolve().parent
 TUNED = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1', 'MALLOC_TRIM_THRESHOLD_': '8000000000', 'MALLOC_MMAP_MAX_': '0',
          'MALLOC_TOP_PAD_': '500000000'}
 LR = 1e-3
+# Open MPI 4 and 5 refuse root without these.
+ROOT = [f'{name}_ALLOW_RUN_AS_ROOT{confirm}' for name in ('OMPI', 'PRTE') for confirm in ('', '_CONFIRM')]
 # A first loss differs by rounding; Adam's first step blows rounding up where
 # a gradient is nearly 0, so the second has more room.
 SAME_LOSS = (1e-3, 2e-2)
@@ -119,24 +123,35 @@ class Torch:
         self.args, self.folder, self.python = args, folder, python
         self.environment = dict(os.environ, PYTHONPATH=str(HERE.parent / 'oracle'), PYTHONDONTWRITEBYTECODE='1', **TUNED)
         self.tried, self.mode, self.name = {}, None, python
+        self.rounds, self.library, self.slowest_s = [], '', 0
+
+    def check_modules(self):
+        done = subprocess.run([self.python, '-c', 'import numpy, torch'], env=self.environment, text=True,
+                              capture_output=True)
+        if done.returncode:
+            reason = (done.stderr.strip() or f'exit code {done.returncode}').splitlines()[-1]
+            fail(f'{self.python}: {reason}\n  ---> give a --python that has torch and numpy')
 
     def start(self, *words):
         command = [self.python, self.args.peer, self.folder, *map(str, words)]
-        return finish(subprocess.Popen(command, env=self.environment, text=True, stdout=subprocess.PIPE,
-                                       stderr=subprocess.PIPE), f'{self.python} {" ".join(map(str, words))}',
-                      self.args.limit)
+        begin = time.monotonic()
+        out = finish(subprocess.Popen(command, env=self.environment, text=True, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE), f'{self.python} {" ".join(map(str, words))}',
+                     max(self.args.limit, 10 * self.slowest_s))
+        self.slowest_s = max(self.slowest_s, time.monotonic() - begin)
+        return out
 
     def time(self, mode, steps):
         layout, adam, *compiled = mode
         return json.loads(self.start('time', layout, adam, steps, *compiled).splitlines()[-1])
 
-    def library(self):
+    def find_library(self):
         """What its convolutions run on, in oneDNN's own words."""
         code = 'import torch; torch.conv2d(torch.ones(16, 32, 56, 56), torch.ones(32, 32, 3, 3))'
         out = subprocess.run([self.python, '-c', code], env=dict(self.environment, ONEDNN_VERBOSE='1'), text=True,
                              capture_output=True).stdout
         found = [re.search(pattern, out) for pattern in (r'oneDNN v[0-9.]+', r'isa:([^\n]*)')]
-        return ', '.join(m[m.lastindex or 0] for m in found if m)
+        self.library = ', '.join(m[m.lastindex or 0] for m in found if m)
 
     def attempt(self, mode, losses):
         """A mode that does not exist here is no mistake; a wrong loss is."""
@@ -157,12 +172,17 @@ class Torch:
         for layout in 'channels_last', 'contiguous':
             self.attempt((layout, 'loop'), losses)
         if not self.tried:
-            fail(f'{self.python}: no mode of PyTorch works')
+            raise RuntimeError(f'{self.python}: no mode of PyTorch works')
         layout = self.mode[0]
         for adam in 'foreach', 'fused':
             self.attempt((layout, adam), losses)
         if not self.name.startswith('PyTorch 1.'):
             self.attempt((layout, self.mode[1], 'compile'), losses)
+        self.find_library()
+
+    def result(self):
+        return {'name': self.name, 'library': self.library, 'mode': self.mode, 'rounds': self.rounds,
+                'search_ms': {' '.join(m): t['ms'] for m, t in self.tried.items()}}
 
 
 def check_losses(ours, theirs, who):
@@ -184,16 +204,42 @@ def prepare(args, folder):
     Path(folder, 'setting.json').write_text(json.dumps(setting))
 
 
-def rounds(args, ours, peers):
-    """A list per program of what each round gave."""
-    out = {None: []} | {p: [] for p in peers}
+class Record:
+    """What was measured so far, on disk at any time; and which parts failed."""
+
+    def __init__(self, args, peers):
+        self.args, self.peers = args, peers
+        self.folder = Path(args.out)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.values = {'load': [], 'losses': [], 'ours': [], 'ranks': {}, 'start': [], 'failed': {}}
+
+    def save(self):
+        result = dict(self.values, peers=[p.result() for p in self.peers])
+        text = json.dumps(result, indent=1)
+        temporary = self.folder / 'result.json.tmp'
+        temporary.write_text(text)
+        temporary.replace(self.folder / 'result.json')
+        return json.loads(text)
+
+    def part(self, name, measure, *arguments):
+        """A failure ends this part alone."""
+        try:
+            measure(*arguments)
+        except (RuntimeError, OSError, ValueError, LookupError) as e:
+            self.values['failed'][name] = f'{type(e).__name__}: {e}'
+            say(f'FAILED: {name}: {e}')
+        self.save()
+
+
+def rounds(args, ours, peers, record):
     for i in range(args.rounds):
-        out[None].append(ours.time())
+        record.values['ours'].append(ours.time())
+        record.save()
         for p in peers:
-            out[p].append(p.time(p.mode, args.steps))
-        say(f'round {i + 1}: vocdist {step_ms(out[None][-1]):.1f} ms, '
-            + ', '.join(f'{p.name} {statistics.median(out[p][-1]["step_ms"]):.1f} ms' for p in peers))
-    return out
+            p.rounds.append(p.time(p.mode, args.steps))
+            record.save()
+        say(f'round {i + 1}: vocdist {step_ms(record.values["ours"][-1]):.1f} ms, '
+            + ', '.join(f'{p.name} {statistics.median(p.rounds[-1]["step_ms"]):.1f} ms' for p in peers))
 
 
 def step_ms(bench):
@@ -204,72 +250,104 @@ def images_per_s(bench, of):
     return bench['step'][of]['images_per_s']
 
 
-def ranks(args, ours):
+def ranks(args, ours, record):
     """Ratios of one job's images per second to independent jobs', by input."""
     n, batch = args.ranks, max(args.batch // args.ranks, 1)
     cores = sorted(os.sched_getaffinity(0))[:n]
-    ratios = {'synthetic': [], 'shards': []}
+    ratios = record.values['ranks']
     for i in range(args.rounds):
         alone = [ours.bench(batch, 1, args.steps, ('taskset', '-c', c)) for c in cores]
         alone = [json.loads(finish(p, 'vocdist bench')) for p in alone]
         job = ours.bench(batch, 1, args.steps, (*shlex.split(args.mpirun), n), n)
         job = json.loads(finish(job, f'{args.mpirun} {n} vocdist bench'))
-        for of, list_ in ratios.items():
-            list_.append(images_per_s(job, of) / sum(images_per_s(b, of) for b in alone))
+        for of in 'synthetic', 'shards':
+            ratio = images_per_s(job, of) / sum(images_per_s(b, of) for b in alone)
+            ratios.setdefault(of, []).append(ratio)
+        record.save()
         say(f'{n} ranks, round {i + 1}: {ratios["synthetic"][-1]:.3f} from memory, {ratios["shards"][-1]:.3f} from shards')
-    return ratios
+
+
+def starts(args, ours, record):
+    for _ in range(args.rounds):
+        record.values['start'].append(ours.train(1)[1:])
+        record.save()
 
 
 def spread(values, digits=2):
     return f'{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})'
 
 
-def report(args, r):
-    """Markdown for docs/measured.md."""
-    o, out = r['ours'][0], []
-    mib = 2 ** 20
-    own_ms = [step_ms(b) for b in r['ours']]
-    out += [f'{time.strftime("%Y-%m-%d")}, {o["machine"]["processor"]}, {os.cpu_count()} cores, load '
-            f'{r["load"][0]:.1f} before and {r["load"][1]:.1f} after; {o["machine"]["instruction_set"]}, both may use '
+def setting_rows(args, r):
+    o = r['ours'][0]
+    return [f'{time.strftime("%Y-%m-%d")}, {o["machine"]["processor"]}, {os.cpu_count()} cores, load '
+            f'{r["load"][0]:.1f} before and {r["load"][-1]:.1f} after; {o["machine"]["instruction_set"]}, both may use '
             f'{os.environ.get("ONEDNN_MAX_CPU_ISA", "all of it")}. vocdist {o["setup"]["backend_details"]}; '
             + '; '.join(f'{p["name"]} {p["library"]}' for p in r['peers']) + '.',
             f'ResNet {args.blocks}, width {args.width}, {args.size} pixels, head included, freeze {args.freeze}, batch '
-            f'{args.batch}, {args.threads} threads, float32, Adam; {args.rounds} alternating rounds of {args.steps} steps.',
-            '', '| program | fastest mode | step, ms | vocdist is faster by | peak MiB | exec to first step, s | first step, s |',
-            '| --- | --- | ---: | ---: | ---: | ---: | ---: |',
-            f'| vocdist | | {spread(own_ms, 0)} | | {max(b["step"]["peak_memory_bytes"] for b in r["ours"]) / mib:.0f} | '
-            f'{spread([b for b, _ in r["start"]])} | {spread([e - b for b, e in r["start"]])} |']
-    for p in r['peers']:
-        ms = [statistics.median(x['step_ms']) for x in p['rounds']]
-        out.append(f'| {p["name"]} | {" ".join(p["mode"])} | {spread(ms, 0)} | {spread([t / v for t, v in zip(ms, own_ms)])} '
-                   f'| {max(x["peak_bytes"] for x in p["rounds"]) / mib:.0f} '
-                   f'| {spread([x["start_s"] for x in p["rounds"]])} | {spread([x["first_step_s"] for x in p["rounds"]])} |')
-    peer = min(r['peers'], key=lambda p: statistics.median(statistics.median(x['step_ms']) for x in p['rounds']))
-    out += ['', f'The peer is {peer["name"]}, {" ".join(peer["mode"])}. Losses of steps 1 and 2: vocdist '
-            f'{r["losses"][0]:.6g}, {r["losses"][1]:.6g}; peer {peer["rounds"][0]["losses"][0]:.6g}, '
-            f'{peer["rounds"][0]["losses"][1]:.6g}.']
+            f'{args.batch}, {args.threads} threads, float32, Adam; {len(r["ours"])} alternating rounds of {args.steps} steps.',
+            '']
+
+
+def own_row(r):
+    start = [spread([b for b, _ in r['start']]), spread([e - b for b, e in r['start']])] if r['start'] else ['', '']
+    return (f'| vocdist | | {spread([step_ms(b) for b in r["ours"]], 0)} | '
+            f'| {max(b["step"]["peak_memory_bytes"] for b in r["ours"]) / 2**20:.0f} | {start[0]} | {start[1]} |')
+
+
+def peer_row(r, p):
+    ms = [statistics.median(x['step_ms']) for x in p['rounds']]
+    faster = [t / v for t, v in zip(ms, [step_ms(b) for b in r['ours']])]
+    return (f'| {p["name"]} | {" ".join(p["mode"])} | {spread(ms, 0)} | {spread(faster)} '
+            f'| {max(x["peak_bytes"] for x in p["rounds"]) / 2**20:.0f} '
+            f'| {spread([x["start_s"] for x in p["rounds"]])} | {spread([x["first_step_s"] for x in p["rounds"]])} |')
+
+
+def report(args, r):
+    """Markdown for docs/measured.md, of the parts that were measured."""
+    out, timed = [], [p for p in r['peers'] if p['rounds']]
+    if r['ours']:
+        out += setting_rows(args, r)
+        out += ['| program | fastest mode | step, ms | vocdist is faster by | peak MiB | exec to first step, s | first step, s |',
+                '| --- | --- | ---: | ---: | ---: | ---: | ---: |', own_row(r)]
+        out += [peer_row(r, p) for p in timed]
+    if timed:
+        peer = min(timed, key=lambda p: statistics.median(statistics.median(x['step_ms']) for x in p['rounds']))
+        out += ['', f'The peer is {peer["name"]}, {" ".join(peer["mode"])}. Losses of steps 1 and 2: vocdist '
+                f'{r["losses"][0]:.6g}, {r["losses"][1]:.6g}; peer {peer["rounds"][0]["losses"][0]:.6g}, '
+                f'{peer["rounds"][0]["losses"][1]:.6g}.']
     if r['ranks']:
         out.append(f'{args.ranks} ranks of one core against as many independent jobs at the same time: '
                    f'{spread(r["ranks"]["synthetic"], 3)} from memory, {spread(r["ranks"]["shards"], 3)} from shards.')
+    out += [f'Not measured: {name}: {reason.splitlines()[0]}' for name, reason in r['failed'].items()]
     return '\n'.join(out) + '\n'
 
 
-def compare(args, folder):
-    ours, peers = Ours(args, folder), [Torch(args, folder, p) for p in args.python]
-    load = [os.getloadavg()[0]]
+def check_needs(args, peers):
+    """All that is missing is found before anything is measured."""
+    for program in args.vocdist, args.make_shards:
+        if not os.access(program, os.X_OK):
+            fail(f'{program}: no such program\n  ---> cmake --preset dev && cmake --build --preset dev')
+    for program in shlex.split(args.mpirun)[:1] + ['taskset'] * bool(args.mpirun):
+        if not shutil.which(program):
+            fail(f"{program}: no such program\n  ---> install it, or leave the ranks out: --mpirun ''")
+    for p in peers:
+        p.check_modules()
+
+
+def compare(args, folder, peers, record):
+    ours = Ours(args, folder)
+    record.values['load'].append(os.getloadavg()[0])
     prepare(args, folder)
     peers[0].start('init')
-    losses = ours.train(2)[0]
+    record.values['losses'] = losses = ours.train(2)[0]
     say(f'vocdist: losses {losses}')
     for p in peers:
-        p.search(losses)
-    timed = rounds(args, ours, peers)
-    several = ranks(args, ours) if args.mpirun else None
-    start = [ours.train(1)[1:] for _ in range(args.rounds)]
-    load.append(os.getloadavg()[0])
-    return {'load': load, 'losses': losses, 'ours': timed[None], 'ranks': several, 'start': start,
-            'peers': [{'name': p.name, 'library': p.library(), 'mode': p.mode, 'rounds': timed[p],
-                       'search_ms': {' '.join(m): t['ms'] for m, t in p.tried.items()}} for p in peers]}
+        record.part(f'search of {p.python}', p.search, losses)
+    record.part('rounds', rounds, args, ours, [p for p in peers if p.mode], record)
+    if args.mpirun:
+        record.part('ranks', ranks, args, ours, record)
+    record.part('start', starts, args, ours, record)
+    record.values['load'].append(os.getloadavg()[0])
 
 
 def main():
@@ -289,20 +367,26 @@ def main():
     ap.add_argument('--rounds', type=int, default=3)
     ap.add_argument('--steps', type=int, default=4, help='timed steps of a round')
     ap.add_argument('--search-steps', type=int, default=2)
-    ap.add_argument('--limit', type=int, default=150, help='seconds for one process of PyTorch, compiling included')
-    ap.add_argument('--out', help='folder for rows.md and result.json')
+    ap.add_argument('--limit', type=int, default=600, help='seconds for one process of PyTorch, compiling included, or 10 '
+                    'times the slowest so far')
+    ap.add_argument('--out', default=build.parent / 'compare', help='folder for rows.md and result.json')
     ap.add_argument('--peer', default=HERE / 'torch_step.py', help=argparse.SUPPRESS)
     args = ap.parse_args()
     for program in 'vocdist', 'make_shards', 'peer':
         setattr(args, program, os.path.abspath(getattr(args, program)))
+    os.environ.update(dict.fromkeys(ROOT, '1'))
     with tempfile.TemporaryDirectory(prefix='vocdist-compare-') as folder:
-        result = compare(args, folder)
+        peers = [Torch(args, folder, p) for p in args.python]
+        check_needs(args, peers)
+        record = Record(args, peers)
+        say(f'results: {record.folder}/result.json')
+        compare(args, folder, peers, record)
+    result = record.save()
     rows = report(args, result)
     print(rows, end='')
-    if args.out:
-        os.makedirs(args.out, exist_ok=True)
-        Path(args.out, 'rows.md').write_text(rows)
-        Path(args.out, 'result.json').write_text(json.dumps(result, indent=1))
+    (record.folder / 'rows.md').write_text(rows)
+    if result['failed']:
+        fail('failed: ' + ', '.join(result['failed']) + f'; the other parts are in {record.folder}')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,6 @@
-"""compare.py from end to end on a tiny network, and that its gate refuses.
+"""compare.py from end to end on a tiny network: that its gate refuses, that a
+part that fails costs no other part's results, and that what is missing is said
+before anything is measured.
 
     smoke.py VOCDIST MAKE_SHARDS "MPIRUN -np"      ("" without)
 """
@@ -21,11 +23,13 @@ HERE = Path(__file__).resolve().parent
 VOCDIST, MAKE_SHARDS, MPIRUN = sys.argv[1:4]
 
 
-def compare(*options):
+def compare(out, *options, mpirun=MPIRUN, **environment):
+    """Without what lets root use Open MPI, which it sets itself."""
+    environment = {k: v for k, v in {**os.environ, **environment}.items() if 'ALLOW_RUN_AS_ROOT' not in k}
     command = [sys.executable, '-B', HERE / 'compare.py', '--python', sys.executable, '--vocdist', VOCDIST, '--make-shards',
-               MAKE_SHARDS, '--mpirun', MPIRUN, '--size', '64', '--width', '8', '--blocks', '1,1,1,1', '--batch', '16',
+               MAKE_SHARDS, '--mpirun', mpirun, '--out', out, '--size', '64', '--width', '8', '--blocks', '1,1,1,1', '--batch', '16',
                '--threads', '1', '--rounds', '1', '--steps', '2', '--search-steps', '1', *options]
-    return subprocess.run([str(w) for w in command], text=True, capture_output=True)
+    return subprocess.run([str(w) for w in command], text=True, capture_output=True, env=environment)
 
 
 def refuses(folder, old, new):
@@ -34,18 +38,44 @@ def refuses(folder, old, new):
     assert old in script, old
     peer = Path(folder, 'peer.py')
     peer.write_text(script.replace(old, new))
-    done = compare('--peer', peer)
+    done = compare(folder, '--peer', peer)
     assert done.returncode == 1 and 'refused: loss of step' in done.stderr, (new, done.returncode, done.stderr)
     assert 'ms' not in done.stdout, done.stdout
+
+
+def keeps_what_was_measured(folder):
+    """mpirun fails after the rounds."""
+    done = compare(folder, mpirun='/bin/false')
+    result = json.loads(Path(folder, 'result.json').read_text())
+    assert done.returncode == 1 and 'failed: ranks; the other parts are in ' in done.stderr, done.stderr
+    assert list(result['failed']) == ['ranks'] and 'exit code 1' in result['failed']['ranks'], result['failed']
+    assert len(result['ours']) == len(result['peers'][0]['rounds']) == len(result['start']) == 1
+    assert result['ranks'] == {} and 'Not measured: ranks: ' in done.stdout, done.stdout
+    assert Path(folder, 'rows.md').read_text() == done.stdout
+
+
+def says_what_is_missing(folder):
+    modules = Path(folder, 'modules')
+    modules.mkdir()
+    (modules / 'h5py.py').write_text('raise ImportError("No module named \'h5py\'")\n')
+    cases = ((compare(folder, PYTHONPATH=str(modules)), 'install python3-h5py'),
+             (compare(folder, '--python', '/bin/false'), 'a --python that has torch'),
+             (compare(folder, mpirun='no-mpirun -np'), 'no-mpirun: no such program'))
+    for done, remedy in cases:
+        assert done.returncode == 1 and remedy in done.stderr and '--->' in done.stderr, (remedy, done.stderr)
+        assert 'losses' not in done.stderr and done.stdout == '', done.stderr
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
         refuses(folder, "o['lr']), (False", "2 * o['lr']), (False")  # step 2
         refuses(folder, '25 * ce', '24 * ce')  # step 1
-        done = compare('--out', folder)
+        says_what_is_missing(folder)
+        keeps_what_was_measured(folder)
+        done = compare(folder)
         assert done.returncode == 0, done.stderr
         result = json.loads(Path(folder, 'result.json').read_text())
+    assert result['failed'] == {}, result['failed']
     peer, = result['peers']
     assert all(ms > 0 for ms in peer['search_ms'].values()) and 'channels_last loop' in peer['search_ms'], peer
     assert len(result['ours']) == len(peer['rounds']) == len(result['start']) == 1
