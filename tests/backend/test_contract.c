@@ -245,7 +245,7 @@ static void *stage_three(void *ctx)
 
 static void wait_for(struct stager *s, int n)
 {
-    for (int ms = 0; ms < 10000; ms++) {
+    for (int ms = 0; ms < 300000; ms++) {
         if (__atomic_load_n(&s->staged, __ATOMIC_SEQ_CST) >= n)
             return;
         usleep(1000);

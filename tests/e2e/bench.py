@@ -11,14 +11,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
+import pace  # noqa: E402
 
 VOCDIST, MAKE_SHARDS, SLOW_READ = sys.argv[1:4]
 MPIRUN = sys.argv[4].split()
 SMALL = ("--backend ref --model.width 8 --model.blocks 1,1,1,1 "
          "--train.micro_batch 4 --cpu.threads 1 --data.loader_threads 1 "
          "--eval.batch 4 --log.level warn").split()
+GONE_S = 300
 DISTRIBUTION = {"median", "min", "q1", "q3", "max", "least_rank", "most_rank"}
 PHASES = ["wait", "forward", "backward", "exchange", "update", "other"]
 STEPS = {"phases_ms": dict.fromkeys(PHASES + ["stage", "total"], "ms"),
@@ -72,7 +75,7 @@ class Bench(unittest.TestCase):
                                      **(env or {})})
 
     def ends(self, process, code):
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=pace.limit_s())
         self.assertEqual(process.returncode, code, out + err)
         return out, err
 
@@ -91,11 +94,7 @@ class Bench(unittest.TestCase):
 
     def left_nothing(self, before):
         """A failed job's folders go right behind it."""
-        for _ in range(200):
-            if self.files() == before:
-                return
-            time.sleep(0.05)
-        self.assertEqual(self.files(), before)
+        pace.wait_for(lambda: self.files() == before, self.files, GONE_S)
 
     def check(self, value, like, where):
         """Structure and types as in SCHEMA, numbers finite and not negative."""
@@ -195,18 +194,26 @@ class Bench(unittest.TestCase):
 
     # ---- planted slowness
 
+    def slow_ms(self, ranks=0):
+        """For a picture: a step's 4 are read in 10 times what computing on
+        them takes, also on a slow or busy machine."""
+        step = self.bench("step --steps 2", ranks)["step"]["synthetic"]
+        return max(300, round(10 / 4 * step["phases_ms"]["total"]["max"]))
+
     def slow(self, ms, **env):
-        """A step's 4 pictures take 4 x ms: more than computing on them, also
-        on a busy machine."""
+        """A step's 4 pictures take 4 x ms."""
         return {"LD_PRELOAD": SLOW_READ, "SLOW_READ_MS": str(ms),
                 "SLOW_READ_BYTES": str(32 * 32 * 3), **env}
 
     def test_a_slow_disk_is_a_wait_for_data(self):
-        s = self.bench("step --steps 2", env=self.slow(300))["step"]
+        ms = self.slow_ms()
+        s = self.bench("step --steps 3", env=self.slow(ms))["step"]
         self.assertGreater(s["shards"]["wait_share"], 0.5)
-        self.assertGreater(s["shards"]["phases_ms"]["total"]["min"], 1190)
+        # Reading goes on while a busy machine delays a step's end.
+        least = 0.75 * 4 * ms
+        self.assertGreater(s["shards"]["phases_ms"]["total"]["median"], least)
         self.assertEqual(s["synthetic"]["wait_share"], 0)
-        self.assertLess(s["synthetic"]["phases_ms"]["total"]["min"], 1190)
+        self.assertLess(s["synthetic"]["phases_ms"]["total"]["median"], least)
 
     def test_a_slow_disk_limits_the_loader(self):
         r = self.bench("loader --steps 2", env=self.slow(5))["loader"]
@@ -215,7 +222,7 @@ class Bench(unittest.TestCase):
 
     @unittest.skipUnless(MPIRUN, "one rank only")
     def test_the_slow_rank_is_named(self):
-        env = self.slow(300, SLOW_READ_RANK="1")
+        env = self.slow(self.slow_ms(2), SLOW_READ_RANK="1")
         s = self.bench("step --steps 3", 2, env)["step"]["shards"]
         self.assertEqual(s["slowest"]["rank"], 1)
         # it does not wait in the exchange, the other one does

@@ -12,6 +12,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
 import jobs  # noqa: E402
+import pace  # noqa: E402
 
 MB = 1 << 20
 OPTIONS = ('--backend cpu --model.width 64 --model.blocks 1,1,1,1 '
@@ -44,7 +45,8 @@ class Memory(unittest.TestCase):
             resource.setrlimit(resource.RLIMIT_AS, (bytes_, bytes_))
         return subprocess.run(
             [*command, os.environ['PROGRAM'], *more], cwd=self.f.path,
-            preexec_fn=limit, capture_output=True, text=True, timeout=120)
+            preexec_fn=limit, capture_output=True, text=True,
+            timeout=pace.limit_s())
 
     def refused(self, p, what):
         """What was asked for, and the remedy."""

@@ -16,6 +16,10 @@ import unittest
 import h5py
 from PIL import Image
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
+import pace  # noqa: E402
+from pace import wait_for  # noqa: E402
+
 VOCDIST, MAKE_SHARDS, VOCPACK = sys.argv[1:4]
 MPIRUN = sys.argv[4].split()
 SMALL = ("--backend ref --model.width 8 --model.blocks 1,1,1,1 "
@@ -23,6 +27,7 @@ SMALL = ("--backend ref --model.width 8 --model.blocks 1,1,1,1 "
          "--cpu.threads 1").split()
 RANKS = (0, 3) if MPIRUN else (0,)
 OTHER = (0, 2) if MPIRUN else (0, 0)
+GONE_S = 300  # for the shell that removes a trial's folder
 TIME = r"(?:[\d.e-]+ s|\d+ min \d\d s|\d+ h \d\d min)"
 SIZE = r"[\d.]+ [MG]B"
 REPORT = {
@@ -82,17 +87,24 @@ class Trial(unittest.TestCase):
         """Its stdout and stderr; the exit code must be this."""
         start = MPIRUN + [str(ranks)] if ranks else []
         p = subprocess.run(start + [VOCDIST] + SMALL + words.split(),
-                           capture_output=True, text=True, timeout=60,
+                           capture_output=True, text=True,
+                           timeout=pace.limit_s(),
                            env={**os.environ, **(env or {})})
         self.assertEqual(p.returncode, code, p.stdout + p.stderr)
         return p.stdout, p.stderr
 
     def becomes(self, before, text=""):
         """A trial's folder goes soon after its process."""
-        patience = time.monotonic() + 20
-        while tree() != before and time.monotonic() < patience:
-            time.sleep(0.05)
-        self.assertEqual(tree(), before, text)
+        try:
+            wait_for(lambda: tree() == before, lambda: text, GONE_S)
+        except AssertionError:
+            self.assertEqual(tree(), before, text)
+
+    def appears(self, path, process):
+        """While the process runs."""
+        wait_for(lambda: os.path.exists(path) or process.poll() is not None,
+                 lambda: path)
+        self.assertIsNone(process.poll())
 
     def leaves_nothing(self, code, words, says=(), errors=1, **more):
         before = tree()
@@ -156,15 +168,13 @@ class Trial(unittest.TestCase):
 
     def test_a_dry_run_disturbs_no_run_in_progress(self):
         run = subprocess.Popen(
-            [VOCDIST] + SMALL + ["--train.epochs", "2000"],
+            [VOCDIST] + SMALL + ["--train.epochs", "100000"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.addCleanup(lambda: run.poll() is None and run.kill())
-        while not os.path.exists("runs/default/steps.jsonl"):
-            self.assertIsNone(run.poll())
-            time.sleep(0.05)
-        self.report(self.start(0, "--dry-run --train.epochs 2000")[0])
+        self.appears("runs/default/steps.jsonl", run)
+        self.report(self.start(0, "--dry-run --train.epochs 100000")[0])
         run.send_signal(signal.SIGUSR1)
-        self.assertEqual(run.wait(timeout=60), 75)
+        self.assertEqual(run.wait(timeout=pace.limit_s()), 75)
         with open("runs/default/log.txt") as f:
             self.assertNotIn("trial", f.read())
         self.assertEqual(os.listdir("runs"), ["default"])
@@ -273,8 +283,11 @@ class Trial(unittest.TestCase):
 
     def test_a_missing_rank_is_named_and_nothing_is_left(self):
         if MPIRUN:
+            begin = time.monotonic()
+            self.start(0, "--dry-run", ranks=2)
+            late_s = max(2, time.monotonic() - begin)  # no rank alone is
             self.leaves_nothing(
-                69, "--dry-run --timeout.step 2", "rank 1", ranks=2,
+                69, f"--dry-run --timeout.step {late_s}", "rank 1", ranks=2,
                 env={"VOCDIST_FAULT": "reduce:1:hang"})
 
     def test_signals_leave_nothing(self):
@@ -286,12 +299,10 @@ class Trial(unittest.TestCase):
                          "1e-9"] + SMALL, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             self.addCleanup(lambda p=p: p.poll() is None and p.kill())
-            while not os.path.exists("runs"):
-                self.assertIsNone(p.poll())
-                time.sleep(0.05)
+            self.appears("runs", p)
             time.sleep(0.5)
             p.send_signal(signal.SIGTERM)
-            text = p.communicate(timeout=60)[0]
+            text = p.communicate(timeout=pace.limit_s())[0]
             self.assertNotEqual(p.returncode, 0, text)
             if not ranks:
                 self.assertEqual(p.returncode, 75, text)

@@ -47,6 +47,8 @@ static enum vd_err flags(struct comm *c, enum fault_site site)
     return comm_flags_finish(c, &any);
 }
 
+#define FOR_EVER_S 3600.0
+
 static void nap(double seconds)
 {
     time_t whole = (time_t)seconds;
@@ -107,7 +109,7 @@ static enum vd_err busy(struct comm *c, const char *call)
     if (c->rank == 1)
         work(c, stuck ? 12 : 48);
     if (c->rank == (stuck ? 1 : missing ? 2 : -1))
-        nap(60);
+        nap(FOR_EVER_S);
     return comm_barrier(c, SITE_EVAL);
 }
 
@@ -128,9 +130,9 @@ static enum vd_err run(struct comm *c, const char *call)
     if (strcmp(call, "order") == 0)
         return guilty ? wait_for_nothing(c) : comm_barrier(c, SITE_DATA);
     if (strcmp(call, "late") == 0 && c->rank > 0)
-        nap(guilty ? 60 : 1.5);
+        nap(guilty ? FOR_EVER_S : 0.75 * c->timeout_s);
     if (strcmp(call, "speaker") == 0 && c->rank < 2)
-        nap(guilty ? 60 : 2.5);
+        nap(guilty ? FOR_EVER_S : c->timeout_s + 0.5);
     if (strcmp(call, "late") == 0 || strcmp(call, "speaker") == 0)
         return comm_barrier(c, SITE_DATA);
     if (strncmp(call, "busy", 4) == 0)

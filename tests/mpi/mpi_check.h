@@ -10,7 +10,7 @@
 
 #include "comm/comm.h"
 
-#define MPI_CHECK_TIMEOUT_S 30.0
+#define MPI_CHECK_TIMEOUT_S 300.0
 
 /* Tests find the ranks here; it lives as long as MPI does. */
 static struct comm comm;
