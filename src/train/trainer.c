@@ -415,22 +415,26 @@ enum vd_err trainer_try(struct comm *comm, struct option_set *set,
                         struct config *config, char *const *argv,
                         const struct trial *trial)
 {
-    struct trainer t = {.comm = comm,
-                        .set = set,
-                        .config = config,
-                        .argv = argv,
-                        .trial = trial,
-                        .run = {.lock_fd = -1}};
+    struct trainer *t = mem_new(1, sizeof *t);
+    *t = (struct trainer){.comm = comm,
+                          .set = set,
+                          .config = config,
+                          .argv = argv,
+                          .trial = trial,
+                          .run = {.lock_fd = -1}};
     stop_watch(); /* a signal during the start stops after the first step */
-    enum vd_err err = trainer_open(&t);
+    enum vd_err err = trainer_open(t);
     if (err == VD_OK)
-        err = trial ? trial->run(&t, trial->ctx) : run(&t);
+        err = trial ? trial->run(t, trial->ctx) : run(t);
     if (trial && err == VD_STOPPED)
         log_info("the trial was stopped");
-    /* A rank that is alone with its error must not wait for its threads. */
     comm_enter(comm, SITE_CLOSE, -1, config->timeout.setup);
-    if (err == comm->verdict)
-        trainer_close(&t);
+    /* A rank that is alone with its error must not wait for its threads, which
+     * use the trainer until comm_close() ends the process. */
+    if (err == comm->verdict) {
+        trainer_close(t);
+        free(t);
+    }
     return err;
 }
 
