@@ -13,8 +13,9 @@
 #define ISA_AVX2        0x7u
 #define ISA_AVX512_CORE 0x27u
 
-/* A primitive takes less, but oneDNN crashes where it gets nothing. */
-#define CODE_ROOM ((size_t)64 << 20)
+/* A primitive takes less, but oneDNN crashes where it gets nothing; also
+ * where it makes descriptors. */
+#define ROOM ((size_t)64 << 20)
 
 static unsigned isa(void)
 {
@@ -91,7 +92,7 @@ enum vd_err dnn_commit(struct dnn *d)
     void *grad = NULL, *wide = NULL;
     for (size_t i = 0; i < d->n_pending; i++) {
         struct op *op = d->pending[i];
-        VD_TRY(memory_room("oneDNN's code", CODE_ROOM));
+        VD_TRY(memory_room("oneDNN's code", ROOM));
         DNN_TRY(dnnl_primitive_create(&op->primitive, op->pd));
     }
     d->n_pending = 0;
@@ -193,6 +194,7 @@ enum vd_err op_run(struct op *op, const void *const *data)
 enum vd_err op_describe(struct dnn *d, dnnl_md *md, int n,
                         const dnnl_dim_t *dims, dnnl_format_tag_t tag)
 {
+    VD_TRY(memory_room("oneDNN", ROOM));
     d->mds = mem_grow(d->mds, d->n_mds + 1, sizeof *d->mds);
     dnnl_status_t status = api_md_new(&d->mds[d->n_mds], n, dims, tag);
     *md = d->mds[d->n_mds++];
