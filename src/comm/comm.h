@@ -142,6 +142,14 @@ enum vd_err comm_sum_int64(struct comm *c, enum fault_site site,
 enum vd_err comm_barrier(struct comm *c, enum fault_site site) VD_MUST_USE;
 
 /*
+ * Any rank, any number of times: the next of the numbers 0, 1, 2, ... that no
+ * rank has got since comm_open(). For work that is shared as ranks become free.
+ * Rank 0 gives the numbers out in comm_progress() and while it waits.
+ */
+enum vd_err comm_claim(struct comm *c, enum fault_site site,
+                       uint64_t *number) VD_MUST_USE;
+
+/*
  * Collective, does not wait: starts to gather the ranks' flag bits of a step.
  * comm_flags_finish(), Collective, completes the oldest one that is not yet:
  * `any` has the bits that any rank set. Up to COMM_FLAGS_MAX are under way;

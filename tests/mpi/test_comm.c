@@ -36,6 +36,28 @@ static void all_ranks_get_the_worst_code(void **state)
     assert_int_equal(comm_agree(&comm, SITE_DATA, VD_OK), VD_OK);
 }
 
+/* Each number is given once, to ranks that claim different numbers of them. */
+static void claims_are_numbered_without_gap(void **state)
+{
+    (void)state;
+    enum { MOST = 200 };
+    int64_t given[MOST] = {0};
+    int mine = 5 + 3 * comm.rank, total = 0;
+    for (int r = 0; r < comm.size; r++)
+        total += 5 + 3 * r;
+    assert_true(total <= MOST);
+    for (int i = 0; i < mine; i++) {
+        uint64_t number = MOST;
+        assert_int_equal(comm_claim(&comm, SITE_PACK, &number), VD_OK);
+        assert_true(number < (uint64_t)total);
+        given[number]++;
+        comm_progress(&comm);
+    }
+    assert_int_equal(comm_sum_int64(&comm, SITE_PACK, given, MOST), VD_OK);
+    for (int i = 0; i < MOST; i++)
+        assert_int_equal(given[i], i < total);
+}
+
 static void ranks_are_numbered_and_have_hosts(void **state)
 {
     (void)state;
@@ -213,6 +235,7 @@ static void barrier_waits_for_the_last(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(all_ranks_get_the_worst_code),
     cmocka_unit_test(ranks_are_numbered_and_have_hosts),
+    cmocka_unit_test(claims_are_numbered_without_gap),
     cmocka_unit_test(same_accepts_equal_digests),
     cmocka_unit_test(same_names_the_odd_rank),
     cmocka_unit_test(bcast_is_exact_across_pieces),
