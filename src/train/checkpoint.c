@@ -7,8 +7,6 @@
 #include "store/atomic.h"
 #include "store/h5.h"
 
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +14,6 @@
 #define MAX_TEXT    ((size_t)1 << 20)
 #define MAX_NAME    255
 #define MAX_CLASSES 10000
-#define MAX_WHY     1024
 
 static enum vd_err new_floats(float **out, size_t n)
 {
@@ -155,16 +152,37 @@ fail:
 
 /* ---- reading ---- */
 
-/* A run's folder stands for its last checkpoint. Owned. */
+/* The newest by name; owned, NULL: none. */
+static char *newest_path(const char *folder)
+{
+    struct checkpoint_list list = {0};
+    struct log_sink before = log_swap_sink((struct log_sink){log_drop, NULL});
+    enum vd_err err = checkpoint_list_read(&list, folder);
+    log_swap_sink(before);
+    char *path = err == VD_OK && list.n
+                     ? checkpoint_path(folder, list.steps[list.n - 1])
+                     : NULL;
+    free(list.steps);
+    return path;
+}
+
+/*
+ * A run's folder, or its checkpoints', stands for its last checkpoint: where
+ * the link is missing, for the newest one. Owned.
+ */
 static char *resolve(const char *path)
 {
     if (!file_is_folder(path))
         return mem_copy_text(path);
-    char *inner = mem_format("%s/checkpoints/last", path);
-    if (file_exists(inner))
-        return inner;
+    char *inner = mem_format("%s/checkpoints", path);
+    const char *folder = file_is_folder(inner) ? inner : path;
+    char *found = mem_format("%s/last", folder);
+    char *newest = file_exists(found) ? NULL : newest_path(folder);
     free(inner);
-    return mem_format("%s/last", path);
+    if (!newest)
+        return found;
+    free(found);
+    return newest;
 }
 
 static enum vd_err check_format(struct h5_file *f, const char *path)
@@ -294,79 +312,4 @@ enum vd_err checkpoint_check_graph(const struct checkpoint *c,
         c->n_stats == g->n_stats && c->graph_digest == graph_digest(g))
         return VD_OK;
     return VD_FAIL(VD_DATA, "%s: belongs to another network", path);
-}
-
-static void say_why(void *ctx, enum log_level level, const char *message)
-{
-    char *why = ctx;
-    if (level == LOG_LEVEL_ERROR && !*why)
-        snprintf(why, MAX_WHY, "%s", message);
-}
-
-/* Damage is a warning here, and NULL in *path. Other reasons (no memory, no
- * permission) say nothing about the file, and an older one would be no better
- * for them. */
-static enum vd_err try_read(struct checkpoint *c, char **path)
-{
-    char why[MAX_WHY] = "";
-    struct log_sink before = log_swap_sink((struct log_sink){say_why, why});
-    enum vd_err err = read_file(c, *path, true);
-    log_swap_sink(before);
-    if (err == VD_OK)
-        return VD_OK;
-    if (err != VD_DATA && file_exists(*path))
-        return VD_FAIL(err, "%s", why);
-    log_warn("%.*s\ntrying the checkpoint before this one",
-             (int)strcspn(why, "\n"), why);
-    free(*path);
-    *path = NULL;
-    return VD_OK;
-}
-
-bool checkpoint_is_name(const char *name)
-{
-    size_t n = strlen(name);
-    return n > 8 && !strncmp(name, "step-", 5) && !strcmp(name + n - 3, ".h5");
-}
-
-enum vd_err checkpoint_read_newest(struct checkpoint *c, const char *folder,
-                                   char **path)
-{
-    struct file_list list;
-    bool any = false;
-    *c = (struct checkpoint){0};
-    *path = NULL;
-    if (!file_exists(folder))
-        return VD_OK;
-    VD_TRY(file_list_read(&list, folder));
-    enum vd_err err = VD_OK;
-    for (size_t i = list.n; i > 0 && err == VD_OK && !*path; i--) {
-        if (!checkpoint_is_name(list.names[i - 1]))
-            continue;
-        any = true;
-        *path = mem_format("%s/%s", folder, list.names[i - 1]);
-        err = try_read(c, path);
-    }
-    file_list_clear(&list);
-    if (err == VD_OK && any && !*path)
-        err = VD_FAIL(VD_DATA,
-                      "%s: no checkpoint here is whole\n"
-                      "the warnings above say why; a run of another name "
-                      "begins anew",
-                      folder);
-    return err;
-}
-
-enum vd_err checkpoint_link(const struct checkpoint *c, const char *path)
-{
-    char *folder = file_folder(path);
-    char *last = mem_format("%s/last", folder);
-    char *best = mem_format("%s/best", folder);
-    enum vd_err err = atomic_link(last, file_name(path));
-    if (err == VD_OK && c->best)
-        err = atomic_link(best, file_name(path));
-    free(folder);
-    free(last);
-    free(best);
-    return err;
 }

@@ -24,62 +24,63 @@ struct checkpoint_writer {
     enum vd_err err;
 };
 
-static void remove_file(const struct checkpoint_writer *w, const char *name)
+static void remove_step(const struct checkpoint_writer *w, uint64_t step)
 {
-    char *path = mem_format("%s/%s", w->folder, name);
+    char *path = checkpoint_path(w->folder, step);
     if (unlink(path) < 0)
         log_warn("%s: cannot be removed: %s", path, strerror(errno));
     free(path);
 }
 
-/* What folder/name points to; "" where there is no such link. */
-static void read_link(const struct checkpoint_writer *w, const char *name,
-                      char target[PATH_MAX])
+/* Does the link folder/name point to this step's file? */
+static bool link_is(const struct checkpoint_writer *w, const char *name,
+                    uint64_t step)
 {
-    char *link = mem_format("%s/%s", w->folder, name);
-    ssize_t n = readlink(link, target, PATH_MAX - 1);
+    char target[PATH_MAX], *link = mem_format("%s/%s", w->folder, name);
+    char *own = checkpoint_name(step);
+    ssize_t n = readlink(link, target, sizeof target - 1);
     target[n > 0 ? n : 0] = '\0';
+    bool same = !strcmp(target, own);
     free(link);
+    free(own);
+    return same;
 }
 
 /*
  * Removes all but the newest `keep` up to the last one and the best one. What
  * is newer is damaged (a resumed run goes on from an older one then): it must
- * not push whole ones out, and is overwritten in time.
+ * not push whole ones out, and is overwritten in time. Where `last` points to
+ * none of them nothing is removed.
  */
-static void prune(const struct checkpoint_writer *w)
+static enum vd_err prune(const struct checkpoint_writer *w)
 {
-    struct file_list list;
-    char last[PATH_MAX], best[PATH_MAX];
-    read_link(w, "last", last);
-    read_link(w, "best", best);
-    if (file_list_read(&list, w->folder) != VD_OK)
-        return;
-    size_t seen = 0;
-    for (size_t i = list.n; i > 0; i--) {
-        const char *name = list.names[i - 1];
-        if (!checkpoint_is_name(name) || strcmp(name, last) > 0 ||
-            seen++ < w->keep || !strcmp(name, best))
-            continue;
-        remove_file(w, name);
-    }
-    file_list_clear(&list);
+    struct checkpoint_list list;
+    size_t seen = 0, end;
+    VD_TRY(checkpoint_list_read(&list, w->folder));
+    for (end = list.n; end > 0; end--)
+        if (link_is(w, "last", list.steps[end - 1]))
+            break;
+    enum vd_err err =
+        end > 0 ? checkpoint_restore_best(w->folder, list.steps[end - 1])
+                : VD_OK;
+    for (; err == VD_OK && end > 0; end--)
+        if (seen++ >= w->keep && !link_is(w, "best", list.steps[end - 1]))
+            remove_step(w, list.steps[end - 1]);
+    free(list.steps);
+    return err;
 }
 
 static enum vd_err publish(struct checkpoint_writer *w)
 {
     enum vd_err err;
-    char *name =
-        mem_format("step-%08llu.h5", (unsigned long long)w->snapshot.step);
-    char *path = mem_format("%s/%s", w->folder, name);
+    char *path = checkpoint_path(w->folder, w->snapshot.step);
     err = checkpoint_write(&w->snapshot, w->graph, path);
     if (err == VD_OK)
         err = checkpoint_link(&w->snapshot, path);
     if (err == VD_OK) {
         log_info("saved %s", path);
-        prune(w);
+        err = prune(w);
     }
-    free(name);
     free(path);
     return err;
 }
@@ -102,9 +103,12 @@ enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
     w->graph = g;
     w->keep = (size_t)keep;
     atomic_remove_left_overs(folder);
-    prune(w); /* a killed process may not have come to it */
-    *out = w;
-    return VD_OK;
+    enum vd_err err = prune(w); /* a killed process may not have come to it */
+    if (err == VD_OK)
+        *out = w;
+    else
+        checkpoint_writer_free(w);
+    return err;
 }
 
 enum vd_err checkpoint_writer_start(struct checkpoint_writer *w,

@@ -243,15 +243,72 @@ static void what_another_program_changed_is_refused(void **state)
     }
 }
 
-static void only_finished_files_count(void **state)
+static void only_names_as_they_are_written_count(void **state)
 {
     (void)state;
+    static const char *const others[] = {"step-00000012.h5.tmp-7-0",
+                                         "step-.h5",
+                                         "last",
+                                         "old-00000012.h5",
+                                         "step-keep.h5",
+                                         "step-00000012-good.h5",
+                                         "step-00000012 (copy).h5",
+                                         "step-12.h5",
+                                         "step-000000012.h5",
+                                         "step-+0000012.h5",
+                                         "step- 0000012.h5",
+                                         "step-99999999999999999999.h5",
+                                         "step-00000012.h5 "};
     assert_true(checkpoint_is_name("step-00000012.h5"));
     assert_true(checkpoint_is_name("step-123456789.h5"));
-    assert_false(checkpoint_is_name("step-00000012.h5.tmp-7-0"));
-    assert_false(checkpoint_is_name("step-.h5"));
-    assert_false(checkpoint_is_name("last"));
-    assert_false(checkpoint_is_name("old-00000012.h5"));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_false(checkpoint_is_name(others[i]));
+}
+
+static void write_step(struct fixture *f, const char *name, uint64_t step,
+                       bool best)
+{
+    char *path = mem_format("%s/%s", f->folder, name);
+    f->c.step = step;
+    f->c.best = best;
+    assert_int_equal(checkpoint_write(&f->c, &f->graph, path), VD_OK);
+    free(path);
+}
+
+static void assert_newest(const struct fixture *f, uint64_t step)
+{
+    struct checkpoint c;
+    char *found = NULL, *own = checkpoint_path(f->folder, step);
+    assert_int_equal(checkpoint_read_newest(&c, f->folder, &found), VD_OK);
+    assert_string_equal(found, own);
+    assert_int_equal(c.step, step);
+    checkpoint_clear(&c);
+    free(found);
+    free(own);
+}
+
+static void the_users_copies_are_not_the_newest(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct check_log log;
+    fixture_init(&f);
+    write_step(&f, "step-keep.h5", 4, false);
+    write_step(&f, "step-00000009-good.h5", 9, false);
+    write_step(&f, "step-9.h5", 9, false);
+    assert_newest(&f, 7);
+    /* of a right name, but another step's */
+    write_step(&f, "step-00000012.h5", 4, false);
+    check_log_start(&log);
+    assert_newest(&f, 7);
+    check_log_end();
+    assert_says(&log, "step-00000012.h5: its contents are of step 4");
+    assert_says(&log, "trying the checkpoint before this one");
+    /* by number, not by letters */
+    write_step(&f, "step-99999999.h5", 99999999, false);
+    write_step(&f, "step-100000000.h5", 100000000, false);
+    assert_newest(&f, 100000000);
+    fixture_clear(&f);
 }
 
 static void the_newest_whole_one_is_found(void **state)
@@ -354,6 +411,134 @@ static void links_point_and_old_ones_go(void **state)
     fixture_clear(&f);
 }
 
+static char *target_of(const struct fixture *f, const char *link)
+{
+    char *path = mem_format("%s/%s", f->folder, link), *to = mem_new(64, 1);
+    ssize_t n = readlink(path, to, 63);
+    to[n > 0 ? n : 0] = '\0';
+    free(path);
+    return to;
+}
+
+static void assert_link(const struct fixture *f, const char *link,
+                        const char *target)
+{
+    char *to = target_of(f, link);
+    assert_string_equal(to, target);
+    free(to);
+}
+
+static bool has_file(const struct fixture *f, const char *name)
+{
+    char *path = mem_format("%s/%s", f->folder, name);
+    bool has = file_exists(path);
+    free(path);
+    return has;
+}
+
+static void rename_in(const struct fixture *f, const char *from, const char *to)
+{
+    char *old = mem_format("%s/%s", f->folder, from);
+    char *new = to ? mem_format("%s/%s", f->folder, to) : NULL;
+    assert_int_equal(new ? rename(old, new) : unlink(old), 0);
+    free(old);
+    free(new);
+}
+
+/* Opens a writer, as the start of a run does, with one more checkpoint. */
+static void write_one(struct fixture *f, int keep, uint64_t step)
+{
+    struct checkpoint_writer *w = NULL;
+    assert_int_equal(checkpoint_writer_new(&w, f->folder, &f->graph, keep),
+                     VD_OK);
+    start(w, f, step, false);
+    assert_int_equal(checkpoint_writer_wait(w), VD_OK);
+    checkpoint_writer_free(w);
+}
+
+/* Steps 7 and 10 are marked as the best, 13 is the last. */
+static void a_lost_link_does_not_lose_the_best(void **state)
+{
+    (void)state;
+    static const char *const damages[] = {"gone", "dangling", "a file",
+                                          "only file"};
+    for (size_t k = 0; k < 4; k++) {
+        struct fixture f;
+        struct checkpoint_writer *w = NULL;
+        fixture_init(&f);
+        assert_int_equal(checkpoint_writer_new(&w, f.folder, &f.graph, 1),
+                         VD_OK);
+        start(w, &f, 10, true);
+        start(w, &f, 13, false);
+        assert_int_equal(checkpoint_writer_wait(w), VD_OK);
+        checkpoint_writer_free(w);
+        assert_link(&f, "best", "step-00000010.h5");
+        rename_in(&f, "best", NULL);
+        if (!strcmp(damages[k], "dangling"))
+            rename_in(&f, "last", "best"); /* to what is removed next */
+        else if (!strcmp(damages[k], "a file"))
+            write_step(&f, "best", 10, true);
+        else if (!strcmp(damages[k], "only file"))
+            rename_in(&f, "step-00000010.h5", "best");
+        if (!strcmp(damages[k], "dangling"))
+            rename_in(&f, "step-00000013.h5", NULL);
+        write_one(&f, 1, 14);
+        print_message("%s\n", damages[k]);
+        assert_link(&f, "best", "step-00000010.h5");
+        assert_link(&f, "last", "step-00000014.h5");
+        assert_true(has_file(&f, "step-00000010.h5"));
+        assert_true(has_file(&f, "step-00000014.h5"));
+        assert_false(has_file(&f, "step-00000013.h5"));
+        fixture_clear(&f);
+    }
+}
+
+static void a_damaged_one_is_not_taken_for_the_best(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f);
+    write_step(&f, "step-00000010.h5", 10, true);
+    char *path = checkpoint_path(f.folder, 10);
+    assert_int_equal(truncate(path, 5000), 0);
+    write_one(&f, 1, 14);
+    assert_link(&f, "best", "step-00000007.h5");
+    assert_false(file_exists(path));
+    free(path);
+    fixture_clear(&f);
+}
+
+static void the_users_files_are_not_removed(void **state)
+{
+    (void)state;
+    static const char *const kept[] = {"step-00000004-good.h5", "step-keep.h5",
+                                       "step-4.h5", "notes.txt"};
+    struct fixture f;
+    fixture_init(&f);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        write_step(&f, kept[i], 4, false);
+    for (uint64_t step = 8; step < 11; step++)
+        write_one(&f, 1, step);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        assert_true(has_file(&f, kept[i]));
+    assert_false(has_file(&f, "step-00000009.h5"));
+    fixture_clear(&f);
+}
+
+static void a_folder_without_links_stands_for_its_newest(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct checkpoint c;
+    fixture_init(&f);
+    write_step(&f, "step-00000012.h5", 12, false);
+    write_step(&f, "step-keep.h5", 4, false);
+    assert_int_equal(checkpoint_read_head(&c, f.folder), VD_OK);
+    assert_int_equal(c.step, 12);
+    checkpoint_clear(&c);
+    fixture_clear(&f);
+}
+
 /* A run whose newest file was damaged goes on from an older one. */
 static void a_newer_damaged_one_does_not_push_out_whole_ones(void **state)
 {
@@ -362,6 +547,7 @@ static void a_newer_damaged_one_does_not_push_out_whole_ones(void **state)
     struct checkpoint_writer *w = NULL;
     struct checkpoint c;
     fixture_init(&f);
+    write_step(&f, "step-00000007.h5", 7, false); /* not the best */
     char *damaged = mem_format("%s/step-00000020.h5", f.folder);
     write_bytes(damaged, "nonsense", 8);
     assert_int_equal(checkpoint_writer_new(&w, f.folder, &f.graph, 1), VD_OK);
@@ -435,9 +621,14 @@ int main(void)
         cmocka_unit_test(another_network_is_refused),
         cmocka_unit_test(damage_is_never_accepted_silently),
         cmocka_unit_test(what_another_program_changed_is_refused),
-        cmocka_unit_test(only_finished_files_count),
+        cmocka_unit_test(only_names_as_they_are_written_count),
+        cmocka_unit_test(the_users_copies_are_not_the_newest),
         cmocka_unit_test(the_newest_whole_one_is_found),
         cmocka_unit_test(links_point_and_old_ones_go),
+        cmocka_unit_test(a_lost_link_does_not_lose_the_best),
+        cmocka_unit_test(a_damaged_one_is_not_taken_for_the_best),
+        cmocka_unit_test(the_users_files_are_not_removed),
+        cmocka_unit_test(a_folder_without_links_stands_for_its_newest),
         cmocka_unit_test(a_newer_damaged_one_does_not_push_out_whole_ones),
         cmocka_unit_test(a_full_disk_leaves_the_old_one_and_is_said),
     };
