@@ -113,9 +113,10 @@ static void format_xml(struct text *t, const struct demo_picture *p,
 /* Not synced: write_lists() does it once for all. */
 static enum vd_err write_xml(const struct text *t, const char *path)
 {
-    FILE *f = fopen(path, "w");
-    if (!f)
-        return VD_FAIL(VD_CREATE, "%s: %s", path, strerror(errno));
+    int fd = -1;
+    VD_TRY(file_open_output(path, O_WRONLY | O_TRUNC, &fd));
+    FILE *f = fdopen(fd, "w");
+    VD_ASSERT(f);
     bool written = fwrite(t->bytes, 1, t->length, f) == t->length;
     if (fclose(f) || !written)
         return VD_FAIL(VD_IO, "%s: %s", path, strerror(errno));

@@ -7,8 +7,105 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+const char *file_kind(unsigned mode)
+{
+    return S_ISREG(mode)    ? "a regular file"
+           : S_ISDIR(mode)  ? "a folder"
+           : S_ISLNK(mode)  ? "a symbolic link"
+           : S_ISFIFO(mode) ? "a FIFO"
+           : S_ISSOCK(mode) ? "a socket"
+                            : "a device";
+}
+
+static enum vd_err cannot_open(enum vd_err err, const char *path, int reason)
+{
+    struct rlimit limit = {0};
+    if (reason != EMFILE)
+        return VD_FAIL(err, "%s: %s", path, strerror(reason));
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return VD_FAIL(VD_SYSTEM,
+                   "%s: %s; the limit of this process is %llu\n"
+                   "raise it (ulimit -n); a data set of fewer, larger shards "
+                   "needs less (vocpack pack --shard-size)",
+                   path, strerror(reason), (unsigned long long)limit.rlim_cur);
+}
+
+/* ---- opening ---- */
+
+static enum vd_err not_regular(enum vd_err err, const char *path, mode_t mode)
+{
+    return VD_FAIL(err, "%s: not a regular file, but %s\n%s", path,
+                   file_kind(mode),
+                   err == VD_DATA ? "give the name of a file"
+                                  : "remove it, or move it away");
+}
+
+enum vd_err file_open_input(const char *path, int *fd, int64_t *bytes)
+{
+    struct stat info;
+    int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (opened < 0) /* a socket is ENXIO */
+        return errno == ENXIO && stat(path, &info) == 0
+                   ? not_regular(VD_DATA, path, info.st_mode)
+                   : cannot_open(VD_NOINPUT, path, errno);
+    enum vd_err err = VD_OK;
+    if (fstat(opened, &info) < 0)
+        err = VD_FAIL(VD_NOINPUT, "%s: %s", path, strerror(errno));
+    else if (!S_ISREG(info.st_mode))
+        err = not_regular(VD_DATA, path, info.st_mode);
+    if (err != VD_OK) {
+        close(opened);
+        return err;
+    }
+    *fd = opened;
+    if (bytes)
+        *bytes = info.st_size;
+    return VD_OK;
+}
+
+static enum vd_err check_kind(const char *path, mode_t mode)
+{
+    if (S_ISLNK(mode))
+        return VD_FAIL(VD_CREATE,
+                       "%s: a symbolic link; what is written would change the "
+                       "file it points to\nremove the link; only folders of "
+                       "a run may be links",
+                       path);
+    return S_ISREG(mode) ? VD_OK : not_regular(VD_CREATE, path, mode);
+}
+
+enum vd_err file_check_output(const char *path)
+{
+    struct stat info;
+    if (lstat(path, &info) == 0)
+        return check_kind(path, info.st_mode);
+    return errno == ENOENT || errno == ENOTDIR
+               ? VD_OK
+               : cannot_open(VD_CREATE, path, errno);
+}
+
+enum vd_err file_open_output(const char *path, int flags, int *fd)
+{
+    struct stat info = {0};
+    VD_TRY(file_check_output(path)); /* says more than errno would */
+    int opened = open(
+        path, flags | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+        0666);
+    if (opened < 0)
+        return cannot_open(VD_CREATE, path, errno);
+    if (fstat(opened, &info) == 0 && S_ISREG(info.st_mode)) {
+        *fd = opened;
+        return VD_OK;
+    }
+    close(opened);
+    return not_regular(VD_CREATE, path, info.st_mode);
+}
+
+/* ---- reading ---- */
 
 static enum vd_err read_all(int fd, const char *path, char *to, size_t n)
 {
@@ -28,32 +125,24 @@ static enum vd_err read_all(int fd, const char *path, char *to, size_t n)
 enum vd_err file_read(const char *path, size_t max_bytes, char **out,
                       size_t *n_bytes)
 {
-    enum vd_err err = VD_OK;
     char *bytes = NULL;
-    struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &info) < 0) {
-        err = VD_FAIL(VD_NOINPUT, "%s: %s", path, strerror(errno));
-        goto out;
-    }
-    if (!S_ISREG(info.st_mode)) {
-        err = VD_FAIL(VD_DATA, "%s: not a regular file", path);
-        goto out;
-    }
-    if ((size_t)info.st_size > max_bytes) {
+    int64_t length = 0;
+    int fd = -1;
+    VD_TRY(file_open_input(path, &fd, &length));
+    enum vd_err err = VD_OK;
+    if ((uint64_t)length > max_bytes) {
         err = VD_FAIL(VD_DATA, "%s: %lld bytes, more than the %zu allowed here",
-                      path, (long long)info.st_size, max_bytes);
+                      path, (long long)length, max_bytes);
         goto out;
     }
-    bytes = mem_new((size_t)info.st_size + 1, 1);
-    VD_TRY_ELSE(out, err, read_all(fd, path, bytes, (size_t)info.st_size));
+    bytes = mem_new((size_t)length + 1, 1);
+    VD_TRY_ELSE(out, err, read_all(fd, path, bytes, (size_t)length));
     *out = bytes;
-    *n_bytes = (size_t)info.st_size;
+    *n_bytes = (size_t)length;
     bytes = NULL;
 out:
     free(bytes);
-    if (fd >= 0)
-        close(fd);
+    close(fd);
     return err;
 }
 
@@ -113,18 +202,11 @@ enum vd_err file_make_folder(const char *path)
 
 enum vd_err file_forget_cached(const char *path, int64_t *bytes)
 {
-    struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool failed = fd < 0 || fstat(fd, &info) < 0;
-    enum vd_err err =
-        failed ? VD_FAIL(VD_IO, "%s: %s", path, strerror(errno)) : VD_OK;
-    if (!failed) {
-        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-        *bytes = info.st_size;
-    }
-    if (fd >= 0)
-        close(fd);
-    return err;
+    int fd = -1;
+    VD_TRY(file_open_input(path, &fd, bytes));
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    close(fd);
+    return VD_OK;
 }
 
 const char *file_name(const char *path)

@@ -1,6 +1,9 @@
 /*
- * Reading files and walking folders. Writing goes through store/atomic.h.
- * Messages name the path and the system's reason. Local.
+ * Opening and reading files, walking folders. Whole files are written through
+ * store/atomic.h. Messages name the path and the system's reason. Local.
+ *
+ * Opening never waits (a FIFO without a writer), and never acts on a device:
+ * what is not a regular file is refused.
  */
 #ifndef VOCDIST_BASE_FILE_H
 #define VOCDIST_BASE_FILE_H
@@ -12,8 +15,28 @@
 #include <stdint.h>
 
 /*
- * The whole file, a NUL byte behind it. VD_NOINPUT when it cannot be opened,
- * VD_DATA when it is larger than `max_bytes`. `out` is owned; free() it.
+ * An input file. VD_NOINPUT when it cannot be opened, VD_DATA when it is not a
+ * regular file, VD_SYSTEM when this process has too many open files. `fd` is
+ * owned; close() it. `bytes` is the length, may be NULL.
+ */
+enum vd_err file_open_input(const char *path, int *fd,
+                            int64_t *bytes) VD_MUST_USE;
+
+/*
+ * A file of ours that is changed in place, created where it is missing;
+ * `flags` as for open(), without O_CREAT. VD_CREATE when it cannot be opened or
+ * is no regular file, and for a symbolic link, whose target is not ours.
+ */
+enum vd_err file_open_output(const char *path, int flags, int *fd) VD_MUST_USE;
+/* The same verdict on a file that may be missing, without opening it. */
+enum vd_err file_check_output(const char *path) VD_MUST_USE;
+
+/* "a folder", "a FIFO": what a file of this st_mode is. */
+const char *file_kind(unsigned mode);
+
+/*
+ * The whole file, a NUL byte behind it. Errors as of file_open_input();
+ * VD_DATA also when it is larger than `max_bytes`. `out` is owned; free() it.
  */
 enum vd_err file_read(const char *path, size_t max_bytes, char **out,
                       size_t *n_bytes) VD_MUST_USE;
@@ -25,7 +48,8 @@ bool file_is_folder(const char *path);
 enum vd_err file_make_folder(const char *path) VD_MUST_USE;
 
 /* The file's length; what of it is in memory is let go, as far as the system
- * grants that, so that reading it means the disk. VD_IO. */
+ * grants that, so that reading it means the disk. Errors as of
+ * file_open_input(). */
 enum vd_err file_forget_cached(const char *path, int64_t *bytes) VD_MUST_USE;
 
 /* What was written to the file is durable; of a folder: the names in it.

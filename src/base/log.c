@@ -1,8 +1,9 @@
 #include "base/log.h"
 
+#include "base/file.h"
 #include "base/stderr_queue.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -61,9 +62,11 @@ void log_set_rank(int rank, int size, const char *host)
 
 enum vd_err log_set_file(const char *path)
 {
-    FILE *file = path ? fopen(path, "a") : NULL;
-    if (path && !file)
-        return VD_FAIL(VD_CREATE, "%s: %s", path, strerror(errno));
+    int fd = -1;
+    if (path)
+        VD_TRY(file_open_output(path, O_WRONLY | O_APPEND, &fd));
+    FILE *file = path ? fdopen(fd, "a") : NULL;
+    VD_ASSERT(!path || file);
     pthread_mutex_lock(&the_log.lock);
     FILE *old = the_log.file;
     the_log.file = file;

@@ -31,7 +31,8 @@ void log_init(const char *program, enum log_level level);
 void log_set_level(enum log_level level);
 void log_set_rank(int rank, int size, const char *host);
 
-/* Appends every line to this file too; NULL closes it. */
+/* Appends every line to this file too; NULL closes it. Errors as of
+ * file_open_output(). */
 enum vd_err log_set_file(const char *path) VD_MUST_USE;
 
 #define LOG_PRINTF __attribute__((format(printf, 1, 2)))

@@ -6,11 +6,14 @@
 #include "config/config.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define DEFAULT_FILE "vocdist.yaml"
+#define MAX_FILES    65536 /* open ones; libraries walk over all they may have */
 
 /* ---- who speaks before the ranks know each other ------------------------ */
 
@@ -330,10 +333,28 @@ const char *program_version(void)
     return VOCDIST_VERSION;
 }
 
+/*
+ * A write beyond the limit of file sizes (ulimit -f) is an error like any
+ * other, EFBIG, not a signal that ends the process without a word. And a data
+ * set has as many open files as shards: up to what we may have.
+ */
+static void prepare_for_limits(void)
+{
+    struct rlimit files;
+    signal(SIGXFSZ, SIG_IGN);
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= MAX_FILES)
+        return;
+    files.rlim_cur = files.rlim_max < MAX_FILES ? files.rlim_max : MAX_FILES;
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+        log_debug("the limit of open files cannot be raised: %s",
+                  strerror(errno));
+}
+
 int program_main(const struct program *program, int argc, char **argv)
 {
     struct run r = {.program = program, .all_argv = argv};
     log_init(program->name, LOG_LEVEL_INFO);
+    prepare_for_limits();
     if (!speaks())
         log_divert(log_drop, NULL);
     enum vd_err err = find_command(&r, argc, argv);

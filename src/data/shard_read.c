@@ -5,7 +5,6 @@
 #include "store/h5.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,10 +208,11 @@ static enum vd_err open_shard(struct loading *l, const char *folder,
     struct shard_file *file = &l->reader->files[l->reader->n_files++];
     file->path = mem_format("%s/%s", folder, entry->file);
     file->first = l->first;
-    file->fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file->fd < 0)
+    file->fd = -1;
+    if (!file_exists(file->path))
         return VD_FAIL(VD_NOINPUT, "%s: %s\n" SHARD_REMEDY, file->path,
                        strerror(errno));
+    VD_TRY(file_open_input(file->path, &file->fd, NULL));
     l->path = file->path;
     l->n = entry->n_images;
     make_room(l);

@@ -11,10 +11,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define REMEDY                                                              \
+    "make room (disk, quota, ulimit -f), then run the same command again: " \
+    "it resumes from the last checkpoint"
+
 enum vd_err series_check(const char *path, int64_t length)
 {
     struct stat info = {0};
-    if (stat(path, &info) < 0 && errno != ENOENT)
+    VD_TRY(file_check_output(path));
+    if (lstat(path, &info) < 0 && errno != ENOENT)
         return VD_FAIL(VD_IO, "%s: %s", path, strerror(errno));
     if (info.st_size < length)
         return VD_FAIL(VD_DATA,
@@ -47,11 +52,8 @@ enum vd_err series_open(struct series *s, const char *path, const char *header,
 {
     enum vd_err err = VD_OK;
     *s = (struct series){.path = mem_copy_text(path), .length = length};
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        err = VD_FAIL(VD_CREATE, "%s: %s", path, strerror(errno));
-        goto fail;
-    }
+    int fd = -1;
+    VD_TRY_ELSE(fail, err, file_open_output(path, O_WRONLY | O_APPEND, &fd));
     VD_TRY_ELSE(fail, err, cut_back(s, fd, length));
     s->stream = fdopen(fd, "a");
     VD_ASSERT(s->stream);
@@ -72,7 +74,7 @@ enum vd_err series_add(struct series *s, const char *format, ...)
     int n = vfprintf(s->stream, format, args);
     va_end(args);
     if (n < 0 || fflush(s->stream))
-        return VD_FAIL(VD_IO, "%s: cannot be written: %s", s->path,
+        return VD_FAIL(VD_IO, "%s: cannot be written: %s\n" REMEDY, s->path,
                        strerror(errno));
     s->length += n;
     return VD_OK;
@@ -81,7 +83,8 @@ enum vd_err series_add(struct series *s, const char *format, ...)
 enum vd_err series_sync(struct series *s)
 {
     if (fsync(fileno(s->stream)) < 0)
-        return VD_FAIL(VD_IO, "%s: fsync: %s", s->path, strerror(errno));
+        return VD_FAIL(VD_IO, "%s: fsync: %s\n" REMEDY, s->path,
+                       strerror(errno));
     return VD_OK;
 }
 

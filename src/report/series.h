@@ -20,7 +20,8 @@ struct series {
 
 /*
  * Opens for going on after `length` bytes; 0 starts anew with `header` (may be
- * ""). VD_DATA when the file is shorter: it is not this run's.
+ * ""). VD_DATA when the file is shorter: it is not this run's; else as
+ * file_open_output().
  */
 enum vd_err series_open(struct series *s, const char *path, const char *header,
                         int64_t length) VD_MUST_USE;

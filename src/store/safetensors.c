@@ -1,15 +1,14 @@
 #include "store/safetensors.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "store/atomic.h"
 #include "store/json.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_TENSORS    100000
@@ -181,13 +180,10 @@ static enum vd_err get_tensors(struct safetensors *f, const struct json *root,
     return check_places(f, data, end);
 }
 
-static enum vd_err read_header(struct safetensors *f)
+/* Of a file of `end` bytes. */
+static enum vd_err read_header(struct safetensors *f, uint64_t end)
 {
-    struct stat info;
     uint64_t length = 0;
-    if (fstat(f->fd, &info) < 0 || !S_ISREG(info.st_mode))
-        return VD_FAIL(VD_DATA, "%s: not a regular file", f->path);
-    uint64_t end = (uint64_t)info.st_size;
     if (end < sizeof length)
         return VD_FAIL(VD_DATA, "%s: too short for a safetensors file",
                        f->path);
@@ -211,12 +207,10 @@ static enum vd_err read_header(struct safetensors *f)
 enum vd_err safetensors_open(struct safetensors *f, const char *path)
 {
     *f = (struct safetensors){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return VD_FAIL(VD_NOINPUT, "%s: %s", path, strerror(errno));
-    f->fd = fd;
+    int64_t bytes = 0;
+    VD_TRY(file_open_input(path, &f->fd, &bytes));
     f->path = mem_copy_text(path);
-    enum vd_err err = read_header(f);
+    enum vd_err err = read_header(f, (uint64_t)bytes);
     if (err != VD_OK)
         safetensors_close(f);
     return err;

@@ -42,11 +42,7 @@ static enum vd_err lock(struct run *r)
 {
     enum vd_err err = VD_OK;
     char owner[256] = "", *path = run_path(r, ".lock");
-    r->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (r->lock_fd < 0) {
-        err = VD_FAIL(VD_CREATE, "%s: %s", path, strerror(errno));
-        goto out;
-    }
+    VD_TRY_ELSE(out, err, file_open_output(path, O_RDWR, &r->lock_fd));
     enum lock_state state = try_lock(r->lock_fd);
     if (state == LOCK_NONE)
         log_warn("%s: this file system has no locks (%s): make sure that no "
@@ -84,9 +80,25 @@ static void find_real(struct run *r, const char *dir, const char *name)
                       .lock_fd = -1};
 }
 
+/* Files that a run writes: nothing but regular files may be in their place. */
+static enum vd_err check_files(const char *folder)
+{
+    static const char *const names[] = {".lock",       "log.txt",
+                                        "metrics.csv", "steps.jsonl",
+                                        "config.yaml", "run.json"};
+    enum vd_err err = VD_OK;
+    for (size_t i = 0; err == VD_OK && i < sizeof names / sizeof *names; i++) {
+        char *path = mem_format("%s/%s", folder, names[i]);
+        err = file_check_output(path);
+        free(path);
+    }
+    return err;
+}
+
 enum vd_err run_open(struct run *r, const char *dir, const char *name)
 {
     find_real(r, dir, name);
+    VD_TRY(check_files(r->real));
     return make(r, r->real);
 }
 
@@ -106,6 +118,7 @@ enum vd_err run_open_trial(struct run *r, const char *dir, const char *name)
     find_real(r, dir, name);
     VD_TRY(check_real(r->real));
     VD_TRY(check_real(r->past));
+    VD_TRY(check_files(r->real));
     VD_TRY(scratch_open(&r->scratch, dir, name));
     return make(r, r->scratch.folder);
 }

@@ -28,8 +28,9 @@ struct run {
     "epoch,step,train_loss,train_box,train_class,val_loss,val_l1_px," \
     "val_accuracy,val_miou,val_loc50,images_per_s,lr,seconds"
 
-/* Makes and locks the folder. VD_CREATE when another process is in it; the
- * message names host and process. */
+/* Makes and locks the folder, which may be a link; its files may not.
+ * VD_CREATE when another process is in it; the message names host and
+ * process. */
 enum vd_err run_open(struct run *r, const char *dir,
                      const char *name) VD_MUST_USE;
 /*

@@ -2,8 +2,11 @@
 alone. One process, backend ref.
 """
 import os
+import resource
 import shutil
+import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
@@ -80,6 +83,127 @@ class Files(unittest.TestCase):
         self.train('a', 75, 'after step 4 of', train__stop_at=8, **options)
         self.train('a', 0, 'after step 8 of', **options)
         self.assertEqual([n for n in mine if n not in self.names('a')], [])
+
+    # ---- what is not a regular file ----
+
+    def refused(self, status, *parts, **options):
+        """Soon, with one cause."""
+        output = self.train('a', status, *parts, **options)
+        self.assertEqual(output.count('error: '), 1, output)
+        self.assertNotIn('KILLED', output)
+
+    def own_files(self):
+        return ('.lock', 'log.txt', 'metrics.csv', 'steps.jsonl',
+                'config.yaml', 'run.json')
+
+    def test_a_link_in_place_of_a_run_s_file_is_not_followed(self):
+        mine = os.path.join(self.f.path, 'mine')
+        for begun in (False, True):
+            for name in self.own_files():
+                path = self.f.file('a', name)
+                os.makedirs(self.f.file('a'), exist_ok=True)
+                if begun and os.path.exists(path):
+                    os.unlink(path)
+                with open(mine, 'w') as f:
+                    f.write('my own text, longer than any lock\n' * 9)
+                os.symlink(mine, path)
+                self.refused(73, name + ': a symbolic link', '--->')
+                with open(mine) as f:
+                    self.assertEqual(f.read(),
+                                     'my own text, longer than any lock\n' * 9)
+                os.unlink(path)
+            self.train('a', 75 if not begun else 65, train__stop_at=2)
+
+    def test_a_fifo_in_place_of_a_run_s_file_is_not_waited_for(self):
+        os.makedirs(self.f.file('a'))
+        for name in self.own_files():
+            path = self.f.file('a', name)
+            os.mkfifo(path)
+            self.refused(73, name + ': not a regular file, but a FIFO')
+            os.unlink(path)
+
+    def fifo(self, *parts):
+        path = os.path.join(self.f.path, *parts)
+        if os.path.exists(path):
+            os.unlink(path)
+        os.mkfifo(path)
+        return path
+
+    def test_a_fifo_in_place_of_an_input_is_not_waited_for(self):
+        says = 'not a regular file, but a FIFO'
+        self.train('done', train__steps=1)
+        fifo = self.fifo('fifo')
+        self.refused(65, says, model__weights=fifo)
+        self.refused(65, says, resume=fifo)
+        for arguments in (
+                ['train', '-c', fifo], ['eval', '--weights', fifo],
+                ['eval', '--checkpoint', fifo],
+                ['export', '--checkpoint', fifo, '-o', 'x']):
+            job = subprocess.run(
+                [os.environ['PROGRAM'], *arguments], cwd=self.f.path,
+                capture_output=True, text=True, timeout=60)
+            self.assertEqual(job.returncode, 65, job.stderr)
+            self.assertIn(says, job.stderr)
+        self.fifo('val', 'pack.json')
+        self.refused(65, says)
+        self.fifo('train', 'shard-00000.h5')
+        self.refused(65, says)
+
+    def test_the_packer_does_not_wait_for_a_fifo_either(self):
+        def pack(status, *words):
+            job = subprocess.run([os.environ['PACKER'], *words],
+                                 cwd=self.f.path, capture_output=True,
+                                 text=True, timeout=60)
+            self.assertEqual(job.returncode, status, job.stderr)
+            return job.stderr
+        pack(0, 'demo', 'voc', '--images', '8')
+        pack_ = ['pack', 'voc', '--split', 'train', '--size', '32', '-o']
+        for k, parts in enumerate((('Annotations', '000000.xml'),
+                                   ('JPEGImages', '000000.jpg'),
+                                   ('ImageSets', 'Main', 'train.txt'))):
+            path = os.path.join(self.f.path, 'voc', *parts)
+            os.rename(path, path + '.mine')
+            self.fifo('voc', *parts)
+            said = pack(65, *pack_, 'out%d' % k)
+            self.assertIn(parts[-1], said)
+            self.assertIn('not a regular file, but a FIFO', said)
+            os.unlink(path)
+            # and does not write through a link
+            os.symlink(path + '.mine', path)
+            with open(path + '.mine', 'rb') as f:
+                before = f.read()
+            pack(73, 'demo', 'voc', '--images', '8', '--seed', '9')
+            with open(path + '.mine', 'rb') as f:
+                self.assertEqual(f.read(), before)
+            os.unlink(path)
+            os.rename(path + '.mine', path)
+
+    def wait_for_rows(self, name):
+        path = self.f.file(name, 'steps.jsonl')
+        for _ in range(1200):
+            if os.path.exists(path) and os.path.getsize(path):
+                return os.path.getsize(path)
+            time.sleep(0.05)
+        self.fail('no step after 60 s')
+
+    def test_a_limit_of_file_sizes_is_a_write_error(self):
+        """Set while it runs: MPI would not start under it."""
+        for run, more, name in (('rows', 10, 'steps.jsonl'),
+                                ('checkpoint', 100000, 'step-')):
+            process = self.f.start(
+                0, run, before=(), backend='ref', log__every=1,
+                train__epochs=10**5, train__global_batch=8,
+                train__replicas=4)
+            limit = self.wait_for_rows(run) + more
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE,
+                             (limit, limit))
+            output = process.communicate(timeout=60)[0]
+            self.assertEqual(process.returncode, 74, output)
+            self.assertRegex(output, r'error: \S*%s.*File too large' % name)
+            self.assertEqual(self.f.left_overs(run), [])
+            self.train(run, 75, train__stop_at=10**5 - 1, train__max_time=1e-9,
+                       train__epochs=10**5, train__global_batch=8,
+                       train__replicas=4)
 
 
 if __name__ == '__main__':

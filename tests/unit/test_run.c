@@ -2,11 +2,13 @@
 #include "hold.h"
 
 #include "base/file.h"
+#include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,6 +111,39 @@ static void a_closed_run_can_be_opened_again(void **state)
     check_folder_remove(folder);
 }
 
+/* In a run and in a trial of it, before anything is written. */
+static void a_link_or_a_fifo_in_a_file_s_place_is_refused(void **state)
+{
+    (void)state;
+    static const char *const names[] = {".lock",       "log.txt",
+                                        "metrics.csv", "steps.jsonl",
+                                        "config.yaml", "run.json"};
+    for (size_t i = 0; i < 2 * sizeof names / sizeof *names; i++) {
+        char *folder = check_folder(), *run = mem_format("%s/a", folder);
+        char *path = mem_format("%s/%s", run, names[i / 2]);
+        struct run r;
+        struct check_log log;
+        assert_int_equal(file_make_folder(run), VD_OK);
+        if (i % 2)
+            assert_int_equal(mkfifo(path, 0666), 0);
+        else
+            assert_int_equal(symlink("../mine", path), 0);
+        check_log_start(&log);
+        assert_int_equal(run_open(&r, folder, "a"), VD_CREATE);
+        run_close(&r);
+        assert_int_equal(run_open_trial(&r, folder, "a"), VD_CREATE);
+        run_close(&r);
+        check_log_end();
+        assert_says(&log, names[i / 2]);
+        assert_says(&log, i % 2 ? "a FIFO" : "a symbolic link");
+        assert_int_equal(check_files_in(run), 1);
+        assert_int_equal(check_files_in(folder), 1);
+        free(path);
+        free(run);
+        check_folder_remove(folder);
+    }
+}
+
 static void a_folder_that_cannot_be_made_is_said(void **state)
 {
     (void)state;
@@ -127,6 +162,7 @@ int main(void)
         cmocka_unit_test(a_second_process_is_told_who_is_there),
         cmocka_unit_test(a_file_system_without_locks_is_warned_of),
         cmocka_unit_test(a_closed_run_can_be_opened_again),
+        cmocka_unit_test(a_link_or_a_fifo_in_a_file_s_place_is_refused),
         cmocka_unit_test(a_folder_that_cannot_be_made_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,6 +61,29 @@ static void a_shorter_file_is_refused_and_left_alone(void **state)
     check_folder_remove(folder);
 }
 
+static void a_link_in_its_place_is_refused_and_not_followed(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *path = mem_format("%s/a.csv", folder);
+    char *mine = mem_format("%s/mine.csv", folder);
+    struct series s;
+    struct check_log log;
+    assert_int_equal(series_open(&s, mine, "my,rows", 0), VD_OK);
+    series_close(&s);
+    assert_int_equal(symlink("mine.csv", path), 0);
+    for (int64_t length = 0; length < 2; length++) {
+        check_log_start(&log);
+        assert_int_equal(series_check(path, length), VD_CREATE);
+        assert_int_equal(series_open(&s, path, "a,b", length), VD_CREATE);
+        check_log_end();
+        assert_says(&log, "a.csv: a symbolic link");
+    }
+    assert_file(mine, "my,rows\n");
+    free(mine);
+    free(path);
+    check_folder_remove(folder);
+}
+
 static void what_cannot_be_written_is_an_error(void **state)
 {
     (void)state;
@@ -79,6 +102,7 @@ static void what_cannot_be_written_is_an_error(void **state)
     assert_int_equal(series_add(&s, "x\n"), VD_IO);
     check_log_end();
     assert_says(&log, "full: cannot be written: No space");
+    assert_says(&log, "\nmake room");
     series_close(&s);
 }
 
@@ -87,6 +111,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_resumed_series_goes_on_where_the_checkpoint_was),
         cmocka_unit_test(a_shorter_file_is_refused_and_left_alone),
+        cmocka_unit_test(a_link_in_its_place_is_refused_and_not_followed),
         cmocka_unit_test(what_cannot_be_written_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
