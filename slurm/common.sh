@@ -10,6 +10,13 @@
 
 set -uo pipefail
 
+# Slurm's name of this job, which scontrol takes. The tasks of an array are
+# jobs of their own, but the number of one of them is that of the whole array:
+# it would end or requeue all tasks.
+job=${SLURM_JOB_ID:-}
+[ -z "${SLURM_ARRAY_TASK_ID:-}" ] ||
+  job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+
 say() { printf '%s: %s\n' "$script" "$*" >&2; }
 
 # A command as it can be typed.
@@ -92,12 +99,12 @@ begin() {
     show "$@"
     exit 0
   fi
-  if [ -z "${SLURM_JOB_ID:-}" ]; then
+  if [ -z "$job" ]; then
     say "not in a Slurm job: submit it (sbatch slurm/$script ...), or see what" \
       "would run (slurm/$script --dry-run ...)"
     exit 64
   fi
-  say "$(date '+%F %T') job $SLURM_JOB_ID, life ${SLURM_RESTART_COUNT:-0}," \
+  say "$(date '+%F %T') job $job, life ${SLURM_RESTART_COUNT:-0}," \
     "${SLURM_NTASKS:-1} ranks on ${SLURM_JOB_NODELIST:-?} by ${launch[0]}"
   show "$@" >&2
 }
@@ -149,14 +156,14 @@ run() {
 }
 
 # job_says REGEX: about this job.
-job_says() { [[ $(scontrol show job "$SLURM_JOB_ID" 2>&1) =~ $1 ]]; }
+job_says() { [[ $(scontrol show job "$job" 2>&1) =~ $1 ]]; }
 
 # Queues the job again and ends this life, with the exit code for "stopped".
 requeue() {
   # What scancel has ended would come back.
   if job_says 'JobState=' && ! job_says 'JobState=RUNNING'; then
     say "stopped (exit code $status); Slurm is ending the job"
-  elif scontrol requeue "$SLURM_JOB_ID"; then
+  elif scontrol requeue "$job"; then
     say "stopped (exit code $status), queued again"
   else
     say "stopped (exit code $status), not queued again: submit it to go on"

@@ -17,7 +17,7 @@
 # Slurm runs a copy of this file, without its neighbours.
 script=pack.sh here=$(dirname "$0")
 [ -e "$here/common.sh" ] || here=$(scontrol show job "$SLURM_JOB_ID" |
-  sed -n "s|^ *Command=\(.*\)/$script.*|\1|p")
+  sed -n "/^ *Command=/{s|^ *Command=\(.*\)/$script.*|\1|p;q}")
 [ -e "$here/common.sh" ] || here=$SLURM_SUBMIT_DIR/slurm
 # shellcheck source=common.sh
 . "$here/common.sh" || exit 66

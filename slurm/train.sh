@@ -22,7 +22,7 @@ lives=3
 # Slurm runs a copy of this file, without its neighbours.
 script=train.sh here=$(dirname "$0")
 [ -e "$here/common.sh" ] || here=$(scontrol show job "$SLURM_JOB_ID" |
-  sed -n "s|^ *Command=\(.*\)/$script.*|\1|p")
+  sed -n "/^ *Command=/{s|^ *Command=\(.*\)/$script.*|\1|p;q}")
 [ -e "$here/common.sh" ] || here=$SLURM_SUBMIT_DIR/slurm
 # shellcheck source=common.sh
 . "$here/common.sh" || exit 66
@@ -55,11 +55,11 @@ esac
 # folder/slurm-lives: job, lives in a row that have saved nothing
 count=0
 if [ "$(saved)" = "$before" ]; then
-  read -r job count 2>/dev/null <"$folder/slurm-lives"
-  [ "${job:-}" = "$SLURM_JOB_ID" ] || count=0
+  read -r counted count 2>/dev/null <"$folder/slurm-lives"
+  [ "${counted:-}" = "$job" ] || count=0
   count=$((count + 1))
 fi
-mkdir -p "$folder" && echo "$SLURM_JOB_ID $count" >"$folder/slurm-lives"
+mkdir -p "$folder" && echo "$job $count" >"$folder/slurm-lives"
 if [ "$count" -ge "$lives" ]; then
   say "$lives lives in a row saved no checkpoint: giving up. Each needs more" \
     "time (sbatch --time), or a smaller --checkpoint.every"

@@ -24,6 +24,7 @@ shift 11
 "$@"''',
     'scontrol': '''
 if [ "$1" = show ]; then
+  [ -z "${SLURM_ARRAY_JOB_ID:-}" ] || echo "scontrol show $3" >>called
   [ -z "${MUTE:-}" ] || exit 1
   echo "   JobState=${STATE:-RUNNING} PreemptTime=${PREEMPTED:-None}"
 else
@@ -211,6 +212,17 @@ class Scripts(unittest.TestCase):
                       PREEMPTED='2026-11-25T00:25:24')
             self.ends(script, 74, 0, STATUS='74',
                       PREEMPTED='2026-11-25T00:25:24')
+
+    def test_a_task_of_an_array_asks_for_itself_alone(self):
+        task = {'SLURM_ARRAY_JOB_ID': '7', 'SLURM_ARRAY_TASK_ID': '2'}
+        for script in ('train.sh', 'eval.sh'):
+            said = self.call(script, STATUS='75', SAVES=script, status=75,
+                             **task)
+            self.assertEqual(set(self.called()[1:]),
+                             {'scontrol show 7_2', 'scontrol requeue 7_2'})
+            self.assertIn(' job 7_2, ', said)
+        with open(os.path.join(self.folder, 'runs/a run/slurm-lives')) as f:
+            self.assertEqual(f.read(), '7_2 0\n')
 
     def test_what_slurm_is_ending_is_not_queued_again(self):
         said = self.ends('train.sh', 75, 0, STATUS='75', STATE='COMPLETING')
