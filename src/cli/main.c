@@ -1,6 +1,8 @@
 #include "cli/command.h"
 
+#include <limits.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static const struct command commands[] = {
@@ -68,15 +70,24 @@ static const struct command commands[] = {
  */
 static void let_waiting_threads_sleep(char **argv)
 {
+    char path[PATH_MAX];
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
         return;
-    if (setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
-        execv("/proc/self/exe", argv); /* if refused: slower, not wrong */
+    if (setenv("OMP_WAIT_POLICY", "passive", 1) != 0)
+        return;
+    /* By its own path: the link's name would be that of the process. */
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n > 0) {
+        path[n] = '\0';
+        execv(path, argv);
+    }
+    execv("/proc/self/exe", argv); /* if refused: slower, not wrong */
 }
 
 int main(int argc, char **argv)
 {
     let_waiting_threads_sleep(argv);
+    prctl(PR_SET_NAME, "vocdist"); /* whatever its file is called */
     static const struct program vocdist = {
         .name = "vocdist",
         .summary = "data-parallel training of the largest object's class and "

@@ -1,0 +1,74 @@
+"""What surrounds a run: its name among the processes, variables that a site
+sets, limits of the system. One process, backend ref.
+"""
+import os
+import re
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
+import jobs  # noqa: E402
+
+PROGRAM = os.environ['PROGRAM']
+
+
+class Environment(unittest.TestCase):
+    def setUp(self):
+        self.f = jobs.Folder()
+        self.addCleanup(self.f.remove)
+        for name in ('OMP_WAIT_POLICY', 'OMP_NUM_THREADS'):
+            os.environ.pop(name, None)
+
+    def train(self, name, **options):
+        options.setdefault('before', ())
+        options.setdefault('backend', 'ref')
+        options.setdefault('train__steps', 1)
+        return self.f.train(0, name, **options).output
+
+    def call(self, *words, status=0, **environment):
+        done = subprocess.run([PROGRAM, *words], cwd=self.f.path, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              env=dict(os.environ, **environment), timeout=60)
+        self.assertEqual(done.returncode, status, done.stdout)
+        return done.stdout
+
+    # ---- its name ----
+
+    def names(self, command, **environment):
+        """comm and argv[0] of a run that trains."""
+        process = subprocess.Popen(
+            [*command, *self.f.settings('a', backend='ref',
+                                        train__epochs=10**5, log__every=1)],
+            cwd=self.f.path, env=dict(os.environ, **environment),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            path = self.f.file('a', 'steps.jsonl')
+            before = os.path.getsize(path) if os.path.exists(path) else 0
+            end = time.monotonic() + 60
+            while not os.path.exists(path) or os.path.getsize(path) <= before:
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.05)
+            found = []
+            for which in 'comm', 'cmdline':  # what ps shows
+                with open('/proc/%d/%s' % (process.pid, which)) as f:
+                    found.append(re.split('[\0\n]', f.read())[0])
+            return tuple(found)
+        finally:
+            process.kill()
+            process.wait()
+
+    def test_the_process_is_called_vocdist(self):
+        link = os.path.join(self.f.path, 'vocdist-0.1')
+        os.symlink(PROGRAM, link)
+        for command, environment in (
+                ([PROGRAM], {}), ([link], {}),
+                ([PROGRAM], {'OMP_WAIT_POLICY': 'passive'}),
+                ([link], {'OMP_WAIT_POLICY': 'passive'})):
+            self.assertEqual(self.names(command, **environment),
+                             ('vocdist', command[0]))
+
+
+if __name__ == '__main__':
+    unittest.main(argv=sys.argv, verbosity=2)
