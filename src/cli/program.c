@@ -255,6 +255,7 @@ static enum vd_err read_config(struct run *r)
     VD_TRY_ELSE(out, err,
                 options_read_arguments(&r->set, r->argc, r->argv, &r->words));
     log_set_level((enum log_level)r->config.log.level);
+    options_say_environment();
     VD_TRY_ELSE(out, err,
                 config_check(&r->set, files.n ? files.words[0] : NULL));
 out:

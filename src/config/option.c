@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define AUTO ((int64_t)-1)
 
@@ -191,7 +192,7 @@ bool option_parse_bool(const char *text, bool *out)
     static const char *const words[] = {"false", "true", "off",
                                         "on",    "no",   "yes"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (!strcmp(text, words[i])) {
+        if (!strcasecmp(text, words[i])) {
             *out = i % 2 == 1;
             return true;
         }

@@ -109,9 +109,15 @@ enum vd_err options_read_yaml(struct option_set *set,
  * the path in messages and origins. */
 enum vd_err options_read_yaml_text(struct option_set *set, const char *name,
                                    const char *bytes, size_t n) VD_MUST_USE;
-/* Every VOCDIST_* variable must be one of ours. Not options, and passed over:
- * VOCDIST_TEST_DATA, VOCDIST_FAULT, VOCDIST_LAUNCHER (slurm/common.sh). */
+/*
+ * Every VOCDIST_* variable must be one of ours. Not options, and ignored:
+ * VOCDIST_TEST_DATA, VOCDIST_FAULT, VOCDIST_LAUNCHER (slurm/common.sh), and
+ * what module systems set for every package (VOCDIST_ROOT, _HOME, _DIR,
+ * _VERSION, _LIB, _INC, _BASE, _PREFIX).
+ */
 enum vd_err options_read_environment(struct option_set *set) VD_MUST_USE;
+/* A debug line for each of the latter that is set. */
+void options_say_environment(void);
 /* --key value, --key=value, -j 4, -j4, --flag or --flag true, "--" ends. */
 enum vd_err options_read_arguments(struct option_set *set, int argc,
                                    char **argv,

@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "base/mem.h"
 #include "config/option.h"
 #include "config/option_internal.h"
@@ -7,13 +8,20 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PREFIX "VOCDIST_"
+#define PREFIX  "VOCDIST_"
+#define N(list) (sizeof(list) / sizeof *(list))
 
 /* For tests and scripts, read by others. */
 static const char *const not_options[] = {
     "VOCDIST_TEST_DATA",
     "VOCDIST_FAULT",
     "VOCDIST_LAUNCHER",
+};
+
+/* Set by module systems for every package (Lmod, Spack, EasyBuild). */
+static const char *const of_modules[] = {
+    "VOCDIST_ROOT", "VOCDIST_HOME", "VOCDIST_DIR",  "VOCDIST_VERSION",
+    "VOCDIST_LIB",  "VOCDIST_INC",  "VOCDIST_BASE", "VOCDIST_PREFIX",
 };
 
 char *option_variable(const char *key)
@@ -40,17 +48,24 @@ static char **variables(const struct option_set *set, size_t *n)
     return names;
 }
 
+/* Is the name of `entry`, "VOCDIST_OPTIM_LR=1e-3", one of `names`? */
+static bool is_among(const char *entry, const char *const *names, size_t n)
+{
+    size_t length = strcspn(entry, "=");
+    for (size_t i = 0; i < n; i++)
+        if (strlen(names[i]) == length && !strncmp(entry, names[i], length))
+            return true;
+    return false;
+}
+
 /* `entry` is "VOCDIST_OPTIM_LR=1e-3". */
 static enum vd_err check_known(const char *entry, char **names, size_t n)
 {
     size_t length = strcspn(entry, "=");
-    for (size_t i = 0; i < sizeof not_options / sizeof *not_options; i++)
-        if (strlen(not_options[i]) == length &&
-            !strncmp(entry, not_options[i], length))
-            return VD_OK;
-    for (size_t i = 0; i < n; i++)
-        if (strlen(names[i]) == length && !strncmp(entry, names[i], length))
-            return VD_OK;
+    if (is_among(entry, not_options, N(not_options)) ||
+        is_among(entry, of_modules, N(of_modules)) ||
+        is_among(entry, (const char *const *)names, n))
+        return VD_OK;
     char *word = mem_format("%.*s", (int)length, entry);
     const char *near = text_nearest(word, (const char *const *)names, n);
     enum vd_err err =
@@ -95,4 +110,13 @@ enum vd_err options_read_environment(struct option_set *set)
         free(names[i]);
     free(names);
     return err;
+}
+
+void options_say_environment(void)
+{
+    for (char **e = environ; e && *e; e++)
+        if (is_among(*e, of_modules, N(of_modules)))
+            log_debug("environment: %s is no setting; a module system sets it: "
+                      "ignored",
+                      option_show(*e).text);
 }

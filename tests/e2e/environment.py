@@ -69,6 +69,32 @@ class Environment(unittest.TestCase):
             self.assertEqual(self.names(command, **environment),
                              ('vocdist', command[0]))
 
+    # ---- variables of a site ----
+
+    def test_variables_of_module_systems_are_no_settings(self):
+        modules = {'VOCDIST_' + word: '/opt/vocdist' for word in
+                   ('ROOT', 'HOME', 'DIR', 'VERSION', 'LIB', 'INC', 'BASE',
+                    'PREFIX')}
+        said = self.call('--print-config', **modules)
+        self.assertNotIn('/opt/vocdist', said)
+        said = self.call('--print-config', '--log.level', 'debug', **modules)
+        for name in modules:
+            self.assertIn('debug: environment: %s=' % name, said)
+        for wrong in 'VOCDIST_OPTIM_L', 'VOCDIST_ROOTS', 'VOCDIST_LIBS':
+            said = self.call('--print-config', status=78, **{wrong: '1'})
+            self.assertIn('unknown variable ' + wrong, said)
+
+    def test_booleans_are_written_as_python_and_yaml_do(self):
+        path = os.path.join(self.f.path, 'a.yaml')
+        with open(path, 'w') as f:
+            f.write('augment: {enable: False}\ndata: {shuffle: FALSE}\n')
+        said = self.call('-c', path, '--print-config', VOCDIST_DATA_SHUFFLE='On')
+        for line in ('enable: false', 'shuffle: true'):
+            self.assertIn(line, said)
+        with open(path, 'w') as f:
+            f.write('augment: {enable: Falsch}\n')
+        self.call('-c', path, '--print-config', status=78)
+
 
 if __name__ == '__main__':
     unittest.main(argv=sys.argv, verbosity=2)

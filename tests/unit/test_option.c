@@ -253,6 +253,28 @@ static void arguments_can_be_looked_at_first(void **state)
     assert_string_equal(f->values.name, "");
 }
 
+static void variables_of_module_systems_are_ignored(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {
+        "VOCDIST_ROOT", "VOCDIST_HOME", "VOCDIST_DIR",  "VOCDIST_VERSION",
+        "VOCDIST_LIB",  "VOCDIST_INC",  "VOCDIST_BASE", "VOCDIST_PREFIX"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        setenv(names[i], "/opt/vocdist", 1);
+    assert_int_equal(options_read_environment(&f->set), VD_OK);
+    log_set_level(LOG_LEVEL_DEBUG);
+    options_say_environment();
+    log_set_level(LOG_LEVEL_INFO);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_says(&f->log, names[i]);
+        unsetenv(names[i]);
+    }
+    setenv("VOCDIST_ROOTS", "1", 1);
+    assert_refuses(f, VD_CONFIG, options_read_environment(&f->set),
+                   "unknown variable VOCDIST_ROOTS");
+    unsetenv("VOCDIST_ROOTS");
+}
+
 static void unknown_variables_are_errors(void **state)
 {
     struct fixture *f = *state;
@@ -489,6 +511,7 @@ int main(void)
         TEST(arguments_take_every_spelling),
         TEST(bad_arguments_are_usage_errors),
         TEST(arguments_can_be_looked_at_first),
+        TEST(variables_of_module_systems_are_ignored),
         TEST(unknown_variables_are_errors),
         TEST(yaml_has_blocks_flows_and_lists),
         TEST(bad_yaml_is_named_by_line),
