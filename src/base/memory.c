@@ -1,8 +1,8 @@
 #include "base/memory.h"
 
+#include "base/cgroup.h"
 #include "base/log.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,27 +13,11 @@
 #include <unistd.h>
 
 #define MAX_FILE 8192 /* of what is looked for in each, the start is enough */
-#define MAX_PATH 1024
 #define NO_LIMIT ((uint64_t)1 << 60) /* as the kernel's largest page count */
 #define A_STACK  ((size_t)8 << 20)
 #define SHORT    ((size_t)16 << 20) /* no library asks for as much at once */
 
 /* ---- reading ---- */
-
-/* The start of a file as text; "" where there is none. */
-static void read_start(char *text, size_t room, const char *root,
-                       const char *path)
-{
-    char full[2 * MAX_PATH];
-    ssize_t n = -1;
-    snprintf(full, sizeof full, "%s%s", root, path);
-    int fd = open(full, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        n = read(fd, text, room - 1);
-        close(fd);
-    }
-    text[n > 0 ? n : 0] = '\0';
-}
 
 /* The number behind `key`, which starts a line, times `unit`; else 0. */
 static uint64_t number_after(const char *text, const char *key, uint64_t unit)
@@ -47,59 +31,37 @@ static uint64_t number_after(const char *text, const char *key, uint64_t unit)
     return 0;
 }
 
-/* The least limit of the group `path` and of those it is in. `path` is
- * shortened. */
-static uint64_t least_limit(const char *root, const char *mount, char *path,
-                            const char *name)
+/* The least of them, in bytes; 0: none so far. */
+static void take_least(void *ctx, const char *root, const char *folder,
+                       int version)
 {
-    uint64_t least = 0;
-    for (;;) {
-        char file[2 * MAX_PATH], text[64];
-        snprintf(file, sizeof file, "%s%s%s", mount, path, name);
-        read_start(text, sizeof text, root, file);
-        uint64_t limit = number_after(text, "", 1); // "max" is 0
-        if (limit > 0 && limit < NO_LIMIT && (!least || limit < least))
-            least = limit;
-        char *slash = strrchr(path, '/');
-        if (!slash)
-            return least;
-        *slash = '\0';
-    }
+    uint64_t *least = ctx;
+    char file[CGROUP_MAX_PATH + 64], text[64];
+    snprintf(file, sizeof file, "%s/%s", folder,
+             version == 2 ? "memory.max" : "memory.limit_in_bytes");
+    cgroup_read(text, sizeof text, root, file);
+    uint64_t limit = number_after(text, "", 1); // "max" is 0
+    if (limit > 0 && limit < NO_LIMIT && (!*least || limit < *least))
+        *least = limit;
 }
 
-/* "0::/path" is version 2, "4:memory:/path" version 1. */
 static uint64_t read_group_limit(const char *root)
 {
-    char text[MAX_FILE], *rest = text, *line;
-    read_start(text, sizeof text, root, "/proc/self/cgroup");
-    while ((line = strsep(&rest, "\n"))) {
-        char *kind = strchr(line, ':'), *path = strchr(line, '/');
-        if (!kind || !path || strlen(path) >= MAX_PATH)
-            continue;
-        if (!strcmp(path, "/"))
-            *path = '\0';
-        uint64_t limit = 0;
-        if (!strncmp(kind, "::", 2))
-            limit = least_limit(root, "/sys/fs/cgroup", path, "/memory.max");
-        else if (!strncmp(kind, ":memory:", 8))
-            limit = least_limit(root, "/sys/fs/cgroup/memory", path,
-                                "/memory.limit_in_bytes");
-        if (limit > 0)
-            return limit;
-    }
-    return 0;
+    uint64_t least = 0;
+    cgroup_visit(root, "memory", take_least, &least);
+    return least;
 }
 
 void memory_read(struct memory *out, const char *root)
 {
     char text[MAX_FILE];
-    read_start(text, sizeof text, root, "/proc/self/status");
+    cgroup_read(text, sizeof text, root, "/proc/self/status");
     out->resident = number_after(text, "VmRSS:", 1024);
     out->peak = number_after(text, "VmHWM:", 1024);
     out->addresses = number_after(text, "VmSize:", 1024);
-    read_start(text, sizeof text, root, "/proc/self/limits");
+    cgroup_read(text, sizeof text, root, "/proc/self/limits");
     out->address_limit = number_after(text, "Max address space", 1);
-    read_start(text, sizeof text, root, "/proc/meminfo");
+    cgroup_read(text, sizeof text, root, "/proc/meminfo");
     out->machine = number_after(text, "MemTotal:", 1024);
     out->group_limit = read_group_limit(root);
 }

@@ -111,45 +111,96 @@ static void warn_of_idle(const struct comm *c, const int *idle)
                  hosts > 1 ? ", and some of other hosts," : "");
 }
 
-struct row {
-    int node_root;
-    struct cores mask;
-};
-
-/* The masks of the ranks on our node, `node` [node_size]. */
-static enum vd_err gather_node(struct comm *c, const struct cores *mine,
-                               struct cores *node)
+static bool same_quota(const struct cpus_quota *a, const struct cpus_quota *b)
 {
-    struct row row = {c->node_root, *mine};
-    struct row *all = mem_new((size_t)c->size, sizeof *all);
-    enum vd_err err = comm_allgather(c, SITE_CORES, &row, sizeof row, all);
+    return a->cpus > 0 && b->cpus > 0 && a->device == b->device &&
+           a->id == b->id;
+}
+
+struct cores_threads cores_limit(const struct cores_row *mine,
+                                 const struct cores_row *node, int n)
+{
+    struct cores *masks = mem_new((size_t)n, sizeof *masks);
+    struct cores_threads t = {0};
+    int sharers = 0;
+    for (int r = 0; r < n; r++) {
+        masks[r] = node[r].mask;
+        sharers += same_quota(&mine->quota, &node[r].quota);
+    }
+    t.n = t.share = cores_share(&mine->mask, masks, n);
+    free(masks);
+    double allowed = sharers ? mine->quota.cpus / sharers : t.n;
+    if (allowed + 1e-6 < t.n) {
+        t.n = allowed < 1 ? 1 : (int)(allowed + 1e-6);
+        t.quota = mine->quota;
+        t.sharers = sharers;
+    }
+    if (mine->openmp > 0 && mine->openmp < t.n) {
+        t.n = mine->openmp;
+        t.quota.cpus = 0;
+        t.by_openmp = true;
+    }
+    return t;
+}
+
+/* The rows of the ranks on our node, `node` [node_size]. */
+static enum vd_err gather_node(struct comm *c, const struct cores_row *mine,
+                               struct cores_row *node)
+{
+    struct cores_row *all = mem_new((size_t)c->size, sizeof *all);
+    enum vd_err err = comm_allgather(c, SITE_CORES, mine, sizeof *mine, all);
     for (int r = 0, n = 0; err == VD_OK && r < c->size; r++)
         if (all[r].node_root == c->node_root && n < c->node_size)
-            node[n++] = all[r].mask;
+            node[n++] = all[r];
     free(all);
     return err;
 }
 
-enum vd_err cores_divide(struct comm *c, int *threads)
+/* Of this node, by its first rank. */
+static int count_idle(const struct comm *c, const struct cores *usable,
+                      const struct cores_row *node)
 {
-    struct cores mine = {0}, usable = {0};
-    struct cores *node = mem_new((size_t)c->node_size, sizeof *node);
-    int *idle = mem_new((size_t)c->size, sizeof *idle), my_idle = 0;
-    enum vd_err err = cores_mine(&mine);
+    if (c->node_rank != 0)
+        return 0;
+    struct cores *masks = mem_new((size_t)c->node_size, sizeof *masks);
+    for (int r = 0; r < c->node_size; r++)
+        masks[r] = node[r].mask;
+    int idle = idle_here(usable, masks, c->node_size);
+    free(masks);
+    return idle;
+}
+
+enum vd_err cores_divide_why(struct comm *c, struct cores_threads *threads)
+{
+    struct cores usable = {0};
+    struct cores_row mine, *node = mem_new((size_t)c->node_size, sizeof *node);
+    int *idle = mem_new((size_t)c->size, sizeof *idle), my_idle;
+    memset(&mine, 0, sizeof mine); /* padding travels, too */
+    mine.node_root = c->node_root;
+    mine.openmp = cpus_of_openmp();
+    cpus_read_quota(&mine.quota, "");
+    enum vd_err err = cores_mine(&mine.mask);
 
     if (err == VD_OK)
         err = cores_usable(&usable);
     VD_TRY_ELSE(out, err, comm_agree(c, SITE_CORES, err));
     VD_TRY_ELSE(out, err, gather_node(c, &mine, node));
-    if (c->node_rank == 0)
-        my_idle = idle_here(&usable, node, c->node_size);
+    my_idle = count_idle(c, &usable, node);
     VD_TRY_ELSE(out, err,
                 comm_allgather(c, SITE_CORES, &my_idle, sizeof my_idle, idle));
     if (c->rank == 0)
         warn_of_idle(c, idle);
-    *threads = cores_share(&mine, node, c->node_size);
+    *threads = cores_limit(&mine, node, c->node_size);
 out:
     free(idle);
     free(node);
     return err;
+}
+
+enum vd_err cores_divide(struct comm *c, int *threads)
+{
+    struct cores_threads why = {0};
+    VD_TRY(cores_divide_why(c, &why));
+    *threads = why.n;
+    return VD_OK;
 }

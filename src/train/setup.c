@@ -53,21 +53,39 @@ static enum vd_err compare_data(struct trainer *t)
                      t->has_val ? t->val.digest : 0);
 }
 
+#define FIXES_THREADS                                                          \
+    "give --cpu.threads N for another number: the first start of a run fixes " \
+    "it"
+
+/* Fewer threads than cores, by what users do not see. */
+static void warn_of_limit(const struct cores_threads *mine)
+{
+    if (mine->by_openmp)
+        log_warn("cpu.threads: auto is %d, not %d, by "
+                 "OMP_NUM_THREADS\n" FIXES_THREADS,
+                 mine->n, mine->share);
+    else if (mine->quota.cpus > 0)
+        log_warn("cpu.threads: auto is %d, not %d: the control group has a CPU "
+                 "quota of %.3g for %d ranks here\n" FIXES_THREADS,
+                 mine->n, mine->share, mine->quota.cpus, mine->sharers);
+}
+
 /* The bits depend on the number of compute threads, so all ranks take what
- * the one with the fewest cores has. */
+ * the one with the fewest has. */
 static enum vd_err divide_cores(struct trainer *t)
 {
-    int mine = 1;
-    VD_TRY(cores_divide(t->comm, &mine));
-    int *all = mem_new((size_t)t->comm->size, sizeof *all);
+    struct cores_threads mine = {.n = 1};
+    VD_TRY(cores_divide_why(t->comm, &mine));
+    int *all = mem_new((size_t)t->comm->size, sizeof *all), least = 0;
     enum vd_err err =
-        comm_allgather(t->comm, SITE_CORES, &mine, sizeof mine, all);
-    int least = mine;
+        comm_allgather(t->comm, SITE_CORES, &mine.n, sizeof mine.n, all);
     for (int r = 0; err == VD_OK && r < t->comm->size; r++)
-        least = all[r] < least ? all[r] : least;
+        least = all[r] < all[least] ? r : least;
+    t->compute_threads = all[least];
+    t->loader_threads = mine.n;
     free(all);
-    t->compute_threads = least;
-    t->loader_threads = mine;
+    if (least == t->comm->rank && t->config->cpu.threads == CONFIG_AUTO)
+        warn_of_limit(&mine);
     return err;
 }
 

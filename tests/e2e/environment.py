@@ -95,6 +95,32 @@ class Environment(unittest.TestCase):
             f.write('augment: {enable: Falsch}\n')
         self.call('-c', path, '--print-config', status=78)
 
+    # ---- threads ----
+
+    def threads(self, name, **options):
+        output = self.train(name, cpu__threads='auto', **options)
+        return int(re.search(r'threads: (\d+) to', output).group(1)), output
+
+    def test_threads_are_at_most_what_openmp_is_told(self):
+        cores = len(os.sched_getaffinity(0))
+        if cores < 2:
+            self.skipTest('one core')
+        n, said = self.threads('all', environment={'OMP_NUM_THREADS': '9999'})
+        self.assertNotIn('OMP_NUM_THREADS', said)
+        one, said = self.threads('one', environment={'OMP_NUM_THREADS': '1,4'})
+        self.assertEqual(one, 1)
+        if n > 1:
+            self.assertIn('auto is 1, not %d, by OMP_NUM_THREADS' % n, said)
+            self.assertIn('--> give --cpu.threads N', said)
+        # the first start has fixed it, and what is given is given
+        again, said = self.threads('one', train__steps=2)
+        self.assertEqual(again, 1)
+        self.assertNotIn('OMP_NUM_THREADS', said)
+        said = self.train('given', cpu__threads=2,
+                          environment={'OMP_NUM_THREADS': '1'})
+        self.assertIn('threads: 2 to compute', said)
+        self.assertNotIn('OMP_NUM_THREADS', said)
+
 
 if __name__ == '__main__':
     unittest.main(argv=sys.argv, verbosity=2)

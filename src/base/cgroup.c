@@ -1,0 +1,88 @@
+/*
+ * /proc/self/cgroup has a line per hierarchy:
+ *
+ *     0::/user.slice/job_7            version 2, all controllers
+ *     4:cpu,cpuacct:/slurm/job_7      version 1, those named
+ *
+ * The path is below the place where the hierarchy is mounted. A container may
+ * see a path that is the host's: none of its folders exists but the mount
+ * itself, which then is the container's own group. So all folders from the
+ * path up to the mount are visited, and those that are missing have no files.
+ */
+#include "base/cgroup.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_FILE 8192
+#define MOUNT    "/sys/fs/cgroup"
+
+void cgroup_read(char *text, size_t room, const char *root, const char *path)
+{
+    char full[2 * CGROUP_MAX_PATH];
+    ssize_t n = -1;
+    snprintf(full, sizeof full, "%s%s", root, path);
+    int fd = open(full, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        n = read(fd, text, room - 1);
+        close(fd);
+    }
+    text[n > 0 ? n : 0] = '\0';
+}
+
+struct walk {
+    const char *root;
+    cgroup_visit_fn *visit;
+    void *ctx;
+};
+
+static void visit_upwards(const struct walk *w, const char *mount,
+                          const char *path, int version)
+{
+    char folder[CGROUP_MAX_PATH];
+    size_t top = strlen(mount);
+    int n = snprintf(folder, sizeof folder, "%s%s", mount, path);
+    if (n < 0 || (size_t)n >= sizeof folder)
+        return;
+    for (size_t end = (size_t)n; end > top && folder[end - 1] == '/'; end--)
+        folder[end - 1] = '\0'; /* of the path "/" */
+    for (;;) {
+        w->visit(w->ctx, w->root, folder, version);
+        char *slash = strrchr(folder, '/');
+        if (strlen(folder) <= top || !slash)
+            return;
+        *slash = '\0';
+    }
+}
+
+/* Is `word` in a list "a,b,c" of `n` bytes? */
+static bool lists(const char *list, size_t n, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *p = list; p < list + n; p += strcspn(p, ",:") + 1)
+        if (strcspn(p, ",:") == length && !strncmp(p, word, length))
+            return true;
+    return false;
+}
+
+void cgroup_visit(const char *root, const char *controller,
+                  cgroup_visit_fn *visit, void *ctx)
+{
+    const struct walk w = {root, visit, ctx};
+    char text[MAX_FILE], mount[64], *rest = text, *line;
+    snprintf(mount, sizeof mount, MOUNT "/%s", controller);
+    cgroup_read(text, sizeof text, root, "/proc/self/cgroup");
+    while ((line = strsep(&rest, "\n"))) {
+        char *kinds = strchr(line, ':');
+        char *path = kinds ? strchr(kinds + 1, ':') : NULL;
+        if (!path)
+            continue;
+        if (path == kinds + 1)
+            visit_upwards(&w, MOUNT, path + 1, 2);
+        else if (lists(kinds + 1, (size_t)(path - kinds - 1), controller))
+            visit_upwards(&w, mount, path + 1, 1);
+    }
+}

@@ -1,0 +1,64 @@
+#include "base/cpus.h"
+
+#include "base/cgroup.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define MAX_THREADS 1000000
+
+/* "100000 50000": quota and period in microseconds; "max", -1: no limit. */
+static double quotient(const char *quota, const char *period)
+{
+    double q = strtod(quota, NULL), p = strtod(period, NULL);
+    return q > 0 && p > 0 ? q / p : 0;
+}
+
+static double quota_of(const char *root, const char *folder, int version)
+{
+    char quota[64], period[64], path[CGROUP_MAX_PATH + 32], *behind;
+    snprintf(path, sizeof path, "%s/%s", folder,
+             version == 2 ? "cpu.max" : "cpu.cfs_quota_us");
+    cgroup_read(quota, sizeof quota, root, path);
+    if (version == 2) {
+        strtod(quota, &behind);
+        return quotient(quota, behind);
+    }
+    snprintf(path, sizeof path, "%s/cpu.cfs_period_us", folder);
+    cgroup_read(period, sizeof period, root, path);
+    return quotient(quota, period);
+}
+
+static void take_least(void *ctx, const char *root, const char *folder,
+                       int version)
+{
+    struct cpus_quota *least = ctx;
+    struct stat info;
+    char full[2 * CGROUP_MAX_PATH];
+    double cpus = quota_of(root, folder, version);
+    if (cpus <= 0 || (least->cpus > 0 && cpus >= least->cpus))
+        return;
+    snprintf(full, sizeof full, "%s%s", root, folder);
+    *least = (struct cpus_quota){.cpus = cpus};
+    if (stat(full, &info) == 0) {
+        least->device = (uint64_t)info.st_dev;
+        least->id = (uint64_t)info.st_ino;
+    }
+}
+
+void cpus_read_quota(struct cpus_quota *out, const char *root)
+{
+    *out = (struct cpus_quota){0};
+    cgroup_visit(root, "cpu", take_least, out);
+}
+
+int cpus_of_openmp(void)
+{
+    const char *text = getenv("OMP_NUM_THREADS");
+    char *end = NULL;
+    long n = text ? strtol(text, &end, 10) : 0;
+    bool valid = n > 0 && n <= MAX_THREADS && (*end == '\0' || *end == ',');
+    return valid ? (int)n : 0;
+}
