@@ -40,9 +40,11 @@ static void say_training(const struct trainer *t)
     options_format(t->set, "optim.name", &rule);
     options_format(t->set, "optim.schedule", &schedule);
     log_info("training  %lld replicas x %lld images, %llu steps; %s, learning "
-             "rate %g, %s",
+             "rate %s%g, %s",
              (long long)t->batch.replicas, (long long)t->batch.micro_batch,
              (unsigned long long)t->last_step, rule.bytes,
+             t->feed_spec.schedule.kind == SCHEDULE_KIND_CONSTANT ? ""
+                                                                  : "up to ",
              t->feed_spec.schedule.lr, schedule.bytes);
     free(rule.bytes);
     free(schedule.bytes);

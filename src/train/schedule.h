@@ -34,4 +34,12 @@ struct schedule {
 
 double schedule_lr(const struct schedule *s, uint64_t step);
 
+/*
+ * Warns of what a run that has done `first` of its `last` steps does not get:
+ * a cosine or onecycle schedule that ends before the run (which then trains at
+ * its last rate, about 0), a warmup longer than the run, milestones that are
+ * not reached. One warning each.
+ */
+void schedule_warn(const struct schedule *s, uint64_t first, uint64_t last);
+
 #endif

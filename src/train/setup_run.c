@@ -202,10 +202,26 @@ static void compare_machine(struct trainer *t)
     memcpy(t->state.machine, now, sizeof now);
 }
 
+/* Settings that have not the effect that they seem to have. */
+static void warn_of_settings(const struct trainer *t)
+{
+    uint64_t step = t->state.step;
+    if (trainer_is_finished(t))
+        return;
+    if (!t->trial || !t->trial->repeat)
+        schedule_warn(&t->feed_spec.schedule, step, t->last_step);
+    if (t->stop_at > 0 && t->stop_at <= step)
+        log_warn("train.stop_at: %llu is not after step %llu, from which this "
+                 "run resumes: ignored\n"
+                 "give a later step, or leave it out",
+                 (unsigned long long)t->stop_at, (unsigned long long)step);
+}
+
 enum vd_err setup_open_books(struct trainer *t)
 {
     compare_machine(t);
     announce_settings(t);
+    warn_of_settings(t);
     VD_TRY(save_config(t));
     VD_TRY(announce_facts(t));
     VD_TRY(run_open_series(&t->run, &t->state));

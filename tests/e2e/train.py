@@ -157,6 +157,48 @@ class Run(unittest.TestCase):
                    "--optim.schedule_steps 6")
         self.same("whole", "default")
 
+    def warnings(self, text):
+        """Without that of the small micro-batch."""
+        return [line for line in text.splitlines()
+                if "warning: " in line and "micro-batch" not in line]
+
+    def test_training_without_a_learning_rate_is_said(self):
+        cosine = "--optim.schedule cosine --train.epochs "
+        self.assertEqual(self.warnings(self.start(0, cosine, "2")), [])
+        text = self.start(75, cosine, "4 --train.stop_at 8", ranks=2,
+                          says="--> give --optim.schedule_steps 11")
+        said, = self.warnings(text)
+        self.assertIn("optim.schedule: cosine ends at step 6", said)
+        # what it says to do has the effect
+        text = self.start(0, cosine, "4 --optim.schedule_steps 11")
+        self.assertEqual(self.warnings(text), [])
+        rates = [s["lr"] for s in self.steps()]
+        self.assertEqual(rates[6], rates[5])
+        self.assertGreater(rates[8], rates[7])
+        self.assertEqual(self.warnings(self.start(0, cosine, "4")), [])
+
+        warmup = "--train.steps 3 --optim.warmup 30 --train.name warm"
+        said, = self.warnings(self.start(0, warmup))
+        self.assertIn("optim.warmup: 30 steps, but the run ends at step 3",
+                      said)
+        step = ("--optim.schedule step --optim.milestones 2,9 --train.name m "
+                "--train.steps")
+        said, = self.warnings(self.start(0, step, "3"))
+        self.assertIn("optim.milestones: 9 is not reached", said)
+        self.assertEqual(self.warnings(self.start(
+            0, step, "10 --optim.schedule_steps 10")), [])
+
+    def test_a_step_to_stop_at_that_has_passed_is_said(self):
+        run = "--train.epochs 4 --train.stop_at"
+        self.start(75, run, "4")
+        for stop in "4", "3":
+            text = self.start(75, run, stop, "--train.max_time 1e-9")
+            said, = self.warnings(text)
+            self.assertIn(f"train.stop_at: {stop} is not after step ", said)
+        self.assertEqual(self.warnings(self.start(75, run, "10")), [])
+        self.start(0, "--train.epochs 4")
+        self.assertEqual(self.warnings(self.start(0, run, "4")), [])
+
     def test_steps_replace_epochs_and_epochs_given_anew_replace_steps(self):
         self.start(0, "--train.steps 4")
         self.assertEqual(self.steps()[-1]["step"], 4)

@@ -113,6 +113,78 @@ static void the_shortest_schedules_are_finite(void **state)
         }
 }
 
+/* What is said at the start of a run of `last` steps that has done `first`. */
+static void assert_warns(struct schedule s, uint64_t first, uint64_t last,
+                         const char *cause, const char *remedy)
+{
+    struct check_log log;
+    s.lr = 0.5;
+    check_log_start(&log);
+    schedule_warn(&s, first, last);
+    check_log_end();
+    if (!cause) {
+        assert_string_equal(log.text, "");
+        return;
+    }
+    assert_says(&log, cause);
+    assert_says(&log, remedy);
+    char *second = strchr(strchr(log.text, '\n') + 1, '\n') + 1;
+    assert_string_equal(second, ""); /* one warning of two lines */
+}
+
+static void a_schedule_that_ends_before_the_run_is_said(void **state)
+{
+    (void)state;
+    static const enum schedule_kind falling[] = {SCHEDULE_KIND_COSINE,
+                                                 SCHEDULE_KIND_ONECYCLE};
+    for (int k = 0; k < 2; k++) {
+        struct schedule s = {.kind = falling[k], .steps = 1000};
+        assert_warns(s, 0, 1000, NULL, NULL);
+        assert_warns(s, 0, 999, NULL, NULL);
+        assert_warns(s, 1000, 1000, NULL, NULL);
+        assert_warns(s, 1000, 2000, "ends at step 1000", "schedule_steps 2000");
+        assert_warns(s, 0, 1001, "peak is 0.5", "schedule_steps 1001");
+    }
+    struct schedule constant = {.steps = 10};
+    assert_warns(constant, 0, 99, NULL, NULL);
+}
+
+static void a_warmup_longer_than_the_run_is_said(void **state)
+{
+    (void)state;
+    struct schedule s = {.steps = 100, .warmup = 100};
+    assert_warns(s, 0, 100, NULL, NULL);
+    s.warmup = 200;
+    assert_warns(s, 0, 100,
+                 "warmup: 200 steps, but the run ends at step 100: the "
+                 "learning rate is 0.25 there, its peak is 0.5",
+                 "\ngive --optim.warmup 10");
+    assert_warns(s, 7, 100, "0.25", "a run of another name --optim.warmup 10");
+    assert_warns(s, 0, 300, "but the schedule ends at step 100", "warmup 10");
+}
+
+static void milestones_that_are_not_reached_are_said(void **state)
+{
+    (void)state;
+    struct schedule s = {.kind = SCHEDULE_KIND_STEP,
+                         .steps = 31,
+                         .gamma = 0.1,
+                         .milestones = milestones,
+                         .n_milestones = 3};
+    assert_warns(s, 0, 31, NULL, NULL);
+    s.steps = 30; /* after 30 steps there is none left */
+    assert_warns(s, 0, 30,
+                 "milestones: 30 is not reached: the run ends at "
+                 "step 30",
+                 "below 30, or more --train.epochs");
+    assert_warns(s, 0, 40, "30 is not reached: the schedule ends at step 30",
+                 "schedule_steps 40");
+    s.steps = 8;
+    assert_warns(s, 2, 8, "milestones: 11 is not reached", "below 8");
+    s.kind = SCHEDULE_KIND_CONSTANT;
+    assert_warns(s, 0, 8, NULL, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +192,9 @@ int main(void)
         cmocka_unit_test(ends_and_peaks_are_the_stated_ones),
         cmocka_unit_test(past_the_end_the_last_rate_stays),
         cmocka_unit_test(the_shortest_schedules_are_finite),
+        cmocka_unit_test(a_schedule_that_ends_before_the_run_is_said),
+        cmocka_unit_test(a_warmup_longer_than_the_run_is_said),
+        cmocka_unit_test(milestones_that_are_not_reached_are_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,78 @@
+/* What of a schedule a run does not get, said once at its start. */
+#include "base/log.h"
+#include "train/schedule.h"
+
+static const char *const names[] = {
+    [SCHEDULE_KIND_CONSTANT] = "constant",
+    [SCHEDULE_KIND_STEP] = "step",
+    [SCHEDULE_KIND_COSINE] = "cosine",
+    [SCHEDULE_KIND_ONECYCLE] = "onecycle",
+};
+
+static unsigned long long number(uint64_t n)
+{
+    return (unsigned long long)n;
+}
+
+/* Steps whose rates differ: the schedule's, or the run's if that is shorter. */
+static uint64_t steps_in_effect(const struct schedule *s, uint64_t last)
+{
+    return s->steps > 0 && s->steps < last ? s->steps : last;
+}
+
+static void warn_of_end(const struct schedule *s, uint64_t last)
+{
+    if (s->kind != SCHEDULE_KIND_COSINE && s->kind != SCHEDULE_KIND_ONECYCLE)
+        return;
+    if (s->steps > 0 && s->steps < last)
+        log_warn("optim.schedule: %s ends at step %llu "
+                 "(optim.schedule_steps), the run at step %llu: after that the "
+                 "learning rate stays at %.3g, its peak is %.3g\n"
+                 "give --optim.schedule_steps %llu",
+                 names[s->kind], number(s->steps), number(last),
+                 schedule_lr(s, last), s->lr, number(last));
+}
+
+static void warn_of_warmup(const struct schedule *s, uint64_t first,
+                           uint64_t last)
+{
+    uint64_t end = steps_in_effect(s, last);
+    if (s->warmup <= end)
+        return;
+    log_warn("optim.warmup: %llu steps, but the %s ends at step %llu: the "
+             "learning rate is %.3g there, its peak is %.3g\n"
+             "give %s--optim.warmup %llu",
+             number(s->warmup), end < last ? "schedule" : "run", number(end),
+             schedule_lr(s, end - 1), s->lr,
+             first > 0 ? "a run of another name " : "", number(end / 10));
+}
+
+static void warn_of_milestones(const struct schedule *s, uint64_t last)
+{
+    uint64_t end = steps_in_effect(s, last);
+    int n = s->kind == SCHEDULE_KIND_STEP ? s->n_milestones : 0, reached = 0;
+    while (reached < n && (uint64_t)s->milestones[reached] < end)
+        reached++;
+    if (reached == n)
+        return;
+    if (end < last)
+        log_warn("optim.milestones: %lld is not reached: the schedule ends at "
+                 "step %llu (optim.schedule_steps), the run at step %llu\n"
+                 "give --optim.schedule_steps %llu",
+                 (long long)s->milestones[reached], number(end), number(last),
+                 number(last));
+    else
+        log_warn("optim.milestones: %lld is not reached: the run ends at step "
+                 "%llu\n"
+                 "give milestones below %llu, or more --train.epochs",
+                 (long long)s->milestones[reached], number(last), number(last));
+}
+
+void schedule_warn(const struct schedule *s, uint64_t first, uint64_t last)
+{
+    if (first >= last)
+        return;
+    warn_of_end(s, last);
+    warn_of_warmup(s, first, last);
+    warn_of_milestones(s, last);
+}
