@@ -70,6 +70,8 @@ fail:
 enum vd_err series_add(struct series *s, const char *format, ...)
 {
     va_list args;
+    if (s->may_add)
+        VD_TRY(s->may_add(s->guard_ctx));
     va_start(args, format);
     int n = vfprintf(s->stream, format, args);
     va_end(args);
@@ -78,6 +80,13 @@ enum vd_err series_add(struct series *s, const char *format, ...)
                        strerror(errno));
     s->length += n;
     return VD_OK;
+}
+
+void series_guard(struct series *s, enum vd_err (*may_add)(void *ctx),
+                  void *ctx)
+{
+    s->may_add = may_add;
+    s->guard_ctx = ctx;
 }
 
 enum vd_err series_sync(struct series *s)

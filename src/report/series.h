@@ -15,7 +15,9 @@
 struct series {
     char *path; /* owned */
     FILE *stream;
-    int64_t length; /* bytes */
+    int64_t length;                    /* bytes */
+    enum vd_err (*may_add)(void *ctx); /* see series_guard(); NULL: always */
+    void *guard_ctx;
 };
 
 /*
@@ -29,6 +31,9 @@ enum vd_err series_open(struct series *s, const char *path, const char *header,
 enum vd_err series_check(const char *path, int64_t length) VD_MUST_USE;
 enum vd_err series_add(struct series *s, const char *format, ...) VD_MUST_USE
     __attribute__((format(printf, 2, 3)));
+/* From here on asked before each line: an error is series_add()'s. */
+void series_guard(struct series *s, enum vd_err (*may_add)(void *ctx),
+                  void *ctx);
 enum vd_err series_sync(struct series *s) VD_MUST_USE;
 void series_close(struct series *s);
 

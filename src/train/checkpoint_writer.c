@@ -18,6 +18,8 @@ struct checkpoint_writer {
     char *folder;
     const struct graph *graph;
     size_t keep;
+    enum vd_err (*may_write)(void *ctx); /* or NULL */
+    void *guard_ctx;
     struct checkpoint snapshot; /* owned by the thread while it runs */
     bool running;
     pthread_t thread;
@@ -70,11 +72,19 @@ static enum vd_err prune(const struct checkpoint_writer *w)
     return err;
 }
 
+static enum vd_err ask(const struct checkpoint_writer *w)
+{
+    return w->may_write ? w->may_write(w->guard_ctx) : VD_OK;
+}
+
 static enum vd_err publish(struct checkpoint_writer *w)
 {
-    enum vd_err err;
     char *path = checkpoint_path(w->folder, w->snapshot.step);
-    err = checkpoint_write(&w->snapshot, w->graph, path);
+    enum vd_err err = ask(w);
+    if (err == VD_OK)
+        err = checkpoint_write(&w->snapshot, w->graph, path);
+    if (err == VD_OK)
+        err = ask(w); /* writing may have taken long */
     if (err == VD_OK)
         err = checkpoint_link(&w->snapshot, path);
     if (err == VD_OK) {
@@ -109,6 +119,13 @@ enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
     else
         checkpoint_writer_free(w);
     return err;
+}
+
+void checkpoint_writer_guard(struct checkpoint_writer *w,
+                             enum vd_err (*may_write)(void *ctx), void *ctx)
+{
+    w->may_write = may_write;
+    w->guard_ctx = ctx;
 }
 
 enum vd_err checkpoint_writer_start(struct checkpoint_writer *w,

@@ -15,12 +15,17 @@
 #include "train/scratch.h"
 #include "train/state.h"
 
+#include <pthread.h>
+
 struct run {
     char *folder, *checkpoints; /* owned paths: what is written */
     char *real, *past; /* owned: DIR/NAME and its checkpoints, where a run goes
                         * on from; a trial's `folder` is another one */
     struct scratch scratch; /* of a trial */
     int lock_fd;
+    char *owner;            /* owned: what we wrote into .lock */
+    pthread_mutex_t owning; /* of both: the writer of checkpoints asks, too */
+    double asked;           /* clock_now() of the last answer for a row */
     struct series metrics, steps;
 };
 
@@ -45,6 +50,14 @@ enum vd_err run_open_trial(struct run *r, const char *dir,
 enum vd_err run_open_series(struct run *r,
                             const struct train_state *state) VD_MUST_USE;
 void run_close(struct run *r);
+
+/*
+ * VD_CREATE once another process has taken the run over: this one was frozen
+ * (a suspended machine, a node that was cut off), or the file system has no
+ * locks. Asked before each checkpoint and, at most once a second, before rows.
+ * A .lock that was removed is made again. `run` is a struct run; any thread.
+ */
+enum vd_err run_check_owner(void *run) VD_MUST_USE;
 
 /* A path in the folder. Owned. */
 char *run_path(const struct run *r, const char *name);

@@ -225,6 +225,8 @@ enum vd_err setup_open_books(struct trainer *t)
     VD_TRY(save_config(t));
     VD_TRY(announce_facts(t));
     VD_TRY(run_open_series(&t->run, &t->state));
-    return checkpoint_writer_new(&t->writer, t->run.checkpoints, &t->graph,
-                                 (int)t->config->checkpoint.keep);
+    VD_TRY(checkpoint_writer_new(&t->writer, t->run.checkpoints, &t->graph,
+                                 (int)t->config->checkpoint.keep));
+    checkpoint_writer_guard(t->writer, run_check_owner, &t->run);
+    return VD_OK;
 }

@@ -4,6 +4,7 @@ alone. One process, backend ref.
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -83,6 +84,30 @@ class Files(unittest.TestCase):
         self.train('a', 75, 'after step 4 of', train__stop_at=8, **options)
         self.train('a', 0, 'after step 8 of', **options)
         self.assertEqual([n for n in mine if n not in self.names('a')], [])
+
+    # ---- a process that was frozen ----
+
+    def test_a_frozen_process_does_not_write_into_a_run_that_went_on(self):
+        options = {'checkpoint__every': 5, 'log__every': 1,
+                   'train__epochs': 10**5, 'eval__every': 10**6}
+        old = self.f.start(0, 'a', before=(), backend='ref', **options)
+        self.wait_for_rows('a')
+        old.send_signal(signal.SIGSTOP)
+        while self.f.left_overs('a'):  # in the middle of a checkpoint
+            old.send_signal(signal.SIGCONT)
+            time.sleep(0.02)
+            old.send_signal(signal.SIGSTOP)
+        self.train('a', 73, 'process %d on ' % old.pid, 'is in this run')
+        os.unlink(self.f.file('a', '.lock'))
+        self.train('a', 75, train__stop_at=80, **options)
+        last, rows = self.link('a', 'last'), self.f.rows('a')
+        old.send_signal(signal.SIGCONT)
+        output = old.communicate(timeout=60)[0]
+        self.assertEqual(old.returncode, 73, output)
+        self.assertIn('runs/a: taken over by process', output)
+        self.assertEqual(self.link('a', 'last'), last)
+        self.assertEqual(self.f.rows('a'), rows)
+        self.train('a', 75, 'after step 80 of', train__stop_at=81, **options)
 
     # ---- what is not a regular file ----
 

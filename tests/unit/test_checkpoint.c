@@ -493,6 +493,36 @@ static void a_lost_link_does_not_lose_the_best(void **state)
     }
 }
 
+/* How often it was asked; says no from the `ctx`th time on. */
+static int asked;
+
+static enum vd_err refuse_later(void *ctx)
+{
+    return ++asked >= *(int *)ctx ? VD_CREATE : VD_OK;
+}
+
+static void a_writer_that_may_not_write_changes_nothing(void **state)
+{
+    (void)state;
+    for (int first = 1; first <= 2; first++) {
+        struct fixture f;
+        struct checkpoint_writer *w = NULL;
+        fixture_init(&f);
+        write_one(&f, 9, 8);
+        assert_int_equal(checkpoint_writer_new(&w, f.folder, &f.graph, 1),
+                         VD_OK);
+        asked = 0;
+        checkpoint_writer_guard(w, refuse_later, &first);
+        start(w, &f, 9, true);
+        assert_int_equal(checkpoint_writer_wait(w), VD_CREATE);
+        checkpoint_writer_free(w);
+        assert_int_equal(has_file(&f, "step-00000009.h5"), first == 2);
+        assert_link(&f, "last", "step-00000008.h5");
+        assert_link(&f, "best", "step-00000007.h5");
+        fixture_clear(&f);
+    }
+}
+
 static void a_damaged_one_is_not_taken_for_the_best(void **state)
 {
     (void)state;
@@ -626,6 +656,7 @@ int main(void)
         cmocka_unit_test(the_newest_whole_one_is_found),
         cmocka_unit_test(links_point_and_old_ones_go),
         cmocka_unit_test(a_lost_link_does_not_lose_the_best),
+        cmocka_unit_test(a_writer_that_may_not_write_changes_nothing),
         cmocka_unit_test(a_damaged_one_is_not_taken_for_the_best),
         cmocka_unit_test(the_users_files_are_not_removed),
         cmocka_unit_test(a_folder_without_links_stands_for_its_newest),

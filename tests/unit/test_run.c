@@ -90,6 +90,80 @@ static void a_file_system_without_locks_is_warned_of(void **state)
     check_folder_remove(folder);
 }
 
+static void assert_taken_over(struct run *r, const char *by)
+{
+    struct check_log log;
+    check_log_start(&log);
+    assert_int_equal(run_check_owner(r), VD_CREATE);
+    assert_int_equal(series_add(&r->steps, "a row of the old one\n"),
+                     VD_CREATE);
+    check_log_end();
+    assert_says(&log, "/a: taken over by process ");
+    assert_says(&log, by);
+}
+
+static void assert_no_rows(const char *folder)
+{
+    char *path = mem_format("%s/a/steps.jsonl", folder), *text = NULL;
+    size_t n = 0;
+    assert_int_equal(file_read(path, 4096, &text, &n), VD_OK);
+    assert_string_equal(text, "");
+    free(text);
+    free(path);
+}
+
+/* By a process that could not see the lock of the first. */
+static void who_is_taken_over_writes_nothing(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *lock = mem_format("%s/a/.lock", folder);
+    struct train_state start = {0};
+    for (int k = 0; k < 2; k++) {
+        struct run old, new;
+        struct check_log log;
+        check_log_start(&log);
+        no_flock = no_fcntl = k == 1;
+        assert_int_equal(run_open(&old, folder, "a"), VD_OK);
+        assert_int_equal(run_open_series(&old, &start), VD_OK);
+        assert_int_equal(run_check_owner(&old), VD_OK);
+        if (k == 0)
+            assert_int_equal(unlink(lock), 0);
+        assert_int_equal(run_open(&new, folder, "a"), VD_OK);
+        no_flock = no_fcntl = false;
+        check_log_end();
+        assert_taken_over(&old, " on ");
+        assert_no_rows(folder);
+        assert_int_equal(run_open_series(&new, &start), VD_OK);
+        assert_int_equal(series_add(&new.steps, "%d\n", 1), VD_OK);
+        assert_int_equal(run_check_owner(&new), VD_OK);
+        run_close(&old);
+        run_close(&new);
+    }
+    free(lock);
+    check_folder_remove(folder);
+}
+
+static void a_lock_file_that_was_removed_is_made_again(void **state)
+{
+    (void)state;
+    char *folder = check_folder(), *lock = mem_format("%s/a/.lock", folder);
+    struct run r, other;
+    struct check_log log;
+    assert_int_equal(run_open(&r, folder, "a"), VD_OK);
+    assert_int_equal(unlink(lock), 0);
+    check_log_start(&log);
+    assert_int_equal(run_check_owner(&r), VD_OK);
+    assert_says(&log, ".lock: was removed");
+    assert_int_equal(run_check_owner(&r), VD_OK);
+    assert_int_equal(run_open(&other, folder, "a"), VD_CREATE);
+    check_log_end();
+    assert_says(&log, "is in this run");
+    run_close(&other);
+    run_close(&r);
+    free(lock);
+    check_folder_remove(folder);
+}
+
 static void a_closed_run_can_be_opened_again(void **state)
 {
     (void)state;
@@ -161,6 +235,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_process_is_told_who_is_there),
         cmocka_unit_test(a_file_system_without_locks_is_warned_of),
+        cmocka_unit_test(who_is_taken_over_writes_nothing),
+        cmocka_unit_test(a_lock_file_that_was_removed_is_made_again),
         cmocka_unit_test(a_closed_run_can_be_opened_again),
         cmocka_unit_test(a_link_or_a_fifo_in_a_file_s_place_is_refused),
         cmocka_unit_test(a_folder_that_cannot_be_made_is_said),
