@@ -39,6 +39,22 @@ static int line_of(const xmlNode *node)
     return (int)xmlGetLineNo(node);
 }
 
+/* An element may be in `parent` once; of others the first is used. */
+static void report_repeated(const struct reader *r, const xmlNode *parent,
+                            const char *name)
+{
+    const xmlNode *first = child(parent, name), *second = first;
+    int n = 0;
+    for (const xmlNode *c = first; c; c = c->next)
+        if (c->type == XML_ELEMENT_NODE &&
+            !strcmp((const char *)c->name, name) && ++n == 2)
+            second = c;
+    if (n > 1)
+        findings_add(r->findings, FINDING_REPEATED, r->path, line_of(second),
+                     "<%s> has %d <%s>; the first is used",
+                     (const char *)parent->name, n, name);
+}
+
 static void add_text(struct text *t, const xmlNode *node)
 {
     for (const xmlNode *c = node->children; c; c = c->next)
@@ -71,6 +87,19 @@ static char *text_of_children(const xmlNode *node)
     return t.bytes;
 }
 
+/* White space becomes single blanks; returns `text`. */
+static char *join_blanks(char *text)
+{
+    char *to = text;
+    for (const char *c = text; *c; c++) {
+        bool is_blank = strchr(" \t\r\n", *c);
+        if (!is_blank || (to > text && to[-1] != ' '))
+            *to++ = is_blank ? ' ' : *c;
+    }
+    *to = '\0';
+    return text;
+}
+
 /* A number of pixels, or 0 where there is none. */
 static int read_side(const xmlNode *node)
 {
@@ -101,6 +130,7 @@ static bool read_coordinate(const struct reader *r, const xmlNode *box,
                      "<bndbox> has no <%s>; the object is left out", name);
         return false;
     }
+    report_repeated(r, box, name);
     char *text = text_of(node);
     bool ok = text_to_double(text, out) && fabs(*out) <= MAX_COORDINATE;
     if (!ok)
@@ -110,6 +140,13 @@ static bool read_coordinate(const struct reader *r, const xmlNode *box,
                      name, text);
     free(text);
     return ok;
+}
+
+/* Is the box inside the first pixel? Then it was not meant in pixels. */
+static bool is_fraction(const double box[4])
+{
+    return box[0] >= 0 && box[1] >= 0 && box[2] <= 1 && box[3] <= 1 &&
+           box[0] < box[2] && box[1] < box[3];
 }
 
 static bool read_box(const struct reader *r, const xmlNode *object,
@@ -122,6 +159,7 @@ static bool read_box(const struct reader *r, const xmlNode *object,
                      "<object> has no <bndbox>; the object is left out");
         return false;
     }
+    report_repeated(r, object, "bndbox");
     for (int k = 0; k < 4; k++)
         if (!read_coordinate(r, node, names[k], &box[k]))
             return false;
@@ -133,19 +171,38 @@ static bool read_box(const struct reader *r, const xmlNode *object,
                      names[k], box[k], names[k + 2], box[k + 2]);
         return false;
     }
-    return true;
+    if (is_fraction(box))
+        findings_add(r->findings, FINDING_OBJECT, r->path, line_of(node),
+                     "the box %g %g %g %g looks like shares of the image (0 to "
+                     "1), not pixels; the object is left out",
+                     box[0], box[1], box[2], box[3]);
+    return !is_fraction(box);
+}
+
+/* What is wrong with a class name; NULL: nothing. */
+static const char *name_problem(const char *name)
+{
+    if (!*name)
+        return "has no <name>";
+    if (strlen(name) > ANNOTATION_MAX_NAME)
+        return "has a <name> that is too long";
+    for (const char *c = name; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return "has a control character in its <name>";
+    return NULL;
 }
 
 static void read_object(const struct reader *r, const xmlNode *node)
 {
-    char *name = text_of(child(node, "name"));
-    if (!*name || strlen(name) > ANNOTATION_MAX_NAME) {
+    char *name = join_blanks(text_of(child(node, "name")));
+    const char *problem = name_problem(name);
+    if (problem) {
         findings_add(r->findings, FINDING_OBJECT, r->path, line_of(node),
-                     "<object> %s; the object is left out",
-                     *name ? "has a <name> that is too long" : "has no <name>");
+                     "<object> %s; the object is left out", problem);
         free(name);
         return;
     }
+    report_repeated(r, node, "name");
     struct annotation_object *o = &r->a->objects[r->a->n_objects++];
     o->name = name;
     o->line = line_of(node);

@@ -21,7 +21,7 @@
 struct annotation_object {
     char *name;    /* owned */
     double box[4]; /* xmin ymin xmax ymax as written */
-    bool has_box;  /* false: missing, not numbers, or the wrong way round */
+    bool has_box;  /* false: missing, not numbers of pixels, or reversed */
     bool difficult;
     int line;
 };
@@ -37,7 +37,9 @@ struct annotation {
 /*
  * VD_DATA "PATH:LINE: ..." when the file as a whole is unusable. Objects that
  * are malformed are findings: one without a name is left out, one without a
- * usable box keeps its name. A missing <difficult> is 0.
+ * usable box keeps its name. So are further <name>, <bndbox> or coordinates of
+ * an object, of which the first counts. A missing <difficult> is 0. White space
+ * inside a name is one blank, as in an XML token.
  */
 enum vd_err annotation_parse(struct annotation *a, const char *path,
                              const void *bytes, size_t n,

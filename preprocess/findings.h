@@ -16,11 +16,15 @@
     X(FINDING_EMPTY, "without_object", "pictures without a usable object",   \
       false)                                                                 \
     X(FINDING_OBJECT, "bad_objects", "objects malformed, left out", false)   \
+    X(FINDING_REPEATED, "repeated_elements",                                 \
+      "elements repeated in an object, the first is used", false)            \
     X(FINDING_NO_AREA, "no_area", "boxes without area, left out", false)     \
     X(FINDING_CLIPPED, "clipped", "boxes clipped to the picture", false)     \
     X(FINDING_SIZE, "size_differs", "pictures of another size than <size>",  \
       false)                                                                 \
-    X(FINDING_TURNED, "turned", "EXIF-turned pictures", false)
+    X(FINDING_TURNED, "turned", "EXIF-turned pictures", false)               \
+    X(FINDING_AMBIGUOUS, "ambiguous_images",                                 \
+      "annotations with several images of their name", false)
 
 #define FINDING_NAME(name, key, text, bad) name,
 enum finding_kind { FINDING_MAP(FINDING_NAME) FINDING_KINDS };

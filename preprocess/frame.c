@@ -22,7 +22,7 @@ static bool names_voc_year(const char *text)
 
 bool frame_is_official(const struct annotation *a)
 {
-    return names_voc_year(a->folder) || names_voc_year(a->source);
+    return names_voc_year(a->source);
 }
 
 static bool swaps_sides(int orientation)
@@ -102,8 +102,16 @@ bool frame_box(const struct frame *f, const double coordinates[4],
     return box[2] > box[0] && box[3] > box[1];
 }
 
-double frame_area(const double coordinates[4])
+double frame_area(const struct frame *f, const double coordinates[4])
 {
-    return (coordinates[2] - coordinates[0] + 1) *
-           (coordinates[3] - coordinates[1] + 1);
+    bool is_turned = f->orientation != 1;
+    double low = f->one_based ? 1 : 0, side[2];
+    double high[2] = {is_turned ? f->stored_w : f->upright_w,
+                      is_turned ? f->stored_h : f->upright_h};
+    for (int k = 0; k < 2; k++) {
+        double from = fmin(fmax(coordinates[k], low), high[k]);
+        double to = fmin(fmax(coordinates[k + 2], low), high[k]);
+        side[k] = to - from + 1;
+    }
+    return side[0] * side[1];
 }

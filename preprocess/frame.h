@@ -2,11 +2,12 @@
  * From coordinates in an annotation to a box in the picture: which frame they
  * are in, and which object is the largest. Pure arithmetic; Local.
  *
- * Pixels or edges. Files of the official VOC years (a word VOC2005..VOC2012 in
- * <folder> or inside <source>) count pixels from 1, both ends included: pixel
- * 1..W covers the edges 0..W, so a box is xmin-1, ymin-1, xmax, ymax. All
- * other files (labelImg, CVAT, exporters) give edges counted from 0: xmax is
- * where the object ends, and a box is xmin, ymin, xmax, ymax as written.
+ * Pixels or edges. Files of the official VOC years (a word VOC2005..VOC2012
+ * inside <source>) count pixels from 1, both ends included: pixel 1..W covers
+ * the edges 0..W, so a box is xmin-1, ymin-1, xmax, ymax. All other files
+ * (labelImg, CVAT, exporters) give edges counted from 0: xmax is where the
+ * object ends, and a box is xmin, ymin, xmax, ymax as written. <folder> does
+ * not decide: labelling tools write the name of the folder they were run in.
  *
  * Upright or stored. A picture may say in its EXIF tag how to turn it; it is
  * packed upright. Where the turn swaps width and height, <size> tells whether
@@ -43,7 +44,10 @@ struct frame frame_find(const struct annotation *a,
 bool frame_box(const struct frame *f, const double coordinates[4],
                double box[4], double *overrun);
 
-/* (xmax - xmin + 1)(ymax - ymin + 1) of the coordinates as written. */
-double frame_area(const double coordinates[4]);
+/*
+ * (xmax - xmin + 1)(ymax - ymin + 1) of the coordinates clipped to the image:
+ * what lies outside does not count, and a box inside keeps its area.
+ */
+double frame_area(const struct frame *f, const double coordinates[4]);
 
 #endif

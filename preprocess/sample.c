@@ -95,7 +95,7 @@ static void place_objects(struct sample *s, const struct picture *p,
         VD_ASSERT(out->class >= 0);
         d->n_objects++;
 
-        double area = frame_area(o->box);
+        double area = frame_area(f, o->box);
         bool is_better =
             o->difficult == best_difficult ? area > best_area : best_difficult;
         if (!is_better)

@@ -29,8 +29,8 @@ void sample_clear(struct sample *s);
  * Replaces what is in `s`. Every failure is a finding, and `usable` then
  * false. All class names of the picture must be in `classes`.
  *
- * The largest object: greatest frame_area() of the coordinates as written,
- * the first of equals; those marked difficult only where there is no other.
+ * The largest object: greatest frame_area(), the first of equals; those
+ * marked difficult only where there is no other.
  */
 void sample_make(struct sample *s, const struct picture *p,
                  const struct classes *classes, int side);

@@ -38,22 +38,44 @@ static size_t rank_of_extension(const char *extension)
     return k;
 }
 
-/* The image of this stem; jpg before jpeg before png. */
-static const char *find_stem(const struct file_list *images, const char *stem)
+/* The images of one stem: how many, the best by its extension, and the one
+ * that is called `name`, or NULL. Names are borrowed. */
+struct stem_images {
+    size_t n;
+    const char *best, *named;
+};
+
+/* jpg before jpeg before png. */
+static struct stem_images find_stem(const struct file_list *images,
+                                    const char *stem, const char *name)
 {
-    const char *best = NULL;
+    struct stem_images found = {0};
     size_t best_rank = N_EXTENSIONS, n = strlen(stem);
     char *prefix = mem_format("%s.", stem);
     for (size_t i = lower_bound(images, prefix);
          i < images->n && !strncmp(images->names[i], prefix, n + 1); i++) {
-        size_t rank = rank_of_extension(images->names[i] + n + 1);
+        const char *image = images->names[i];
+        size_t rank = rank_of_extension(image + n + 1);
+        found.n += rank < N_EXTENSIONS;
+        if (rank < N_EXTENSIONS && !strcmp(image, name))
+            found.named = image;
         if (rank < best_rank) {
             best_rank = rank;
-            best = images->names[i];
+            found.best = image;
         }
     }
     free(prefix);
-    return best;
+    return found;
+}
+
+/* What stands behind the last slash or backslash. */
+static const char *last_part(const char *path)
+{
+    const char *part = path;
+    for (const char *c = path; *c; c++)
+        if (*c == '/' || *c == '\\')
+            part = c + 1;
+    return part;
 }
 
 /* The image of this name, with or without its extension. */
@@ -64,7 +86,7 @@ static const char *find_name(const struct file_list *images, const char *name)
     if (dot && rank_of_extension(dot + 1) < N_EXTENSIONS && i < images->n &&
         !strcmp(images->names[i], name))
         return images->names[i];
-    return *name ? find_stem(images, name) : NULL;
+    return *name ? find_stem(images, name, "").best : NULL;
 }
 
 static bool is_xml(const char *name)
@@ -394,13 +416,29 @@ struct reading {
     bool only_picked;
 };
 
+/* The image in the listing; NULL: none. */
+static const char *choose_image(const struct tree_root *root, struct picture *p,
+                                const char *stem)
+{
+    const char *filename = last_part(p->note.filename);
+    struct stem_images found = find_stem(&root->images, stem, filename);
+    if (found.n == 0)
+        return find_name(&root->images, filename);
+    if (found.named)
+        return found.named;
+    if (found.n > 1)
+        findings_add(&p->findings, FINDING_AMBIGUOUS, p->xml, 1,
+                     "%zu images are called \"%s\", and <filename> \"%.80s\" "
+                     "names none of them; %s is used",
+                     found.n, stem, p->note.filename, found.best);
+    return found.best;
+}
+
 static void find_image(const struct tree_root *root, struct picture *p)
 {
     const char *file = file_name(p->xml);
     char *stem = mem_format("%.*s", (int)strlen(file) - 4, file);
-    const char *name = find_stem(&root->images, stem);
-    if (!name)
-        name = find_name(&root->images, p->note.filename);
+    const char *name = choose_image(root, p, stem);
     if (name)
         p->path = mem_format("%s/%s", root->pictures, name);
     else

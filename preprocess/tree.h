@@ -6,9 +6,10 @@
  *     ROOT/ImageSets/Main/SPLIT.txt
  *
  * A picture belongs to an annotation by its stem with .jpg, .jpeg or .png in
- * any case, else by the annotation's <filename>. Names that come from inside
- * a file are only ever looked up in the folder's listing, so none can lead
- * out of it.
+ * any case; of several, the annotation's <filename> decides. Without any, it
+ * is the one that <filename> names. Of that, the part behind the last slash or
+ * backslash counts. Names that come from inside a file are only ever looked up
+ * in the folder's listing, so none can lead out of it.
  *
  * Split files have one picture a line; the first column is its stem, further
  * columns (class or layout lists) do not matter, and of repeated names the

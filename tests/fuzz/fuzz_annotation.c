@@ -24,7 +24,7 @@ static void check_object(const struct annotation_object *o,
         return;
     check(box[0] >= 0 && box[0] < box[2] && box[2] <= f->upright_w);
     check(box[1] >= 0 && box[1] < box[3] && box[3] <= f->upright_h);
-    check(frame_area(o->box) > 0 && isfinite(overrun));
+    check(frame_area(f, o->box) > 0 && isfinite(overrun));
 }
 
 static void ignore(void *ctx, enum log_level level, const char *message)

@@ -117,7 +117,8 @@ def write_root(root, boxes, difficult):
     for name, objects in boxes.items():
         os.link(picture, os.path.join(root, 'JPEGImages', name + '.jpg'))
         with open(os.path.join(root, 'Annotations', name + '.xml'), 'w') as f:
-            f.write('<annotation><folder>VOC2007</folder>')
+            f.write('<annotation><source><database>The VOC2007 Database'
+                    '</database></source>')
             for k, (x1, y1, x2, y2, c) in enumerate(objects):
                 f.write(f'<object><name>{c}</name><difficult>'
                         f'{difficult[name][k]}</difficult><bndbox>'

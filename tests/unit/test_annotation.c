@@ -149,6 +149,83 @@ static void malformed_objects_are_told_and_left_out(void **state)
     }
 }
 
+/* The first counts, and the others are reported by line. */
+static void repeated_elements_are_reported(void **state)
+{
+    (void)state;
+#define CORNERS(x) \
+    "<xmin>" x "</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax>"
+    static const struct {
+        const char *object, *text;
+    } cases[] = {
+        {"<name>a</name><bndbox>" CORNERS("1") "</bndbox>\n<bndbox>" CORNERS(
+             "9") "</bndbox><bndbox/>",
+         "<object> has 3 <bndbox>; the first is used"},
+        {"<name>a</name><bndbox>" CORNERS("1") "</bndbox>\n<name>b</name>",
+         "<object> has 2 <name>"},
+        {"<name>a</name><bndbox>" CORNERS("1") "\n<xmin>5</xmin></bndbox>",
+         "<bndbox> has 2 <xmin>"},
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        struct annotation a;
+        char *text = mem_format("<annotation><object>%s</object></annotation>",
+                                cases[k].object);
+        assert_int_equal(parse(&a, text), VD_OK);
+        assert_found(cases[k].text, 2);
+        assert_int_equal(found.list[0].kind, FINDING_REPEATED);
+        assert_true(a.objects[0].has_box);
+        assert_string_equal(a.objects[0].name, "a");
+        assert_near(a.objects[0].box[0], 1, 0);
+        annotation_clear(&a);
+        free(text);
+    }
+#undef CORNERS
+}
+
+static void boxes_that_are_shares_are_left_out(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *object;
+        bool kept;
+    } cases[] = {
+        {VOC_OBJECT("a", "0", "0.1", "0.2", "0.8", "0.9"), false},
+        {VOC_OBJECT("a", "0", "0", "0", "1", "1"), false},
+        {VOC_OBJECT("a", "0", "1", "1", "1", "1"), true}, /* VOC's pixel 1 1 */
+        {VOC_OBJECT("a", "0", "0.5", "0.5", "1.5", "1"), true},
+        {VOC_OBJECT("a", "0", "7.2", "8.1", "7.9", "8.8"), true},
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        struct annotation a;
+        char *text =
+            mem_format("<annotation>\n%s</annotation>", cases[k].object);
+        assert_int_equal(parse(&a, text), VD_OK);
+        assert_int_equal(a.objects[0].has_box, cases[k].kept);
+        if (!cases[k].kept)
+            assert_found("looks like shares of the image", 2);
+        annotation_clear(&a);
+        free(text);
+    }
+}
+
+static void names_are_one_line(void **state)
+{
+    (void)state;
+    struct annotation a;
+    assert_int_equal(parse(&a,
+                           "<annotation>" VOC_OBJECT("traffic\n \t light", "0",
+                                                     "1", "1", "5", "5")
+                               VOC_OBJECT("a\x7f", "0", "1", "1", "5", "5")
+                                   VOC_OBJECT("  stop  sign\r\n", "0", "1", "1",
+                                              "5", "5") "</annotation>"),
+                     VD_OK);
+    assert_found("control character in its <name>", 3);
+    assert_int_equal(a.n_objects, 2);
+    assert_string_equal(a.objects[0].name, "traffic light");
+    assert_string_equal(a.objects[1].name, "stop sign");
+    annotation_clear(&a);
+}
+
 static void sizes_that_are_no_sizes_count_as_missing(void **state)
 {
     (void)state;
@@ -299,6 +376,9 @@ int main(void)
         cmocka_unit_test(parts_are_not_the_box),
         cmocka_unit_test(decimals_and_unknown_elements_are_fine),
         cmocka_unit_test(malformed_objects_are_told_and_left_out),
+        cmocka_unit_test(repeated_elements_are_reported),
+        cmocka_unit_test(boxes_that_are_shares_are_left_out),
+        cmocka_unit_test(names_are_one_line),
         cmocka_unit_test(sizes_that_are_no_sizes_count_as_missing),
         cmocka_unit_test(document_types_are_refused),
         cmocka_unit_test(floods_are_refused),

@@ -3,13 +3,10 @@
 
 #include "preprocess/frame.h"
 
-static struct annotation note(const char *folder, const char *source, int w,
-                              int h)
+static struct annotation note(const char *source, int w, int h)
 {
-    return (struct annotation){.folder = (char *)(uintptr_t)folder,
-                               .source = (char *)(uintptr_t)source,
-                               .width = w,
-                               .height = h};
+    return (struct annotation){
+        .source = (char *)(uintptr_t)source, .width = w, .height = h};
 }
 
 static void assert_box(const struct annotation *a, struct image_source source,
@@ -27,34 +24,45 @@ static void official_years_are_known_by_their_words(void **state)
 {
     (void)state;
     static const struct {
-        const char *folder, *source;
+        const char *source;
         bool official;
     } cases[] = {
-        {"VOC2007", "", true},
-        {"VOC2012", "", true},
-        {"VOC2005", "", true},
-        {"VOC2013", "", false},
-        {"VOC2004", "", false},
-        {"VOC20071", "", false},
-        {"myVOC2007", "", false},
-        {"VOC2007x", "", false},
-        {"JPEGImages", "The VOC2007 Database PASCAL VOC2007 flickr ", true},
-        {"VOC", "Unknown ", false},
-        {"", "", false},
-        {"VOCdevkit/VOC2010", "", true},
+        {"VOC2007", true},
+        {"VOC2012", true},
+        {"VOC2005", true},
+        {"VOC2013", false},
+        {"VOC2004", false},
+        {"VOC20071", false},
+        {"myVOC2007", false},
+        {"VOC2007x", false},
+        {"The VOC2007 Database PASCAL VOC2007 flickr ", true},
+        {"Unknown ", false},
+        {"", false},
+        {"VOCdevkit/VOC2010", true},
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        struct annotation a = note(cases[k].folder, cases[k].source, 0, 0);
+        struct annotation a = note(cases[k].source, 0, 0);
         if (frame_is_official(&a) != cases[k].official)
-            fail_msg("folder %s source %s", cases[k].folder, cases[k].source);
+            fail_msg("source %s", cases[k].source);
     }
+}
+
+/* labelImg writes the folder it was run in, and its boxes are edges. */
+static void a_folder_of_an_official_name_moves_no_box(void **state)
+{
+    (void)state;
+    struct image_source source = {500, 375, 1};
+    struct annotation a = note("Unknown ", 500, 375);
+    static char folder[] = "VOC2007";
+    a.folder = folder;
+    assert_box(&a, source, (double[]){7, 9, 40, 50}, (double[]){7, 9, 40, 50});
 }
 
 static void official_pixels_become_edges(void **state)
 {
     (void)state;
     struct image_source source = {500, 375, 1};
-    struct annotation a = note("VOC2007", "", 500, 375);
+    struct annotation a = note("VOC2007", 500, 375);
     assert_box(&a, source, (double[]){156, 97, 351, 270},
                (double[]){155, 96, 351, 270});
     assert_box(&a, source, (double[]){1, 1, 500, 375},
@@ -66,7 +74,7 @@ static void other_files_give_edges(void **state)
 {
     (void)state;
     struct image_source source = {500, 375, 1};
-    struct annotation a = note("images", "Unknown ", 500, 375);
+    struct annotation a = note("Unknown ", 500, 375);
     double box[4], overrun = 0;
     assert_box(&a, source, (double[]){0, 97, 500, 270.5},
                (double[]){0, 97, 500, 270.5});
@@ -79,7 +87,7 @@ static void overruns_are_clipped_and_measured(void **state)
 {
     (void)state;
     struct image_source source = {100, 50, 1};
-    struct annotation a = note("", "", 100, 50);
+    struct annotation a = note("", 100, 50);
     struct frame f = frame_find(&a, &source);
     double box[4], overrun = 0;
     assert_true(frame_box(&f, (double[]){-3, 2, 101.5, 50}, box, &overrun));
@@ -104,7 +112,7 @@ static void turns_follow_exif(void **state)
                  * column 0 is at the top for 5 and 6, bottom for 7 and 8 */
                 int ux = (o == 5 || o == 8) ? y : H - 1 - y;
                 int uy = (o == 5 || o == 6) ? x : W - 1 - x;
-                struct annotation a = note("", "", W, H);
+                struct annotation a = note("", W, H);
                 assert_box(&a, (struct image_source){W, H, o},
                            (double[]){x, y, x + 1, y + 1},
                            (double[]){ux, uy, ux + 1, uy + 1});
@@ -115,9 +123,9 @@ static void size_tells_the_frame_of_turned_pictures(void **state)
 {
     (void)state;
     struct image_source source = {400, 300, 6};
-    struct annotation upright = note("", "", 300, 400);
-    struct annotation stored = note("", "", 400, 300);
-    struct annotation missing = note("", "", 0, 0);
+    struct annotation upright = note("", 300, 400);
+    struct annotation stored = note("", 400, 300);
+    struct annotation missing = note("", 0, 0);
     struct frame f = frame_find(&upright, &source);
     assert_int_equal(f.orientation, 1);
     assert_int_equal(f.upright_w, 300);
@@ -140,8 +148,8 @@ static void a_wrong_size_gives_way_to_the_picture(void **state)
 {
     (void)state;
     struct image_source source = {500, 375, 1};
-    struct annotation swapped = note("", "", 375, 500);
-    struct annotation missing = note("", "", 0, 500);
+    struct annotation swapped = note("", 375, 500);
+    struct annotation missing = note("", 0, 500);
     struct frame f = frame_find(&swapped, &source);
     assert_true(f.size_differs);
     assert_int_equal(f.upright_w, 500);
@@ -153,14 +161,37 @@ static void a_wrong_size_gives_way_to_the_picture(void **state)
 static void areas_count_both_ends(void **state)
 {
     (void)state;
-    assert_near(frame_area((double[]){10, 20, 19, 24}), 50, 0);
-    assert_near(frame_area((double[]){5, 5, 5, 5}), 1, 0);
+    struct image_source source = {100, 50, 1};
+    struct annotation a = note("", 100, 50), official = note("VOC2007", 0, 0);
+    struct frame f = frame_find(&a, &source),
+                 g = frame_find(&official, &source);
+    assert_near(frame_area(&f, (double[]){10, 20, 19, 24}), 50, 0);
+    assert_near(frame_area(&f, (double[]){5, 5, 5, 5}), 1, 0);
+    assert_near(frame_area(&f, (double[]){0, 0, 100, 50}), 101 * 51, 0);
+    assert_near(frame_area(&g, (double[]){1, 1, 100, 50}), 100 * 50, 0);
+}
+
+static void areas_outside_the_image_do_not_count(void **state)
+{
+    (void)state;
+    struct image_source source = {100, 50, 1};
+    struct annotation a = note("", 100, 50), official = note("VOC2007", 0, 0);
+    struct frame f = frame_find(&a, &source),
+                 g = frame_find(&official, &source);
+    assert_near(frame_area(&f, (double[]){90, 10, 1000, 19}), 110, 0);
+    assert_near(frame_area(&f, (double[]){-500, -9, 9, 4}), 50, 0);
+    assert_near(frame_area(&g, (double[]){-500, -9, 10, 5}), 50, 0);
+    /* stored 100 x 50, boxes in that frame, packed turned as 50 x 100 */
+    source.orientation = 6;
+    struct frame turned = frame_find(&a, &source);
+    assert_near(frame_area(&turned, (double[]){90, 10, 1000, 19}), 110, 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(official_years_are_known_by_their_words),
+        cmocka_unit_test(a_folder_of_an_official_name_moves_no_box),
         cmocka_unit_test(official_pixels_become_edges),
         cmocka_unit_test(other_files_give_edges),
         cmocka_unit_test(overruns_are_clipped_and_measured),
@@ -168,6 +199,7 @@ int main(void)
         cmocka_unit_test(size_tells_the_frame_of_turned_pictures),
         cmocka_unit_test(a_wrong_size_gives_way_to_the_picture),
         cmocka_unit_test(areas_count_both_ends),
+        cmocka_unit_test(areas_outside_the_image_do_not_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

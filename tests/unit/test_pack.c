@@ -163,7 +163,9 @@ static char *read_text(const char *folder, const char *name)
 
 /* ---- labels ---- */
 
-#define VOC_YEAR "<folder>VOC2007</folder>" VOC_SIZE("128", "64")
+#define VOC_YEAR                                                           \
+    "<source><database>The VOC2007 Database</database></source>" VOC_SIZE( \
+        "128", "64")
 
 static void largest_objects_become_labels(void **state)
 {
@@ -220,6 +222,29 @@ static void largest_objects_become_labels(void **state)
     assert_non_null(strstr(json, "\"clipped\": 1"));
     assert_null(strstr(json, w.folder));
     free(json);
+    end_world(&w);
+}
+
+/* What a picture shows decides, not what a box claims outside of it. */
+static void the_largest_object_is_that_inside_the_image(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    add(&w, "a", 64, 64,
+        VOC_FILE("", VOC_OBJECT("cat", "0", "60", "0", "1060", "64")
+                         VOC_OBJECT("dog", "0", "2", "2", "55", "55")));
+    add(&w, "b", 64, 64,
+        VOC_FILE("", VOC_OBJECT("cat", "0", "-900", "-900", "9", "9")
+                         VOC_OBJECT("dog", "0", "20", "20", "40", "40")));
+    add(&w, "c", 64, 64,
+        VOC_FILE("", VOC_OBJECT("dog", "0", "-9", "0", "40", "64")
+                         VOC_OBJECT("cat", "0", "2", "2", "20", "20")));
+    assert_int_equal(pack(&w), VD_OK);
+    struct shard_set s = open_set(&w);
+    assert_label(&s, 0, "a", "dog", (double[]){2, 2, 55, 55});
+    assert_label(&s, 1, "b", "dog", (double[]){20, 20, 40, 40});
+    assert_label(&s, 2, "c", "dog", (double[]){0, 0, 40, 64});
+    shard_set_close(&s);
     end_world(&w);
 }
 
@@ -608,6 +633,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(largest_objects_become_labels),
+        cmocka_unit_test(the_largest_object_is_that_inside_the_image),
         cmocka_unit_test(csv_texts_are_quoted),
         cmocka_unit_test(boxes_turn_with_exif_where_size_says_so),
         cmocka_unit_test(bad_files_are_all_named),

@@ -171,6 +171,8 @@ static void images_are_found_by_stem_then_by_filename(void **state)
         {"g", "../annotations/x.jpg", NULL},
         {"h", "../../secret.jpg", NULL},
         {"i", "", NULL},
+        {"j_jpg", "C:\\data\\j.jpg", "j.jpg"},
+        {"k_jpg", "images/k.PNG", "k.PNG"},
     };
     enum { N = sizeof cases / sizeof *cases };
     voc_text(w.folder, "secret.jpg", "");
@@ -204,6 +206,42 @@ static void images_are_found_by_stem_then_by_filename(void **state)
         }
     }
     tree_close(&t);
+    end_world(&w);
+}
+
+/* Two images of one stem are two images: the annotation says which. */
+static void filename_decides_between_images_of_one_stem(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *filename, *image;
+        size_t n_findings;
+    } cases[] = {
+        {"b.png", "b.png", 0},      {"b.JPG", "b.JPG", 0},
+        {"b.jpg", "b.jpg", 0},      {"x\\b.png", "b.png", 0},
+        {"b", "b.JPG", 1},          {"", "b.JPG", 1},
+        {"photo.jpeg", "b.JPG", 1}, {"a.jpg", "b.JPG", 1},
+    };
+    struct world w = make_world();
+    voc_text(w.roots[1], "JPEGImages/b.png", "");
+    voc_text(w.roots[1], "JPEGImages/b.JPG", "");
+    voc_text(w.roots[1], "JPEGImages/b.txt", "");
+    voc_text(w.roots[1], "JPEGImages/a.jpg", "");
+    w.roots[0] = (free(w.roots[0]), mem_copy_text(w.roots[1]));
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        struct tree t;
+        char *text = mem_format("<annotation><filename>%s</filename>"
+                                "</annotation>",
+                                cases[k].filename);
+        voc_text(w.roots[1], "Annotations/b.xml", text);
+        assert_int_equal(open_tree(&t, &w, 1, ""), VD_OK);
+        const struct picture *p = member(&t, 0, 0);
+        assert_string_equal(file_name(p->path), cases[k].image);
+        assert_int_equal(findings_count(&p->findings, FINDING_AMBIGUOUS),
+                         cases[k].n_findings);
+        tree_close(&t);
+        free(text);
+    }
     end_world(&w);
 }
 
@@ -350,6 +388,7 @@ int main(void)
         cmocka_unit_test(split_lines_without_annotation_are_found),
         cmocka_unit_test(missing_splits_and_folders_say_what_there_is),
         cmocka_unit_test(images_are_found_by_stem_then_by_filename),
+        cmocka_unit_test(filename_decides_between_images_of_one_stem),
         cmocka_unit_test(stems_of_two_roots_get_the_roots_names),
         cmocka_unit_test(roots_of_one_name_are_told_apart),
         cmocka_unit_test(unreadable_annotations_are_findings),
