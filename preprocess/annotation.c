@@ -87,19 +87,6 @@ static char *text_of_children(const xmlNode *node)
     return t.bytes;
 }
 
-/* White space becomes single blanks; returns `text`. */
-static char *join_blanks(char *text)
-{
-    char *to = text;
-    for (const char *c = text; *c; c++) {
-        bool is_blank = strchr(" \t\r\n", *c);
-        if (!is_blank || (to > text && to[-1] != ' '))
-            *to++ = is_blank ? ' ' : *c;
-    }
-    *to = '\0';
-    return text;
-}
-
 /* A number of pixels, or 0 where there is none. */
 static int read_side(const xmlNode *node)
 {
@@ -194,7 +181,7 @@ static const char *name_problem(const char *name)
 
 static void read_object(const struct reader *r, const xmlNode *node)
 {
-    char *name = join_blanks(text_of(child(node, "name")));
+    char *name = text_join_blanks(text_of(child(node, "name")));
     const char *problem = name_problem(name);
     if (problem) {
         findings_add(r->findings, FINDING_OBJECT, r->path, line_of(node),

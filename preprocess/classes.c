@@ -1,10 +1,10 @@
 #include "preprocess/classes.h"
 
-#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "data/shard.h"
+#include "preprocess/name_list.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,25 +48,29 @@ static enum vd_err finish(struct classes *c, const char *where)
     return VD_OK;
 }
 
+static enum vd_err add_line(struct classes *c, const char *path,
+                            const struct name_line *line)
+{
+    if (strlen(text_join_blanks(line->text)) > ANNOTATION_MAX_NAME)
+        return VD_FAIL(VD_DATA, "%s:%d: a name of more than %d bytes", path,
+                       line->number, ANNOTATION_MAX_NAME);
+    for (const char *at = line->text; *at; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            return VD_FAIL(VD_DATA,
+                           "%s:%d: a control character in the name\nremove it",
+                           path, line->number);
+    add_name(c, line->text);
+    return VD_OK;
+}
+
 enum vd_err classes_read(struct classes *c, const char *path)
 {
     enum vd_err err = VD_OK;
     struct classes list = {0};
-    char *text = NULL;
-    size_t n = 0;
-    int line = 0;
-    VD_TRY(file_read(path, MAX_CLASS_FILE_BYTES, &text, &n));
-    for (char *rest = text, *name; (name = strsep(&rest, "\n"));) {
-        line++;
-        name = text_trim(name);
-        if (strlen(name) > ANNOTATION_MAX_NAME) {
-            err = VD_FAIL(VD_DATA, "%s:%d: a name of more than %d bytes", path,
-                          line, ANNOTATION_MAX_NAME);
-            goto out;
-        }
-        if (*name)
-            add_name(&list, name);
-    }
+    struct name_list file = {0};
+    VD_TRY(name_list_read(&file, path, MAX_CLASS_FILE_BYTES));
+    for (size_t i = 0; i < file.n; i++)
+        VD_TRY_ELSE(out, err, add_line(&list, path, &file.lines[i]));
     if (list.n == 0) {
         err = VD_FAIL(VD_DATA, "%s: no class name in it", path);
         goto out;
@@ -76,7 +80,7 @@ enum vd_err classes_read(struct classes *c, const char *path)
     list = (struct classes){0};
 out:
     classes_clear(&list);
-    free(text);
+    name_list_clear(&file);
     return err;
 }
 

@@ -17,8 +17,9 @@ struct classes {
     int *order; /* owned; indices sorted by name, for look-up */
 };
 
-/* One name a line, in the order of the class numbers; blank lines are left
- * out. VD_DATA for a name given twice or an empty list. */
+/* One name a line (name_list.h), in the order of the class numbers; white
+ * space inside a name is one blank, as in annotations. VD_DATA for a name given
+ * twice or an empty list. */
 enum vd_err classes_read(struct classes *c, const char *path) VD_MUST_USE;
 /* From annotations that were read; may be none. VD_DATA when too many. */
 enum vd_err classes_collect(struct classes *c,

@@ -20,6 +20,8 @@
       "elements repeated in an object, the first is used", false)            \
     X(FINDING_NO_AREA, "no_area", "boxes without area, left out", false)     \
     X(FINDING_CLIPPED, "clipped", "boxes clipped to the picture", false)     \
+    X(FINDING_REPEATED_LINE, "repeated_lines",                               \
+      "list lines that name an image again", false)                          \
     X(FINDING_SIZE, "size_differs", "pictures of another size than <size>",  \
       false)                                                                 \
     X(FINDING_TURNED, "turned", "EXIF-turned pictures", false)               \

@@ -107,6 +107,8 @@ char *report_json(const struct pack *p, int split, const struct findings *found)
         json_put_int(counts, finding_key((enum finding_kind)k),
                      (int64_t)findings_count(found, (enum finding_kind)k));
     json_put_int(out, "listed", (int64_t)p->tree.splits[split].n);
+    json_put_int(out, "excluded_by_mark",
+                 (int64_t)p->tree.splits[split].n_excluded);
     json_put_int(out, "packed", (int64_t)report_pictures(p, split));
     json_put(out, "options", options_json(p, split));
     json_put(out, "pictures_by_class", classes);

@@ -3,13 +3,12 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "data/shard.h"
+#include "preprocess/tree_internal.h"
 #include "preprocess/workers.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#define MAX_SPLIT_BYTES ((size_t)256 << 20)
 
 /* ---- names in listings ---- */
 
@@ -92,7 +91,7 @@ static const char *find_name(const struct file_list *images, const char *name)
 static bool is_xml(const char *name)
 {
     size_t n = strlen(name);
-    return n > 4 && !strcmp(name + n - 4, ".xml");
+    return n > 4 && !strcasecmp(name + n - 4, ".xml");
 }
 
 /* ---- roots ---- */
@@ -156,6 +155,21 @@ static enum vd_err open_root(struct tree *tree, int index, const char *path)
     return label_root(tree, index);
 }
 
+static int by_stem(const void *a, const void *b, void *pictures)
+{
+    const struct picture *p = pictures;
+    return strcmp(p[*(const size_t *)a].stem, p[*(const size_t *)b].stem);
+}
+
+static void sort_stems(const struct tree *tree, struct tree_root *root)
+{
+    root->by_stem = mem_new(root->n, sizeof *root->by_stem);
+    for (size_t i = 0; i < root->n; i++)
+        root->by_stem[i] = root->first + i;
+    qsort_r(root->by_stem, root->n, sizeof *root->by_stem, by_stem,
+            tree->pictures);
+}
+
 static enum vd_err list_annotations(struct tree *tree, int index)
 {
     struct tree_root *root = &tree->roots[index];
@@ -167,14 +181,17 @@ static enum vd_err list_annotations(struct tree *tree, int index)
     for (size_t i = 0; i < names.n; i++) {
         if (!is_xml(names.names[i]))
             continue;
+        char *stem =
+            mem_format("%.*s", (int)strlen(names.names[i]) - 4, names.names[i]);
         tree->pictures[tree->n_pictures++] = (struct picture){
-            .id = mem_format("%.*s", (int)strlen(names.names[i]) - 4,
-                             names.names[i]),
+            .id = mem_copy_text(stem),
+            .stem = stem,
             .xml = mem_format("%s/%s", root->annotations, names.names[i]),
             .root = index,
         };
     }
     root->n = tree->n_pictures - root->first;
+    sort_stems(tree, root);
     file_list_clear(&names);
     return VD_OK;
 }
@@ -249,141 +266,7 @@ static enum vd_err make_ids_unique(struct tree *tree)
     return err;
 }
 
-/* ---- splits ---- */
-
-/* Index of ROOT's picture with this stem, or n_pictures. */
-static size_t find_picture(const struct tree *tree,
-                           const struct tree_root *root, const char *stem)
-{
-    char *name = mem_format("%s.xml", stem);
-    size_t low = root->first, high = root->first + root->n;
-    while (low < high) { /* names were listed in order of their bytes */
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(file_name(tree->pictures[middle].xml), name);
-        if (order == 0) {
-            free(name);
-            return middle;
-        }
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    free(name);
-    return tree->n_pictures;
-}
-
-static void pick(struct tree *tree, struct tree_split *split, size_t i)
-{
-    if ((split->n & (split->n - 1)) == 0)
-        split->members = mem_grow(split->members, split->n ? 2 * split->n : 1,
-                                  sizeof *split->members);
-    split->members[split->n++] = i;
-    tree->pictures[i].picked = true;
-}
-
-static void read_split_lines(struct tree *tree, const struct tree_root *root,
-                             struct tree_split *split, const char *path,
-                             char *text)
-{
-    bool *seen = mem_new(tree->n_pictures, sizeof *seen);
-    int line = 0;
-    for (char *rest = text, *row; (row = strsep(&rest, "\n"));) {
-        line++;
-        row = text_trim(row);
-        row[strcspn(row, " \t")] = '\0';
-        if (!*row)
-            continue;
-        size_t i = find_picture(tree, root, row);
-        if (i == tree->n_pictures)
-            findings_add(&split->findings, FINDING_ANNOTATION, path, line,
-                         "\"%.80s\" has no annotation %s/%.80s.xml", row,
-                         file_name(root->annotations), row);
-        else if (!seen[i]) {
-            seen[i] = true;
-            pick(tree, split, i);
-        }
-    }
-    free(seen);
-}
-
-static enum vd_err fail_no_split(const struct tree_root *root, const char *name,
-                                 const char *path)
-{
-    struct file_list list = {0};
-    struct text known = {0};
-    char *folder = mem_format("%s/ImageSets/Main", root->path);
-    text_add(&known, "leave --split out to take every annotated picture");
-    if (file_is_folder(folder) && file_list_read(&list, folder) == VD_OK)
-        for (size_t i = 0; i < list.n && i < 40; i++)
-            if (!strchr(list.names[i], '_')) /* not the lists by class */
-                text_add(&known, "%s%.*s", i ? ", " : "; there are: ",
-                         (int)strcspn(list.names[i], "."), list.names[i]);
-    enum vd_err err = VD_FAIL(VD_NOINPUT, "%s: there is no split \"%s\"\n%s",
-                              path, name, known.bytes);
-    file_list_clear(&list);
-    free(known.bytes);
-    free(folder);
-    return err;
-}
-
-static enum vd_err read_split(struct tree *tree, const struct tree_root *root,
-                              struct tree_split *split)
-{
-    enum vd_err err = VD_OK;
-    char *text = NULL;
-    size_t n = 0;
-    char *path =
-        mem_format("%s/ImageSets/Main/%s.txt", root->path, split->name);
-    if (!file_exists(path)) {
-        err = fail_no_split(root, split->name, path);
-        goto out;
-    }
-    VD_TRY_ELSE(out, err, file_read(path, MAX_SPLIT_BYTES, &text, &n));
-    read_split_lines(tree, root, split, path, text);
-out:
-    free(text);
-    free(path);
-    return err;
-}
-
-static enum vd_err add_split(struct tree *tree, const char *name)
-{
-    for (int k = 0; k < tree->n_splits; k++)
-        if (!strcmp(tree->splits[k].name, name))
-            return VD_FAIL(VD_USAGE, "--split names \"%s\" twice", name);
-    if (!*name || strchr(name, '/') || *name == '.')
-        return VD_FAIL(VD_USAGE,
-                       "--split: \"%s\" is not the name of a split\ngive names "
-                       "of files in ImageSets/Main without .txt, such as "
-                       "train,val",
-                       name);
-    tree->splits = mem_grow(tree->splits, (size_t)tree->n_splits + 1,
-                            sizeof *tree->splits);
-    struct tree_split *split = &tree->splits[tree->n_splits++];
-    *split = (struct tree_split){.name = mem_copy_text(name)};
-    for (int k = 0; k < tree->n_roots; k++)
-        VD_TRY(read_split(tree, &tree->roots[k], split));
-    return VD_OK;
-}
-
-static enum vd_err open_splits(struct tree *tree, const char *splits)
-{
-    enum vd_err err = VD_OK;
-    if (!*splits) {
-        tree->splits = mem_new(1, sizeof *tree->splits);
-        tree->n_splits = 1;
-        tree->splits[0].name = mem_copy_text("");
-        for (size_t i = 0; i < tree->n_pictures; i++)
-            pick(tree, &tree->splits[0], i);
-        return VD_OK;
-    }
-    char *copy = mem_copy_text(splits);
-    for (char *rest = copy, *name; err == VD_OK && (name = strsep(&rest, ","));)
-        err = add_split(tree, text_trim(name));
-    free(copy);
-    return err;
-}
+/* ---- opening ---- */
 
 enum vd_err tree_open(struct tree *tree, char *const *roots, int n_roots,
                       const char *splits)
@@ -401,7 +284,7 @@ enum vd_err tree_open(struct tree *tree, char *const *roots, int n_roots,
         }
     }
     VD_TRY_ELSE(out, err, make_ids_unique(&t));
-    VD_TRY_ELSE(out, err, open_splits(&t, splits));
+    VD_TRY_ELSE(out, err, tree_open_splits(&t, splits));
     *tree = t;
     t = (struct tree){0};
 out:
@@ -436,17 +319,14 @@ static const char *choose_image(const struct tree_root *root, struct picture *p,
 
 static void find_image(const struct tree_root *root, struct picture *p)
 {
-    const char *file = file_name(p->xml);
-    char *stem = mem_format("%.*s", (int)strlen(file) - 4, file);
-    const char *name = choose_image(root, p, stem);
+    const char *name = choose_image(root, p, p->stem);
     if (name)
         p->path = mem_format("%s/%s", root->pictures, name);
     else
         findings_add(&p->findings, FINDING_MISSING, p->xml, 1,
                      "no picture %s/%s.jpg, .jpeg or .png, and none named "
                      "\"%.80s\" as <filename> says",
-                     file_name(root->pictures), stem, p->note.filename);
-    free(stem);
+                     file_name(root->pictures), p->stem, p->note.filename);
 }
 
 static void read_one(void *ctx, size_t item, size_t slot)
@@ -493,6 +373,7 @@ void tree_close(struct tree *tree)
         struct tree_root *root = &tree->roots[k];
         file_list_clear(&root->images);
         free(root->path);
+        free(root->by_stem);
         free(root->label);
         free(root->annotations);
         free(root->pictures);
@@ -502,6 +383,7 @@ void tree_close(struct tree *tree)
         annotation_clear(&p->note);
         findings_clear(&p->findings);
         free(p->id);
+        free(p->stem);
         free(p->xml);
         free(p->path);
     }
@@ -509,6 +391,7 @@ void tree_close(struct tree *tree)
         findings_clear(&tree->splits[k].findings);
         free(tree->splits[k].name);
         free(tree->splits[k].members);
+        free(tree->splits[k].lines);
     }
     free(tree->roots);
     free(tree->pictures);

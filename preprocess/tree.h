@@ -1,7 +1,7 @@
 /*
  * The annotated pictures of one or more VOC folders:
  *
- *     ROOT/Annotations/STEM.xml        (or annotations/)
+ *     ROOT/Annotations/STEM.xml        (or annotations/; .XML as well)
  *     ROOT/JPEGImages/STEM.jpg         (or images/)
  *     ROOT/ImageSets/Main/SPLIT.txt
  *
@@ -11,9 +11,8 @@
  * backslash counts. Names that come from inside a file are only ever looked up
  * in the folder's listing, so none can lead out of it.
  *
- * Split files have one picture a line; the first column is its stem, further
- * columns (class or layout lists) do not matter, and of repeated names the
- * first counts.
+ * Split files have one picture a line (name_list.h); of repeated names the
+ * first counts, and lines marked -1 are left out.
  *
  * The id of a picture is its stem. A stem that several roots have (whatever
  * the split) gets the name of its root in front, "VOC2007-000005"; roots of
@@ -36,6 +35,7 @@
 
 struct picture {
     char *id, *xml, *path;    /* owned; path is NULL when missing */
+    char *stem;               /* owned: the file's name without ".xml" */
     struct annotation note;   /* owned; of use only if `readable` */
     struct findings findings; /* of its annotation and image file */
     bool picked;              /* in one of the splits */
@@ -48,13 +48,16 @@ struct tree_root {
     char *annotations, *pictures; /* folders, owned */
     struct file_list images;      /* names in `pictures` */
     size_t first, n;              /* its pictures, sorted by file name */
+    size_t *by_stem;              /* [n], the same sorted by stem; owned */
 };
 
 struct tree_split {
     char *name;      /* owned; "" for "every annotated picture" */
     size_t *members; /* owned; into tree.pictures */
+    int *lines;      /* [n], owned: in the split file; 0 without one */
     size_t n;
-    struct findings findings; /* lines without an annotation */
+    size_t n_excluded;        /* lines marked -1 */
+    struct findings findings; /* of its lines */
 };
 
 struct tree {

@@ -97,6 +97,18 @@ char *text_trim(char *text)
     return text;
 }
 
+char *text_join_blanks(char *text)
+{
+    char *to = text;
+    for (const char *c = text; *c; c++) {
+        bool is_blank = isspace((unsigned char)*c);
+        if (!is_blank || (to > text && to[-1] != ' '))
+            *to++ = is_blank ? ' ' : *c;
+    }
+    *to = '\0';
+    return text;
+}
+
 size_t text_utf8(const char *text, uint32_t *code)
 {
     static const uint32_t smallest[] = {0, 1, 0x80, 0x800, 0x10000};

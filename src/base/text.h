@@ -24,6 +24,8 @@ const char *text_nearest(const char *word, const char *const *names, size_t n);
 
 /* Removes blanks at both ends in place; returns the new start. */
 char *text_trim(char *text);
+/* Every run of white space becomes one blank, in place; returns `text`. */
+char *text_join_blanks(char *text);
 
 /*
  * The code point at the start of `text` and how many bytes it takes; 0 when

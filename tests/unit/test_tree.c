@@ -2,6 +2,7 @@
  * class list. */
 #include "voc.h"
 
+#include "base/text.h"
 #include "preprocess/classes.h"
 #include "preprocess/tree.h"
 
@@ -87,7 +88,7 @@ static void splits_have_columns_blank_lines_and_crlf(void **state)
     struct world w = make_world();
     struct tree t;
     voc_text(w.roots[0], "ImageSets/Main/one.txt", "c\r\n\r\na-b\r\n");
-    voc_text(w.roots[0], "ImageSets/Main/two.txt", "b  1\na -1\n\n");
+    voc_text(w.roots[0], "ImageSets/Main/two.txt", "b  1\nc -1\na 0\n\n");
     voc_text(w.roots[0], "ImageSets/Main/three.txt", "a 1 0\na 2 1\nc\t1 -1");
     assert_int_equal(open_tree(&t, &w, 1, "one,two, three"), VD_OK);
     assert_int_equal(t.n_splits, 3);
@@ -111,7 +112,7 @@ static void split_lines_without_annotation_are_found(void **state)
     struct world w = make_world();
     struct tree t;
     voc_text(w.roots[0], "ImageSets/Main/s.txt",
-             "a\nnone\n../../VOC2012/Annotations/b\nb\n");
+             "a\nnone\n../../VOC2012/Annotations/d\nb\n");
     voc_text(w.folder, "none.xml", DOG);
     assert_int_equal(open_tree(&t, &w, 1, "s"), VD_OK);
     assert_int_equal(t.splits[0].n, 2);
@@ -122,6 +123,142 @@ static void split_lines_without_annotation_are_found(void **state)
     assert_non_null(strstr(f->list[0].file, "ImageSets/Main/s.txt"));
     assert_int_equal(f->list[1].line, 3);
     tree_close(&t);
+    end_world(&w);
+}
+
+/* ---- what lists look like ---- */
+
+/* The members' stems, in order; "none" before what is not found. */
+static char *members_of(struct world *w, const char *list, size_t n)
+{
+    struct tree t;
+    struct text all = {0};
+    voc_write(w->roots[0], "ImageSets/Main/s.txt", list, n);
+    text_add(&all, "%s", "");
+    if (open_tree(&t, w, 1, "s") != VD_OK)
+        return all.bytes;
+    for (size_t i = 0; i < t.splits[0].n; i++)
+        text_add(&all, "%s|", member(&t, 0, i)->stem);
+    for (size_t i = 0; i < t.splits[0].findings.n; i++)
+        text_add(&all, "%s:%d|", finding_key(t.splits[0].findings.list[i].kind),
+                 t.splits[0].findings.list[i].line);
+    tree_close(&t);
+    return all.bytes;
+}
+
+/* Each with what it makes of a folder with cat, cat (2), cat (3), img -1,
+ * a.b, a.jpg and o'neill. */
+static void names_in_lists_are_understood(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list, *members;
+    } cases[] = {
+        {"cat (2)\ncat (3)\n", "cat (2)|cat (3)|"},
+        {"cat\ncat (2)", "cat|cat (2)|"},
+        {"cat (4)\ncat", "cat|bad_annotations:1|"}, /* never another image */
+        {"cat the second", "bad_annotations:1|"},
+        {"cat 7", "bad_annotations:1|"},
+        {"cat (2) 1\ncat (3)  -1\ncat 0", "cat (2)|cat|"},
+        {"img -1", "img -1|"},
+        {"cat -1\ncat 1\nnone -1", "cat|"},
+        {"cat 1 0\ncat 2 1", "cat|repeated_lines:2|"},
+        {"cat\tx.jpg", "bad_annotations:1|"},
+        {"cat.jpg\ncat (2).PNG 1\ncat (3).xml", "cat|cat (2)|cat (3)|"},
+        {"a.b\na.jpg\na.b.jpeg", "a.b|a.jpg|repeated_lines:3|"},
+        {"\"cat (2)\"\n'cat' 1\n\"cat (3).jpg\" -1\n", "cat (2)|cat|"},
+        {"o'neill\n\"cat\n\"", "o'neill|bad_annotations:2|"
+                               "bad_annotations:3|"},
+        {"/data/VOC/JPEGImages/cat (2).jpg\n./cat\nC:\\x\\cat (3).jpg 1",
+         "cat (2)|cat|cat (3)|"},
+        {"x/cat/\n/", "bad_annotations:1|bad_annotations:2|"},
+        {"\xef\xbb\xbf"
+         "cat\r\ncat (2)\r\n",
+         "cat|cat (2)|"},
+        {"cat\rcat (2)\rnone\r\n\rcat (3)",
+         "cat|cat (2)|cat (3)|bad_annotations:3|"},
+        {"", ""},
+    };
+    static const char *const stems[] = {"cat", "cat (2)", "cat (3)", "img -1",
+                                        "a.b", "a.jpg",   "o'neill"};
+    struct world w = make_world();
+    w.roots[0] = (free(w.roots[0]), mem_format("%s/names", w.folder));
+    voc_text(w.roots[0], "JPEGImages/none.txt", "");
+    for (size_t k = 0; k < sizeof stems / sizeof *stems; k++) {
+        char *xml = mem_format("Annotations/%s.xml", stems[k]);
+        voc_text(w.roots[0], xml, DOG);
+        free(xml);
+    }
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        char *got = members_of(&w, cases[k].list, strlen(cases[k].list));
+        assert_string_equal(got, cases[k].members);
+        free(got);
+    }
+    end_world(&w);
+}
+
+static void lists_that_are_not_text_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t n;
+        const char *message;
+    } cases[] = {
+        {"\xff\xfe"
+         "a\0\n\0",
+         6, "s.txt:1: text in UTF-16"},
+        {"\xfe\xff\0a\0\n", 6, "s.txt:1: text in UTF-16"},
+        {"a\0\n\0", 4, "s.txt:1: a NUL byte"},
+        {"a\nb\0c\n", 6, "s.txt:2: a NUL byte"},
+        {"a\r\nb\r\n\0", 7, "s.txt:3: a NUL byte"},
+    };
+    struct world w = make_world();
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        struct tree t;
+        voc_write(w.roots[0], "ImageSets/Main/s.txt", cases[k].bytes,
+                  cases[k].n);
+        assert_int_equal(open_tree(&t, &w, 1, "s"), VD_DATA);
+        assert_says(&said, cases[k].message);
+        assert_says(&said, "save it as UTF-8");
+    }
+    end_world(&w);
+}
+
+static void lines_marked_absent_are_counted(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct tree t;
+    voc_text(w.roots[0], "ImageSets/Main/dog_s.txt", "a  1\nb -1\nc -1\n");
+    assert_int_equal(open_tree(&t, &w, 1, "dog_s"), VD_OK);
+    assert_int_equal(t.splits[0].n, 1);
+    assert_int_equal(t.splits[0].n_excluded, 2);
+    assert_says(&said, "dog_s.txt: 2 of 3 lines are marked -1");
+    tree_close(&t);
+    end_world(&w);
+}
+
+static void annotations_in_capitals_are_taken(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct tree t;
+    voc_text(w.roots[0], "Annotations/D.XML", DOG);
+    voc_text(w.roots[0], "Annotations/E f.Xml", DOG);
+    voc_text(w.roots[0], "JPEGImages/D.JPG", "");
+    voc_text(w.roots[0], "JPEGImages/E f.png", "");
+    voc_text(w.roots[0], "ImageSets/Main/s.txt", "E f\nD\na\na-b\n");
+    assert_int_equal(open_tree(&t, &w, 1, "s"), VD_OK);
+    assert_int_equal(t.n_pictures, 6);
+    assert_int_equal(t.splits[0].n, 4);
+    assert_string_equal(member(&t, 0, 0)->id, "E f");
+    assert_non_null(member(&t, 0, 0)->path);
+    assert_string_equal(member(&t, 0, 1)->id, "D");
+    tree_close(&t);
+    voc_text(w.roots[0], "Annotations/a.XML", DOG);
+    assert_int_equal(open_tree(&t, &w, 1, ""), VD_DATA);
+    assert_says(&said, "both would get the id");
     end_world(&w);
 }
 
@@ -137,6 +274,12 @@ static void missing_splits_and_folders_say_what_there_is(void **state)
     assert_says(&said, "there is no split \"vale\"");
     assert_says(&said, "train");
     assert_null(strstr(said.text, "dog_val"));
+    voc_text(w.roots[1], "ImageSets/Main/dog_val.txt", "b 1\n");
+    char *first = w.roots[0];
+    w.roots[0] = w.roots[1];
+    assert_int_equal(open_tree(&t, &w, 1, "val"), VD_NOINPUT);
+    assert_says(&said, "there are: dog_val");
+    w.roots[0] = first;
     assert_int_equal(open_tree(&t, &w, 1, "val,val"), VD_USAGE);
     assert_int_equal(open_tree(&t, &w, 1, "../val"), VD_USAGE);
     assert_int_equal(open_tree(&t, &w, 1, "val,"), VD_USAGE);
@@ -346,6 +489,22 @@ static void class_files_keep_their_order(void **state)
     classes_clear(&c);
 
     check_log_start(&said);
+    voc_text(w.folder, "classes.txt",
+             "\xef\xbb\xbf"
+             "dog\rtraffic\t light");
+    assert_int_equal(classes_read(&c, path), VD_OK);
+    assert_int_equal(classes_find(&c, "dog"), 0);
+    assert_int_equal(classes_find(&c, "traffic light"), 1);
+    classes_clear(&c);
+    voc_text(w.folder, "classes.txt", "dog\n\nca\x01t\n");
+    assert_int_equal(classes_read(&c, path), VD_DATA);
+    assert_says(&said, "classes.txt:3: a control character");
+    voc_write(w.folder, "classes.txt",
+              "\xff\xfe"
+              "d\0\n\0",
+              6);
+    assert_int_equal(classes_read(&c, path), VD_DATA);
+    assert_says(&said, "classes.txt:1: text in UTF-16");
     voc_text(w.folder, "classes.txt", "dog\ncat\ndog\n");
     assert_int_equal(classes_read(&c, path), VD_DATA);
     voc_text(w.folder, "classes.txt", "\n\n");
@@ -386,6 +545,10 @@ int main(void)
         cmocka_unit_test(without_splits_all_annotations_count),
         cmocka_unit_test(splits_have_columns_blank_lines_and_crlf),
         cmocka_unit_test(split_lines_without_annotation_are_found),
+        cmocka_unit_test(names_in_lists_are_understood),
+        cmocka_unit_test(lists_that_are_not_text_are_refused),
+        cmocka_unit_test(lines_marked_absent_are_counted),
+        cmocka_unit_test(annotations_in_capitals_are_taken),
         cmocka_unit_test(missing_splits_and_folders_say_what_there_is),
         cmocka_unit_test(images_are_found_by_stem_then_by_filename),
         cmocka_unit_test(filename_decides_between_images_of_one_stem),

@@ -1,0 +1,180 @@
+#include "preprocess/name_list.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define MAX_NAME    4096 /* bytes; of a longer line no part is a name */
+#define MAX_COLUMNS 16
+
+/* ---- lines ---- */
+
+static int line_at(const char *bytes, size_t n)
+{
+    int line = 1;
+    for (size_t i = 0; i < n; i++)
+        line += bytes[i] == '\n' || (bytes[i] == '\r' && bytes[i + 1] != '\n');
+    return line;
+}
+
+static enum vd_err check_encoding(const char *path, const char *bytes, size_t n)
+{
+    const char *nul = memchr(bytes, '\0', n);
+    if (n >= 2 &&
+        (!memcmp(bytes, "\xff\xfe", 2) || !memcmp(bytes, "\xfe\xff", 2)))
+        return VD_FAIL(VD_DATA, "%s:1: text in UTF-16\nsave it as UTF-8", path);
+    if (nul)
+        return VD_FAIL(VD_DATA,
+                       "%s:%d: a NUL byte: not a text file, or UTF-16\nsave it "
+                       "as UTF-8",
+                       path, line_at(bytes, (size_t)(nul - bytes)));
+    return VD_OK;
+}
+
+static void add_line(struct name_list *list, char *text, int number)
+{
+    text = text_trim(text);
+    if (!*text)
+        return;
+    if ((list->n & (list->n - 1)) == 0)
+        list->lines = mem_grow(list->lines, list->n ? 2 * list->n : 1,
+                               sizeof *list->lines);
+    list->lines[list->n++] = (struct name_line){text, number};
+}
+
+enum vd_err name_list_parse(struct name_list *list, const char *path,
+                            const void *bytes, size_t n)
+{
+    VD_TRY(check_encoding(path, bytes, n));
+    struct name_list read = {.bytes = mem_new(n + 1, 1)};
+    if (n)
+        memcpy(read.bytes, bytes, n);
+    char *at = read.bytes;
+    if (!strncmp(at, "\xef\xbb\xbf", 3))
+        at += 3;
+    for (int number = 1; *at; number++) {
+        size_t length = strcspn(at, "\r\n");
+        char *end = at + length;
+        char *next = end + (end[0] == '\r' && end[1] == '\n') + (*end != '\0');
+        *end = '\0';
+        add_line(&read, at, number);
+        at = next;
+    }
+    *list = read;
+    return VD_OK;
+}
+
+enum vd_err name_list_read(struct name_list *list, const char *path,
+                           size_t max_bytes)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    VD_TRY(file_read(path, max_bytes, &bytes, &n));
+    enum vd_err err = name_list_parse(list, path, bytes, n);
+    free(bytes);
+    return err;
+}
+
+void name_list_clear(struct name_list *list)
+{
+    free(list->bytes);
+    free(list->lines);
+    *list = (struct name_list){0};
+}
+
+/* ---- names ---- */
+
+/* Removes .jpg, .jpeg, .png or .xml in any case; false: there is none. */
+static bool cut_extension(char *name)
+{
+    static const char *const known[] = {".jpg", ".jpeg", ".png", ".xml"};
+    char *dot = strrchr(name, '.');
+    for (size_t k = 0; dot && k < sizeof known / sizeof *known; k++)
+        if (!strcasecmp(dot, known[k])) {
+            *dot = '\0';
+            return true;
+        }
+    return false;
+}
+
+/* As it is, then without its extension; changes `name`. */
+static size_t find_with_extension(char *name, name_find_fn *find, void *ctx)
+{
+    size_t index = find(ctx, name);
+    if (index == NAME_NONE && cut_extension(name))
+        index = find(ctx, name);
+    return index;
+}
+
+static size_t find_form(const char *name, size_t n, name_find_fn *find,
+                        void *ctx)
+{
+    if (n > MAX_NAME)
+        return NAME_NONE;
+    char *copy = mem_format("%.*s", (int)n, name);
+    size_t index = find_with_extension(copy, find, ctx);
+    if (index == NAME_NONE) { /* without the folders in front */
+        size_t folders = n;
+        while (folders > 0 && name[folders - 1] != '/' &&
+               name[folders - 1] != '\\')
+            folders--;
+        free(copy);
+        copy = mem_format("%.*s", (int)(n - folders), name + folders);
+        if (folders > 0 && *copy)
+            index = find_with_extension(copy, find, ctx);
+    }
+    free(copy);
+    return index;
+}
+
+/* The first n bytes of the line as a name, quoted or not. */
+static size_t find_name(const char *name, size_t n, name_find_fn *find,
+                        void *ctx)
+{
+    bool is_quoted =
+        n > 2 && (name[0] == '"' || name[0] == '\'') && name[n - 1] == name[0];
+    size_t index = find_form(name, n, find, ctx);
+    if (index == NAME_NONE && is_quoted)
+        index = find_form(name + 1, n - 2, find, ctx);
+    return index;
+}
+
+/* Where the last column of numbers begins in the first n bytes; n: none. */
+static size_t last_column(const char *line, size_t n)
+{
+    size_t at = n;
+    while (at > 0 && line[at - 1] && strchr("+-.,0123456789", line[at - 1]))
+        at--;
+    return at > 0 && isspace((unsigned char)line[at - 1]) ? at : n;
+}
+
+static bool is_mark(const char *column)
+{
+    return !strcmp(column, "-1") || !strcmp(column, "0") ||
+           !strcmp(column, "1") || !strcmp(column, "+1");
+}
+
+struct name_match name_match(const char *line, name_find_fn *find, void *ctx)
+{
+    size_t n = strlen(line), at;
+    struct name_match m = {find_name(line, n, find, ctx), false};
+    for (int columns = 1; m.index == NAME_NONE && columns <= MAX_COLUMNS;
+         columns++) {
+        at = last_column(line, n);
+        if (at == n)
+            break;
+        const char *column = line + at;
+        for (n = at; isspace((unsigned char)line[n - 1]);)
+            n--;
+        m.is_excluded = !strcmp(column, "-1") || !strncmp(column, "-1 ", 3) ||
+                        !strncmp(column, "-1\t", 3);
+        if (columns > 1 || is_mark(column))
+            m.index = find_name(line, n, find, ctx);
+    }
+    return m;
+}
