@@ -20,6 +20,10 @@
       "elements repeated in an object, the first is used", false)            \
     X(FINDING_NO_AREA, "no_area", "boxes without area, left out", false)     \
     X(FINDING_CLIPPED, "clipped", "boxes clipped to the picture", false)     \
+    X(FINDING_OVERLAP, "in_several_splits", "images in more than one split", \
+      false)                                                                 \
+    X(FINDING_UNLEARNED, "classes_without_training",                         \
+      "classes without a training image", false)                             \
     X(FINDING_REPEATED_LINE, "repeated_lines",                               \
       "list lines that name an image again", false)                          \
     X(FINDING_SIZE, "size_differs", "pictures of another size than <size>",  \

@@ -1,12 +1,14 @@
 #include "preprocess/pack.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "data/shard.h"
 #include "preprocess/report.h"
 #include "preprocess/sample.h"
+#include "preprocess/split_check.h"
 #include "preprocess/workers.h"
 #include "store/atomic.h"
 
@@ -24,7 +26,8 @@ static enum vd_err check_options(const struct pack_options *o, int n_roots)
 {
     if (n_roots == 0)
         return VD_FAIL(VD_USAGE, "no VOC folder given\n"
-                                 "vocpack VOCROOT... -o DIR");
+                                 "vocpack pack VOCROOT... --split "
+                                 "train,val -o DIR");
     if (!*o->output)
         return VD_FAIL(VD_USAGE, "no output folder given\nname it with -o DIR");
     if (o->size % 32)
@@ -89,21 +92,6 @@ static void plan_folders(struct pack *p)
                                             p->tree.splits[k].name);
 }
 
-static void warn_of_overlap(const struct tree *tree)
-{
-    size_t n_double = 0;
-    bool *seen = mem_new(tree->n_pictures, sizeof *seen);
-    for (int k = 0; k < tree->n_splits; k++)
-        for (size_t i = 0; i < tree->splits[k].n; i++) {
-            size_t m = tree->splits[k].members[i];
-            n_double += seen[m];
-            seen[m] = true;
-        }
-    free(seen);
-    if (n_double)
-        log_warn("%zu pictures are in more than one of the splits", n_double);
-}
-
 enum vd_err pack_open(struct pack *p, const struct pack_options *options,
                       char *const *roots, int n_roots)
 {
@@ -116,7 +104,7 @@ enum vd_err pack_open(struct pack *p, const struct pack_options *options,
     VD_TRY_ELSE(out, err,
                 tree_read(&p->tree, *options->classes != '\0', p->n_threads));
     VD_TRY_ELSE(out, err, find_classes(p));
-    warn_of_overlap(&p->tree);
+    split_check_names(&p->tree);
     for (int k = 0; k < n_roots; k++)
         text_add(&p->source, "%s%s", k ? "+" : "", p->tree.roots[k].label);
     plan_folders(p);
@@ -132,6 +120,7 @@ void pack_close(struct pack *p)
     for (size_t j = 0; j < p->n_jobs; j++) {
         free(p->outcomes[j].class_counts);
         free(p->outcomes[j].labels.bytes);
+        free(p->outcomes[j].images.bytes);
         findings_clear(&p->outcomes[j].findings);
     }
     for (int k = 0; p->folders && k < p->tree.n_splits; k++)
@@ -235,11 +224,23 @@ static enum vd_err open_writer(struct packing *g)
     return err;
 }
 
+/* For the comparison of splits. */
+static void note_image(struct packing *g, size_t item, const struct sample *s)
+{
+    const struct pack *p = g->pack;
+    size_t split = (size_t)g->job->split, side = (size_t)p->options->size;
+    struct split_image image = {
+        .hash = hash_bytes(s->pixels, side * side * 3),
+        .picture = p->tree.splits[split].members[g->job->first + item],
+        .split = split,
+    };
+    text_add_bytes(&g->outcome->images, &image, sizeof image);
+}
+
 static enum vd_err store_sample(void *ctx, size_t item, size_t slot)
 {
     struct packing *g = ctx;
     struct sample *s = &g->slots[slot];
-    (void)item;
     progress_show(g->progress, ++*g->n_done, NULL);
     findings_add_all(&g->outcome->findings, &s->findings);
     if (!s->usable)
@@ -247,6 +248,7 @@ static enum vd_err store_sample(void *ctx, size_t item, size_t slot)
     if (!g->writer)
         VD_TRY(open_writer(g));
     VD_TRY(shard_writer_add(g->writer, &s->data));
+    note_image(g, item, s);
     report_add_label(&g->outcome->labels, &g->pack->classes, &s->data);
     g->outcome->class_counts[s->data.class]++;
     return VD_OK;
@@ -337,6 +339,26 @@ static void collect_findings(const struct pack *p, int split,
             findings_add_all(out, &p->outcomes[j].findings);
 }
 
+/* What the splits should not have in common, and what they should. */
+static void compare_splits(const struct pack *p, struct findings *found)
+{
+    size_t n_splits = (size_t)p->tree.n_splits, k = 0;
+    size_t n_classes = (size_t)p->classes.n;
+    struct text all = {0};
+    size_t *counts = mem_new(n_splits * n_classes, sizeof *counts);
+    for (size_t j = 0; j < p->n_jobs; j++)
+        text_add_bytes(&all, p->outcomes[j].images.bytes,
+                       p->outcomes[j].images.length);
+    for (size_t s = 0; s < n_splits; s++)
+        for (size_t c = 0; c < n_classes; c++)
+            counts[k++] = report_class_pictures(p, (int)s, (int)c);
+    split_check_pixels(&p->tree, (struct split_image *)(void *)all.bytes,
+                       all.length / sizeof(struct split_image), found);
+    split_check_classes(&p->tree, &p->classes, counts, found);
+    free(all.bytes);
+    free(counts);
+}
+
 static enum vd_err judge(const struct pack *p, const struct findings *found)
 {
     size_t n_bad = findings_count_bad(found);
@@ -401,10 +423,11 @@ enum vd_err pack_finish(struct pack *p)
     enum vd_err err = VD_OK;
     int n = p->tree.n_splits;
     struct findings *found = mem_new((size_t)n, sizeof *found), all = {0};
-    for (int k = 0; k < n; k++) {
+    for (int k = 0; k < n; k++)
         collect_findings(p, k, &found[k]);
+    compare_splits(p, found);
+    for (int k = 0; k < n; k++)
         findings_add_all(&all, &found[k]);
-    }
     err = judge(p, &all);
     if (err != VD_OK) {
         drop_shards(p);

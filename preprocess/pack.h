@@ -52,6 +52,7 @@ struct pack_outcome {
     uint64_t digest;
     size_t *class_counts; /* [n_classes], owned */
     struct text labels;   /* its rows of labels.csv */
+    struct text images;   /* a struct split_image for each, as bytes */
     struct findings findings;
 };
 

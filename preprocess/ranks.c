@@ -27,6 +27,7 @@ static void put_outcome(const struct pack_outcome *o, int n_classes,
     text_add_bytes(out, o->class_counts,
                    (size_t)n_classes * sizeof *o->class_counts);
     put_text(out, o->labels.bytes, o->labels.length);
+    put_text(out, o->images.bytes, o->images.length);
     text_add_bytes(out, &o->findings.n, sizeof o->findings.n);
     for (size_t i = 0; i < o->findings.n; i++) {
         const struct finding *f = &o->findings.list[i];
@@ -73,6 +74,9 @@ static void take_outcome(struct bytes *b, int n_classes, struct pack_outcome *o)
     char *labels = take_text(b, &n);
     text_add_bytes(&o->labels, labels, n);
     free(labels);
+    char *images = take_text(b, &n);
+    text_add_bytes(&o->images, images, n);
+    free(images);
     take(b, &n_findings, sizeof n_findings);
     for (size_t i = 0; i < n_findings; i++) {
         enum finding_kind kind;

@@ -84,6 +84,9 @@ enum vd_err tree_read(struct tree *tree, bool only_picked,
                       int n_threads) VD_MUST_USE;
 void tree_close(struct tree *tree);
 
+/* ROOT/ImageSets/Main/NAME.txt. Owned. */
+char *tree_list_path(const struct tree_root *root, const char *name);
+
 /* "LABEL/Annotations/a.xml" for a path below one of the roots: the name of a
  * file that is the same wherever the data lies. Owned. */
 char *tree_relative(const struct tree *tree, const char *path);

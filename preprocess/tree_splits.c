@@ -146,13 +146,17 @@ static enum vd_err fail_no_split(const struct tree_root *root, const char *name,
     return err;
 }
 
+char *tree_list_path(const struct tree_root *root, const char *name)
+{
+    return mem_format("%s/ImageSets/Main/%s.txt", root->path, name);
+}
+
 static enum vd_err read_split(struct tree *tree, const struct tree_root *root,
                               struct tree_split *split)
 {
     enum vd_err err = VD_OK;
     struct name_list list = {0};
-    char *path =
-        mem_format("%s/ImageSets/Main/%s.txt", root->path, split->name);
+    char *path = tree_list_path(root, split->name);
     if (!file_exists(path)) {
         err = fail_no_split(root, split->name, path);
         goto out;

@@ -139,6 +139,13 @@ enum vd_err shard_set_read(const struct shard_set *set, size_t i,
                            uint8_t *pixels) VD_MUST_USE;
 void shard_set_close(struct shard_set *set);
 
+/*
+ * How many images of `b` are in `a` as well: pixels, id and labels, by their
+ * digests. `example`: the first of them, by its index in `b`.
+ */
+size_t shard_set_count_shared(const struct shard_set *a,
+                              const struct shard_set *b, size_t *example);
+
 /* Is `classes` [n] this set's list, in its order? */
 bool shard_set_has_classes(const struct shard_set *set, char *const *classes,
                            int n);

@@ -259,22 +259,47 @@ static void own(struct shard_set *set, struct shard_manifest *m,
     m->n_classes = 0;
 }
 
+/* The command that makes this data set. Not the same one for training and
+ * validation: without a split both would hold the same images. Owned. */
+static char *packing_remedy(const char *folder)
+{
+    const char *name = file_name(folder);
+    char *parent = file_folder(folder), *text = NULL;
+    if (!strcmp(name, "train") || !strcmp(name, "val"))
+        text = mem_format("make the shards of both sets with: vocpack pack "
+                          "VOCROOT --split train,val -o %s",
+                          parent);
+    else
+        text = mem_format("make the shards with: vocpack pack VOCROOT --split "
+                          "NAME -o %s",
+                          folder);
+    free(parent);
+    return text;
+}
+
+static enum vd_err check_folder(const char *folder, const char *path)
+{
+    enum vd_err err = VD_OK;
+    char *how = packing_remedy(folder);
+    if (!file_is_folder(folder))
+        err = VD_FAIL(VD_NOINPUT,
+                      "%s: no such folder\n%s; a VOCROOT to try it with: "
+                      "vocpack demo VOCROOT",
+                      folder, how);
+    else if (!file_exists(path))
+        err = VD_FAIL(VD_NOINPUT,
+                      "%s: no %s here: no shards, or packing did not end\n%s",
+                      folder, SHARD_MANIFEST, how);
+    free(how);
+    return err;
+}
+
 static enum vd_err read_manifest(struct shard_manifest *m, const char *folder,
                                  const char *path)
 {
     char *bytes = NULL;
     size_t n = 0;
-    if (!file_is_folder(folder))
-        return VD_FAIL(VD_NOINPUT,
-                       "%s: no such folder\n"
-                       "make the shards with: vocpack pack VOCROOT -o %s; "
-                       "a VOCROOT to try it with: vocpack demo VOCROOT",
-                       folder, folder);
-    if (!file_exists(path))
-        return VD_FAIL(VD_NOINPUT,
-                       "%s: no %s here: no shards, or packing did not end\n"
-                       "make the shards with: vocpack pack VOCROOT -o %s",
-                       folder, SHARD_MANIFEST, folder);
+    VD_TRY(check_folder(folder, path));
     VD_TRY(file_read(path, SHARD_MAX_MANIFEST_BYTES, &bytes, &n));
     enum vd_err err = shard_manifest_parse(m, path, bytes, n);
     free(bytes);
@@ -391,4 +416,27 @@ bool shard_set_has_classes(const struct shard_set *set, char *const *classes,
     for (int k = 0; same && k < n; k++)
         same = !strcmp(set->classes[k], classes[k]);
     return same;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+size_t shard_set_count_shared(const struct shard_set *a,
+                              const struct shard_set *b, size_t *example)
+{
+    const struct reader *ra = a->impl, *rb = b->impl;
+    size_t n_shared = 0;
+    uint64_t *sorted = mem_new(a->n_images, sizeof *sorted);
+    memcpy(sorted, ra->digest, a->n_images * sizeof *sorted);
+    qsort(sorted, a->n_images, sizeof *sorted, by_value);
+    for (size_t i = 0; i < b->n_images; i++)
+        if (bsearch(&rb->digest[i], sorted, a->n_images, sizeof *sorted,
+                    by_value) &&
+            n_shared++ == 0)
+            *example = i;
+    free(sorted);
+    return n_shared;
 }

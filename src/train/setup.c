@@ -23,6 +23,41 @@ static enum vd_err compare_config(struct trainer *t)
 
 /* ---- data, cores, batch ---- */
 
+/* Their metrics do not show how the network does on new images. */
+static void warn_of_shared_images(const struct trainer *t)
+{
+    size_t example = 0;
+    size_t n = shard_set_count_shared(&t->train, &t->val, &example);
+    if (n)
+        log_warn_global("%s: %zu of its %zu images are in %s as well, such as "
+                        "\"%s\"\nvalidation must be of other images: vocpack "
+                        "pack VOCROOT --split train,val -o DIR",
+                        t->config->data.val, n, t->val.n_images,
+                        t->config->data.train, t->val.id[example]);
+}
+
+static void warn_of_unlearned_class(const struct trainer *t)
+{
+    size_t n_classes = (size_t)t->train.n_classes, n_images = 0;
+    bool *learned = mem_new(n_classes, sizeof *learned);
+    int32_t example = -1;
+    for (size_t i = 0; i < t->train.n_images; i++)
+        learned[t->train.class[i]] = true;
+    for (size_t i = 0; i < t->val.n_images; i++)
+        if (!learned[t->val.class[i]]) {
+            n_images++;
+            example = t->val.class[i];
+        }
+    free(learned);
+    if (n_images)
+        log_warn_global(
+            "%s: %zu of its %zu images have a class that is never "
+            "in %s, such as \"%s\"\nit cannot be learned: pack with "
+            "lists that have every class in train",
+            t->config->data.val, n_images, t->val.n_images,
+            t->config->data.train, t->val.classes[example]);
+}
+
 static enum vd_err open_data(struct trainer *t)
 {
     VD_TRY(shard_set_open(&t->train, t->config->data.train));
@@ -41,8 +76,11 @@ static enum vd_err open_data(struct trainer *t)
     if (!same)
         return VD_FAIL(VD_DATA,
                        "%s and %s differ in classes or size\n"
-                       "pack both with the same --classes and --size",
+                       "pack both in one go (--split train,val), or with the "
+                       "same --classes and --size",
                        t->config->data.train, t->config->data.val);
+    warn_of_shared_images(t);
+    warn_of_unlearned_class(t);
     return VD_OK;
 }
 

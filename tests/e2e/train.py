@@ -482,9 +482,24 @@ class Run(unittest.TestCase):
 
     def test_without_data_it_says_how_to_make_them(self):
         os.mkdir("empty")
-        self.start(66, says="vocpack pack VOCROOT -o data/train", folder="empty",
-                   ranks=2)
+        self.start(66, says="vocpack pack VOCROOT --split train,val -o data;",
+                   folder="empty", ranks=2)
         self.assertEqual(os.listdir("empty"), [])
+
+    def test_images_in_both_sets_are_warned_of_once(self):
+        said = "images are in data/train as well"
+        text = self.start(0, "--train.steps 1", ranks=2)
+        self.assertNotIn(said, text)
+        for first, n, shared in ((0, 22, 22), (20, 10, 2)):
+            shutil.rmtree("data/val")
+            subprocess.run([MAKE_SHARDS, "data/val", str(n), "32", str(first)],
+                           check=True)
+            text = self.start(0, "--train.steps 1 --train.name", f"b{first}",
+                              ranks=2)
+            self.assertEqual(text.count(said), 1, text)
+            self.assertIn(f"data/val: {shared} of its {n} {said}, such as ",
+                          text)
+            self.assertIn("--split train,val", text)
 
     def test_damaged_data_are_refused(self):
         shard = "data/train/shard-00000.h5"

@@ -2,6 +2,7 @@
  * of threads and ranks, output folders. Real pictures, real HDF5. */
 #include "voc.h"
 
+#include "base/text.h"
 #include "data/shard.h"
 #include "image/image.h"
 #include "preprocess/doctor.h"
@@ -439,7 +440,8 @@ static void splits_go_into_their_folders(void **state)
     voc_text(w.root, "ImageSets/Main/val.txt", "b\na\n");
     w.options.split = splits;
     assert_int_equal(pack(&w), VD_OK);
-    assert_says(&said, "1 pictures are in more than one");
+    assert_says(&said, "Main/val.txt:2: \"a\" is in train as well");
+    assert_null(strstr(said.text, "same pixels"));
     char *out = w.out;
     w.out = mem_format("%s/train", out);
     struct shard_set s = open_set(&w);
@@ -454,6 +456,101 @@ static void splits_go_into_their_folders(void **state)
     assert_int_equal(s.n_images, 2);
     assert_string_equal(s.id[0], "b");
     shard_set_close(&s);
+    end_world(&w);
+}
+
+static void write_split(const struct world *w, const char *name, int first,
+                        int n)
+{
+    struct text list = {0};
+    char *path = mem_format("ImageSets/Main/%s.txt", name);
+    for (int k = first; k < first + n; k++)
+        text_add(&list, "%c\n", 'a' + k);
+    voc_text(w->root, path, list.bytes);
+    free(list.bytes);
+    free(path);
+}
+
+/* b is a copy of a under another name; c is another picture. */
+static void equal_pixels_in_two_splits_are_reported(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    static char splits[] = "train,val";
+    for (int k = 0; k < 3; k++)
+        add(&w, (const char *[]){"a", "b", "c"}[k], 64, 64,
+            VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
+    char *a = mem_format("%s/JPEGImages/a.jpg", w.root), *bytes = NULL;
+    size_t n = 0;
+    assert_int_equal(file_read(a, 1 << 20, &bytes, &n), VD_OK);
+    voc_write(w.root, "JPEGImages/b.jpg", bytes, n);
+    write_split(&w, "train", 0, 1);
+    write_split(&w, "val", 1, 2);
+    w.options.split = splits;
+    for (int ranks = 1; ranks <= 2; ranks++) {
+        w.options.overwrite = ranks > 1;
+        check_log_start(&said);
+        assert_int_equal(pack_as(&w, ranks), VD_OK);
+        check_log_end();
+        assert_says(&said, "JPEGImages/b.jpg:1: \"b\" of val has the same "
+                           "pixels as \"a\" of train");
+        assert_null(strstr(said.text, "\"c\""));
+        char *json = read_text(w.out, "val/pack.json");
+        assert_non_null(strstr(json, "\"in_several_splits\": 1"));
+        free(json);
+    }
+    free(bytes);
+    free(a);
+    end_world(&w);
+}
+
+static void only_splits_that_must_differ_are_compared(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *second;
+        bool is_told;
+    } cases[] = {{"train", "val", true},     {"train", "trainval", false},
+                 {"val", "trainval", false}, {"trainval", "test", true},
+                 {"train2", "valid", true},  {"one", "two", true},
+                 {"train", "holdout", true}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        struct world w = make_world();
+        add(&w, "a", 64, 64,
+            VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
+        write_split(&w, cases[k].first, 0, 1);
+        write_split(&w, cases[k].second, 0, 1);
+        w.options.split = mem_format("%s,%s", cases[k].first, cases[k].second);
+        assert_int_equal(pack(&w), VD_OK);
+        assert_int_equal(strstr(said.text, "as well") != NULL,
+                         cases[k].is_told);
+        free(w.options.split);
+        end_world(&w);
+    }
+}
+
+static void classes_that_training_lacks_are_reported(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    static char splits[] = "train,val", other[] = "val,train";
+    add(&w, "a", 64, 64,
+        VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")
+                         VOC_OBJECT("fox", "0", "0", "0", "5", "5")));
+    add(&w, "b", 64, 64,
+        VOC_FILE("", VOC_OBJECT("fox", "0", "0", "0", "9", "9")));
+    add(&w, "c", 64, 64,
+        VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
+    write_split(&w, "train", 0, 1);
+    write_split(&w, "val", 1, 2);
+    for (int k = 0; k < 2; k++) {
+        w.options.split = k ? other : splits;
+        w.options.overwrite = k > 0;
+        assert_int_equal(pack(&w), VD_OK);
+        assert_says(&said, "val.txt:1: class \"fox\" is the label of 1 images "
+                           "here and never in train; it cannot be learned");
+        assert_null(strstr(said.text, "class \"cat\""));
+    }
     end_world(&w);
 }
 
@@ -641,6 +738,9 @@ int main(void)
         cmocka_unit_test(unknown_classes_stop_the_work),
         cmocka_unit_test(bytes_do_not_depend_on_threads_or_ranks),
         cmocka_unit_test(splits_go_into_their_folders),
+        cmocka_unit_test(equal_pixels_in_two_splits_are_reported),
+        cmocka_unit_test(only_splits_that_must_differ_are_compared),
+        cmocka_unit_test(classes_that_training_lacks_are_reported),
         cmocka_unit_test(finished_sets_are_kept_and_leftovers_replaced),
         cmocka_unit_test(outputs_that_cannot_be_are_said),
         cmocka_unit_test(options_are_checked),

@@ -147,7 +147,8 @@ static void without_data_training_says_how_to_make_them(void **state)
         char *arguments = mem_format("%s 2>&1", calls[k]);
         assert_run(folder, arguments, 66,
                    "error: data/train: no such folder\n"
-                   "  ---> make the shards with: vocpack pack VOCROOT -o");
+                   "  ---> make the shards of both sets with: "
+                   "vocpack pack VOCROOT --split train,val -o data;");
         free(arguments);
     }
     // ... and leaves nothing behind

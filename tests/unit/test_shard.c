@@ -393,6 +393,52 @@ static void shrinking_under_the_reader_is_an_error(void **state)
     fixture_clear(&f);
 }
 
+/* Two sets of seven pictures, some of them the same. */
+static void images_in_two_sets_are_counted(void **state)
+{
+    (void)state;
+    static const struct {
+        int first, n;
+        size_t shared, example;
+    } cases[] = {{0, N, N, 0}, {N, N, 0, 99}, {3, N, N - 3, 0}, {6, 1, 1, 0}};
+    struct fixture f, g;
+    struct shard_set a, b;
+    fixture_init(&f, 2);
+    fixture_init(&g, 1);
+    assert_int_equal(shard_set_open(&a, f.folder), VD_OK);
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        struct shard_entry entry = {.file = (char[]){"shard-00000.h5"}};
+        size_t example = 99;
+        write_shard(g.shard, cases[k].first, cases[k].n, &entry);
+        assert_int_equal(
+            shard_write_manifest(g.folder, &format, &entry, 1, NULL), VD_OK);
+        assert_int_equal(shard_set_open(&b, g.folder), VD_OK);
+        assert_int_equal(shard_set_count_shared(&a, &b, &example),
+                         cases[k].shared);
+        assert_int_equal(example, cases[k].example);
+        shard_set_close(&b);
+    }
+    shard_set_close(&a);
+    fixture_clear(&f);
+    fixture_clear(&g);
+}
+
+/* One command for both sets: two without --split would pack the same images. */
+static void missing_shards_ask_for_both_splits(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"data/train", "data/val", "train"};
+    for (int k = 0; k < 3; k++) {
+        struct check_log log;
+        struct shard_set set;
+        check_log_start(&log);
+        assert_int_equal(shard_set_open(&set, names[k]), VD_NOINPUT);
+        check_log_end();
+        assert_says(&log, "--split train,val -o ");
+        assert_says(&log, k == 2 ? "-o .;" : "-o data;");
+    }
+}
+
 static void a_folder_without_manifest_says_how_to_make_one(void **state)
 {
     (void)state;
@@ -402,7 +448,7 @@ static void a_folder_without_manifest_says_how_to_make_one(void **state)
     unlink(f.manifest);
     check_log_start(&log);
     assert_int_equal(read_all(&f), VD_NOINPUT);
-    assert_says(&log, "vocpack pack VOCROOT -o");
+    assert_says(&log, "vocpack pack VOCROOT --split NAME -o");
     f.folder[0] = '#';
     assert_int_equal(read_all(&f), VD_NOINPUT);
     check_log_end();
@@ -534,6 +580,8 @@ int main(void)
         cmocka_unit_test(a_truncated_shard_is_refused),
         cmocka_unit_test(a_shard_of_another_packing_is_refused),
         cmocka_unit_test(shrinking_under_the_reader_is_an_error),
+        cmocka_unit_test(images_in_two_sets_are_counted),
+        cmocka_unit_test(missing_shards_ask_for_both_splits),
         cmocka_unit_test(a_folder_without_manifest_says_how_to_make_one),
         cmocka_unit_test(damaged_manifests_are_refused),
         cmocka_unit_test(a_report_too_long_to_be_read_is_left_out),

@@ -1,0 +1,38 @@
+/*
+ * What can be wrong between the splits of one data set: the same image in
+ * training and validation, by name or by pixels, and classes that no training
+ * image has. Either makes what validation measures worthless, and neither
+ * stops anything. Local.
+ *
+ * Splits are told apart by their names: train..., val... and test... must have
+ * nothing in common; trainval... holds train and val. Other names that were
+ * asked for must have nothing in common with any, and the first of them is for
+ * training.
+ */
+#ifndef VOCDIST_PREPROCESS_SPLIT_CHECK_H
+#define VOCDIST_PREPROCESS_SPLIT_CHECK_H
+
+#include "preprocess/classes.h"
+#include "preprocess/findings.h"
+#include "preprocess/tree.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* An image that was packed. */
+struct split_image {
+    uint64_t hash; /* of its pixels as stored */
+    size_t picture, split;
+};
+
+/* Adds to the findings of the later split, by file and line. */
+void split_check_names(struct tree *tree);
+/* `images` [n] are sorted anew; `found` [n_splits]. Names are not compared. */
+void split_check_pixels(const struct tree *tree, struct split_image *images,
+                        size_t n, struct findings *found);
+/* `counts` [n_splits, n_classes]: images with this label; `found` [n_splits].
+ */
+void split_check_classes(const struct tree *tree, const struct classes *classes,
+                         const size_t *counts, struct findings *found);
+
+#endif
