@@ -1,22 +1,17 @@
 #include "preprocess/pack.h"
 
-#include "base/file.h"
 #include "base/hash.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "data/shard.h"
+#include "preprocess/pack_internal.h"
 #include "preprocess/report.h"
 #include "preprocess/sample.h"
 #include "preprocess/split_check.h"
 #include "preprocess/workers.h"
 #include "store/atomic.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #define SLOTS_PER_THREAD 4
 
@@ -134,61 +129,6 @@ void pack_close(struct pack *p)
     *p = (struct pack){0};
 }
 
-/* ---- output folders ---- */
-
-static enum vd_err remove_file(const char *folder, const char *name)
-{
-    enum vd_err err = VD_OK;
-    char *path = mem_format("%s/%s", folder, name);
-    if (unlink(path) < 0 && errno != ENOENT)
-        err = VD_FAIL(VD_CREATE, "%s: cannot be replaced: %s", path,
-                      strerror(errno));
-    free(path);
-    return err;
-}
-
-/* pack.json first: from then on the data set counts as unfinished. */
-static enum vd_err remove_leftovers(const char *folder)
-{
-    enum vd_err err = VD_OK;
-    struct file_list list = {0};
-    VD_TRY(remove_file(folder, "pack.json"));
-    VD_TRY(file_list_read(&list, folder));
-    for (size_t i = 0; err == VD_OK && i < list.n; i++) {
-        const char *name = list.names[i];
-        if (!strncmp(name, "shard-", 6) || !strncmp(name, "labels.csv", 10) ||
-            !strncmp(name, "pack.json", 9)) /* and their temporary names */
-            err = remove_file(folder, list.names[i]);
-    }
-    file_list_clear(&list);
-    return err;
-}
-
-static enum vd_err refuse_finished(const char *folder)
-{
-    enum vd_err err = VD_OK;
-    char *manifest = mem_format("%s/pack.json", folder);
-    if (file_exists(manifest))
-        err = VD_FAIL(VD_CREATE,
-                      "%s: a finished data set is there already\nname another "
-                      "folder, or replace it with --overwrite",
-                      folder);
-    free(manifest);
-    return err;
-}
-
-enum vd_err pack_prepare(const struct pack *p)
-{
-    for (int k = 0; k < p->tree.n_splits; k++)
-        if (!p->options->overwrite)
-            VD_TRY(refuse_finished(p->folders[k]));
-    for (int k = 0; k < p->tree.n_splits; k++) {
-        VD_TRY(file_make_folder(p->folders[k]));
-        VD_TRY(remove_leftovers(p->folders[k]));
-    }
-    return VD_OK;
-}
-
 /* ---- the shards ---- */
 
 /* One job at work. */
@@ -216,8 +156,7 @@ static void make_sample(void *ctx, size_t item, size_t slot)
 static enum vd_err open_writer(struct packing *g)
 {
     const struct pack *p = g->pack;
-    char *path = mem_format("%s/shard-%05zu.h5", p->folders[g->job->split],
-                            g->job->index);
+    char *path = pack_shard_path(p, g->job, true);
     struct shard_format format = report_format(p);
     enum vd_err err = shard_writer_new(&g->writer, path, &format);
     free(path);
@@ -314,15 +253,6 @@ out:
 
 /* ---- verdict, labels.csv, pack.json ---- */
 
-/* After bad files: the shards are of no use. A clean-up only, so a failure
- * was said and changes nothing. */
-static void drop_shards(const struct pack *p)
-{
-    for (int k = 0; k < p->tree.n_splits; k++)
-        if (remove_leftovers(p->folders[k]) != VD_OK)
-            return;
-}
-
 /* All that was found, in order: first what stands in no job. */
 static void collect_findings(const struct pack *p, int split,
                              struct findings *out)
@@ -383,7 +313,8 @@ static enum vd_err write_labels(const struct pack *p, int split)
 {
     enum vd_err err = VD_OK;
     struct text all = {0};
-    char *path = mem_format("%s/labels.csv", p->folders[split]);
+    char *folder = pack_staging(p, split);
+    char *path = mem_format("%s/labels.csv", folder);
     text_add(&all, "id,class,x1,y1,x2,y2,width,height\n");
     for (size_t j = 0; j < p->n_jobs; j++)
         if (p->jobs[j].split == split && p->outcomes[j].labels.length)
@@ -392,6 +323,7 @@ static enum vd_err write_labels(const struct pack *p, int split)
     err = atomic_write(path, all.bytes, all.length);
     free(all.bytes);
     free(path);
+    free(folder);
     return err;
 }
 
@@ -409,8 +341,9 @@ static enum vd_err write_manifest(const struct pack *p, int split,
                 .digest = p->outcomes[j].digest,
             };
     char *report = report_json(p, split, found);
-    enum vd_err err =
-        shard_write_manifest(p->folders[split], &format, entries, n, report);
+    char *folder = pack_staging(p, split);
+    enum vd_err err = shard_write_manifest(folder, &format, entries, n, report);
+    free(folder);
     for (size_t k = 0; k < n; k++)
         free(entries[k].file);
     free(entries);
@@ -418,34 +351,47 @@ static enum vd_err write_manifest(const struct pack *p, int split,
     return err;
 }
 
-enum vd_err pack_finish(struct pack *p)
+/* Every split has an image, or none is published. */
+static enum vd_err refuse_empty(const struct pack *p)
 {
-    enum vd_err err = VD_OK;
+    for (int k = 0; k < p->tree.n_splits; k++)
+        if (report_pictures(p, k) == 0)
+            return VD_FAIL(VD_DATA,
+                           "%s: not one picture is left to pack; nothing was "
+                           "packed",
+                           p->folders[k]);
+    return VD_OK;
+}
+
+/* found[n_splits] + 1: the last holds all of them. */
+static void gather_findings(const struct pack *p, struct findings *found)
+{
     int n = p->tree.n_splits;
-    struct findings *found = mem_new((size_t)n, sizeof *found), all = {0};
     for (int k = 0; k < n; k++)
         collect_findings(p, k, &found[k]);
     compare_splits(p, found);
     for (int k = 0; k < n; k++)
-        findings_add_all(&all, &found[k]);
-    err = judge(p, &all);
-    if (err != VD_OK) {
-        drop_shards(p);
-        goto out;
-    }
+        findings_add_all(&found[n], &found[k]);
+}
+
+enum vd_err pack_finish(struct pack *p)
+{
+    enum vd_err err = VD_OK;
+    int n = p->tree.n_splits;
+    struct findings *found = mem_new((size_t)n + 1, sizeof *found);
+    gather_findings(p, found);
+    VD_TRY_ELSE(out, err, judge(p, &found[n]));
+    VD_TRY_ELSE(out, err, refuse_empty(p));
     for (int k = 0; k < n; k++) {
-        if (report_pictures(p, k) == 0) {
-            err = VD_FAIL(VD_DATA, "%s: not one picture is left to pack",
-                          p->folders[k]);
-            goto out;
-        }
         VD_TRY_ELSE(out, err, write_labels(p, k));
         VD_TRY_ELSE(out, err, write_manifest(p, k, &found[k]));
     }
+    err = pack_publish(p);
 out:
-    for (int k = 0; k < n; k++)
+    for (int k = 0; k <= n; k++)
         findings_clear(&found[k]);
-    findings_clear(&all);
     free(found);
+    if (err != VD_OK)
+        pack_discard(p);
     return err;
 }

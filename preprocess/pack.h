@@ -10,7 +10,9 @@
  *     pack_prepare   Local, rank 0: output folders; others wait for it
  *     pack_work      Local, every rank: its jobs' shards
  *     pack_finish    Local, rank 0, once it has all ranks' outcomes: verdict,
- *                    labels.csv, pack.json
+ *                    labels.csv, pack.json, publishing
+ *
+ * All splits are published or none; pack_output.c says how.
  */
 #ifndef VOCDIST_PREPROCESS_PACK_H
 #define VOCDIST_PREPROCESS_PACK_H
@@ -71,11 +73,14 @@ struct pack {
 enum vd_err pack_open(struct pack *p, const struct pack_options *options,
                       char *const *roots, int n_roots) VD_MUST_USE;
 /* VD_CREATE when a finished data set is there and may not be replaced. What an
- * unfinished one left is removed. */
+ * unfinished one left is removed; a finished one stays until pack_finish. */
 enum vd_err pack_prepare(const struct pack *p) VD_MUST_USE;
 enum vd_err pack_work(struct pack *p, int rank, int size) VD_MUST_USE;
 /* VD_DATA when files were bad (each is named) and --skip-bad is not given. */
 enum vd_err pack_finish(struct pack *p) VD_MUST_USE;
+/* Local, rank 0: removes what was written but is not published. pack_prepare
+ * and pack_finish do so when they fail. */
+void pack_discard(const struct pack *p);
 void pack_close(struct pack *p);
 
 #endif

@@ -149,8 +149,14 @@ static enum vd_err share_work(struct pack *p, struct comm *comm)
         err = pack_prepare(p);
     VD_TRY(comm_agree(comm, SITE_PACK, err));
     err = pack_work(p, comm->rank, comm->size);
-    VD_TRY(comm_agree(comm, SITE_PACK, err));
-    VD_TRY(gather_outcomes(p, comm));
+    err = comm_agree(comm, SITE_PACK, err);
+    if (err == VD_OK)
+        err = gather_outcomes(p, comm);
+    if (err != VD_OK) {
+        if (comm->rank == 0)
+            pack_discard(p);
+        return err;
+    }
     if (comm->rank == 0) {
         err = pack_finish(p);
         if (err == VD_OK)

@@ -123,6 +123,8 @@ static enum vd_err pack_as(struct world *w, int size)
     }
     if (err == VD_OK)
         err = pack_finish(&p[0]);
+    else
+        pack_discard(&p[0]);
     for (int r = 0; r < size; r++)
         pack_close(&p[r]);
     return err;
@@ -590,6 +592,108 @@ static void finished_sets_are_kept_and_leftovers_replaced(void **state)
     end_world(&w);
 }
 
+static void assert_no_file(const char *folder)
+{
+    char *command = mem_format("test -z \"$(find '%s' -type f -o -name "
+                               ".packing)\"",
+                               folder);
+    assert_int_equal(system(command), 0);
+    free(command);
+}
+
+/* A child process whose files may have 8 KiB, like a full disk. */
+static void pack_on_a_full_disk(struct world *w)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit limit = {8192, 8192};
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &limit);
+        _exit((int)pack(w));
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), VD_IO);
+}
+
+#define GOOD VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9"))
+
+/* Whatever fails in whichever split: no data set is left, and the command
+ * works once its cause is gone. */
+static void a_failed_packing_publishes_no_split(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {VOC_FILE("", ""), "not XML", GOOD};
+    static char train_first[] = "train,val", val_first[] = "val,train";
+    for (int k = 0; k < 6; k++) {
+        struct world w = make_world();
+        add(&w, "a", 64, 64, GOOD);
+        add(&w, "b", 64, 64, bad[k / 2]);
+        write_split(&w, "train", 0, 1);
+        write_split(&w, "val", 1, 1);
+        w.options.split = k % 2 ? val_first : train_first;
+        if (k / 2 == 2)
+            pack_on_a_full_disk(&w);
+        else
+            assert_int_equal(pack(&w), VD_DATA);
+        assert_no_file(w.out);
+        add(&w, "b", 64, 64, GOOD);
+        assert_int_equal(pack(&w), VD_OK);
+        char *staging = mem_format("%s/val/.packing", w.out);
+        assert_false(file_exists(staging));
+        free(staging);
+        end_world(&w);
+    }
+}
+
+static void a_failed_overwrite_keeps_what_was_there(void **state)
+{
+    (void)state;
+    static char splits[] = "train,val";
+    static const char *const bad[] = {VOC_FILE("", ""), "not XML", GOOD};
+    for (int k = 0; k < 3; k++) {
+        struct world w = make_world();
+        add(&w, "a", 64, 64, GOOD);
+        add(&w, "b", 64, 64, GOOD);
+        write_split(&w, "train", 0, 1);
+        write_split(&w, "val", 1, 1);
+        w.options.split = splits;
+        assert_int_equal(pack(&w), VD_OK);
+        char *copy = mem_format("%s/copy", w.folder);
+        char *command = mem_format("cp -r '%s' '%s'", w.out, copy);
+        assert_int_equal(system(command), 0);
+
+        w.options.overwrite = true;
+        w.options.size = 96;
+        add(&w, "b", 64, 64, bad[k]);
+        if (k == 2)
+            pack_on_a_full_disk(&w);
+        else
+            assert_int_equal(pack(&w), VD_DATA);
+        assert_same_folders(w.out, copy);
+        free(command);
+        free(copy);
+        end_world(&w);
+    }
+}
+
+/* Killed: what it wrote is never taken for a data set, and goes. */
+static void what_a_killed_packing_left_is_removed(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    add(&w, "a", 64, 64, GOOD);
+    voc_text(w.out, ".packing/shard-00000.h5", "torn");
+    voc_text(w.out, ".packing/shard-00001.h5.tmp-1-1", "torn");
+    voc_text(w.out, ".packing/pack.json", "{}");
+    assert_int_equal(pack(&w), VD_OK);
+    char *staging = mem_format("%s/.packing", w.out);
+    assert_false(file_exists(staging));
+    free(staging);
+    end_world(&w);
+}
+
 static void outputs_that_cannot_be_are_said(void **state)
 {
     (void)state;
@@ -603,17 +707,7 @@ static void outputs_that_cannot_be_are_said(void **state)
     free(w.options.output);
     w.options.output = w.out;
 
-    pid_t child = fork(); /* a full disk: files may have 8 KiB */
-    if (child == 0) {
-        struct rlimit limit = {8192, 8192};
-        signal(SIGXFSZ, SIG_IGN);
-        setrlimit(RLIMIT_FSIZE, &limit);
-        _exit((int)pack(&w));
-    }
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), VD_IO);
+    pack_on_a_full_disk(&w);
     char *manifest = mem_format("%s/pack.json", w.out);
     assert_false(file_exists(manifest));
     free(manifest);
@@ -742,6 +836,9 @@ int main(void)
         cmocka_unit_test(only_splits_that_must_differ_are_compared),
         cmocka_unit_test(classes_that_training_lacks_are_reported),
         cmocka_unit_test(finished_sets_are_kept_and_leftovers_replaced),
+        cmocka_unit_test(a_failed_packing_publishes_no_split),
+        cmocka_unit_test(a_failed_overwrite_keeps_what_was_there),
+        cmocka_unit_test(what_a_killed_packing_left_is_removed),
         cmocka_unit_test(outputs_that_cannot_be_are_said),
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(the_doctor_lists_everything),

@@ -1,0 +1,188 @@
+/*
+ * Output folders. Everything is written into FOLDER/.packing first; once all
+ * splits are complete there, it is published:
+ *
+ *   1. of each split: what was in FOLDER is removed, pack.json first; shards
+ *      and labels.csv are renamed; the folder is synced
+ *   2. of each split: pack.json is renamed; the folder is synced
+ *
+ * So a packing that fails leaves nothing, and a data set that it was to replace
+ * stays until the new one is complete. Without pack.json a folder counts as
+ * unfinished, so a kill in between is never taken for a data set.
+ */
+#include "base/file.h"
+#include "base/mem.h"
+#include "preprocess/pack_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+char *pack_staging(const struct pack *p, int split)
+{
+    return mem_format("%s/.packing", p->folders[split]);
+}
+
+char *pack_shard_path(const struct pack *p, const struct pack_job *job,
+                      bool is_staged)
+{
+    return mem_format("%s%s/shard-%05zu.h5", p->folders[job->split],
+                      is_staged ? "/.packing" : "", job->index);
+}
+
+/* ---- removing ---- */
+
+static enum vd_err remove_file(const char *folder, const char *name)
+{
+    enum vd_err err = VD_OK;
+    char *path = mem_format("%s/%s", folder, name);
+    if (unlink(path) < 0 && errno != ENOENT)
+        err = VD_FAIL(VD_CREATE, "%s: cannot be replaced: %s", path,
+                      strerror(errno));
+    free(path);
+    return err;
+}
+
+/* pack.json first: from then on the data set counts as unfinished. */
+static enum vd_err remove_data_set(const char *folder)
+{
+    enum vd_err err = VD_OK;
+    struct file_list list = {0};
+    VD_TRY(remove_file(folder, "pack.json"));
+    VD_TRY(file_list_read(&list, folder));
+    for (size_t i = 0; err == VD_OK && i < list.n; i++) {
+        const char *name = list.names[i];
+        if (!strncmp(name, "shard-", 6) || !strncmp(name, "labels.csv", 10) ||
+            !strncmp(name, "pack.json", 9)) /* and their temporary names */
+            err = remove_file(folder, list.names[i]);
+    }
+    file_list_clear(&list);
+    return err;
+}
+
+static enum vd_err remove_staging(const struct pack *p, int split)
+{
+    char *folder = pack_staging(p, split);
+    enum vd_err err = VD_OK;
+    if (file_is_folder(folder)) {
+        err = remove_data_set(folder);
+        if (err == VD_OK && rmdir(folder) < 0)
+            err = VD_FAIL(VD_CREATE, "%s: cannot be removed: %s", folder,
+                          strerror(errno));
+    }
+    free(folder);
+    return err;
+}
+
+/* A failure was logged and changes nothing. */
+void pack_discard(const struct pack *p)
+{
+    for (int k = 0; k < p->tree.n_splits; k++)
+        if (remove_staging(p, k) != VD_OK)
+            return;
+}
+
+/* ---- preparing ---- */
+
+static bool is_finished(const char *folder)
+{
+    char *manifest = mem_format("%s/pack.json", folder);
+    bool is_there = file_exists(manifest);
+    free(manifest);
+    return is_there;
+}
+
+static enum vd_err prepare(const struct pack *p, int split)
+{
+    const char *folder = p->folders[split];
+    VD_TRY(file_make_folder(folder));
+    VD_TRY(remove_staging(p, split));
+    if (!is_finished(folder))
+        VD_TRY(remove_data_set(folder));
+    char *staging = pack_staging(p, split);
+    enum vd_err err = file_make_folder(staging);
+    free(staging);
+    return err;
+}
+
+enum vd_err pack_prepare(const struct pack *p)
+{
+    enum vd_err err = VD_OK;
+    for (int k = 0; k < p->tree.n_splits; k++)
+        if (!p->options->overwrite && is_finished(p->folders[k]))
+            return VD_FAIL(VD_CREATE,
+                           "%s: a finished data set is there already\nname "
+                           "another folder, or replace it with --overwrite",
+                           p->folders[k]);
+    for (int k = 0; err == VD_OK && k < p->tree.n_splits; k++)
+        err = prepare(p, k);
+    if (err != VD_OK)
+        pack_discard(p);
+    return err;
+}
+
+/* ---- publishing ---- */
+
+static enum vd_err move(const char *from, const char *to)
+{
+    if (rename(from, to) < 0)
+        return VD_FAIL(VD_IO, "%s: cannot be moved to %s: %s", from, to,
+                       strerror(errno));
+    return VD_OK;
+}
+
+static enum vd_err move_named(const struct pack *p, int split, const char *name)
+{
+    char *staging = pack_staging(p, split);
+    char *from = mem_format("%s/%s", staging, name);
+    char *to = mem_format("%s/%s", p->folders[split], name);
+    enum vd_err err = move(from, to);
+    free(to);
+    free(from);
+    free(staging);
+    return err;
+}
+
+/* By their known names: another node's files may not be listed here yet. */
+static enum vd_err move_shards(const struct pack *p, int split)
+{
+    enum vd_err err = VD_OK;
+    for (size_t j = 0; err == VD_OK && j < p->n_jobs; j++) {
+        if (p->jobs[j].split != split || !p->outcomes[j].n_images)
+            continue;
+        char *from = pack_shard_path(p, &p->jobs[j], true);
+        char *to = pack_shard_path(p, &p->jobs[j], false);
+        err = move(from, to);
+        free(to);
+        free(from);
+    }
+    return err;
+}
+
+static enum vd_err publish_all(const struct pack *p)
+{
+    for (int k = 0; k < p->tree.n_splits; k++) {
+        VD_TRY(remove_data_set(p->folders[k]));
+        VD_TRY(move_shards(p, k));
+        VD_TRY(move_named(p, k, "labels.csv"));
+        VD_TRY(file_sync(p->folders[k], p->folders[k]));
+    }
+    for (int k = 0; k < p->tree.n_splits; k++) {
+        VD_TRY(move_named(p, k, "pack.json"));
+        VD_TRY(file_sync(p->folders[k], p->folders[k]));
+    }
+    return VD_OK;
+}
+
+enum vd_err pack_publish(const struct pack *p)
+{
+    enum vd_err err = publish_all(p);
+    for (int k = 0; k < p->tree.n_splits; k++)
+        if (err == VD_OK)
+            VD_TRY(remove_staging(p, k));
+        else if (remove_data_set(p->folders[k]) != VD_OK)
+            return err;
+    return err;
+}
