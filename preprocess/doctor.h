@@ -1,6 +1,7 @@
 /*
  * vocpack check: every problem of VOC folders by file and line, pictures
- * decoded too, and a table of their classes. Nothing is written. Local.
+ * decoded and lists compared too, and a table of their classes. Nothing is
+ * written. Local.
  */
 #ifndef VOCDIST_PREPROCESS_DOCTOR_H
 #define VOCDIST_PREPROCESS_DOCTOR_H

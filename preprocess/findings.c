@@ -1,6 +1,5 @@
 #include "preprocess/findings.h"
 
-#include "base/log.h"
 #include "base/mem.h"
 
 #include <stdarg.h>
@@ -108,10 +107,10 @@ static void catch_message(void *ctx, enum log_level level, const char *message)
 
 void findings_catch_start(struct findings_catch *c)
 {
-    log_divert(catch_message, c);
+    c->before = log_swap_sink((struct log_sink){catch_message, c});
 }
 
-void findings_catch_end(void)
+void findings_catch_end(struct findings_catch *c)
 {
-    log_divert(NULL, NULL);
+    (void)log_swap_sink(c->before);
 }

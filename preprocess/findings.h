@@ -5,31 +5,38 @@
 #ifndef VOCDIST_PREPROCESS_FINDINGS_H
 #define VOCDIST_PREPROCESS_FINDINGS_H
 
+#include "base/log.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
 /* X(name, key in pack.json, what it is, the picture cannot be used) */
-#define FINDING_MAP(X)                                                       \
-    X(FINDING_ANNOTATION, "bad_annotations", "annotations unreadable", true) \
-    X(FINDING_MISSING, "missing_pictures", "pictures missing", true)         \
-    X(FINDING_PICTURE, "bad_pictures", "pictures unreadable", true)          \
-    X(FINDING_EMPTY, "without_object", "pictures without a usable object",   \
-      false)                                                                 \
-    X(FINDING_OBJECT, "bad_objects", "objects malformed, left out", false)   \
-    X(FINDING_REPEATED, "repeated_elements",                                 \
-      "elements repeated in an object, the first is used", false)            \
-    X(FINDING_NO_AREA, "no_area", "boxes without area, left out", false)     \
-    X(FINDING_CLIPPED, "clipped", "boxes clipped to the picture", false)     \
-    X(FINDING_OVERLAP, "in_several_splits", "images in more than one split", \
-      false)                                                                 \
-    X(FINDING_UNLEARNED, "classes_without_training",                         \
-      "classes without a training image", false)                             \
-    X(FINDING_REPEATED_LINE, "repeated_lines",                               \
-      "list lines that name an image again", false)                          \
-    X(FINDING_SIZE, "size_differs", "pictures of another size than <size>",  \
-      false)                                                                 \
-    X(FINDING_TURNED, "turned", "EXIF-turned pictures", false)               \
-    X(FINDING_AMBIGUOUS, "ambiguous_images",                                 \
+#define FINDING_MAP(X)                                                        \
+    X(FINDING_ANNOTATION, "bad_annotations", "annotations unreadable", true)  \
+    X(FINDING_LIST, "bad_lists", "lists unreadable or of no use", true)       \
+    X(FINDING_MISSING, "missing_pictures", "pictures missing", true)          \
+    X(FINDING_PICTURE, "bad_pictures", "pictures unreadable", true)           \
+    X(FINDING_EMPTY, "without_object", "pictures without a usable object",    \
+      false)                                                                  \
+    X(FINDING_OBJECT, "bad_objects", "objects malformed, left out", false)    \
+    X(FINDING_REPEATED, "repeated_elements",                                  \
+      "elements repeated in an object, the first is used", false)             \
+    X(FINDING_NO_AREA, "no_area", "boxes without area, left out", false)      \
+    X(FINDING_CLIPPED, "clipped", "boxes clipped to the picture", false)      \
+    X(FINDING_OVERLAP, "in_several_splits", "images in more than one split",  \
+      false)                                                                  \
+    X(FINDING_SUBFOLDER, "subfolders", "subfolders of annotations, not read", \
+      false)                                                                  \
+    X(FINDING_UNANNOTATED, "unannotated_images",                              \
+      "images without an annotation, not used", false)                        \
+    X(FINDING_UNLEARNED, "classes_without_training",                          \
+      "classes without a training image", false)                              \
+    X(FINDING_REPEATED_LINE, "repeated_lines",                                \
+      "list lines that name an image again", false)                           \
+    X(FINDING_SIZE, "size_differs", "pictures of another size than <size>",   \
+      false)                                                                  \
+    X(FINDING_TURNED, "turned", "EXIF-turned pictures", false)                \
+    X(FINDING_AMBIGUOUS, "ambiguous_images",                                  \
       "annotations with several images of their name", false)
 
 #define FINDING_NAME(name, key, text, bad) name,
@@ -65,14 +72,16 @@ size_t findings_count_bad(const struct findings *f);
 
 /*
  * From here on this thread's errors are added as findings of this kind about
- * this file, instead of being logged; until findings_catch_end().
+ * this file, instead of being logged; until findings_catch_end(), from when on
+ * they go where they went before.
  */
 struct findings_catch {
     struct findings *to; /* borrowed */
     enum finding_kind kind;
-    const char *file; /* borrowed */
+    const char *file;       /* borrowed */
+    struct log_sink before; /* the module's */
 };
 void findings_catch_start(struct findings_catch *c);
-void findings_catch_end(void);
+void findings_catch_end(struct findings_catch *c);
 
 #endif

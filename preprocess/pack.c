@@ -1,6 +1,5 @@
 #include "preprocess/pack.h"
 
-#include "base/hash.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "data/shard.h"
@@ -99,6 +98,8 @@ enum vd_err pack_open(struct pack *p, const struct pack_options *options,
     VD_TRY_ELSE(out, err,
                 tree_read(&p->tree, *options->classes != '\0', p->n_threads));
     VD_TRY_ELSE(out, err, find_classes(p));
+    if (!*options->split)
+        tree_find_unannotated(&p->tree);
     split_check_names(&p->tree);
     for (int k = 0; k < n_roots; k++)
         text_add(&p->source, "%s%s", k ? "+" : "", p->tree.roots[k].label);
@@ -167,9 +168,9 @@ static enum vd_err open_writer(struct packing *g)
 static void note_image(struct packing *g, size_t item, const struct sample *s)
 {
     const struct pack *p = g->pack;
-    size_t split = (size_t)g->job->split, side = (size_t)p->options->size;
+    size_t split = (size_t)g->job->split;
     struct split_image image = {
-        .hash = hash_bytes(s->pixels, side * side * 3),
+        .hash = s->hash,
         .picture = p->tree.splits[split].members[g->job->first + item],
         .split = split,
     };
@@ -258,6 +259,8 @@ static void collect_findings(const struct pack *p, int split,
                              struct findings *out)
 {
     const struct tree *tree = &p->tree;
+    if (split == 0)
+        findings_add_all(out, &tree->findings);
     findings_add_all(out, &tree->splits[split].findings);
     for (size_t i = 0; split == 0 && i < tree->n_pictures; i++) {
         const struct picture *m = &tree->pictures[i];

@@ -1,5 +1,6 @@
 #include "preprocess/sample.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "data/box.h"
 #include "image/image.h"
@@ -111,17 +112,26 @@ static void place_objects(struct sample *s, const struct picture *p,
                      "no object with a usable box");
 }
 
+static size_t n_bytes(int width, int height)
+{
+    return (size_t)width * (size_t)height * 3;
+}
+
 /* Decodes; every error becomes a finding about the picture. */
 static bool decode(struct sample *s, const struct picture *p, int side,
                    struct image_source *source)
 {
     struct image im = {0};
-    struct findings_catch c = {&s->findings, FINDING_PICTURE, p->path};
+    struct findings_catch c = {
+        .to = &s->findings, .kind = FINDING_PICTURE, .file = p->path};
     findings_catch_start(&c);
     enum vd_err err = image_read(&im, source, p->path);
     if (err == VD_OK && side > 0)
         err = image_squash(&im, side, side, s->pixels);
-    findings_catch_end();
+    findings_catch_end(&c);
+    if (err == VD_OK)
+        s->hash = side ? hash_bytes(s->pixels, n_bytes(side, side))
+                       : hash_bytes(im.rgb, n_bytes(im.width, im.height));
     image_clear(&im);
     return err == VD_OK;
 }

@@ -18,6 +18,7 @@ struct sample {
     uint8_t *pixels;          /* [side, side, 3], owned */
     struct shard_object *objects; /* owned */
     struct findings findings;     /* of its annotation and of its picture */
+    uint64_t hash; /* of the pixels: as stored, or for side 0 of the original */
     bool usable;
 };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum { ROLE_TRAIN = 1, ROLE_VAL = 2, ROLE_TEST = 4, ROLE_OTHER = 8 };
+#define ROLE_UNKNOWN (~0U) /* may have something in common with any */
 
 /* Bits: what two splits have in common they may share. */
 static unsigned role_of(const struct tree *tree, size_t split)
@@ -21,6 +22,8 @@ static unsigned role_of(const struct tree *tree, size_t split)
     for (size_t k = 0; k < sizeof known / sizeof *known; k++)
         if (!strncmp(name, known[k].start, strlen(known[k].start)))
             return known[k].role;
+    if (tree->has_every_list)
+        return ROLE_UNKNOWN;
     return (unsigned)ROLE_OTHER << split % 24;
 }
 
@@ -31,7 +34,8 @@ static bool are_exclusive(const struct tree *tree, size_t a, size_t b)
 
 static bool is_training(const struct tree *tree, size_t split)
 {
-    return role_of(tree, split) & (ROLE_TRAIN | ROLE_OTHER);
+    unsigned role = role_of(tree, split);
+    return role != ROLE_UNKNOWN && role & (ROLE_TRAIN | ROLE_OTHER);
 }
 
 /* ---- names ---- */
@@ -76,6 +80,27 @@ static int by_hash(const void *a, const void *b)
     return x->picture < y->picture ? -1 : x->picture > y->picture;
 }
 
+/* Of images[first] up to images[i], all of one hash: one of another picture in
+ * a split that must not share with that of images[i]; NULL: none. */
+static const struct split_image *find_twin(const struct tree *tree,
+                                           const struct split_image *images,
+                                           size_t first, size_t i)
+{
+    const struct split_image *b = &images[i];
+    size_t a = first;
+    while (a < i && images[a].split < b->split) {
+        size_t split = images[a].split;
+        if (images[a].picture == b->picture && images[a + 1].split == split)
+            a++;
+        if (images[a].picture != b->picture &&
+            are_exclusive(tree, split, b->split))
+            return &images[a];
+        while (a < i && images[a].split == split)
+            a++;
+    }
+    return NULL;
+}
+
 void split_check_pixels(const struct tree *tree, struct split_image *images,
                         size_t n, struct findings *found)
 {
@@ -85,9 +110,8 @@ void split_check_pixels(const struct tree *tree, struct split_image *images,
         const struct split_image *b = &images[i];
         if (b->hash != images[first].hash)
             first = i;
-        const struct split_image *a = &images[first];
-        if (a->picture == b->picture ||
-            !are_exclusive(tree, a->split, b->split))
+        const struct split_image *a = find_twin(tree, images, first, i);
+        if (!a)
             continue;
         const struct picture *p = &tree->pictures[b->picture];
         findings_add(&found[b->split], FINDING_OVERLAP, p->path, 1,

@@ -4,10 +4,10 @@
  * image has. Either makes what validation measures worthless, and neither
  * stops anything. Local.
  *
- * Splits are told apart by their names: train..., val... and test... must have
- * nothing in common; trainval... holds train and val. Other names that were
- * asked for must have nothing in common with any, and the first of them is for
- * training.
+ * The names of splits decide: train..., val... and test... must have
+ * nothing in common; trainval... holds train and val. Other names must have
+ * nothing in common with any, and the first of them is for training; but where
+ * every list is read (tree_open_for_check), nothing is known of them.
  */
 #ifndef VOCDIST_PREPROCESS_SPLIT_CHECK_H
 #define VOCDIST_PREPROCESS_SPLIT_CHECK_H

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define MAX_DEPTH 8 /* of subfolders whose files are counted */
+
 /* ---- names in listings ---- */
 
 /* Index of the first name >= key. */
@@ -132,6 +134,18 @@ static enum vd_err label_root(struct tree *tree, int index)
     return err;
 }
 
+static bool has_annotation(const char *folder)
+{
+    struct file_list list = {0};
+    bool found = false;
+    if (file_list_read(&list, folder) != VD_OK)
+        return false;
+    for (size_t i = 0; i < list.n; i++)
+        found = found || is_xml(list.names[i]);
+    file_list_clear(&list);
+    return found;
+}
+
 static enum vd_err open_root(struct tree *tree, int index, const char *path)
 {
     struct tree_root *root = &tree->roots[index];
@@ -146,10 +160,15 @@ static enum vd_err open_root(struct tree *tree, int index, const char *path)
                        path);
     root->annotations = find_folder(root->path, "Annotations", "annotations");
     root->pictures = find_folder(root->path, "JPEGImages", "images");
+    if (!root->annotations && !root->pictures && has_annotation(root->path)) {
+        root->annotations = mem_copy_text(root->path);
+        root->pictures = mem_copy_text(root->path);
+    }
     if (!root->annotations || !root->pictures)
         return VD_FAIL(VD_NOINPUT,
                        "%s: no folder %s in it\ngive a folder that holds "
-                       "Annotations and JPEGImages, such as VOCdevkit/VOC2007",
+                       "Annotations and JPEGImages, such as VOCdevkit/VOC2007, "
+                       "or the .xml files beside their images",
                        path, root->annotations ? "JPEGImages" : "Annotations");
     VD_TRY(file_list_read(&root->images, root->pictures));
     return label_root(tree, index);
@@ -170,6 +189,69 @@ static void sort_stems(const struct tree *tree, struct tree_root *root)
             tree->pictures);
 }
 
+/* .xml files in a folder and below. */
+static size_t count_annotations(const char *folder, int depth)
+{
+    struct file_list list = {0};
+    size_t n = 0;
+    if (depth > MAX_DEPTH || !file_is_folder(folder) ||
+        file_list_read(&list, folder) != VD_OK)
+        return 0;
+    for (size_t i = 0; i < list.n; i++) {
+        char *path = mem_format("%s/%s", folder, list.names[i]);
+        n += file_is_folder(path) ? count_annotations(path, depth + 1)
+                                  : is_xml(list.names[i]);
+        free(path);
+    }
+    file_list_clear(&list);
+    return n;
+}
+
+/* Annotations that are there and not read: how many. */
+static size_t find_subfolders(struct tree *tree, const struct tree_root *root,
+                              const struct file_list *names)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < names->n; i++) {
+        if (is_xml(names->names[i]))
+            continue;
+        char *path = mem_format("%s/%s", root->annotations, names->names[i]);
+        size_t n = count_annotations(path, 0);
+        if (n)
+            findings_add(&tree->findings, FINDING_SUBFOLDER, path, 1,
+                         "a subfolder with %zu annotations: subfolders are not "
+                         "read",
+                         n);
+        total += n;
+        free(path);
+    }
+    return total;
+}
+
+static enum vd_err fail_no_annotation(const struct tree_root *root,
+                                      size_t n_below)
+{
+    if (n_below)
+        return VD_FAIL(VD_NOINPUT,
+                       "%s: no .xml file in it, but %zu in its subfolders, "
+                       "which are not read\nmove annotations and images into "
+                       "one folder each, under names of their own",
+                       root->annotations, n_below);
+    return VD_FAIL(VD_NOINPUT, "%s: no .xml file in it", root->annotations);
+}
+
+static void add_picture(struct tree *tree, int index, const char *name)
+{
+    struct tree_root *root = &tree->roots[index];
+    char *stem = mem_format("%.*s", (int)strlen(name) - 4, name);
+    tree->pictures[tree->n_pictures++] = (struct picture){
+        .id = mem_copy_text(stem),
+        .stem = stem,
+        .xml = mem_format("%s/%s", root->annotations, name),
+        .root = index,
+    };
+}
+
 static enum vd_err list_annotations(struct tree *tree, int index)
 {
     struct tree_root *root = &tree->roots[index];
@@ -178,22 +260,14 @@ static enum vd_err list_annotations(struct tree *tree, int index)
     root->first = tree->n_pictures;
     tree->pictures = mem_grow(tree->pictures, tree->n_pictures + names.n,
                               sizeof *tree->pictures);
-    for (size_t i = 0; i < names.n; i++) {
-        if (!is_xml(names.names[i]))
-            continue;
-        char *stem =
-            mem_format("%.*s", (int)strlen(names.names[i]) - 4, names.names[i]);
-        tree->pictures[tree->n_pictures++] = (struct picture){
-            .id = mem_copy_text(stem),
-            .stem = stem,
-            .xml = mem_format("%s/%s", root->annotations, names.names[i]),
-            .root = index,
-        };
-    }
+    for (size_t i = 0; i < names.n; i++)
+        if (is_xml(names.names[i]))
+            add_picture(tree, index, names.names[i]);
     root->n = tree->n_pictures - root->first;
     sort_stems(tree, root);
+    size_t n_below = find_subfolders(tree, root, &names);
     file_list_clear(&names);
-    return VD_OK;
+    return root->n ? VD_OK : fail_no_annotation(root, n_below);
 }
 
 /* ---- ids ---- */
@@ -268,8 +342,8 @@ static enum vd_err make_ids_unique(struct tree *tree)
 
 /* ---- opening ---- */
 
-enum vd_err tree_open(struct tree *tree, char *const *roots, int n_roots,
-                      const char *splits)
+static enum vd_err open_tree(struct tree *tree, char *const *roots, int n_roots,
+                             const char *splits, bool for_check)
 {
     enum vd_err err = VD_OK;
     struct tree t = {.n_roots = n_roots};
@@ -277,19 +351,29 @@ enum vd_err tree_open(struct tree *tree, char *const *roots, int n_roots,
     for (int k = 0; k < n_roots; k++) {
         VD_TRY_ELSE(out, err, open_root(&t, k, roots[k]));
         VD_TRY_ELSE(out, err, list_annotations(&t, k));
-        if (t.roots[k].n == 0) {
-            err = VD_FAIL(VD_NOINPUT, "%s: no .xml file in it",
-                          t.roots[k].annotations);
-            goto out;
-        }
     }
     VD_TRY_ELSE(out, err, make_ids_unique(&t));
-    VD_TRY_ELSE(out, err, tree_open_splits(&t, splits));
+    err = for_check ? tree_open_check_splits(&t, splits)
+                    : tree_open_splits(&t, splits);
+    if (err != VD_OK)
+        goto out;
     *tree = t;
     t = (struct tree){0};
 out:
     tree_close(&t);
     return err;
+}
+
+enum vd_err tree_open(struct tree *tree, char *const *roots, int n_roots,
+                      const char *splits)
+{
+    return open_tree(tree, roots, n_roots, splits, false);
+}
+
+enum vd_err tree_open_for_check(struct tree *tree, char *const *roots,
+                                int n_roots, const char *splits)
+{
+    return open_tree(tree, roots, n_roots, splits, true);
 }
 
 /* ---- annotations ---- */
@@ -336,10 +420,11 @@ static void read_one(void *ctx, size_t item, size_t slot)
     (void)slot;
     if (r->only_picked && !p->picked)
         return;
-    struct findings_catch c = {&p->findings, FINDING_ANNOTATION, p->xml};
+    struct findings_catch c = {
+        .to = &p->findings, .kind = FINDING_ANNOTATION, .file = p->xml};
     findings_catch_start(&c);
     p->readable = annotation_read(&p->note, p->xml, &p->findings) == VD_OK;
-    findings_catch_end();
+    findings_catch_end(&c);
     if (p->readable)
         find_image(&r->tree->roots[p->root], p);
 }
@@ -354,6 +439,42 @@ enum vd_err tree_read(struct tree *tree, bool only_picked, int n_threads)
         .produce = read_one,
         .ctx = &r,
     });
+}
+
+/* Which of the root's images does an annotation have? Owned. */
+static bool *mark_used(const struct tree *tree, const struct tree_root *root)
+{
+    bool *used = mem_new(root->images.n, sizeof *used);
+    for (size_t i = root->first; i < root->first + root->n; i++) {
+        const struct picture *p = &tree->pictures[i];
+        const char *name = p->path ? file_name(p->path)
+                                   : find_stem(&root->images, p->stem, "").best;
+        if (name)
+            used[lower_bound(&root->images, name)] = true;
+    }
+    return used;
+}
+
+void tree_find_unannotated(struct tree *tree)
+{
+    for (int k = 0; k < tree->n_roots; k++) {
+        const struct tree_root *root = &tree->roots[k];
+        bool *used = mark_used(tree, root);
+        for (size_t i = 0; i < root->images.n; i++) {
+            const char *name = root->images.names[i];
+            const char *dot = strrchr(name, '.');
+            if (used[i] || !dot || *name == '.' ||
+                rank_of_extension(dot + 1) == N_EXTENSIONS)
+                continue;
+            char *path = mem_format("%s/%s", root->pictures, name);
+            findings_add(&tree->findings, FINDING_UNANNOTATED, path, 1,
+                         "an image without annotation %s/%.*s.xml; it is not "
+                         "used",
+                         file_name(root->annotations), (int)(dot - name), name);
+            free(path);
+        }
+        free(used);
+    }
 }
 
 char *tree_relative(const struct tree *tree, const char *path)
@@ -393,6 +514,7 @@ void tree_close(struct tree *tree)
         free(tree->splits[k].members);
         free(tree->splits[k].lines);
     }
+    findings_clear(&tree->findings);
     free(tree->roots);
     free(tree->pictures);
     free(tree->splits);

@@ -5,6 +5,9 @@
  *     ROOT/JPEGImages/STEM.jpg         (or images/)
  *     ROOT/ImageSets/Main/SPLIT.txt
  *
+ * or, without these two folders, ROOT/STEM.xml and ROOT/STEM.jpg side by side.
+ * Subfolders are not read; those with annotations are findings.
+ *
  * A picture belongs to an annotation by its stem with .jpg, .jpeg or .png in
  * any case; of several, the annotation's <filename> decides. Without any, it
  * is the one that <filename> names. Of that, the part behind the last slash or
@@ -67,6 +70,9 @@ struct tree {
     size_t n_pictures;
     struct tree_split *splits;
     int n_splits;
+    bool is_for_check;        /* a list that cannot be read is a finding */
+    bool has_every_list;      /* splits are all lists, none was given */
+    struct findings findings; /* subfolders, images without annotation */
 };
 
 /*
@@ -75,6 +81,16 @@ struct tree {
  */
 enum vd_err tree_open(struct tree *tree, char *const *roots, int n_roots,
                       const char *splits) VD_MUST_USE;
+/*
+ * The same for a check: with "", every list of ImageSets/Main is read, but
+ * those of single classes only where there are no others; and a list that
+ * cannot be read is a finding.
+ */
+enum vd_err tree_open_for_check(struct tree *tree, char *const *roots,
+                                int n_roots, const char *splits) VD_MUST_USE;
+/* Images to which no annotation belongs become findings of the tree; after
+ * tree_read() of all annotations. */
+void tree_find_unannotated(struct tree *tree);
 /*
  * Reads the annotations of all pictures, or only of those in a split, and
  * looks for their image files. What is wrong with single files goes to the

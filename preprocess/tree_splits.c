@@ -110,7 +110,7 @@ static void list_splits(const struct tree_root *root, bool of_classes,
         for (size_t i = 0; i < files.n; i++) {
             char *name = files.names[i];
             size_t n = strlen(name);
-            if (n <= 4 || strcmp(name + n - 4, ".txt"))
+            if (n <= 4 || *name == '.' || strcmp(name + n - 4, ".txt"))
                 continue;
             name[n - 4] = '\0';
             if (is_class_list(name) != of_classes)
@@ -151,53 +151,91 @@ char *tree_list_path(const struct tree_root *root, const char *name)
     return mem_format("%s/ImageSets/Main/%s.txt", root->path, name);
 }
 
+/* For a check, a list that cannot be read is a finding. */
+static enum vd_err read_list(const struct tree *tree, struct tree_split *split,
+                             const char *path, struct name_list *list)
+{
+    if (!tree->is_for_check)
+        return name_list_read(list, path, MAX_LIST_BYTES);
+    struct findings_catch c = {
+        .to = &split->findings, .kind = FINDING_LIST, .file = path};
+    findings_catch_start(&c);
+    if (name_list_read(list, path, MAX_LIST_BYTES) != VD_OK)
+        *list = (struct name_list){0};
+    findings_catch_end(&c);
+    return VD_OK;
+}
+
 static enum vd_err read_split(struct tree *tree, const struct tree_root *root,
                               struct tree_split *split)
 {
-    enum vd_err err = VD_OK;
     struct name_list list = {0};
     char *path = tree_list_path(root, split->name);
-    if (!file_exists(path)) {
-        err = fail_no_split(root, split->name, path);
-        goto out;
-    }
-    VD_TRY_ELSE(out, err, name_list_read(&list, path, MAX_LIST_BYTES));
-    read_lines(tree, root, split, path, &list);
-out:
+    enum vd_err err = read_list(tree, split, path, &list);
+    if (err == VD_OK)
+        read_lines(tree, root, split, path, &list);
     name_list_clear(&list);
+    free(path);
+    return err;
+}
+
+static struct tree_split *find_split(struct tree *tree, const char *name)
+{
+    for (int k = 0; k < tree->n_splits; k++)
+        if (!strcmp(tree->splits[k].name, name))
+            return &tree->splits[k];
+    return NULL;
+}
+
+static struct tree_split *new_split(struct tree *tree, const char *name)
+{
+    tree->splits = mem_grow(tree->splits, (size_t)tree->n_splits + 1,
+                            sizeof *tree->splits);
+    struct tree_split *split = &tree->splits[tree->n_splits++];
+    *split = (struct tree_split){.name = mem_copy_text(name)};
+    return split;
+}
+
+static enum vd_err check_exists(const struct tree_root *root, const char *name)
+{
+    char *path = tree_list_path(root, name);
+    enum vd_err err =
+        file_exists(path) ? VD_OK : fail_no_split(root, name, path);
     free(path);
     return err;
 }
 
 static enum vd_err add_split(struct tree *tree, const char *name)
 {
-    for (int k = 0; k < tree->n_splits; k++)
-        if (!strcmp(tree->splits[k].name, name))
-            return VD_FAIL(VD_USAGE, "--split names \"%s\" twice", name);
+    if (find_split(tree, name))
+        return VD_FAIL(VD_USAGE, "--split names \"%s\" twice", name);
     if (!*name || strchr(name, '/') || *name == '.')
         return VD_FAIL(VD_USAGE,
                        "--split: \"%s\" is not the name of a split\ngive names "
                        "of files in ImageSets/Main without .txt, such as "
                        "train,val",
                        name);
-    tree->splits = mem_grow(tree->splits, (size_t)tree->n_splits + 1,
-                            sizeof *tree->splits);
-    struct tree_split *split = &tree->splits[tree->n_splits++];
-    *split = (struct tree_split){.name = mem_copy_text(name)};
-    for (int k = 0; k < tree->n_roots; k++)
+    struct tree_split *split = new_split(tree, name);
+    for (int k = 0; k < tree->n_roots; k++) {
+        VD_TRY(check_exists(&tree->roots[k], name));
         VD_TRY(read_split(tree, &tree->roots[k], split));
+    }
     return VD_OK;
+}
+
+/* One split of all pictures. */
+static void add_whole(struct tree *tree)
+{
+    struct tree_split *whole = new_split(tree, "");
+    for (size_t i = 0; i < tree->n_pictures; i++)
+        add_member(tree, whole, i, 0);
 }
 
 enum vd_err tree_open_splits(struct tree *tree, const char *splits)
 {
     enum vd_err err = VD_OK;
     if (!*splits) {
-        tree->splits = mem_new(1, sizeof *tree->splits);
-        tree->n_splits = 1;
-        tree->splits[0].name = mem_copy_text("");
-        for (size_t i = 0; i < tree->n_pictures; i++)
-            add_member(tree, &tree->splits[0], i, 0);
+        add_whole(tree);
         return VD_OK;
     }
     char *copy = mem_copy_text(splits);
@@ -205,4 +243,35 @@ enum vd_err tree_open_splits(struct tree *tree, const char *splits)
         err = add_split(tree, text_trim(name));
     free(copy);
     return err;
+}
+
+static enum vd_err add_lists(struct tree *tree, bool of_classes)
+{
+    enum vd_err err = VD_OK;
+    for (int k = 0; err == VD_OK && k < tree->n_roots; k++) {
+        struct file_list list = {0};
+        list_splits(&tree->roots[k], of_classes, &list);
+        for (size_t i = 0; err == VD_OK && i < list.n; i++) {
+            struct tree_split *split = find_split(tree, list.names[i]);
+            if (!split)
+                split = new_split(tree, list.names[i]);
+            err = read_split(tree, &tree->roots[k], split);
+        }
+        file_list_clear(&list);
+    }
+    return err;
+}
+
+enum vd_err tree_open_check_splits(struct tree *tree, const char *splits)
+{
+    tree->is_for_check = true;
+    if (*splits)
+        return tree_open_splits(tree, splits);
+    tree->has_every_list = true;
+    VD_TRY(add_lists(tree, false));
+    if (tree->n_splits == 0)
+        VD_TRY(add_lists(tree, true));
+    if (tree->n_splits == 0)
+        add_whole(tree);
+    return VD_OK;
 }

@@ -511,7 +511,7 @@ static void only_splits_that_must_differ_are_compared(void **state)
     (void)state;
     static const struct {
         const char *first, *second;
-        bool is_told;
+        bool is_reported;
     } cases[] = {{"train", "val", true},     {"train", "trainval", false},
                  {"val", "trainval", false}, {"trainval", "test", true},
                  {"train2", "valid", true},  {"one", "two", true},
@@ -525,7 +525,7 @@ static void only_splits_that_must_differ_are_compared(void **state)
         w.options.split = mem_format("%s,%s", cases[k].first, cases[k].second);
         assert_int_equal(pack(&w), VD_OK);
         assert_int_equal(strstr(said.text, "as well") != NULL,
-                         cases[k].is_told);
+                         cases[k].is_reported);
         free(w.options.split);
         end_world(&w);
     }
@@ -785,6 +785,125 @@ static void the_doctor_also_looks_where_nothing_is_right(void **state)
     end_world(&w);
 }
 
+/* What the doctor writes about the world; owned. */
+static char *check_text(struct world *w, char *split, enum vd_err expected)
+{
+    struct doctor_options options = {
+        .threads = 2, .split = split, .strict = true};
+    char *text = NULL;
+    size_t n = 0;
+    FILE *out = open_memstream(&text, &n);
+    check_log_start(&said);
+    assert_int_equal(doctor_run(&options, &w->root, 1, out), expected);
+    check_log_end();
+    fclose(out);
+    return text;
+}
+
+/* Two classes in train and in val, and a list of both. */
+static struct world make_split_world(void)
+{
+    static const char *const names[] = {"a", "b", "c", "d"};
+    struct world w = make_world();
+    for (int k = 0; k < 4; k++)
+        add(&w, names[k], 64, 64,
+            k % 2 ? VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9"))
+                  : VOC_FILE("", VOC_OBJECT("dog", "0", "0", "0", "9", "9")));
+    write_split(&w, "train", 0, 2);
+    write_split(&w, "val", 2, 2);
+    write_split(&w, "trainval", 0, 4);
+    write_split(&w, "all", 0, 4);
+    voc_text(w.root, "ImageSets/Main/dog_train.txt", "a 1\nb -1\n");
+    return w;
+}
+
+/* Each makes one mistake in an otherwise sound folder, which pack or train
+ * would object to; --strict refuses it. */
+static void the_doctor_reads_the_lists(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *content;
+        size_t n; /* bytes; 0: a text */
+        const char *message;
+    } cases[] = {
+        {"ImageSets/Main/val.txt", "c\nd\nb\n", 0,
+         "Main/val.txt:3: \"b\" is in train as well"},
+        {"ImageSets/Main/test.txt", "c\n", 0,
+         "trainval.txt:3: \"c\" is in test as well"},
+        {"ImageSets/Main/test.txt", "c\n", 0,
+         "/val.txt:1: \"c\" is in test as"},
+        {"ImageSets/Main/train.txt", "a\nb\na\n", 0,
+         "train.txt:3: \"a\" is in this list already, in line 1"},
+        {"ImageSets/Main/train.txt", "a\nb\nnone\n", 0,
+         "train.txt:3: \"none\" has no annotation"},
+        {"ImageSets/Main/more.txt", "a\nnone", 0, "more.txt:2: \"none\""},
+        {"ImageSets/Main/val.txt",
+         "\xff\xfe"
+         "c\0\n\0",
+         6, "val.txt:1: text in UTF-16"},
+        {"ImageSets/Main/val.txt", "c\nd\0\n", 5, "val.txt:2: a NUL byte"},
+        {"ImageSets/Main/val.txt/x", "", 0, "Main/val.txt:1: "},
+        {"ImageSets/Main/test.txt", "\n", 0, "not one usable image"},
+        {"JPEGImages/e.png", "", 0,
+         "e.png:1: an image without annotation Annotations/e.xml"},
+        {"Annotations/more/e.xml", "", 0,
+         "Annotations/more:1: a subfolder with 1 annotations"},
+        {"Annotations/f/g/e.XML", "", 0, "a subfolder with 1 annotations"},
+        {"Annotations/d.xml",
+         VOC_FILE("", VOC_OBJECT("fox", "0", "0", "0", "9", "9")), 0,
+         "val.txt:1: class \"fox\" is the label of 1 images here and never in "
+         "train"},
+        {"Annotations/d.xml", "", 0, "d.xml:1: the file is empty"},
+    };
+    static char none[] = "";
+    struct world sound = make_split_world();
+    char *text = check_text(&sound, none, VD_OK);
+    assert_non_null(strstr(text, "nothing is wrong"));
+    assert_non_null(strstr(text, "2 of 2 in list train\n"));
+    free(text);
+    end_world(&sound);
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        struct world w = make_split_world();
+        if (strstr(cases[k].name, "val.txt/")) {
+            char *list = mem_format("%s/ImageSets/Main/val.txt", w.root);
+            assert_int_equal(unlink(list), 0);
+            free(list);
+        }
+        voc_write(w.root, cases[k].name, cases[k].content,
+                  cases[k].n ? cases[k].n : strlen(cases[k].content));
+        text = check_text(&w, none, VD_DATA);
+        if (!strstr(text, cases[k].message))
+            fail_msg("no message %s in:\n%s", cases[k].message, text);
+        assert_null(strstr(text, "nothing is wrong"));
+        assert_says(&said, "problems found");
+        free(text);
+        end_world(&w);
+    }
+}
+
+static void the_doctor_compares_pixels_and_given_lists(void **state)
+{
+    (void)state;
+    struct world w = make_split_world();
+    static char none[] = "", both[] = "train,all";
+    char *a = mem_format("%s/JPEGImages/a.jpg", w.root), *bytes = NULL;
+    size_t n = 0;
+    assert_int_equal(file_read(a, 1 << 20, &bytes, &n), VD_OK);
+    voc_write(w.root, "JPEGImages/c.jpg", bytes, n);
+    char *text = check_text(&w, none, VD_DATA);
+    assert_non_null(strstr(text, "c.jpg:1: \"c\" of val has the same pixels as "
+                                 "\"a\" of train"));
+    assert_non_null(strstr(text, "1 images in more than one split"));
+    free(text);
+    text = check_text(&w, both, VD_DATA);
+    assert_non_null(strstr(text, "all.txt:1: \"a\" is in train as well"));
+    free(text);
+    free(bytes);
+    free(a);
+    end_world(&w);
+}
+
 /* ---- workers ---- */
 
 struct squares {
@@ -843,6 +962,8 @@ int main(void)
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(the_doctor_lists_everything),
         cmocka_unit_test(the_doctor_also_looks_where_nothing_is_right),
+        cmocka_unit_test(the_doctor_reads_the_lists),
+        cmocka_unit_test(the_doctor_compares_pixels_and_given_lists),
         cmocka_unit_test(workers_deliver_in_order_and_stop_on_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -449,6 +449,51 @@ static void unreadable_annotations_are_findings(void **state)
     end_world(&w);
 }
 
+/* ---- folders ---- */
+
+static void annotations_may_be_beside_their_images(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct tree t;
+    w.roots[0] = (free(w.roots[0]), mem_format("%s/flat", w.folder));
+    voc_text(w.roots[0], "x.xml", DOG);
+    voc_text(w.roots[0], "x.jpg", "");
+    voc_text(w.roots[0], "y.XML", DOG);
+    voc_text(w.roots[0], "y.png", "");
+    voc_text(w.roots[0], "z.png", "");
+    voc_text(w.roots[0], "ImageSets/Main/s.txt", "y\n");
+    assert_int_equal(open_tree(&t, &w, 1, "s"), VD_OK);
+    assert_int_equal(t.n_pictures, 2);
+    assert_string_equal(member(&t, 0, 0)->id, "y");
+    assert_string_equal(file_name(member(&t, 0, 0)->path), "y.png");
+    tree_find_unannotated(&t);
+    assert_int_equal(t.findings.n, 1);
+    assert_non_null(strstr(t.findings.list[0].file, "flat/z.png"));
+    tree_close(&t);
+    end_world(&w);
+}
+
+static void subfolders_are_reported(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct tree t;
+    voc_text(w.roots[0], "Annotations/clip1/f.xml", DOG);
+    voc_text(w.roots[0], "Annotations/clip1/deep/g.xml", DOG);
+    voc_text(w.roots[0], "Annotations/notes/readme.txt", "");
+    assert_int_equal(open_tree(&t, &w, 1, ""), VD_OK);
+    assert_int_equal(t.findings.n, 1);
+    assert_non_null(strstr(t.findings.list[0].text, "with 2 annotations"));
+    tree_close(&t);
+    w.roots[0] = (free(w.roots[0]), mem_format("%s/only", w.folder));
+    voc_text(w.roots[0], "Annotations/clip1/f.xml", DOG);
+    voc_text(w.roots[0], "JPEGImages/clip1/f.jpg", "");
+    assert_int_equal(open_tree(&t, &w, 1, ""), VD_NOINPUT);
+    assert_says(&said, "no .xml file in it, but 1 in its subfolders");
+    end_world(&w);
+}
+
 /* ---- classes ---- */
 
 static void classes_are_those_of_all_splits(void **state)
@@ -555,6 +600,8 @@ int main(void)
         cmocka_unit_test(stems_of_two_roots_get_the_roots_names),
         cmocka_unit_test(roots_of_one_name_are_told_apart),
         cmocka_unit_test(unreadable_annotations_are_findings),
+        cmocka_unit_test(annotations_may_be_beside_their_images),
+        cmocka_unit_test(subfolders_are_reported),
         cmocka_unit_test(classes_are_those_of_all_splits),
         cmocka_unit_test(class_files_keep_their_order),
         cmocka_unit_test(unknown_classes_are_counted_and_guessed),
