@@ -10,14 +10,15 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define MAX_COORDINATE 1e6
-#define MAX_TAG_BYTES  4096
+#define MAX_ATTRIBUTES 8000
 /* Never NOENT, DTDLOAD, DTDATTR, XINCLUDE or HUGE: they make libxml2 read
  * other files or lift its limits (measured: 4.7 GB from a 0.6 KB file). */
 #define PARSE_OPTIONS                                            \
     (XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | \
-     XML_PARSE_NOBLANKS | XML_PARSE_COMPACT)
+     XML_PARSE_NOBLANKS | XML_PARSE_COMPACT | XML_PARSE_BIG_LINES)
 
 /* What the reading functions share. */
 struct reader {
@@ -214,14 +215,19 @@ static enum vd_err read_objects(const struct reader *r, const xmlNode *root)
     return VD_OK;
 }
 
+static enum vd_err fail_doctype(const char *path)
+{
+    return VD_FAIL(VD_DATA,
+                   "%s:1: has a document type declaration (DTD), which is not "
+                   "accepted\nremove the <!DOCTYPE ...> part",
+                   path);
+}
+
 static enum vd_err read_document(const struct reader *r, xmlDoc *doc)
 {
     const xmlNode *root = xmlDocGetRootElement(doc);
     if (doc->intSubset || doc->extSubset)
-        return VD_FAIL(VD_DATA,
-                       "%s:1: has a document type declaration (DTD), which is "
-                       "not accepted\nremove the <!DOCTYPE ...> part",
-                       r->path);
+        return fail_doctype(r->path);
     if (!root || strcmp((const char *)root->name, "annotation"))
         return VD_FAIL(VD_DATA,
                        "%s:%d: the root element is <%.40s>, not <annotation>",
@@ -236,24 +242,93 @@ static enum vd_err read_document(const struct reader *r, xmlDoc *doc)
     return read_objects(r, root);
 }
 
+/* ---- before parsing ---- */
+
 /*
- * libxml2 compares every attribute of a tag with all others: 256 KiB of them
- * took 1.8 s. So a start tag that long is refused before it is parsed. (Text
- * in an encoding that hides its '<' gets past this, and costs those seconds.)
+ * Parts of libxml2 take time that grows with the square of what they read:
+ * every attribute of a tag is compared with all others (28,000 of them took
+ * 1.8 s), every declaration of a DTD is appended to a list. So attributes are
+ * counted by their '=' and DTDs are refused before it is called, in a copy
+ * without NUL bytes, which makes UTF-16 readable here. Encodings that could
+ * hide these characters, such as EBCDIC and UTF-7, are refused.
  */
-static bool has_long_tag(const char *bytes, size_t n)
+static bool is_known_encoding(const char *name)
 {
-    const char *end = bytes + n, *open = NULL;
-    for (const char *p = bytes; p < end; p++) {
-        if (*p == '<')
-            open = p + 1 < end && p[1] != '!' && p[1] != '?' ? p : NULL;
-        else if (*p == '>')
-            open = NULL;
-        if (open && p - open > MAX_TAG_BYTES)
+    static const char *const starts[] = {
+        "utf-8", "utf8",     "utf-16",   "utf16",   "us-ascii", "ascii",
+        "latin", "iso-8859", "iso_8859", "iso8859", "windows-", "cp125",
+        "cp874", "cp932",    "cp936",    "cp949",   "cp950",    "gb",
+        "big5",  "euc-",     "shift_",   "ks_c",    "koi8-",    "tis-",
+    };
+    for (size_t k = 0; k < sizeof starts / sizeof *starts; k++)
+        if (!strncasecmp(name, starts[k], strlen(starts[k])))
             return true;
-    }
     return false;
 }
+
+/* Where the XML declaration names an encoding that is not known; NULL: it
+ * does not. */
+static const char *find_unknown_encoding(const char *text)
+{
+    static const char ebcdic[] = "\x4c\x6f\xa7\x94"; /* its "<?xm" */
+    if (!strncmp(text, ebcdic, 4))
+        return "EBCDIC";
+    if (!strncmp(text, "\xef\xbb\xbf", 3))
+        text += 3;
+    else if (!strncmp(text, "\xff\xfe", 2) || !strncmp(text, "\xfe\xff", 2))
+        text += 2;
+    const char *end = strstr(text, "?>");
+    if (strncmp(text, "<?xml", 5) != 0 || !end)
+        return NULL;
+    for (const char *at = text; (at = strstr(at, "encoding")) && at < end;) {
+        at += strlen("encoding");
+        at += strspn(at, " \t\r\n=\"'");
+        if (!is_known_encoding(at))
+            return at;
+    }
+    return NULL;
+}
+
+static size_t count_byte(const char *text, char byte)
+{
+    size_t n = 0;
+    for (const char *at = text; (at = strchr(at, byte)); at++)
+        n++;
+    return n;
+}
+
+static char *without_nul(const char *bytes, size_t n)
+{
+    char *text = mem_new(n + 1, 1), *to = text;
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i])
+            *to++ = bytes[i];
+    return text;
+}
+
+static enum vd_err check_bytes(const char *path, const char *bytes, size_t n)
+{
+    enum vd_err err = VD_OK;
+    if (n == 0 || n > ANNOTATION_MAX_BYTES)
+        return VD_FAIL(VD_DATA, "%s:1: %s", path,
+                       n ? "more than 4 MiB of XML" : "the file is empty");
+    char *text = without_nul(bytes, n);
+    const char *unknown = find_unknown_encoding(text);
+    if (unknown)
+        err =
+            VD_FAIL(VD_DATA,
+                    "%s:1: encoding \"%.*s\" is not accepted\nsave it as UTF-8",
+                    path, (int)strcspn(unknown, "\"'? \t\r\n"), unknown);
+    else if (strstr(text, "<!DOCTYPE"))
+        err = fail_doctype(path);
+    else if (count_byte(text, '=') > MAX_ATTRIBUTES)
+        err = VD_FAIL(VD_DATA, "%s:1: more than %d attributes", path,
+                      MAX_ATTRIBUTES);
+    free(text);
+    return err;
+}
+
+/* ---- parsing ---- */
 
 static enum vd_err fail_syntax(const char *path, const xmlParserCtxt *ctxt)
 {
@@ -279,16 +354,7 @@ enum vd_err annotation_parse(struct annotation *a, const char *path,
     pthread_once(&once, xmlInitParser);
     xmlParserCtxt *ctxt = xmlNewParserCtxt();
     VD_ASSERT(ctxt);
-    if (n == 0 || n > ANNOTATION_MAX_BYTES) {
-        err = VD_FAIL(VD_DATA, "%s:1: %s", path,
-                      n ? "more than 256 KiB of XML" : "the file is empty");
-        goto out;
-    }
-    if (has_long_tag(bytes, n)) {
-        err = VD_FAIL(VD_DATA, "%s:1: a tag of more than %d bytes", path,
-                      MAX_TAG_BYTES);
-        goto out;
-    }
+    VD_TRY_ELSE(out, err, check_bytes(path, bytes, n));
     doc = xmlCtxtReadMemory(ctxt, bytes, (int)n, "annotation.xml", NULL,
                             PARSE_OPTIONS);
     if (!doc) {

@@ -2,8 +2,10 @@
  * One VOC annotation file (XML). Children are found by name, in any order;
  * unknown elements are ignored, and so are boxes nested in <part>.
  *
- * Files come from strangers: at most 256 KiB, no DTD, no entities, nothing is
- * fetched, at most 1000 objects. All calls are Local and thread-safe.
+ * Files come from strangers: at most 4 MiB, no DTD, no entities, nothing is
+ * fetched, at most 10000 objects, and only encodings in which markup is seen
+ * before parsing (UTF-8, UTF-16, ISO 8859, Windows, East Asian ones). All
+ * calls are Local and thread-safe.
  */
 #ifndef VOCDIST_PREPROCESS_ANNOTATION_H
 #define VOCDIST_PREPROCESS_ANNOTATION_H
@@ -14,9 +16,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define ANNOTATION_MAX_BYTES   ((size_t)256 << 10)
-#define ANNOTATION_MAX_OBJECTS 1000
-#define ANNOTATION_MAX_NAME    127 /* bytes of a class name, UTF-8 */
+#define ANNOTATION_MAX_BYTES   ((size_t)4 << 20)
+#define ANNOTATION_MAX_OBJECTS 10000 /* no more than SHARD_MAX_OBJECTS */
+#define ANNOTATION_MAX_NAME    127   /* bytes of a class name, UTF-8 */
 
 struct annotation_object {
     char *name;    /* owned */

@@ -39,7 +39,7 @@
 #define SHARD_MAX_ID      255 /* bytes */
 #define SHARD_MAX_CLASSES 10000
 #define SHARD_MAX_SIDE    4096  /* pixels */
-#define SHARD_MAX_OBJECTS 1000  /* in one picture */
+#define SHARD_MAX_OBJECTS 10000 /* in one picture */
 #define SHARD_MAX_IMAGES  16384 /* in one file */
 #define SHARD_MAX_FILES   10000 /* in one data set */
 

@@ -312,25 +312,86 @@ static void floods_are_refused(void **state)
 
     struct text objects = {0};
     text_add(&objects, "<annotation>");
-    for (int k = 0; k < 1001; k++)
+    for (int k = 0; k < 10001; k++)
         text_add(&objects, "<object/>");
     text_add(&objects, "</annotation>");
-    refuse(objects.bytes, "1001 objects, more than the 1000 allowed");
+    refuse(objects.bytes, "10001 objects, more than the 10000 allowed");
     free(objects.bytes);
 
     struct text attributes = {0};
-    text_add(&attributes, "<annotation><object");
+    text_add(&attributes, "<annotation><object x=\">\"");
     while (attributes.length < ANNOTATION_MAX_BYTES - 100)
         text_add(&attributes, " a%zx=\"\"", attributes.length);
     text_add(&attributes, "/></annotation>");
-    refuse(attributes.bytes, "a tag of more than 4096 bytes");
+    refuse(attributes.bytes, "more than 8000 attributes");
+    char *wide = mem_new(attributes.length, 2); /* in UTF-16 */
+    for (size_t k = 0; k < attributes.length / 4; k++)
+        wide[2 * k] = attributes.bytes[k];
+    refuse_bytes(wide, attributes.length / 2, "more than 8000 attributes");
+    free(wide);
     free(attributes.bytes);
+
+    struct text most = {0}; /* as many as are allowed, in one tag */
+    text_add(&most, "<annotation><object");
+    for (int k = 0; k < 8000; k++)
+        text_add(&most, " a%x=\"\"", k);
+    text_add(&most, "/><a></b></annotation>");
+    refuse(most.bytes, "not well-formed XML");
+    free(most.bytes);
+
+    struct text declared = {0}; /* each is appended to a list */
+    text_add(&declared, "<!DOCTYPE a [");
+    while (declared.length < ANNOTATION_MAX_BYTES - 100)
+        text_add(&declared, "<!ATTLIST a a%zx CDATA #IMPLIED>",
+                 declared.length);
+    text_add(&declared, "]><annotation/>");
+    refuse(declared.bytes, "document type");
+    free(declared.bytes);
 
     char *huge = mem_new(20 << 20, 1);
     memset(huge, 'x', 20 << 20);
     memcpy(huge, "<annotation>", 12);
-    refuse_bytes(huge, 20 << 20, "more than 256 KiB");
+    refuse_bytes(huge, 20 << 20, "more than 4 MiB");
     free(huge);
+}
+
+/* They could hide markup from what is checked before parsing. */
+static void unknown_encodings_are_refused(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "<?xml version=\"1.0\" encoding=\"IBM037\"?>",
+        "<?xml version='1.0' encoding = 'utf-7' ?>",
+        "<?xml version=\"1.0\" encoding=\"utf-8\" encoding=\"cp037\"?>",
+        "\xef\xbb\xbf<?xml version=\"1.0\" encoding=\"EBCDIC-US\"?>",
+        "\x4c\x6f\xa7\x94\x93", /* declared in EBCDIC itself */
+    };
+    for (size_t k = 0; k < sizeof heads / sizeof *heads; k++) {
+        char *text = mem_format("%s<annotation/>", heads[k]);
+        refuse(text, "\" is not accepted");
+        free(text);
+    }
+}
+
+/* Dense images: all of a file's objects count, and lines beyond 65535. */
+static void thousands_of_objects_are_read(void **state)
+{
+    (void)state;
+    struct annotation a;
+    struct text file = {0};
+    text_add(&file, "<annotation>");
+    for (int k = 0; k < 10000; k++)
+        text_add(&file, "<object><name>cell</name><difficult>0</difficult>\n"
+                        "<pose>Unspecified</pose>\n<truncated>0</truncated>\n"
+                        "<bndbox>\n<xmin>1</xmin>\n<ymin>1</ymin>\n"
+                        "<xmax>9</xmax><ymax>9</ymax></bndbox></object>\n");
+    text_add(&file, "</annotation>");
+    assert_true(file.length > 256 << 10);
+    assert_int_equal(parse(&a, file.bytes), VD_OK);
+    assert_int_equal(a.n_objects, 10000);
+    assert_int_equal(a.objects[9999].line, 1 + 7 * 9999);
+    annotation_clear(&a);
+    free(file.bytes);
 }
 
 static void broken_files_are_refused(void **state)
@@ -349,7 +410,7 @@ static void broken_files_are_refused(void **state)
            "not well-formed XML");
     refuse("<?xml version=\"1.0\" encoding=\"no-such\"?><annotation><folder>"
            "\xff</folder></annotation>",
-           "not well-formed XML");
+           "encoding \"no-such\" is not accepted");
 }
 
 static void a_large_file_is_not_even_opened(void **state)
@@ -363,7 +424,7 @@ static void a_large_file_is_not_even_opened(void **state)
     check_log_start(&said);
     assert_int_equal(annotation_read(&a, path, &found), VD_DATA);
     check_log_end();
-    assert_says(&said, "262145 bytes, more than");
+    assert_says(&said, "4194305 bytes, more than");
     free(huge);
     free(path);
     check_folder_remove(folder);
@@ -382,6 +443,8 @@ int main(void)
         cmocka_unit_test(sizes_that_are_no_sizes_count_as_missing),
         cmocka_unit_test(document_types_are_refused),
         cmocka_unit_test(floods_are_refused),
+        cmocka_unit_test(unknown_encodings_are_refused),
+        cmocka_unit_test(thousands_of_objects_are_read),
         cmocka_unit_test(broken_files_are_refused),
         cmocka_unit_test(a_large_file_is_not_even_opened),
     };

@@ -251,6 +251,26 @@ static void the_largest_object_is_that_inside_the_image(void **state)
     end_world(&w);
 }
 
+static void dense_images_are_packed(void **state)
+{
+    (void)state;
+    struct world w = make_world();
+    struct text xml = {0};
+    text_add(&xml, "<annotation>");
+    for (int k = 0; k < 2500; k++)
+        text_add(&xml, VOC_OBJECT("cell", "0", "%d", "%d", "%d", "%d"), k % 50,
+                 k / 50, k % 50 + 3 + (k == 1234), k / 50 + 3);
+    text_add(&xml, "</annotation>");
+    add(&w, "a", 64, 64, xml.bytes);
+    assert_int_equal(pack(&w), VD_OK);
+    struct shard_set s = open_set(&w);
+    assert_int_equal(s.object_start[1], 2500);
+    assert_label(&s, 0, "a", "cell", (double[]){34, 24, 38, 27});
+    shard_set_close(&s);
+    free(xml.bytes);
+    end_world(&w);
+}
+
 static void csv_texts_are_quoted(void **state)
 {
     (void)state;
@@ -944,6 +964,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(largest_objects_become_labels),
         cmocka_unit_test(the_largest_object_is_that_inside_the_image),
+        cmocka_unit_test(dense_images_are_packed),
         cmocka_unit_test(csv_texts_are_quoted),
         cmocka_unit_test(boxes_turn_with_exif_where_size_says_so),
         cmocka_unit_test(bad_files_are_all_named),
