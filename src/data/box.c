@@ -55,6 +55,8 @@ double box_iou(const float a[4], const float b[4])
 {
     const float shared[4] = {fmaxf(a[0], b[0]), fmaxf(a[1], b[1]),
                              fminf(a[2], b[2]), fminf(a[3], b[3])};
-    double both = box_area(shared), all = box_area(a) + box_area(b) - both;
-    return all > 0 ? both / all : 0;
+    /* fminf() and fmaxf() pass over NaN, so `shared` alone would not show it */
+    double area_a = box_area(a), area_b = box_area(b);
+    double both = box_area(shared), iou = both / (area_a + area_b - both);
+    return area_a > 0 && area_b > 0 && iou > 0 ? iou : 0;
 }

@@ -22,9 +22,9 @@ void box_flip(const float in[4], int width, float out[4]);
 void box_turn(const float in[4], double degrees, int width, int height,
               float out[4]);
 
-/* 0 for a box without area. */
+/* 0 for a box without area: x2 <= x1, y2 <= y1, or an edge that is NaN. */
 double box_area(const float box[4]);
-/* Intersection over union: 0..1, 0 where both have no area. */
+/* Intersection over union: 0..1, 0 where one of them has no area. */
 double box_iou(const float a[4], const float b[4]);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "data/augment.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -210,11 +211,56 @@ static enum vd_err collect(struct evaluator *e, struct comm *comm,
     return err;
 }
 
+static bool is_finite(const struct result *r)
+{
+    bool all = isfinite(r->score) && isfinite(r->l1) && isfinite(r->ce);
+    for (int k = 0; k < 4; k++)
+        all = all && isfinite(r->box[k]);
+    return all;
+}
+
+/* Rank 0, rows in data order: the same message at any number of ranks. */
+static enum vd_err check_outputs(const struct evaluator *e,
+                                 const struct eval_row *rows, size_t n)
+{
+    size_t first = n, bad = 0;
+    for (size_t i = n; i > 0; i--) {
+        if (is_finite(&rows[i - 1].result))
+            continue;
+        first = i - 1;
+        bad++;
+    }
+    if (!bad)
+        return VD_OK;
+    const struct result *r = &rows[first].result;
+    return VD_FAIL(
+        VD_NUMERIC,
+        "image %s: the network's outputs are not finite (score %g, box %g %g "
+        "%g %g, cross entropy %g); so it is with %zu of %zu images\n"
+        "the network diverged: use an older checkpoint, or train again with a "
+        "smaller --optim.lr",
+        e->data->id[first], (double)r->score, (double)r->box[0],
+        (double)r->box[1], (double)r->box[2], (double)r->box[3], (double)r->ce,
+        bad, n);
+}
+
 static enum vd_err share_summary(struct comm *comm, struct eval_summary *s)
 {
     VD_TRY(comm_bcast(comm, SITE_EVAL, &s->means, sizeof s->means, 0));
     return comm_bcast(comm, SITE_EVAL, s->classes,
                       (size_t)s->n_classes * sizeof *s->classes, 0);
+}
+
+static enum vd_err summarize(const struct evaluator *e, struct comm *comm,
+                             const struct eval_row *rows,
+                             struct eval_summary *summary)
+{
+    size_t n = e->n_batches * (size_t)e->spec.micro_batch;
+    n = n < e->data->n_images ? n : e->data->n_images;
+    n = comm->rank == 0 ? n : 0;
+    VD_TRY(comm_agree(comm, SITE_EVAL, check_outputs(e, rows, n)));
+    eval_summarize(e->data, &e->spec.graph->loss, rows, n, summary);
+    return share_summary(comm, summary);
 }
 
 enum vd_err evaluator_run(struct evaluator *e, struct comm *comm,
@@ -232,13 +278,8 @@ enum vd_err evaluator_run(struct evaluator *e, struct comm *comm,
     err = comm_agree(comm, SITE_EVAL, err);
     if (err == VD_OK)
         err = collect(e, comm, n_mine * B, rows);
-    if (err == VD_OK) {
-        size_t n = e->n_batches * B;
-        n = n < e->data->n_images ? n : e->data->n_images;
-        n = comm->rank == 0 ? n : 0;
-        eval_summarize(e->data, &e->spec.graph->loss, rows, n, summary);
-        err = share_summary(comm, summary);
-    }
+    if (err == VD_OK)
+        err = summarize(e, comm, rows, summary);
     free(e->mine);
     e->mine = NULL;
     return err;

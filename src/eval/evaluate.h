@@ -34,8 +34,9 @@ void evaluator_limit(struct evaluator *e, size_t n_batches);
 
 /*
  * Collective. On rank 0 `rows` [data->n_images] is filled in data order (may
- * be NULL elsewhere); the summary is the same on all ranks. The time limit of
- * the caller's comm_enter() is for a batch.
+ * be NULL elsewhere); the summary is the same on all ranks. VD_NUMERIC, naming
+ * the first image, where outputs are not finite. The time limit of the
+ * caller's comm_enter() is for a batch.
  */
 enum vd_err evaluator_run(struct evaluator *e, struct comm *comm,
                           struct eval_row *rows,

@@ -7,17 +7,23 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* The score is a softmax's largest value; one that is NaN names no class. */
+static bool is_of_class(const struct result *r, int32_t class)
+{
+    return r->class == class && r->score > 0;
+}
+
 void eval_judge(const struct shard_set *data, struct eval_row *row)
 {
     const float *truth = &data->box[4 * row->sample];
     row->iou = (float)box_iou(truth, row->result.box);
     row->loc50 =
-        row->result.class == data->class[row->sample] && row->iou >= 0.5f;
+        is_of_class(&row->result, data->class[row->sample]) && row->iou >= 0.5f;
     row->any50 = row->loc50;
     for (int64_t k = data->object_start[row->sample];
          k < data->object_start[row->sample + 1]; k++) {
         const struct shard_object *o = &data->objects[k];
-        if (o->class == row->result.class &&
+        if (is_of_class(&row->result, o->class) &&
             box_iou(o->box, row->result.box) >= 0.5)
             row->any50 = true;
     }
@@ -39,7 +45,7 @@ void eval_summarize(const struct shard_set *data, const struct graph_loss *loss,
         const struct eval_row *row = &rows[i];
         int32_t truth = data->class[row->sample];
         struct eval_class *c = &classes[truth];
-        bool right = row->result.class == truth;
+        bool right = is_of_class(&row->result, truth);
         double l1 = row->result.l1, ce = row->result.ce;
         m.l1 += l1;
         m.ce += ce;

@@ -43,7 +43,8 @@ struct eval_summary {
     int n_classes;
 };
 
-/* Fills iou, loc50 and any50 of a row whose sample and result are set. */
+/* Fills iou, loc50 and any50 of a row whose sample and result are set. A box
+ * with NaN has IoU 0, a class whose score is NaN is never right. */
 void eval_judge(const struct shard_set *data, struct eval_row *row);
 
 /* Rows in data order. */

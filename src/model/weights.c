@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "model/values.h"
 #include "store/safetensors.h"
 
 #include <stdlib.h>
@@ -121,8 +122,21 @@ static enum vd_err check_shape(const struct load *load, size_t at,
     return err;
 }
 
+static enum vd_err check_values(const struct load *load, size_t at,
+                                const float *values, bool is_variance)
+{
+    const struct safetensors_tensor *t = &load->file.tensors[at];
+    size_t bad = values_first_bad(values, t->n, is_variance);
+    if (bad == t->n)
+        return VD_OK;
+    return VD_FAIL(VD_DATA,
+                   "%s: tensor %s: value %zu is %g\n"
+                   "the network it was saved from diverged: use an older file",
+                   load->file.path, t->name, bad, (double)values[bad]);
+}
+
 static enum vd_err load_tensor(struct load *load, const struct graph_tensor *t,
-                               float *to)
+                               bool is_variance, float *to)
 {
     size_t at;
     VD_TRY(look_up(load, t->name, &at));
@@ -132,16 +146,23 @@ static enum vd_err load_tensor(struct load *load, const struct graph_tensor *t,
     }
     VD_TRY(check_shape(load, at, t));
     load->used[at] = true;
-    return safetensors_read_f32(&load->file, at, to);
+    VD_TRY(safetensors_read_f32(&load->file, at, to));
+    return check_values(load, at, to, is_variance);
 }
 
-static enum vd_err load_table(struct load *load,
-                              const struct graph_tensor *table, int n,
-                              bool with_head, float *to)
+static enum vd_err load_tables(struct load *load, const struct graph *g,
+                               bool with_head, float *params, float *stats)
 {
-    for (int i = 0; i < n; i++) {
-        if (with_head || !table[i].head)
-            VD_TRY(load_tensor(load, &table[i], to + table[i].offset));
+    for (int i = 0; i < g->n_param_tensors; i++) {
+        const struct graph_tensor *t = &g->params[i];
+        if (with_head || !t->head)
+            VD_TRY(load_tensor(load, t, false, params + t->offset));
+    }
+    for (int i = 0; i < g->n_stats_tensors; i++) {
+        const struct graph_tensor *t = &g->stats[i];
+        if (with_head || !t->head)
+            VD_TRY(
+                load_tensor(load, t, values_is_variance(i), stats + t->offset));
     }
     return VD_OK;
 }
@@ -224,9 +245,7 @@ enum vd_err weights_load(const struct graph *g, const char *path,
     else if (head && !needs_head)
         err = head_fits(&load, g, &head);
     if (!err)
-        err = load_table(&load, g->params, g->n_param_tensors, head, params);
-    if (!err)
-        err = load_table(&load, g->stats, g->n_stats_tensors, head, stats);
+        err = load_tables(&load, g, head, params, stats);
     if (!err)
         err = check_missing(&load);
     if (!err)

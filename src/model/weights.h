@@ -22,7 +22,8 @@ void weights_report_clear(struct weights_report *report);
  * is skipped. Unless `needs_head`, a file without any head tensor, or whose
  * head has other shapes (for other classes, say), leaves the head as it is.
  * Every other tensor must be there, in the right shape: VD_DATA names what is
- * not, and the buffers are then partly written.
+ * not, and the buffers are then partly written. So it is for values that a
+ * network may not have (model/values.h).
  */
 enum vd_err weights_load(const struct graph *g, const char *path,
                          bool needs_head, float *params, float *stats,
@@ -43,7 +44,8 @@ enum vd_err weights_facts_read(struct weights_facts *facts,
                                const char *path) VD_MUST_USE;
 
 /* Parameters and statistics of the graph, and the facts as notes; nothing of
- * the time, the host or the run. */
+ * the time, the host or the run. VD_NUMERIC, and no file, for values that a
+ * network may not have (model/values.h). */
 enum vd_err weights_save(const struct graph *g, const char *path,
                          const float *params, const float *stats,
                          const struct weights_facts *facts) VD_MUST_USE;

@@ -1,6 +1,7 @@
 /* Saving, and what a file says about itself. */
 #include "base/mem.h"
 #include "base/text.h"
+#include "model/values.h"
 #include "model/weights.h"
 #include "store/json.h"
 #include "store/safetensors.h"
@@ -49,6 +50,10 @@ enum vd_err weights_save(const struct graph *g, const char *path,
                          const float *params, const float *stats,
                          const struct weights_facts *facts)
 {
+    const struct network_values network = {.param = params, .stats = stats};
+    VD_TRY(values_check(g, &network, VD_NUMERIC, path,
+                        "not written: the network diverged; use an older "
+                        "checkpoint of the run"));
     size_t n = (size_t)(g->n_param_tensors + g->n_stats_tensors);
     struct safetensors_output *out = mem_new(n, sizeof *out);
     int64_t(*dims)[4] = mem_new(n, sizeof *dims);

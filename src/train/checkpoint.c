@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "model/values.h"
 #include "store/atomic.h"
 #include "store/h5.h"
 
@@ -312,4 +313,13 @@ enum vd_err checkpoint_check_graph(const struct checkpoint *c,
         c->n_stats == g->n_stats && c->graph_digest == graph_digest(g))
         return VD_OK;
     return VD_FAIL(VD_DATA, "%s: belongs to another network", path);
+}
+
+enum vd_err checkpoint_check_values(const struct checkpoint *c,
+                                    const struct graph *g, enum vd_err code,
+                                    const char *where, const char *remedy)
+{
+    const struct network_values values = {
+        .param = c->param, .m = c->m, .v = c->v, .stats = c->stats};
+    return values_check(g, &values, code, where, remedy);
 }

@@ -64,6 +64,12 @@ enum vd_err checkpoint_check_graph(const struct checkpoint *c,
                                    const struct graph *g,
                                    const char *path) VD_MUST_USE;
 
+/* `code` unless every value that is there is allowed (model/values.h). */
+enum vd_err checkpoint_check_values(const struct checkpoint *c,
+                                    const struct graph *g, enum vd_err code,
+                                    const char *where,
+                                    const char *remedy) VD_MUST_USE;
+
 /*
  * "step-00000012.h5", exactly as it is written here, and nothing else: any
  * other file in the folder is the user's, and is neither read nor removed.

@@ -42,7 +42,11 @@ static enum vd_err read_checkpoint(void *ctx)
     VD_TRY(trainer_build_graph(&r->config, v->n_classes, v->size, &r->graph));
     VD_TRY(checkpoint_check_graph(v, &r->graph, path));
     trainer_normalization(&r->config, r->mean, r->std);
-    return reads_values(reading) ? VD_OK : make_room(v);
+    return reads_values(reading)
+               ? checkpoint_check_values(v, &r->graph, VD_DATA, path,
+                                         "the network diverged: use an older "
+                                         "checkpoint of the run")
+               : make_room(v);
 }
 
 /* The facts take the place of a run's settings and of a checkpoint's head. */

@@ -6,6 +6,7 @@
 #include "train/restore.h"
 #include "train/trainer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,11 +40,26 @@ static void take_head(struct trainer *t, struct checkpoint *c, bool best)
         c->classes[k] = mem_copy_text(t->train.classes[k]);
 }
 
+/* A checkpoint that would not be accepted when it is read is not written. */
+static enum vd_err check_values(const struct trainer *t,
+                                const struct checkpoint *c)
+{
+    char where[64];
+    snprintf(where, sizeof where, "after step %llu",
+             (unsigned long long)t->state.step);
+    return checkpoint_check_values(
+        c, &t->graph, VD_NUMERIC, where,
+        "nothing of this step is saved; start a run of another name with a "
+        "smaller --optim.lr or --optim.clip_norm 1");
+}
+
 /* Rank 0: what the checkpoint says of the series must be on disk first. */
 static enum vd_err snapshot(struct trainer *t, bool best)
 {
     struct checkpoint c = {0};
     enum vd_err err = take_values(t, &c);
+    if (err == VD_OK)
+        err = check_values(t, &c);
     if (err == VD_OK) {
         take_head(t, &c, best);
         err = series_sync(&t->run.metrics);

@@ -167,6 +167,10 @@ enum vd_err setup_take_checkpoint(struct trainer *t)
     VD_TRY(state_parse(&t->state, t->resume, t->start.state));
     VD_TRY(check_state(t));
     VD_TRY(checkpoint_check_graph(&t->start, &t->graph, t->resume));
+    VD_TRY(checkpoint_check_values(
+        &t->start, &t->graph, VD_DATA, t->resume,
+        "the network diverged: remove this file to resume from the checkpoint "
+        "before it, or start a run of another name"));
     if (t->is_branch) { /* books of its own */
         t->state.metrics_bytes = t->state.steps_bytes = 0;
         t->state.has_best = false;

@@ -214,9 +214,55 @@ static void a_damaged_picture_is_agreed_by_all(void **state)
     fixture_clear(&f);
 }
 
+/* Some logits of class or box become NaN: said once, by rank 0, with the first
+ * image in the data's order. */
+static void outputs_that_are_not_finite_are_refused(void **state)
+{
+    (void)state;
+    static const size_t at[] = {0, 5}; /* of head.fc2.bias: box, class */
+    for (size_t k = 0; k < sizeof at / sizeof *at; k++) {
+        struct fixture f;
+        struct eval_summary summary = {0};
+        struct eval_row rows[N];
+        struct check_log log;
+        fixture_init(&f);
+        const struct backend_ops *ops = f.backend.ops;
+        const struct graph *g = &f.graph;
+        float *param = mem_new(g->n_params, sizeof *param);
+        assert_int_equal(ops->get(&f.backend, g, param, &f.weights.param),
+                         VD_OK);
+        int bias = graph_find_param(g, "head.fc2.bias");
+        param[g->params[bias].offset + at[k]] = NAN;
+        assert_int_equal(ops->put(&f.backend, g, &f.weights.param, param),
+                         VD_OK);
+        f.weights.version++;
+        struct net_spec spec = {.graph = g,
+                                .weights = &f.weights,
+                                .micro_batch = B,
+                                .mode = NET_EVAL,
+                                .threads = 2,
+                                .std = {1, 1, 1}};
+        struct evaluator *e = evaluator_new(&f.backend, &spec, &f.data);
+        check_log_start(&log);
+        assert_int_equal(evaluator_run(e, &comm, rows, &summary), VD_NUMERIC);
+        check_log_end();
+        assert_null(summary.classes);
+        assert_int_equal(comm.verdict, VD_NUMERIC);
+        if (comm.rank == 0) {
+            assert_says(&log, "image tiny_0000: the network's outputs");
+            assert_says(&log, "with 11 of 11 images");
+        } else
+            assert_string_equal(log.text, "");
+        free(param);
+        evaluator_free(e);
+        fixture_clear(&f);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(rows_are_the_same_for_all_ranks_and_threads),
     cmocka_unit_test(a_damaged_picture_is_agreed_by_all),
+    cmocka_unit_test(outputs_that_are_not_finite_are_refused),
 };
 
 MPI_CHECK_MAIN(tests)

@@ -90,6 +90,21 @@ static void iou_is_shared_over_covered(void **state)
     assert_near(box_area(a), 100, 0);
 }
 
+static void a_box_with_swapped_corners_or_nan_shares_nothing(void **state)
+{
+    (void)state;
+    const float a[4] = {0, 0, 10, 10};
+    const float odd[][4] = {{10, 10, 0, 0},      {10, 0, 0, 10},
+                            {0, 10, 10, 0},      {NAN, 0, 10, 10},
+                            {0, 0, 10, NAN},     {NAN, NAN, NAN, NAN},
+                            {0, 0, INFINITY, 9}, {0, -INFINITY, 10, INFINITY}};
+    for (size_t k = 0; k < sizeof odd / sizeof *odd; k++) {
+        assert_near(box_iou(a, odd[k]), 0, 0);
+        assert_near(box_iou(odd[k], a), 0, 0);
+        assert_near(box_iou(odd[k], odd[k]), 0, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -99,6 +114,7 @@ int main(void)
         cmocka_unit_test(a_turn_gives_the_upright_hull),
         cmocka_unit_test(a_turn_is_clipped_to_the_picture),
         cmocka_unit_test(iou_is_shared_over_covered),
+        cmocka_unit_test(a_box_with_swapped_corners_or_nan_shares_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,6 +67,32 @@ static void formulas_are_the_stated_ones(void **state)
     assert_false(rows[1].loc50);
 }
 
+/* A class that is the argmax of NaN, a box of NaN: neither is ever a hit. */
+static void nan_is_never_a_hit(void **state)
+{
+    (void)state;
+    struct eval_row rows[N];
+    struct eval_summary s;
+    struct graph_loss loss = {.box_scale = 1, .class_scale = 1};
+    make_rows(rows);
+    for (int k = 0; k < 4; k++)
+        rows[0].result.box[k] = NAN;
+    rows[1].result.score = NAN;
+    rows[2].result.box[2] = NAN;
+    for (int i = 0; i < N; i++)
+        eval_judge(&data, &rows[i]);
+    assert_near((double)rows[0].iou, 0, 0);
+    assert_near((double)rows[2].iou, 0, 0);
+    assert_false(rows[0].loc50 || rows[0].any50);
+    assert_false(rows[1].loc50 || rows[1].any50);
+    eval_summarize(&data, &loss, rows, N, &s);
+    assert_near(s.means.accuracy, 0.25, 0); /* of the class of picture 0 */
+    assert_int_equal(s.classes[0].right, 1);
+    assert_near(s.means.iou, 0.5 / 4, 0);
+    assert_near(s.means.loc50, 0, 0);
+    eval_summary_clear(&s);
+}
+
 static void means_and_classes_add_up(void **state)
 {
     (void)state;
@@ -157,6 +183,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formulas_are_the_stated_ones),
+        cmocka_unit_test(nan_is_never_a_hit),
         cmocka_unit_test(means_and_classes_add_up),
         cmocka_unit_test(the_per_image_file_is_csv),
         cmocka_unit_test(the_table_has_the_worst_class_first),

@@ -171,6 +171,46 @@ static void what_does_not_fit_is_refused(void **state)
     stop(&x);
 }
 
+static void values_that_no_network_may_have_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tensor;
+        size_t index;
+        float value;
+        const char *says;
+    } faults[] = {
+        {"conv1.weight", 3, NAN, "module.conv1.weight: value 3 is nan"},
+        {"layer3.0.bn2.bias", 0, INFINITY, "layer3.0.bn2.bias: value 0 is inf"},
+        {"head.fc2.bias", 1, -INFINITY, "head.fc2.bias: value 1 is -inf"},
+        {"bn1.running_mean", 7, NAN, "bn1.running_mean: value 7 is nan"},
+        {"head.bn.running_var", 2, -1, "head.bn.running_var: value 2 is -1"},
+    };
+    for (size_t k = 0; k < sizeof faults / sizeof *faults; k++) {
+        struct fixture x;
+        struct check_log log;
+        struct weights_report report;
+        start(&x);
+        int param = graph_find_param(&x.g, faults[k].tensor);
+        int stats = graph_find_stats(&x.g, faults[k].tensor);
+        float *to = param >= 0 ? x.params + x.g.params[param].offset
+                               : x.stats + x.g.stats[stats].offset;
+        to[faults[k].index] = faults[k].value;
+        write_some(&x, "module.", true, "");
+        check_log_start(&log);
+        assert_int_equal(load(&x, true, &report), VD_DATA);
+        check_log_end();
+        assert_says(&log, x.path);
+        assert_says(&log, faults[k].says);
+        if (k == 2) { /* a head that is not used may have anything */
+            write_some(&x, "", false, "");
+            assert_int_equal(load(&x, false, &report), VD_OK);
+            weights_report_clear(&report);
+        }
+        stop(&x);
+    }
+}
+
 static void a_saved_file_comes_back(void **state)
 {
     (void)state;
@@ -256,6 +296,7 @@ int main(void)
         cmocka_unit_test(prefixes_are_taken_off),
         cmocka_unit_test(a_head_that_does_not_fit_is_left_out),
         cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(values_that_no_network_may_have_are_refused),
         cmocka_unit_test(a_saved_file_comes_back),
         cmocka_unit_test(torchvisions_file_is_taken),
     };

@@ -1,0 +1,103 @@
+#include "model/values.h"
+
+#include <math.h>
+
+/* The flag is collected without a branch, so that the compiler vectorizes the
+ * pass over sound values, the only one in practice. NaN fails both
+ * comparisons. */
+static bool is_sound(const float *values, size_t n, bool is_variance)
+{
+    const float low = is_variance ? 0 : -INFINITY;
+    unsigned bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad |= (unsigned)!(values[i] >= low) |
+               (unsigned)!(fabsf(values[i]) < INFINITY);
+    return !bad;
+}
+
+size_t values_first_bad(const float *values, size_t n, bool is_variance)
+{
+    if (is_sound(values, n, is_variance))
+        return n;
+    size_t i = 0;
+    while (is_sound(values + i, 1, is_variance))
+        i++;
+    return i;
+}
+
+bool values_is_variance(int i)
+{
+    return i % 2 == 1; /* pairs of mean and variance */
+}
+
+/* One flat buffer; its tensors lie in the table's order. */
+struct buffer {
+    const char *name;
+    const float *values; /* or NULL */
+    const struct graph_tensor *table;
+    int n_tensors;
+    bool is_variance; /* all of it; of statistics: every second tensor */
+    bool is_stats, trainable_only;
+};
+
+static bool find_in_buffer(const struct buffer *b, struct value_fault *fault)
+{
+    for (int i = 0; b->values && i < b->n_tensors; i++) {
+        const struct graph_tensor *t = &b->table[i];
+        if (b->trainable_only && !t->trainable)
+            continue;
+        bool is_variance =
+            b->is_variance || (b->is_stats && values_is_variance(i));
+        size_t at =
+            values_first_bad(b->values + t->offset, t->count, is_variance);
+        if (at == t->count)
+            continue;
+        *fault = (struct value_fault){b->name, t->name, at,
+                                      b->values[t->offset + at]};
+        return true;
+    }
+    return false;
+}
+
+bool values_find_fault(const struct graph *g,
+                       const struct network_values *values,
+                       struct value_fault *fault)
+{
+    const struct buffer buffers[] = {
+        {.name = "parameter",
+         .values = values->param,
+         .table = g->params,
+         .n_tensors = g->n_param_tensors},
+        {.name = "running statistic",
+         .values = values->stats,
+         .table = g->stats,
+         .n_tensors = g->n_stats_tensors,
+         .is_stats = true},
+        {.name = "first moment",
+         .values = values->m,
+         .table = g->params,
+         .n_tensors = g->n_param_tensors,
+         .trainable_only = true},
+        {.name = "second moment",
+         .values = values->v,
+         .table = g->params,
+         .n_tensors = g->n_param_tensors,
+         .is_variance = true,
+         .trainable_only = true},
+    };
+    for (size_t k = 0; k < sizeof buffers / sizeof *buffers; k++)
+        if (find_in_buffer(&buffers[k], fault))
+            return true;
+    return false;
+}
+
+enum vd_err values_check(const struct graph *g,
+                         const struct network_values *values, enum vd_err code,
+                         const char *where, const char *remedy)
+{
+    struct value_fault fault;
+    if (!values_find_fault(g, values, &fault))
+        return VD_OK;
+    return VD_FAIL(code, "%s: tensor %s: %s %zu is %g\n%s", where, fault.tensor,
+                   fault.buffer, fault.index, (double)fault.value, remedy);
+}

@@ -1,0 +1,159 @@
+"""Evaluating, and loading weights and checkpoints: the right data, and no
+figures from a file that cannot give them.
+
+    evaluate.py VOCDIST MAKE_SHARDS EDIT_CHECKPOINT "MPIRUN -np"   ("" no MPI)
+"""
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+VOCDIST, MAKE_SHARDS, EDIT_CHECKPOINT = sys.argv[1:4]
+MPIRUN = sys.argv[4].split()
+NETWORK = "--model.width 8 --model.blocks 1,1,1,1".split()
+SMALL = NETWORK + ("--train.global_batch 8 --train.replicas 2 --eval.batch 4 "
+                   "--cpu.threads 1 --data.loader_threads 1").split()
+
+
+class Weights:
+    """A safetensors file that can be edited."""
+
+    def __init__(self, path):
+        with open(path, "rb") as f:
+            n = int.from_bytes(f.read(8), "little")
+            self.header, self.data = json.loads(f.read(n)), bytearray(f.read())
+
+    def values(self, name):
+        a, b = self.header[name]["data_offsets"]
+        return list(struct.unpack(f"<{(b - a) // 4}f", self.data[a:b]))
+
+    def set(self, name, values):
+        a, b = self.header[name]["data_offsets"]
+        self.data[a:b] = struct.pack(f"<{len(values)}f", *values)
+
+    def write(self, path):
+        text = json.dumps(self.header).encode()
+        text += b" " * (-len(text) % 8)
+        with open(path, "wb") as f:
+            f.write(struct.pack("<Q", len(text)) + text + self.data)
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.old = os.getcwd()
+        self.folder = tempfile.mkdtemp(prefix="vocdist-e2e-")
+        os.chdir(self.folder)
+        for name, n, first in ("train", 22, 0), ("val", 10, 100):
+            self.shards("data/" + name, n, first)
+
+    def tearDown(self):
+        os.chdir(self.old)
+        shutil.rmtree(self.folder)
+
+    def shards(self, folder, n, first):
+        subprocess.run([MAKE_SHARDS, folder, str(n), "32", str(first)],
+                       check=True)
+
+    def call(self, code, *words, ranks=0, says=(), folder=".", env=None,
+             **options):
+        """Runs vocdist to its end; what it says. An error is said once, and
+        with a remedy."""
+        start = MPIRUN + [str(ranks)] if ranks and MPIRUN else []
+        p = subprocess.run(start + [VOCDIST] + " ".join(words).split(),
+                           capture_output=True, text=True, timeout=120,
+                           cwd=folder, env={**os.environ, **(env or {})},
+                           **options)
+        text = p.stdout + p.stderr
+        self.assertEqual(p.returncode, code, text)
+        for part in [says] if isinstance(says, str) else says:
+            self.assertIn(part, text)
+        if code not in (0, 75):
+            self.assertEqual(text.count("error: "), 1, text)
+            self.assertIn("--->", text)
+        return text
+
+    def train(self, code, *words, **options):
+        return self.call(code, *SMALL, *words, **options)
+
+
+class Values(Case):
+    """Values that no network may have."""
+
+    def test_weights_with_them_are_not_loaded(self):
+        self.train(0, "--train.steps 1 --data.val=")
+        for tensor, value, said in (
+                ("conv1.weight", float("nan"), "nan"),
+                ("bn1.running_mean", float("nan"), "nan"),
+                ("bn1.running_var", -1, "-1"),
+                ("layer4.0.bn2.running_var", float("inf"), "inf"),
+                ("head.fc2.weight", float("nan"), "nan")):
+            weights = Weights("runs/default/weights/last.safetensors")
+            values = weights.values(tensor)
+            values[3] = value
+            weights.set(tensor, values)
+            weights.write("bad.safetensors")
+            says = f"bad.safetensors: tensor {tensor}: value 3 is {said}"
+            self.call(65, "eval --weights bad.safetensors --data data/val",
+                      ranks=2, says=says)
+            self.train(65, "--model.weights bad.safetensors --train.name bad",
+                       says=says)
+        self.assertFalse(os.path.exists("runs/bad/weights"))
+        self.assertEqual(os.listdir("runs/bad/checkpoints"), [])
+
+    def test_checkpoints_with_them_are_not_loaded(self):
+        for array, value, kind in (("param", "nan", "parameter"),
+                                   ("m", "inf", "first moment"),
+                                   ("v", "-1", "second moment"),
+                                   ("stats", "nan", "running statistic")):
+            shutil.rmtree("runs", ignore_errors=True)
+            self.train(75, "--train.epochs 2 --train.stop_at 2")
+            file = "runs/default/checkpoints/step-00000002.h5"
+            subprocess.run([EDIT_CHECKPOINT, file, array, "0", value],
+                           check=True)
+            says = ["step-00000002.h5: tensor ", f"{kind} 0 is {value}"]
+            self.call(65, "eval --checkpoint", file, says=says)
+            self.call(65, "eval --checkpoint runs/default", says=says[1:])
+            self.call(65, "export --checkpoint", file, "-o out.safetensors",
+                      says=says)
+            self.assertFalse(os.path.exists("out.safetensors"))
+            self.train(65, "--train.epochs 2", ranks=2, says=says)
+            self.train(65, "--train.epochs 2 --train.name branch --resume",
+                       file, says=says)
+
+    def test_they_are_not_saved(self):
+        """Adam's second moment overflows where gradients are finite."""
+        self.train(0, "--train.steps 1 --data.val=")
+        weights = Weights("runs/default/weights/last.safetensors")
+        weights.set("head.bn.weight",
+                    [1e22 * x for x in weights.values("head.bn.weight")])
+        weights.write("steep.safetensors")
+        for stop in "--train.steps 1", "--train.stop_at 1":
+            self.train(76, "--model.weights steep.safetensors --data.val= "
+                       "--model.freeze none --train.name steep", stop,
+                       ranks=2, says=["after step 1: tensor head.fc2.",
+                                      "second moment"])
+            self.assertEqual(os.listdir("runs/steep/checkpoints"), [])
+            self.assertFalse(os.path.exists("runs/steep/weights"))
+
+    def test_outputs_that_are_not_finite_are_no_result(self):
+        """Finite weights whose products overflow."""
+        self.train(0, "--train.steps 1 --data.val=")
+        weights = Weights("runs/default/weights/last.safetensors")
+        for name in "head.bn.weight", "head.fc2.weight":
+            weights.set(name, [3e38] * len(weights.values(name)))
+        weights.write("huge.safetensors")
+        self.call(76, "eval --weights huge.safetensors --data data/val "
+                  "--per-image rows.csv --picture sheet.png", ranks=2,
+                  says="image tiny_0100: the network's outputs are not finite")
+        self.assertFalse(os.path.exists("rows.csv"))
+        self.assertFalse(os.path.exists("sheet.png"))
+        self.train(76, "--model.weights huge.safetensors --model.freeze none "
+                   "--train.name huge", ranks=2, says="image tiny_0100")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0]] + sys.argv[5:], verbosity=1)
