@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -222,6 +223,20 @@ char *file_folder(const char *path)
         return mem_copy_text(".");
     int n = slash == path ? 1 : (int)(slash - path);
     return mem_format("%.*s", n, path);
+}
+
+char *file_resolve_link(const char *path)
+{
+    char target[PATH_MAX];
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    if (n < 0)
+        return mem_copy_text(path);
+    target[n] = '\0';
+    char *folder = file_folder(path);
+    char *out = *target == '/' ? mem_copy_text(target)
+                               : mem_format("%s/%s", folder, target);
+    free(folder);
+    return out;
 }
 
 static int by_bytes(const void *a, const void *b)

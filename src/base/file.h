@@ -60,6 +60,9 @@ enum vd_err file_sync(const char *path, const char *label) VD_MUST_USE;
 char *file_folder(const char *path);
 const char *file_name(const char *path);
 
+/* "a/last", a link to "b.h5": "a/b.h5"; what is no link as it is. Owned. */
+char *file_resolve_link(const char *path);
+
 /* Names in a folder, sorted by byte value, without "." and "..". */
 struct file_list {
     char **names; /* owned */

@@ -8,9 +8,14 @@
 #include "eval/evaluate.h"
 #include "eval/picture.h"
 #include "train/restore.h"
+#include "train/run_data.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #define PICTURES 16 /* on --picture's sheet */
 
@@ -33,7 +38,8 @@ static const struct option options[] = {
      .offset = AT(data),
      .fallback = "",
      .metavar = "DIR",
-     .help = "shards to evaluate on; default: data.val"},
+     .help = "shards to evaluate on; default: data.val if it is set, else the "
+             "run's own"},
     {.key = "per-image",
      .type = OPTION_TEXT,
      .offset = AT(per_image),
@@ -55,7 +61,9 @@ struct evaluation {
     struct comm *comm;
     const struct eval_options *options;
     const struct config *config; /* of this call, not of the run */
-    const char *folder;
+    const struct option_set *set;
+    const char *folder; /* borrowed */
+    struct run_data run_data;
     struct restored network;
     struct shard_set data;
     struct backend backend;
@@ -85,11 +93,79 @@ static enum vd_err restore_network(struct evaluation *e)
                : restore_checkpoint(&e->network, e->comm, o->checkpoint);
 }
 
+/* ---- the data ---- */
+
+/* A relative folder is that of the place where the run was started. */
+static enum vd_err use_run_data(struct evaluation *e, const char *network)
+{
+    e->folder = e->run_data.folder;
+    if (!*e->folder)
+        return VD_FAIL(VD_USAGE,
+                       "%s: its run has no validation data (data.val is "
+                       "empty)\ngive --data DIR",
+                       network);
+    if (access(e->folder, F_OK) < 0)
+        return VD_FAIL(VD_NOINPUT,
+                       "%s: validation data of the run of %s: %s\n"
+                       "start this in the folder that the run was started in, "
+                       "or give --data DIR",
+                       e->folder, network, strerror(errno));
+    return VD_OK;
+}
+
+/* --data, then data.val where it is set (command line, environment, file),
+ * then the run's own. */
+static enum vd_err choose_data(struct evaluation *e)
+{
+    const struct eval_options *o = e->options;
+    const char *network = *o->weights ? o->weights : o->checkpoint;
+    VD_TRY(*o->weights ? run_data_of_weights(network, &e->run_data)
+                       : run_data_of_checkpoint(&e->network, &e->run_data));
+    if (*o->data) {
+        e->folder = o->data;
+        return VD_OK;
+    }
+    e->folder = e->config->data.val;
+    if (*e->folder && options_given(e->set, "data.val"))
+        return VD_OK;
+    return e->run_data.is_known ? use_run_data(e, network) : VD_OK;
+}
+
 static enum vd_err open_data(void *ctx)
 {
     struct evaluation *e = ctx;
+    VD_TRY(choose_data(e));
     VD_TRY(shard_set_open(&e->data, e->folder));
     return restore_check_data(&e->network, e->folder, &e->data);
+}
+
+static void print_data(const struct evaluation *e)
+{
+    const struct run_data *d = &e->run_data;
+    printf("data          %s, %zu images", e->folder, e->data.n_images);
+    if (d->digest && d->digest != e->data.digest)
+        printf(
+            "; not the data that the run validated on (%s, digest %016" PRIx64
+            ", here %016" PRIx64 ")",
+            d->folder, d->digest, e->data.digest);
+    printf("\n\n");
+}
+
+/* What the figures are of, before them. */
+static void print_inputs(const struct evaluation *e)
+{
+    const struct checkpoint *c = &e->network.values;
+    if (e->comm->rank != 0)
+        return;
+    if (c->file) {
+        char *file = file_resolve_link(c->file);
+        printf("network       %s, step %llu\n", file,
+               (unsigned long long)c->step);
+        free(file);
+    } else
+        printf("network       %s\n", e->options->weights);
+    print_data(e);
+    fflush(stdout);
 }
 
 static void advise_memory(const struct evaluation *e)
@@ -152,6 +228,7 @@ static enum vd_err evaluate(struct evaluation *e)
     comm_enter(comm, SITE_DATA, -1, limit);
     VD_TRY(comm_phase(comm, SITE_DATA, open_data, e));
     VD_TRY(comm_same(comm, SITE_DATA, "the data", e->data.digest));
+    print_inputs(e);
     VD_TRY(cores_divide(comm, &e->threads));
     if (e->config->cpu.threads != CONFIG_AUTO)
         e->threads = (int)e->config->cpu.threads;
@@ -178,14 +255,16 @@ static void clear(struct evaluation *e)
     }
     shard_set_close(&e->data);
     restore_clear(&e->network);
+    run_data_clear(&e->run_data);
 }
 
 enum vd_err command_eval(struct command_call *call)
 {
     struct comm comm;
-    struct evaluation e = {
-        .comm = &comm, .options = call->options, .config = call->config};
-    e.folder = *e.options->data ? e.options->data : e.config->data.val;
+    struct evaluation e = {.comm = &comm,
+                           .options = call->options,
+                           .config = call->config,
+                           .set = call->set};
     enum vd_err err = comm_open(&comm, call->config->timeout.setup);
     if (err == VD_OK)
         err = evaluate(&e);

@@ -46,6 +46,7 @@ void checkpoint_clear(struct checkpoint *c)
     mem_free(c->stats);
     free(c->config);
     free(c->state);
+    free(c->file);
     h5_free_texts(c->classes, (size_t)c->n_classes);
     *c = (struct checkpoint){0};
 }
@@ -269,6 +270,7 @@ static enum vd_err read_file(struct checkpoint *c, const char *path, bool whole)
     struct h5_file *f = NULL;
     *c = (struct checkpoint){0};
     VD_TRY(h5_open(&f, path));
+    c->file = mem_copy_text(path);
     VD_TRY_ELSE(out, err, read_head(c, f, path));
     if (whole)
         VD_TRY_ELSE(out, err, read_values(c, f, path));

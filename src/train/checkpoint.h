@@ -32,6 +32,7 @@ struct checkpoint {
     size_t n_params, n_trainable, n_stats;
     float *param, *m, *v, *stats;
     char *config, *state;
+    char *file; /* what was read, a link maybe; NULL: not from a file */
     char **classes;
     int n_classes;
     int32_t size; /* of the network's input */

@@ -80,6 +80,89 @@ class Case(unittest.TestCase):
         return self.call(code, *SMALL, *words, **options)
 
 
+class Data(Case):
+    """Which data are evaluated."""
+
+    def setUp(self):
+        super().setUp()
+        self.shards("own/val", 7, 200)
+        self.shards("third", 5, 300)
+
+    def evaluated(self, *words, other=False, **options):
+        """The line of the data; `other`: not what the run validated on."""
+        text = self.call(0, "eval --eval.batch 4", *words, **options)
+        line, = [x for x in text.splitlines() if x.startswith("data  ")]
+        self.assertEqual(other, "not the data that the run validated" in line)
+        images, = [x for x in text.splitlines() if x.startswith("images  ")]
+        self.assertEqual(line.split(",")[1].split()[0], images.split()[1])
+        return line.split()[1].rstrip(",")
+
+    def test_a_checkpoints_run_says_which(self):
+        self.train(0, "--train.steps 1 --data.val own/val")
+        run = "--checkpoint runs/default"
+        self.assertEqual(self.evaluated(run, ranks=2), "own/val")
+        with open("settings.yaml", "w") as f:
+            f.write("data: {val: third}\n")
+        for words, env in (("--data.val third", {}), ("-c settings.yaml", {}),
+                           ("", {"VOCDIST_DATA_VAL": "third"}),
+                           ("--data third --data.val data/val", {})):
+            self.assertEqual(self.evaluated(run, words, other=True, env=env),
+                             "third")
+        self.assertEqual(self.evaluated(run, "--data.val="), "own/val")
+        # the same pictures in another folder are the same data
+        shutil.copytree("own/val", "copy")
+        self.assertEqual(self.evaluated(run, "--data copy"), "copy")
+
+    def test_the_figures_are_the_runs_own(self):
+        self.train(0, "--train.epochs 1 --data.val own/val")
+        with open("runs/default/metrics.csv") as f:
+            names, *_, last = [x.rstrip("\n").split(",") for x in f]
+        own = 100 * float(dict(zip(names, last))["val_accuracy"])
+        for network in ("--checkpoint runs/default",
+                        "--weights runs/default/weights/last.safetensors"):
+            self.call(0, "eval", network, says=f"accuracy      {own:.2f} %")
+
+    def test_weights_in_a_runs_folder_are_the_runs(self):
+        self.train(0, "--train.steps 1 --data.val own/val")
+        weights = "runs/default/weights/last.safetensors"
+        self.assertEqual(self.evaluated("--weights", weights), "own/val")
+        self.assertEqual(self.evaluated("--weights", weights, "--data third",
+                                        other=True), "third")
+        os.symlink(weights, "link.safetensors")
+        self.assertEqual(self.evaluated("--weights link.safetensors"),
+                         "own/val")
+        shutil.copy(weights, "copy.safetensors")  # of no run any more
+        self.assertEqual(self.evaluated("--weights copy.safetensors"),
+                         "data/val")
+
+    def test_a_run_without_validation_has_no_data(self):
+        self.train(0, "--train.steps 1 --data.val=")
+        for network in ("--checkpoint runs/default",
+                        "--weights runs/default/weights/last.safetensors"):
+            self.call(64, "eval", network, ranks=2, says="give --data DIR")
+            self.assertEqual(self.evaluated(network, "--data data/val"),
+                             "data/val")
+
+    def test_a_relative_folder_elsewhere(self):
+        self.train(0, "--train.steps 1 --data.val own/val")
+        os.mkdir("away")
+        run = os.path.abspath("runs/default")
+        self.call(66, "eval --checkpoint", run, folder="away",
+                  says="own/val: validation data of the run")
+        shutil.copytree("third", "away/own/val")
+        self.assertEqual(self.evaluated("--checkpoint", run, folder="away",
+                                        other=True), "own/val")
+
+    def test_the_checkpoint_is_named(self):
+        self.train(75, "--train.epochs 1 --train.stop_at 2 "
+                   "--checkpoint.every 1")
+        folder = "runs/default/checkpoints/"
+        for path, step in (("runs/default", 2), (folder + "last", 2),
+                           (folder + "step-00000001.h5", 1)):
+            self.call(0, "eval --checkpoint", path, says="network       "
+                      f"{folder}step-{step:08d}.h5, step {step}\n")
+
+
 class Values(Case):
     """Values that no network may have."""
 

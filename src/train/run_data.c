@@ -1,0 +1,95 @@
+#include "train/run_data.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "store/json.h"
+#include "train/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_RUN_JSON ((size_t)1 << 20)
+
+enum vd_err run_data_of_checkpoint(const struct restored *r,
+                                   struct run_data *out)
+{
+    struct train_state state;
+    VD_TRY(state_parse(&state, r->values.file, r->values.state));
+    *out = (struct run_data){.is_known = true,
+                             .folder = mem_copy_text(r->config.data.val),
+                             .digest = state.judge};
+    return VD_OK;
+}
+
+/* RUN/run.json of RUN/weights/FILE; NULL where there is none. Owned. */
+static char *find_run_json(const char *weights)
+{
+    char *real = realpath(weights, NULL), *json = NULL;
+    char *folder = file_folder(real ? real : weights);
+    if (!strcmp(file_name(folder), "weights")) {
+        char *run = file_folder(folder);
+        json = mem_format("%s/run.json", run);
+        free(run);
+    }
+    free(folder);
+    free(real);
+    if (json && !file_exists(json)) {
+        free(json);
+        json = NULL;
+    }
+    return json;
+}
+
+static enum vd_err take_val(const struct json *val, const char *where,
+                            struct run_data *out)
+{
+    const char *folder, *digest;
+    VD_TRY(json_check_object(val, where));
+    VD_TRY(json_get_text(val, where, "folder", &folder));
+    VD_TRY(json_get_text(val, where, "digest", &digest));
+    out->folder = mem_copy_text(folder);
+    out->digest = strtoull(digest, NULL, 16);
+    return VD_OK;
+}
+
+static enum vd_err read_run_json(const char *path, struct run_data *out)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    struct json *root = NULL;
+    enum vd_err err = file_read(path, MAX_RUN_JSON, &bytes, &n);
+    if (err == VD_OK)
+        err = json_parse(&root, path, bytes, n);
+    if (err == VD_OK)
+        err = json_check_object(root, path);
+    for (void *at = err == VD_OK ? json_first(root) : NULL; at && err == VD_OK;
+         at = json_next(root, at))
+        if (!strcmp(json_key(at), "val"))
+            err = take_val(json_value(at), path, out);
+    json_free(root);
+    free(bytes);
+    return err;
+}
+
+enum vd_err run_data_of_weights(const char *path, struct run_data *out)
+{
+    struct run_data data = {.is_known = true};
+    *out = (struct run_data){.is_known = false};
+    char *json = find_run_json(path);
+    enum vd_err err = json ? read_run_json(json, &data) : VD_OK;
+    if (json && err == VD_OK) {
+        if (!data.folder)
+            data.folder = mem_copy_text("");
+        *out = data;
+    }
+    if (err != VD_OK)
+        run_data_clear(&data);
+    free(json);
+    return err;
+}
+
+void run_data_clear(struct run_data *d)
+{
+    free(d->folder);
+    *d = (struct run_data){.is_known = false};
+}
