@@ -1,6 +1,7 @@
 #include "eval/picture.h"
 
 #include "base/mem.h"
+#include "data/box.h"
 #include "image/draw.h"
 
 #include <math.h>
@@ -42,24 +43,33 @@ static enum vd_err draw_scaled(struct image *im, const float box[4],
     return draw_box(im, scaled, color, NULL);
 }
 
+/* Owned. */
+static char *new_caption(const struct shard_set *data,
+                         const struct eval_row *row)
+{
+    const char *truth = data->classes[data->class[row->sample]];
+    const char *guess = data->classes[row->result.class];
+    bool right = data->class[row->sample] == row->result.class;
+    char *name =
+        right ? mem_copy_text(truth) : mem_format("%s, not %s", truth, guess);
+    char *caption = box_area(row->result.box) > 0
+                        ? mem_format("%s, IoU %.2f", name, (double)row->iou)
+                        : mem_format("%s, box without area", name);
+    free(name);
+    return caption;
+}
+
 static enum vd_err draw_row(struct image *im, char **caption,
                             const struct shard_set *data,
                             const struct eval_row *row)
 {
     size_t i = (size_t)row->sample;
-    const char *truth = data->classes[data->class[i]];
-    const char *guess = data->classes[row->result.class];
     double scale;
     VD_TRY(read_scaled(im, &scale, data, i));
     VD_TRY(draw_scaled(im, &data->box[4 * i], scale, truth_color));
     VD_TRY(draw_scaled(im, row->result.box, scale,
                        row->loc50 ? right_color : wrong_color));
-    *caption =
-        data->class[i] == row->result.class ? mem_format("%s, IoU %.2f", truth,
-                                                         (double)row->iou)
-                                            : mem_format("%s, not %s, IoU %.2f",
-                                                         truth, guess,
-                                                         (double)row->iou);
+    *caption = new_caption(data, row);
     return VD_OK;
 }
 

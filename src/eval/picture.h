@@ -1,6 +1,7 @@
 /*
  * A sheet of evaluated pictures: true box green, predicted one red (orange
- * where class and box are right), class names under each. Local.
+ * where class and box are right), class names under each. A predicted box
+ * without area is a dashed line between its corners. Local.
  */
 #ifndef VOCDIST_EVAL_PICTURE_H
 #define VOCDIST_EVAL_PICTURE_H

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,6 +143,12 @@ struct rect {
     double x, y, width, height;
 };
 
+/* NaN has none. */
+static bool has_area(const float box[4])
+{
+    return box[2] > box[0] && box[3] > box[1];
+}
+
 /* In whole pixels, so that lines are crisp; any corners, also outside. */
 static struct rect box_rect(const struct image *im, const float box[4])
 {
@@ -166,6 +173,23 @@ static void draw_outline(cairo_t *cairo, struct rect r, double line,
     cairo_set_line_width(cairo, line + 2);
     cairo_set_source_rgba(cairo, 0, 0, 0, 0.65);
     cairo_stroke_preserve(cairo);
+    cairo_set_line_width(cairo, line);
+    cairo_set_source_rgb(cairo, color.r, color.g, color.b);
+    cairo_stroke(cairo);
+}
+
+/* A dashed line between the two corners, which nobody takes for a box. */
+static void draw_diagonal(cairo_t *cairo, const struct image *im,
+                          const float box[4], double line,
+                          struct draw_color color)
+{
+    const double dash = 3 * line;
+    cairo_move_to(cairo, clamp(box[0], 0, im->width),
+                  clamp(box[1], 0, im->height));
+    cairo_line_to(cairo, clamp(box[2], 0, im->width),
+                  clamp(box[3], 0, im->height));
+    cairo_set_line_cap(cairo, CAIRO_LINE_CAP_ROUND); /* a point is a dot */
+    cairo_set_dash(cairo, &dash, 1, 0);
     cairo_set_line_width(cairo, line);
     cairo_set_source_rgb(cairo, color.r, color.g, color.b);
     cairo_stroke(cairo);
@@ -207,7 +231,10 @@ enum vd_err draw_box(struct image *im, const float box[4],
     canvas_put(&c, 0, 0, im);
     const struct rect r = box_rect(im, box);
     const double line = line_width(im);
-    draw_outline(c.cairo, r, line, color);
+    if (has_area(box))
+        draw_outline(c.cairo, r, line, color);
+    else
+        draw_diagonal(c.cairo, im, box, line, color);
     if (label && *label)
         draw_label(c.cairo, im, r, line, color, label);
     enum vd_err err = canvas_check(&c);

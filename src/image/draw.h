@@ -14,8 +14,10 @@ struct draw_color {
 
 /*
  * Box edges x1 y1 x2 y2 in pixels of `im`, drawn inside the box; parts outside
- * the picture are cut off. The label (may be NULL) stays inside the picture;
- * its characters beyond ASCII become '?'. Pictures of up to 32767 a side.
+ * the picture are cut off. A box without area (x2 <= x1 or y2 <= y1: swapped
+ * corners) is a dashed line from corner to corner. The label (may be NULL)
+ * stays inside the picture; its characters beyond ASCII become '?'. Pictures of
+ * up to 32767 a side.
  */
 enum vd_err draw_box(struct image *im, const float box[4],
                      struct draw_color color, const char *label) VD_MUST_USE;

@@ -3,6 +3,7 @@ figures from a file that cannot give them.
 
     evaluate.py VOCDIST MAKE_SHARDS EDIT_CHECKPOINT "MPIRUN -np"   ("" no MPI)
 """
+import csv
 import json
 import os
 import shutil
@@ -236,6 +237,25 @@ class Values(Case):
         self.assertFalse(os.path.exists("sheet.png"))
         self.train(76, "--model.weights huge.safetensors --model.freeze none "
                    "--train.name huge", ranks=2, says="image tiny_0100")
+
+
+class Boxes(Case):
+    def test_swapped_corners_share_nothing(self):
+        self.train(0, "--train.steps 1 --data.val=")
+        weights = Weights("runs/default/weights/last.safetensors")
+        weights.set("head.fc2.weight",
+                    [0] * len(weights.values("head.fc2.weight")))
+        rest = len(weights.values("head.fc2.bias")) - 4
+        for edges in ((3, 3, -3, -3), (3, -3, -3, 3), (-3, 0, 3, 0)):
+            weights.set("head.fc2.bias", [*edges, *[0] * rest])
+            weights.write("swapped.safetensors")
+            self.call(0, "eval --weights swapped.safetensors --data data/val "
+                      "--per-image rows.csv --picture sheet.png",
+                      says=["mean IoU      0.0000", "LOC@0.5       0.00 %"])
+            with open("rows.csv") as f:
+                rows = list(csv.DictReader(f))
+            self.assertEqual([r["iou"] for r in rows], ["0.000000"] * 10)
+            self.assertTrue(os.path.getsize("sheet.png"))
 
 
 if __name__ == "__main__":

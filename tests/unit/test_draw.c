@@ -100,6 +100,56 @@ static void labels_stay_inside_the_picture(void **state)
     }
 }
 
+/* A pixel of this color in the middle of one of the box's four edges. */
+static bool has_edge(const struct image *im, int x1, int y1, int x2, int y2)
+{
+    const int x = (x1 + x2) / 2, y = (y1 + y2) / 2;
+    for (int k = 0; k < 5; k++)
+        if (same_color(pixel(im, x, y1 + k), orange) ||
+            same_color(pixel(im, x, y2 - 1 - k), orange) ||
+            same_color(pixel(im, x1 + k, y), orange) ||
+            same_color(pixel(im, x2 - 1 - k, y), orange))
+            return true;
+    return false;
+}
+
+static int count_changed(const struct image *im)
+{
+    struct image before = slope(im->width, im->height);
+    int n = 0;
+    for (int i = 0; i < im->width * im->height; i++)
+        n += memcmp(im->rgb + 3 * i, before.rgb + 3 * i, 3) != 0;
+    image_clear(&before);
+    return n;
+}
+
+static void a_box_without_area_is_no_outline(void **state)
+{
+    (void)state;
+    static const float swapped[][4] = {
+        {180, 150, 40, 60}, {180, 60, 40, 150}, {40, 150, 180, 60}};
+    static const float points[][4] = {{50, 50, 50, 90}, {60, 60, 60, 60}};
+    const float proper[4] = {40, 60, 180, 150};
+    struct image im = slope(224, 224);
+    assert_int_equal(draw_box(&im, proper, orange, NULL), VD_OK);
+    assert_true(has_edge(&im, 40, 60, 180, 150));
+    image_clear(&im);
+    for (int i = 0; i < 3; i++) {
+        im = slope(224, 224);
+        assert_int_equal(draw_box(&im, swapped[i], orange, NULL), VD_OK);
+        assert_true(count_changed(&im) > 50); /* it is drawn, though */
+        assert_false(has_edge(&im, 40, 60, 180, 150));
+        keep(&im, "swapped.png");
+        image_clear(&im);
+    }
+    for (int i = 0; i < 2; i++) {
+        im = slope(224, 224);
+        assert_int_equal(draw_box(&im, points[i], orange, NULL), VD_OK);
+        assert_true(count_changed(&im) > 0);
+        image_clear(&im);
+    }
+}
+
 static void odd_boxes_and_labels_are_drawn_anyhow(void **state)
 {
     (void)state;
@@ -183,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_box_changes_its_edge_and_nothing_else),
         cmocka_unit_test(labels_stay_inside_the_picture),
+        cmocka_unit_test(a_box_without_area_is_no_outline),
         cmocka_unit_test(odd_boxes_and_labels_are_drawn_anyhow),
         cmocka_unit_test(too_large_a_picture_is_refused),
         cmocka_unit_test(a_sheet_shows_every_picture),
