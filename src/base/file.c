@@ -26,7 +26,8 @@ static enum vd_err cannot_open(enum vd_err err, const char *path, int reason)
 {
     struct rlimit limit = {0};
     if (reason != EMFILE)
-        return VD_FAIL(err, "%s: %s", path, strerror(reason));
+        return VD_FAIL(err, "%s: %s\ncheck the path and its permissions", path,
+                       strerror(reason));
     getrlimit(RLIMIT_NOFILE, &limit);
     return VD_FAIL(VD_SYSTEM,
                    "%s: %s; the limit of this process is %llu\n"

@@ -8,7 +8,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define PERMISSIONS "check the path and its permissions"
 
 struct shard_file {
     char *path; /* owned */
@@ -277,21 +280,41 @@ static char *packing_remedy(const char *folder)
     return text;
 }
 
-static enum vd_err check_folder(const char *folder, const char *path)
+static enum vd_err fail_missing(const char *folder, bool has_folder)
 {
-    enum vd_err err = VD_OK;
     char *how = packing_remedy(folder);
-    if (!file_is_folder(folder))
-        err = VD_FAIL(VD_NOINPUT,
+    enum vd_err err =
+        has_folder
+            ? VD_FAIL(VD_NOINPUT,
+                      "%s: no %s here: no shards, or packing did not end\n%s",
+                      folder, SHARD_MANIFEST, how)
+            : VD_FAIL(VD_NOINPUT,
                       "%s: no such folder\n%s; a VOCROOT to try it with: "
                       "vocpack demo VOCROOT",
                       folder, how);
-    else if (!file_exists(path))
-        err = VD_FAIL(VD_NOINPUT,
-                      "%s: no %s here: no shards, or packing did not end\n%s",
-                      folder, SHARD_MANIFEST, how);
     free(how);
     return err;
+}
+
+/* A folder that cannot be looked into is not one that is missing. */
+static enum vd_err check_folder(const char *folder, const char *path)
+{
+    struct stat info;
+    bool exists = stat(folder, &info) == 0;
+    if (!exists && errno != ENOENT)
+        return VD_FAIL(VD_NOINPUT, "%s: %s\n" PERMISSIONS, folder,
+                       strerror(errno));
+    if (!exists)
+        return fail_missing(folder, false);
+    if (!S_ISDIR(info.st_mode))
+        return VD_FAIL(VD_NOINPUT,
+                       "%s: a file, not a folder of shards\n"
+                       "give the folder that vocpack wrote: it has %s",
+                       folder, SHARD_MANIFEST);
+    if (access(path, F_OK) < 0 && errno != ENOENT)
+        return VD_FAIL(VD_NOINPUT, "%s: %s\n" PERMISSIONS, path,
+                       strerror(errno));
+    return file_exists(path) ? VD_OK : fail_missing(folder, true);
 }
 
 static enum vd_err read_manifest(struct shard_manifest *m, const char *folder,

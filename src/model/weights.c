@@ -1,4 +1,4 @@
-#include "model/weights.h"
+#include "model/weights_private.h"
 
 #include "base/mem.h"
 #include "base/text.h"
@@ -18,10 +18,12 @@ void weights_report_clear(struct weights_report *report)
 
 /* ---- names ---- */
 
-/* The name without what wrappers put in front of it. */
+/* The name without what wrappers (DataParallel, torch.compile(), a class of
+ * one's own) put in front of it. */
 static const char *bare_name(const char *name)
 {
-    const char *const prefixes[] = {"module.", "model.", "backbone."};
+    const char *const prefixes[] = {"module.", "model.", "backbone.",
+                                    "_orig_mod."};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         size_t n = strlen(prefixes[i]);
         if (strncmp(name, prefixes[i], n) == 0)
@@ -194,6 +196,22 @@ static enum vd_err head_fits(const struct load *load, const struct graph *g,
     return VD_OK;
 }
 
+/* Bottleneck blocks have a third convolution, and fit no setting. */
+static enum vd_err check_blocks(const struct load *load)
+{
+    const char mark[] = "layer1.0.conv3.weight";
+    for (size_t i = 0; i < load->file.n; i++)
+        if (!strcmp(bare_name(load->file.tensors[i].name), mark))
+            return VD_FAIL(VD_DATA,
+                           "%s: of a ResNet with bottleneck blocks (ResNet50, "
+                           "101, 152): it has %s; this program has basic "
+                           "blocks only\n"
+                           "give ResNet34's weights, or ResNet18's with "
+                           "--model.blocks 2,2,2,2",
+                           load->file.path, mark);
+    return VD_OK;
+}
+
 static enum vd_err check_missing(struct load *load)
 {
     if (load->missing.n == 0)
@@ -233,6 +251,7 @@ enum vd_err weights_load(const struct graph *g, const char *path,
                          struct weights_report *report)
 {
     struct load load = {.used = NULL};
+    VD_TRY(weights_check_kind(path));
     VD_TRY(safetensors_open(&load.file, path));
     load.used = mem_new(load.file.n + 1, sizeof *load.used);
     bool head = has_head(&load);
@@ -242,7 +261,9 @@ enum vd_err weights_load(const struct graph *g, const char *path,
                       "%s: a backbone without a head\n"
                       "train it first: vocdist train --model.weights FILE",
                       path);
-    else if (head && !needs_head)
+    else
+        err = check_blocks(&load);
+    if (!err && head && !needs_head)
         err = head_fits(&load, g, &head);
     if (!err)
         err = load_tables(&load, g, head, params, stats);

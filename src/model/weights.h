@@ -18,12 +18,12 @@ void weights_report_clear(struct weights_report *report);
 
 /*
  * Loads a file into canonical buffers (params [n_params], stats [n_stats]).
- * Names may start with "module.", "model." or "backbone."; num_batches_tracked
- * is skipped. Unless `needs_head`, a file without any head tensor, or whose
- * head has other shapes (for other classes, say), leaves the head as it is.
- * Every other tensor must be there, in the right shape: VD_DATA names what is
- * not, and the buffers are then partly written. So it is for values that a
- * network may not have (model/values.h).
+ * Names may start with "module.", "model.", "backbone." or "_orig_mod.", in any
+ * order and number; num_batches_tracked is skipped. Unless `needs_head`, a file
+ * without any head tensor, or whose head has other shapes (for other classes,
+ * say), leaves the head as it is. Every other tensor must be there, in the
+ * right shape: VD_DATA names what is not, and the buffers are then partly
+ * written. So it is for values that a network may not have (model/values.h).
  */
 enum vd_err weights_load(const struct graph *g, const char *path,
                          bool needs_head, float *params, float *stats,

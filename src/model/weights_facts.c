@@ -2,7 +2,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "model/values.h"
-#include "model/weights.h"
+#include "model/weights_private.h"
 #include "store/json.h"
 #include "store/safetensors.h"
 
@@ -187,6 +187,7 @@ enum vd_err weights_facts_read(struct weights_facts *facts, const char *path)
 {
     struct safetensors f;
     *facts = (struct weights_facts){.classes = NULL};
+    VD_TRY(weights_check_kind(path));
     VD_TRY(safetensors_open(&f, path));
     enum vd_err err = get_facts(&f, facts);
     if (err)

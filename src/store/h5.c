@@ -7,6 +7,7 @@
 #include "store/h5_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -230,6 +231,12 @@ enum vd_err h5_open(struct h5_file **out, const char *path)
     else
         file_free(f);
     return err;
+}
+
+bool h5_has(const struct h5_file *f, const char *name)
+{
+    h5_quiet();
+    return H5Lexists(f->id, name, H5P_DEFAULT) != 0;
 }
 
 enum vd_err h5_close(struct h5_file *f)

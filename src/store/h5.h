@@ -21,6 +21,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,6 +52,8 @@ enum vd_err h5_create(struct h5_file **out, const char *path,
                       const char *label) VD_MUST_USE;
 /* VD_NOINPUT when it cannot be opened, VD_DATA when it is not HDF5. */
 enum vd_err h5_open(struct h5_file **out, const char *path) VD_MUST_USE;
+/* Something of this name is in it; true as well where that cannot be read. */
+bool h5_has(const struct h5_file *f, const char *name);
 /* Frees; NULL is fine. After writing, VD_IO means the file is worthless. */
 enum vd_err h5_close(struct h5_file *f) VD_MUST_USE;
 

@@ -17,6 +17,7 @@
 #define ALIGNMENT      64 /* of the first tensor; no larger gap is accepted */
 #define METADATA       "__metadata__"
 #define HALVES_AT_ONCE 4096
+#define REMEDY         "it is cut off or of another kind: copy or write it again"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "the format is little-endian, values are copied as they are");
@@ -185,13 +186,13 @@ static enum vd_err read_header(struct safetensors *f, uint64_t end)
 {
     uint64_t length = 0;
     if (end < sizeof length)
-        return VD_FAIL(VD_DATA, "%s: too short for a safetensors file",
+        return VD_FAIL(VD_DATA, "%s: too short for a safetensors file\n" REMEDY,
                        f->path);
     VD_TRY(read_at(f, 0, &length, sizeof length));
     if (length > SAFETENSORS_MAX_HEADER || length > end - sizeof length)
         return VD_FAIL(VD_DATA,
                        "%s: not a safetensors file: a header of %llu bytes in "
-                       "a file of %llu",
+                       "a file of %llu\n" REMEDY,
                        f->path, (unsigned long long)length,
                        (unsigned long long)end);
     char *header = mem_new(length, 1);

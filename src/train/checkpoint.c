@@ -1,4 +1,4 @@
-#include "train/checkpoint.h"
+#include "train/checkpoint_private.h"
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -8,8 +8,12 @@
 #include "store/atomic.h"
 #include "store/h5.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FORMAT      2
 #define MAX_TEXT    ((size_t)1 << 20)
@@ -214,6 +218,7 @@ static enum vd_err read_head(struct checkpoint *c, struct h5_file *f,
                              const char *path)
 {
     int64_t step, size, best, digest, n_classes;
+    VD_TRY(checkpoint_check_contents(f, path));
     VD_TRY(check_format(f, path));
     VD_TRY(h5_get_int(f, "step", &step));
     VD_TRY(h5_get_int(f, "size", &size));
@@ -269,6 +274,7 @@ static enum vd_err read_file(struct checkpoint *c, const char *path, bool whole)
     enum vd_err err = VD_OK;
     struct h5_file *f = NULL;
     *c = (struct checkpoint){0};
+    VD_TRY(checkpoint_check_kind(path));
     VD_TRY(h5_open(&f, path));
     c->file = mem_copy_text(path);
     VD_TRY_ELSE(out, err, read_head(c, f, path));
@@ -282,18 +288,28 @@ out:
     return err;
 }
 
+/* A folder that cannot be looked into is not one without checkpoints. */
+static enum vd_err check_exists(const char *file, const char *given)
+{
+    if (access(file, F_OK) == 0)
+        return VD_OK;
+    if (errno != ENOENT)
+        return VD_FAIL(VD_NOINPUT, "%s: %s\ncheck the path and its permissions",
+                       file, strerror(errno));
+    return VD_FAIL(VD_NOINPUT,
+                   "%s: no checkpoint here\n"
+                   "give a run's folder (runs/NAME) or one of its "
+                   "checkpoints/step-*.h5",
+                   given);
+}
+
 static enum vd_err read_resolved(struct checkpoint *c, const char *path,
                                  bool whole)
 {
     char *file = resolve(path);
-    enum vd_err err =
-        file_exists(file)
-            ? read_file(c, file, whole)
-            : VD_FAIL(VD_NOINPUT,
-                      "%s: no checkpoint here\n"
-                      "give a run's folder (runs/NAME) or one of its "
-                      "checkpoints/step-*.h5",
-                      path);
+    enum vd_err err = check_exists(file, path);
+    if (err == VD_OK)
+        err = read_file(c, file, whole);
     free(file);
     return err;
 }

@@ -239,6 +239,183 @@ class Values(Case):
                    "--train.name huge", ranks=2, says="image tiny_0100")
 
 
+class Kinds(Case):
+    """Files that are not what they are given as."""
+
+    ZIP = b"PK\3\4\0\0\10\10archive/data.pkl" + bytes(4096)
+    PICKLES = (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",  # old torch
+               b"\x80\x04\x95\x10\0\0\0\0\0\0\0}\x94." + bytes(64))
+    INDEX = b'{"metadata": {}, "weight_map": {"conv1.weight": "a-00001"}}'
+    POINTER = (b"version https://git-lfs.github.com/spec/v1\n"
+               b"oid sha256:00\nsize 87\n")
+
+    def setUp(self):
+        super().setUp()
+        self.train(0, "--train.steps 1 --train.name r --data.val=")
+        self.weights = "runs/r/weights/last.safetensors"
+        self.checkpoint = "runs/r/checkpoints/step-00000001.h5"
+
+    def file(self, content):
+        with open("given", "wb") as f:
+            f.write(content)
+        return "given"
+
+    def test_given_as_weights(self):
+        with open(self.weights, "rb") as f:
+            half = f.read()[:200]
+        pickle = ["a Python pickle", "save_file(torch.load('given'"]
+        for path, says in (
+                (lambda: self.file(self.ZIP), ["a zip archive", "torch.load('given'"]),
+                (lambda: self.file(self.PICKLES[0]), pickle),
+                (lambda: self.file(self.PICKLES[1]), pickle),
+                (lambda: self.file(self.INDEX), ["JSON text"]),
+                (lambda: self.file(self.POINTER), ["git lfs pull"]),
+                (lambda: self.file(b""), ["an empty file"]),
+                (lambda: self.file(half), ["not a safetensors file: a header"]),
+                (lambda: self.file(b"x"), ["too short"]),
+                ("runs/r", ["a folder", "weights/last.safetensors"]),
+                ("runs/r/checkpoints/last", [
+                    "an HDF5 file", "vocdist export --checkpoint runs/r/"]),
+                ("data/val/shard-00000.h5", ["an HDF5 file"])):
+            path = path() if callable(path) else path
+            says = [f"{path}: ", *says]
+            self.call(65, "eval --data data/val --weights", path, says=says)
+            self.train(65, "--train.name w --model.weights", path, says=says)
+        self.call(66, "eval --data data/val --weights nowhere",
+                  says="nowhere: No such file")
+
+    def test_given_as_checkpoint(self):
+        weights = f"vocdist eval --weights {self.weights}"
+        for path, says in (
+                (self.weights, ["a safetensors file", weights]),
+                ("data/val/shard-00000.h5", ["a shard of images", "--data"]),
+                (lambda: self.file(self.ZIP), ["a zip archive", "convert it"]),
+                (lambda: self.file(self.PICKLES[0]), ["a Python pickle"]),
+                ("data/val/pack.json", ["JSON text", "runs/NAME"]),
+                (lambda: self.file(b""), ["an empty file"])):
+            path = path() if callable(path) else path
+            says = [f"{path}: ", *says]
+            self.call(65, "eval --data data/val --checkpoint", path, says=says)
+            self.call(65, "export -o out --checkpoint", path, says=says)
+            self.train(65, "--train.name other --train.epochs 2 --resume",
+                       path, says=says)
+        self.call(66, "eval --data data/val --checkpoint data/val",
+                  says="data/val: no checkpoint here")
+
+    def test_given_as_data(self):
+        for path in "data/val/shard-00000.h5", self.weights:
+            self.call(66, "eval --checkpoint runs/r --data", path,
+                      says=f"{path}: a file, not a folder of shards")
+        self.train(66, "--data.val data/val/pack.json --train.name d",
+                   says="data/val/pack.json: a file")
+
+    def test_of_a_bottleneck_network(self):
+        names = ["conv1.weight"] + [f"layer1.0.conv{k}.weight"
+                                    for k in (1, 2, 3)]
+        for prefix in "", "module.":
+            weights = Weights(self.weights)
+            weights.header = {
+                prefix + name: {"dtype": "F32", "shape": [1],
+                                "data_offsets": [4 * k, 4 * k + 4]}
+                for k, name in enumerate(names)}
+            weights.data = bytes(4 * len(names))
+            weights.write("resnet50.safetensors")
+            text = self.train(65, "--model.weights resnet50.safetensors "
+                              "--train.name w", says="bottleneck blocks")
+            self.assertNotIn("model.width", text)
+
+    def test_names_of_wrapped_modules(self):
+        sound = Weights(self.weights)
+        for prefix in ("_orig_mod.", "_orig_mod.module.", "module._orig_mod.",
+                       "model._orig_mod.backbone."):
+            weights = Weights(self.weights)
+            weights.header = {
+                k if k == "__metadata__" else prefix + k: v
+                for k, v in sound.header.items()}
+            weights.write("wrapped.safetensors")
+            self.call(0, "eval --data data/val --weights wrapped.safetensors")
+            shutil.rmtree("runs/w", ignore_errors=True)
+            self.train(0, "--train.steps 1 --train.name w --model.weights "
+                       "wrapped.safetensors", says="tensors loaded; head incl")
+
+    def test_half_precision(self):
+        """Converted on the way in; an overflow there is found."""
+        for kind, pack in (("F16", "<e"), ("BF16", "<f")):
+            weights, data = Weights(self.weights), b""
+            for name, tensor in weights.header.items():
+                if name == "__metadata__":
+                    continue
+                values = weights.values(name)
+                half = b"".join(struct.pack(pack, x)[-2:] for x in values)
+                tensor["dtype"] = kind
+                tensor["data_offsets"] = [len(data), len(data) + len(half)]
+                data += half
+            weights.data = bytearray(data)
+            weights.write("half.safetensors")
+            self.call(0, "eval --data data/val --weights half.safetensors")
+            a, _ = weights.header["conv1.weight"]["data_offsets"]
+            weights.data[a:a + 2] = (b"\0\x7c" if kind == "F16" else
+                                     b"\x80\x7f")  # infinity
+            weights.write("half.safetensors")
+            self.call(65, "eval --data data/val --weights half.safetensors",
+                      says="tensor conv1.weight: value 0 is inf")
+
+
+class Permissions(Case):
+    """What cannot be read is neither damaged nor missing."""
+
+    def setUp(self):
+        super().setUp()
+        self.train(75, "--train.epochs 2 --train.stop_at 2 "
+                   "--checkpoint.every 1")
+        # root may read everything: as somebody else then
+        self.user = {"user": 65534} if os.geteuid() == 0 else {}
+        os.chmod(".", 0o777)
+        try:
+            self.call(0, "info", **self.user)
+        except PermissionError:
+            self.skipTest("the program is where only root can read it")
+        for folder, _, files in os.walk("."):
+            for path in [folder, *(os.path.join(folder, f) for f in files)]:
+                if not os.path.islink(path):
+                    os.chmod(path, 0o777 if path == folder else 0o666)
+
+    def denied(self, path, code, *words, **options):
+        """Without permission for `path` the reason and the path are said."""
+        mode = os.stat(path).st_mode & 0o777
+        os.chmod(path, 0)
+        try:
+            text = self.call(code, *words, says="Permission denied",
+                             **self.user, **options)
+        finally:
+            os.chmod(path, mode)
+        for word in "damaged", "no checkpoint here", "no such", "no pack.json":
+            self.assertNotIn(word, text)
+        self.assertRegex(text, os.path.basename(path) + "|checkpoints/last: ")
+
+    def test_of_checkpoints(self):
+        evaluate = "eval --data data/val --checkpoint"
+        folder = "runs/default/checkpoints"
+        last = f"{folder}/step-00000002.h5"
+        self.denied(last, 66, evaluate, last)
+        self.denied(last, 66, evaluate, "runs/default")
+        self.denied(folder, 66, evaluate, "runs/default")
+        self.denied("runs/default", 66, evaluate, "runs/default")
+        self.denied("runs", 66, evaluate, "runs/default")
+        # not the one before, as if this one were damaged
+        self.denied(last, 66, *SMALL, "--train.epochs 2")
+
+    def test_of_data_and_weights(self):
+        evaluate = "eval --checkpoint runs/default --data"
+        self.denied("data/val/shard-00000.h5", 66, evaluate, "data/val")
+        self.denied("data/val/pack.json", 66, evaluate, "data/val")
+        self.denied("data/val", 66, evaluate, "data/val")
+        self.denied("data", 66, evaluate, "data/val")
+        self.call(0, "export --checkpoint runs/default -o w.safetensors")
+        self.denied("w.safetensors", 66,
+                    "eval --data data/val --weights w.safetensors")
+
+
 class Boxes(Case):
     def test_swapped_corners_share_nothing(self):
         self.train(0, "--train.steps 1 --data.val=")

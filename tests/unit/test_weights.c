@@ -111,6 +111,24 @@ static void prefixes_are_taken_off(void **state)
     stop(&x);
 }
 
+static void prefixes_may_come_in_any_order(void **state)
+{
+    (void)state;
+    static const char *const prefixes[] = {"_orig_mod.", "_orig_mod.module.",
+                                           "module._orig_mod.backbone.",
+                                           "model.model."};
+    for (size_t k = 0; k < sizeof prefixes / sizeof *prefixes; k++) {
+        struct fixture x;
+        struct weights_report report;
+        start(&x);
+        write_some(&x, prefixes[k], true, "");
+        assert_int_equal(load(&x, true, &report), VD_OK);
+        assert_memory_equal(x.params, x.params2, x.g.n_params * sizeof(float));
+        weights_report_clear(&report);
+        stop(&x);
+    }
+}
+
 /* Trained on other classes: a backbone to start from. */
 static void a_head_that_does_not_fit_is_left_out(void **state)
 {
@@ -294,6 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prefixes_are_taken_off),
+        cmocka_unit_test(prefixes_may_come_in_any_order),
         cmocka_unit_test(a_head_that_does_not_fit_is_left_out),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(values_that_no_network_may_have_are_refused),
