@@ -91,6 +91,8 @@ struct batch {
 
 /* ---- what comes back ---- */
 
+/* Where a value of the network is not finite, `ce` is not, whatever the device
+ * fuses. */
 struct result {   /* per picture, all before the update */
     float l1, ce; /* pixels, nats; unscaled */
     float box[4]; /* predicted, pixels */

@@ -236,7 +236,7 @@ static enum vd_err check_outputs(const struct evaluator *e,
     return VD_FAIL(
         VD_NUMERIC,
         "image %s: the network's outputs are not finite (score %g, box %g %g "
-        "%g %g, cross entropy %g); so it is with %zu of %zu images\n"
+        "%g %g, cross entropy %g); %zu of %zu images have such outputs\n"
         "the network diverged: use an older checkpoint, or train again with a "
         "smaller --optim.lr",
         e->data->id[first], (double)r->score, (double)r->box[0],

@@ -313,6 +313,50 @@ static void a_padding_slot_changes_nothing(void **state)
     on_every_backend(check_padding, NET_EVAL);
 }
 
+/* Sets tensors whose names have `tensor` in them, NaN in one element only: no
+ * image has a finite cross entropy. */
+static void check_lost(struct rig *r, const char *tensor, float value)
+{
+    struct result results[2];
+    float *params = rig_get(r, &r->weights.param);
+    for (int i = 0; i < r->graph->n_param_tensors; i++) {
+        const struct graph_tensor *t = &r->graph->params[i];
+        if (!strstr(t->name, tensor))
+            continue;
+        size_t n = isnan(value) ? 1 : t->count;
+        for (size_t k = 0; k < n; k++)
+            params[t->offset + k] = value;
+    }
+    assert_int_equal(
+        r->backend.ops->put(&r->backend, r->graph, &r->weights.param, params),
+        VD_OK);
+    r->weights.version++;
+    rig_stage(r);
+    rig_forward(r);
+    rig_results(r, results);
+    assert_false(isfinite(results[0].ce) || isfinite(results[1].ce));
+    free(params);
+}
+
+static void check_nan_weight(struct rig *r)
+{
+    check_lost(r, "conv1.weight", NAN);
+}
+
+static void check_overflow(struct rig *r)
+{
+    check_lost(r, "conv", 3e38f);
+    check_lost(r, "bn", 3e38f);
+}
+
+/* Whatever is fused: a ReLU or a pool must not make figures of NaN. */
+static void values_that_are_not_finite_reach_the_result(void **state)
+{
+    (void)state;
+    on_every_backend(check_nan_weight, NET_EVAL);
+    on_every_backend(check_overflow, NET_EVAL);
+}
+
 static void a_backend_that_is_missing_says_how_to_get_it(void **state)
 {
     (void)state;
@@ -343,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_net_that_rested_goes_on_with_the_same_bits),
         cmocka_unit_test(two_batches_may_be_pending),
         cmocka_unit_test(a_padding_slot_changes_nothing),
+        cmocka_unit_test(values_that_are_not_finite_reach_the_result),
         cmocka_unit_test(a_backend_that_is_missing_says_how_to_get_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,7 +110,7 @@ class Data(Case):
             self.assertEqual(self.evaluated(run, words, other=True, env=env),
                              "third")
         self.assertEqual(self.evaluated(run, "--data.val="), "own/val")
-        # the same pictures in another folder are the same data
+        # the same images in another folder are the same data
         shutil.copytree("own/val", "copy")
         self.assertEqual(self.evaluated(run, "--data copy"), "copy")
 
@@ -237,6 +237,23 @@ class Values(Case):
         self.assertFalse(os.path.exists("sheet.png"))
         self.train(76, "--model.weights huge.safetensors --model.freeze none "
                    "--train.name huge", ranks=2, says="image tiny_0100")
+
+    def test_an_overflow_inside_is_no_result(self):
+        """ReLUs and norms behind it would make figures of it."""
+        self.train(0, "--train.steps 1 --data.val=")
+        for names in (("conv1.weight", "bn1.weight"),
+                      ("bn1.weight", "layer1.0.conv1.weight"),
+                      ("layer2.0.bn1.weight", "layer2.0.conv2.weight")):
+            weights = Weights("runs/default/weights/last.safetensors")
+            for name in names:
+                weights.set(name, [1e21 * x for x in weights.values(name)])
+            weights.write("huge.safetensors")
+            self.call(76, "eval --weights huge.safetensors --data data/val",
+                      says="outputs are not finite")
+            shutil.rmtree("runs/huge", ignore_errors=True)
+            self.train(76, "--model.weights huge.safetensors --model.freeze "
+                       "backbone --model.freeze_bn eval --train.name huge "
+                       "--data.val=", says="is not finite")
 
 
 class Kinds(Case):

@@ -250,7 +250,7 @@ static void outputs_that_are_not_finite_are_refused(void **state)
         assert_int_equal(comm.verdict, VD_NUMERIC);
         if (comm.rank == 0) {
             assert_says(&log, "image tiny_0000: the network's outputs");
-            assert_says(&log, "with 11 of 11 images");
+            assert_says(&log, "11 of 11 images have such outputs");
         } else
             assert_string_equal(log.text, "");
         free(param);

@@ -1,4 +1,5 @@
-/* store/file_kind: files are told by their first bytes, also the shortest. */
+/* store/file_kind: the kind of a file by its first bytes, also of the shortest.
+ */
 #include "check.h"
 
 #include "base/mem.h"
@@ -34,7 +35,7 @@ static enum file_kind kind_of(const struct fixture *x, const void *bytes,
     return kind;
 }
 
-static void kinds_are_told_by_their_first_bytes(void **state)
+static void the_first_bytes_decide(void **state)
 {
     (void)state;
     static const struct {
@@ -68,7 +69,7 @@ static void kinds_are_told_by_their_first_bytes(void **state)
     start(&x);
     for (size_t k = 0; k < sizeof files / sizeof *files; k++)
         if (kind_of(&x, files[k].bytes, files[k].n) != files[k].kind)
-            fail_msg("file %zu is not told", k);
+            fail_msg("file %zu has another kind", k);
     stop(&x);
 }
 
@@ -94,7 +95,7 @@ static void what_is_no_file_does_not_hang(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kinds_are_told_by_their_first_bytes),
+        cmocka_unit_test(the_first_bytes_decide),
         cmocka_unit_test(what_is_no_file_does_not_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,8 +92,13 @@ void loss_forward(struct net *net, const struct plan_unit *u)
     for (int i = 0; i < net->spec.micro_batch; i++) {
         struct picture p = picture_of(net, u, i);
         struct result *r = &places_now(&net->places)->results[i];
+        bool overflowed = isnan(r->ce); /* see find_overflow() */
         *r = (struct result){0};
         double loss = p.slot->sample < 0 ? 0 : picture_loss(&p, r);
+        if (overflowed && p.slot->sample >= 0) {
+            r->ce = NAN;
+            loss = (double)NAN;
+        }
         out[i] = (float)loss;
         net->loss_finite = net->loss_finite && isfinite(loss);
     }

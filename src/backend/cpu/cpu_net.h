@@ -15,8 +15,14 @@ struct unit {
     struct dnn_linear *linear;
     struct dnn_pool *pool;
     struct norm norm;
-    float *bias; /* of a folded norm, [padded oc], in the packs */
+    /* Of a folded norm, [padded oc], in the packs. bias[0] is NaN where values
+     * may overflow with these weights. */
+    float *bias;
 };
+
+/* No convolution of floats overflows where the sum of squares of its input and
+ * that of its weights are below this. */
+#define PACKS_MOST 1e38
 
 /* Copies of weights as oneDNN wants them, folded ones with their biases. Nets
  * that are alike share them. */

@@ -103,6 +103,10 @@ static const float *fold(struct net *net, const struct plan_unit *u,
         for (size_t i = 0; i < n; i++)
             folded[c * n + i] = (float)((double)folded[c * n + i] * scale);
     }
+    const struct lanes *lanes = net->lanes;
+    if (!(lanes->sum_squares(folded, t->count) < PACKS_MOST) ||
+        !(lanes->sum_squares(bias, (size_t)t->dims[0]) < 1e76))
+        bias[0] = NAN; /* find_overflow() (cpu_pass.c) reads it */
     return folded;
 }
 

@@ -96,6 +96,39 @@ static void forward_dropout(struct net *net, const struct plan_unit *u)
     net->lanes->multiply(y, x, factors, n);
 }
 
+/*
+ * A ReLU that oneDNN fuses into a convolution makes 0 of NaN, so a network
+ * whose values overflow would give results like a sound one's. A sum of
+ * products is at most |x| |w| (Euclidean norms), and so is every part of it, so
+ * nothing overflows while both squares are below PACKS_MOST. The cross entropy
+ * of an image above it is NaN (loss_forward() keeps that).
+ */
+static void find_overflow(struct net *net, const struct plan_unit *u,
+                          const struct unit *unit)
+{
+    struct result *results = places_now(&net->places)->results;
+    const float *x = net_value(net, u->in);
+    bool weights_are_lost = isnan(unit->bias[0]);
+#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+    for (int i = 0; i < net->spec.micro_batch; i++) {
+        struct range r = picture_range(net, u->in, i);
+        if (weights_are_lost ||
+            !(net->lanes->sum_squares(x + r.first, r.n) < PACKS_MOST))
+            results[i].ce = NAN;
+    }
+}
+
+static enum vd_err forward_conv(struct net *net, const struct plan_unit *u,
+                                struct unit *unit)
+{
+    int weight = net->graph->nodes[u->node].param;
+    if (u->fold >= 0)
+        find_overflow(net, u, unit);
+    return dnn_conv_forward(unit->conv, net_value(net, u->in),
+                            net_param(net, weight), unit->bias,
+                            net_value(net, u->out));
+}
+
 static enum vd_err forward_unit(struct net *net, int i)
 {
     const struct plan_unit *u = &net->plan.units[i];
@@ -106,8 +139,7 @@ static enum vd_err forward_unit(struct net *net, int i)
     dnn_use_scratch(net->dnn, net_buffer(net, u->scratch));
     switch (u->kind) {
     case UNIT_CONV:
-        return dnn_conv_forward(unit->conv, in, net_param(net, node->param),
-                                unit->bias, out);
+        return forward_conv(net, u, unit);
     case UNIT_NORM:
         forward_norm(net, u, unit);
         break;
@@ -142,6 +174,8 @@ enum vd_err cpu_forward(struct net *net)
     VD_TRY(net_wake(net));
     int before = net_enter(net->spec.threads);
     enum vd_err err = packs_refresh(net);
+    memset(places_now(&net->places)->results, 0,
+           (size_t)net->spec.micro_batch * sizeof(struct result));
     for (int i = 0; !err && i < net->plan.n_units; i++)
         err = forward_unit(net, i);
     net_leave(before);
