@@ -134,13 +134,14 @@ void pack_close(struct pack *p)
 
 /* One job at work. */
 struct packing {
-    const struct pack *pack;
+    struct pack *pack;
+    const struct pack_share *share;
     const struct pack_job *job;
     struct pack_outcome *outcome;
     struct sample *slots; /* [n_slots] */
     struct shard_writer *writer;
     struct progress *progress;
-    size_t *n_done;
+    size_t n_done; /* images, of all ranks */
 };
 
 static void make_sample(void *ctx, size_t item, size_t slot)
@@ -181,7 +182,8 @@ static enum vd_err store_sample(void *ctx, size_t item, size_t slot)
 {
     struct packing *g = ctx;
     struct sample *s = &g->slots[slot];
-    progress_show(g->progress, ++*g->n_done, NULL);
+    progress_show(g->progress, ++g->n_done, NULL);
+    g->share->image_done(g->share->ctx);
     findings_add_all(&g->outcome->findings, &s->findings);
     if (!s->usable)
         return VD_OK;
@@ -215,40 +217,54 @@ out:
     return err;
 }
 
-static size_t count_pictures(const struct pack *p, int rank, int size)
+static size_t count_pictures(const struct pack *p, size_t n_jobs)
 {
     size_t n = 0;
-    for (size_t j = (size_t)rank; j < p->n_jobs; j += (size_t)size)
+    for (size_t j = 0; j < n_jobs; j++)
         n += p->jobs[j].n;
     return n;
 }
 
-enum vd_err pack_work(struct pack *p, int rank, int size)
+/* Jobs are given out in order, so those before this one are done, or nearly:
+ * that is the progress of all ranks together. */
+static enum vd_err do_jobs(struct packing *g, const struct pack_share *share,
+                           size_t n_slots)
+{
+    struct pack *p = g->pack;
+    size_t j = 0;
+    for (;;) {
+        VD_TRY(share->next_job(share->ctx, &j));
+        if (j >= p->n_jobs)
+            return VD_OK;
+        g->job = &p->jobs[j];
+        g->outcome = &p->outcomes[j];
+        g->n_done = count_pictures(p, j);
+        VD_TRY(run_job(g, n_slots));
+        g->outcome->done = true;
+    }
+}
+
+enum vd_err pack_work(struct pack *p, const struct pack_share *share)
 {
     enum vd_err err = VD_OK;
     struct progress progress;
-    size_t n_done = 0, n_slots = SLOTS_PER_THREAD * (size_t)p->n_threads;
-    struct sample *slots = mem_new(n_slots, sizeof *slots);
-    progress_start(&progress, "packing", 0, count_pictures(p, rank, size),
-                   rank != 0);
+    size_t n_slots = SLOTS_PER_THREAD * (size_t)p->n_threads;
+    struct packing g = {
+        .pack = p,
+        .share = share,
+        .slots = mem_new(n_slots, sizeof *g.slots),
+        .progress = &progress,
+    };
+    progress_start(&progress, "packing", 0, count_pictures(p, p->n_jobs),
+                   share->silent);
     for (size_t k = 0; k < n_slots; k++)
-        VD_TRY_ELSE(out, err, sample_init(&slots[k], (int)p->options->size));
-    for (size_t j = (size_t)rank; j < p->n_jobs; j += (size_t)size) {
-        struct packing g = {
-            .pack = p,
-            .job = &p->jobs[j],
-            .outcome = &p->outcomes[j],
-            .slots = slots,
-            .progress = &progress,
-            .n_done = &n_done,
-        };
-        VD_TRY_ELSE(out, err, run_job(&g, n_slots));
-    }
+        VD_TRY_ELSE(out, err, sample_init(&g.slots[k], (int)p->options->size));
+    err = do_jobs(&g, share, n_slots);
 out:
     progress_end(&progress);
     for (size_t k = 0; k < n_slots; k++)
-        sample_clear(&slots[k]);
-    free(slots);
+        sample_clear(&g.slots[k]);
+    free(g.slots);
     return err;
 }
 

@@ -8,7 +8,7 @@
  *
  *     pack_open      Local, every rank: lists, annotations, classes, jobs
  *     pack_prepare   Local, rank 0: output folders; others wait for it
- *     pack_work      Local, every rank: its jobs' shards
+ *     pack_work      Local, every rank: the shards of the jobs that it gets
  *     pack_finish    Local, rank 0, once it has all ranks' outcomes: verdict,
  *                    labels.csv, pack.json, publishing
  *
@@ -56,6 +56,16 @@ struct pack_outcome {
     struct text labels;   /* its rows of labels.csv */
     struct text images;   /* a struct split_image for each, as bytes */
     struct findings findings;
+    bool done; /* by this rank, or taken from another one */
+};
+
+/* How several ranks share the jobs. */
+struct pack_share {
+    /* The job to do next; n_jobs or more: none is left. */
+    enum vd_err (*next_job)(void *ctx, size_t *job);
+    void (*image_done)(void *ctx); /* after each image; main thread */
+    void *ctx;
+    bool silent; /* shows no progress: another rank does */
 };
 
 struct pack {
@@ -75,7 +85,8 @@ enum vd_err pack_open(struct pack *p, const struct pack_options *options,
 /* VD_CREATE when a finished data set is there and may not be replaced. What an
  * unfinished one left is removed; a finished one stays until pack_finish. */
 enum vd_err pack_prepare(const struct pack *p) VD_MUST_USE;
-enum vd_err pack_work(struct pack *p, int rank, int size) VD_MUST_USE;
+enum vd_err pack_work(struct pack *p,
+                      const struct pack_share *share) VD_MUST_USE;
 /* VD_DATA when files were bad (each is named) and --skip-bad is not given. */
 enum vd_err pack_finish(struct pack *p) VD_MUST_USE;
 /* Local, rank 0: removes what was written but is not published. pack_prepare

@@ -38,10 +38,14 @@ static void put_outcome(const struct pack_outcome *o, int n_classes,
     }
 }
 
-void ranks_put(const struct pack *p, int rank, int size, struct text *out)
+void ranks_put(const struct pack *p, struct text *out)
 {
-    for (size_t j = (size_t)rank; j < p->n_jobs; j += (size_t)size)
+    for (size_t j = 0; j < p->n_jobs; j++) {
+        if (!p->outcomes[j].done)
+            continue;
+        text_add_bytes(out, &j, sizeof j);
         put_outcome(&p->outcomes[j], p->classes.n, out);
+    }
 }
 
 struct bytes {
@@ -90,12 +94,16 @@ static void take_outcome(struct bytes *b, int n_classes, struct pack_outcome *o)
     }
 }
 
-void ranks_take(struct pack *p, int rank, int size, const void *bytes, size_t n)
+void ranks_take(struct pack *p, const void *bytes, size_t n)
 {
     struct bytes b = {bytes, (const char *)bytes + n};
-    for (size_t j = (size_t)rank; j < p->n_jobs; j += (size_t)size)
+    while (b.at < b.end) {
+        size_t j = 0;
+        take(&b, &j, sizeof j);
+        VD_ASSERT(j < p->n_jobs && !p->outcomes[j].done);
         take_outcome(&b, p->classes.n, &p->outcomes[j]);
-    VD_ASSERT(b.at == b.end);
+        p->outcomes[j].done = true;
+    }
 }
 
 /* ---- the steps ---- */
@@ -124,20 +132,35 @@ static enum vd_err gather_outcomes(struct pack *p, struct comm *comm)
     void *all = NULL;
     size_t *sizes = mem_new((size_t)comm->size, sizeof *sizes);
     if (comm->rank != 0)
-        ranks_put(p, comm->rank, comm->size, &mine);
+        ranks_put(p, &mine);
     VD_TRY_ELSE(
         out, err,
         comm_gather(comm, SITE_PACK, mine.bytes, mine.length, &all, sizes));
     const char *at = all;
     for (int r = 1; comm->rank == 0 && r < comm->size; r++) {
-        ranks_take(p, r, comm->size, at, sizes[r]);
+        ranks_take(p, at, sizes[r]);
         at += sizes[r];
     }
+    for (size_t j = 0; comm->rank == 0 && j < p->n_jobs; j++)
+        VD_ASSERT(p->outcomes[j].done);
 out:
     mem_free(all);
     free(mine.bytes);
     free(sizes);
     return err;
+}
+
+static enum vd_err claim_job(void *ctx, size_t *job)
+{
+    uint64_t number = 0;
+    VD_TRY(comm_claim(ctx, SITE_PACK, &number));
+    *job = (size_t)number;
+    return VD_OK;
+}
+
+static void image_done(void *ctx)
+{
+    comm_progress(ctx);
 }
 
 static enum vd_err share_work(struct pack *p, struct comm *comm)
@@ -148,7 +171,11 @@ static enum vd_err share_work(struct pack *p, struct comm *comm)
     if (comm->rank == 0)
         err = pack_prepare(p);
     VD_TRY(comm_agree(comm, SITE_PACK, err));
-    err = pack_work(p, comm->rank, comm->size);
+    struct pack_share share = {.next_job = claim_job,
+                               .image_done = image_done,
+                               .ctx = comm,
+                               .silent = comm->rank != 0};
+    err = pack_work(p, &share);
     err = comm_agree(comm, SITE_PACK, err);
     if (err == VD_OK)
         err = gather_outcomes(p, comm);

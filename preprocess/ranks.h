@@ -1,6 +1,6 @@
 /*
- * Packing by several ranks: agreement between the steps of pack.h, and the
- * outcomes' way to rank 0.
+ * Packing by several ranks: agreement between the steps of pack.h, jobs given
+ * to ranks as they become free, and the outcomes' way to rank 0.
  */
 #ifndef VOCDIST_PREPROCESS_RANKS_H
 #define VOCDIST_PREPROCESS_RANKS_H
@@ -14,11 +14,10 @@ enum vd_err ranks_pack(const struct pack_options *options, char *const *roots,
                        int n_roots, struct comm *comm) VD_MUST_USE;
 
 /*
- * The outcomes of one rank's jobs as bytes, and back into another rank's
- * pack. Local.
+ * The outcomes of the jobs that a rank has done as bytes, and back into another
+ * rank's pack. Local.
  */
-void ranks_put(const struct pack *p, int rank, int size, struct text *out);
-void ranks_take(struct pack *p, int rank, int size, const void *bytes,
-                size_t n);
+void ranks_put(const struct pack *p, struct text *out);
+void ranks_take(struct pack *p, const void *bytes, size_t n);
 
 #endif

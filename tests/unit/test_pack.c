@@ -102,6 +102,24 @@ static void set_orientation(const struct world *w, const char *name,
 
 /* ---- running ---- */
 
+/* Rank `next` of `size` does every size-th job. */
+struct turn {
+    size_t next, size;
+};
+
+static enum vd_err next_turn(void *ctx, size_t *job)
+{
+    struct turn *t = ctx;
+    *job = t->next;
+    t->next += t->size;
+    return VD_OK;
+}
+
+static void nothing(void *ctx)
+{
+    (void)ctx;
+}
+
 /* As `size` ranks one after the other, their outcomes sent to rank 0. */
 static enum vd_err pack_as(struct world *w, int size)
 {
@@ -113,12 +131,18 @@ static enum vd_err pack_as(struct world *w, int size)
             return err;
     }
     enum vd_err err = pack_prepare(&p[0]);
-    for (int r = 0; r < size && err == VD_OK; r++)
-        err = pack_work(&p[r], r, size);
+    for (int r = 0; r < size && err == VD_OK; r++) {
+        struct turn turn = {(size_t)r, (size_t)size};
+        struct pack_share share = {.next_job = next_turn,
+                                   .image_done = nothing,
+                                   .ctx = &turn,
+                                   .silent = r > 0};
+        err = pack_work(&p[r], &share);
+    }
     for (int r = 1; r < size && err == VD_OK; r++) {
         struct text bytes = {0};
-        ranks_put(&p[r], r, size, &bytes);
-        ranks_take(&p[0], r, size, bytes.bytes, bytes.length);
+        ranks_put(&p[r], &bytes);
+        ranks_take(&p[0], bytes.bytes, bytes.length);
         free(bytes.bytes);
     }
     if (err == VD_OK)
