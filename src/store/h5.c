@@ -2,6 +2,7 @@
 #include "store/h5.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/memory.h"
 #include "store/h5_private.h"
@@ -54,6 +55,13 @@ enum vd_err h5_failed(const struct h5_file *f, const char *name,
         return memory_refused(f->label, 0);
     return VD_FAIL(f->writing ? VD_IO : VD_DATA, "%s: %s%s%s%s", f->label,
                    name ? name : "", name ? ": " : "", what, cause.text);
+}
+
+enum vd_err h5_write_failed(struct h5_file *f, const char *name,
+                            const char *what)
+{
+    f->failed = h5_failed(f, name, what);
+    return f->failed;
 }
 
 bool h5_drop(hid_t id)
@@ -153,12 +161,13 @@ enum vd_err h5_bytes(const struct h5_shape *shape, size_t *out)
 }
 
 /* How files are opened: plain files, no locks, the library's newest format
- * that HDF5 1.10 reads. Negative on failure. */
-static hid_t access_list(H5F_close_degree_t degree)
+ * that HDF5 1.10 reads; closing fails while one of our ids is still open.
+ * Negative on failure. */
+static hid_t access_list(void)
 {
     hid_t list = H5Pcreate(H5P_FILE_ACCESS);
     herr_t bad = H5Pset_fapl_sec2(list);
-    bad |= H5Pset_fclose_degree(list, degree);
+    bad |= H5Pset_fclose_degree(list, H5F_CLOSE_SEMI);
     bad |= H5Pset_libver_bounds(list, H5F_LIBVER_V110, H5F_LIBVER_V110);
 #if HAS_LOCK_SETTING
     bad |= H5Pset_file_locking(list, false, true);
@@ -193,8 +202,7 @@ enum vd_err h5_create(struct h5_file **out, const char *path, const char *label)
 {
     VD_TRY(memory_room(label, ROOM));
     struct h5_file *f = file_new(label, true);
-    /* Strong: after a failed write the ids that could not be closed go. */
-    hid_t list = access_list(H5F_CLOSE_STRONG);
+    hid_t list = access_list();
     hid_t root = H5Pcreate(H5P_FILE_CREATE);
     H5Pset_obj_track_times(root, false); /* the same bytes at any time */
     f->id = H5Fcreate(path, H5F_ACC_TRUNC, root, list);
@@ -220,8 +228,7 @@ enum vd_err h5_open(struct h5_file **out, const char *path)
     struct h5_file *f = file_new(path, false);
     f->bytes = (uint64_t)bytes;
     H5PLset_loading_state(0);
-    /* Semi: closing fails while one of our ids is still open. */
-    hid_t list = access_list(H5F_CLOSE_SEMI);
+    hid_t list = access_list();
     f->id = H5Fopen(path, H5F_ACC_RDONLY, list);
     enum vd_err err =
         f->id < 0 ? h5_failed(f, NULL, "not readable as HDF5") : VD_OK;
@@ -239,13 +246,27 @@ bool h5_has(const struct h5_file *f, const char *name)
     return H5Lexists(f->id, name, H5P_DEFAULT) != 0;
 }
 
+/* Of a file that stays open (h5_write_failed()): its room on the disk is freed,
+ * its inode is not, by which HDF5 tells files apart. */
+static void empty(const struct h5_file *f)
+{
+    int *fd = NULL;
+    if (H5Fget_vfd_handle(f->id, H5P_DEFAULT, (void **)&fd) < 0 ||
+        ftruncate(*fd, 0) < 0)
+        log_debug("%s: cannot empty it", f->label);
+}
+
 enum vd_err h5_close(struct h5_file *f)
 {
-    enum vd_err err = VD_OK;
     if (!f)
         return VD_OK;
     h5_quiet();
-    if (H5Fclose(f->id) < 0)
+    enum vd_err err = f->failed;
+    if (err == VD_OK && f->writing && H5Fflush(f->id, H5F_SCOPE_LOCAL) < 0)
+        err = h5_write_failed(f, NULL, "cannot close it");
+    if (f->failed != VD_OK)
+        empty(f);
+    else if (H5Fclose(f->id) < 0)
         err = h5_failed(f, NULL, "cannot close it");
     file_free(f);
     return err;

@@ -54,7 +54,8 @@ enum vd_err h5_create(struct h5_file **out, const char *path,
 enum vd_err h5_open(struct h5_file **out, const char *path) VD_MUST_USE;
 /* Something of this name is in it; true as well where that cannot be read. */
 bool h5_has(const struct h5_file *f, const char *name);
-/* Frees; NULL is fine. After writing, VD_IO means the file is worthless. */
+/* Frees; NULL is fine. After writing, an error means the file is worthless;
+ * after a failed write it is that one's, without a message. */
 enum vd_err h5_close(struct h5_file *f) VD_MUST_USE;
 
 /* ---- whole data sets ---- */

@@ -10,13 +10,20 @@
 struct h5_file {
     hid_t id;
     bool writing;
-    char *label;    /* owned */
-    uint64_t bytes; /* of a file that is read */
+    enum vd_err failed; /* of a write: see h5_write_failed() */
+    char *label;        /* owned */
+    uint64_t bytes;     /* of a file that is read */
 };
 
 /* Logs "label: /name: what (HDF5: innermost cause)"; name may be NULL. */
 enum vd_err h5_failed(const struct h5_file *f, const char *name,
                       const char *what);
+
+/* The same for a write, after which the file and what is open in it are never
+ * touched again, not even to close them: HDF5 frees an object whose last write
+ * fails while it is closed, but keeps its id, and 1.14 crashes on that id. */
+enum vd_err h5_write_failed(struct h5_file *f, const char *name,
+                            const char *what);
 
 /* Closes any kind of id; a negative one is fine. False: HDF5 refused. */
 bool h5_drop(hid_t id);

@@ -48,10 +48,20 @@ static hid_t creation_list(const struct h5_shape *shape, size_t bytes)
     return list;
 }
 
+/* Everything is written before it is closed: see h5_write_failed(). */
+static enum vd_err close_data_set(struct h5_file *f, const char *name, hid_t id)
+{
+    if (f->failed != VD_OK)
+        return f->failed;
+    if (H5Dflush(id) < 0 || !h5_drop(id))
+        return h5_write_failed(f, name, "cannot close it");
+    return VD_OK;
+}
+
 enum vd_err h5_write(struct h5_file *f, const char *name,
                      const struct h5_shape *shape, const void *data)
 {
-    enum vd_err err = VD_OK;
+    enum vd_err err;
     size_t bytes = 0;
     VD_ASSERT(shape->rank >= 1 && shape->rank <= H5_MAX_RANK);
     VD_ASSERT(!strchr(name, '/'));
@@ -61,14 +71,13 @@ enum vd_err h5_write(struct h5_file *f, const char *name,
     hid_t space = space_of(shape), list = creation_list(shape, bytes);
     hid_t id =
         H5Dcreate2(f->id, name, stored, space, H5P_DEFAULT, list, H5P_DEFAULT);
-    H5_TRY_ELSE(out, err, id, f, name, "cannot create it");
-    if (bytes)
-        H5_TRY_ELSE(out, err,
-                    H5Dwrite(id, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, data),
-                    f, name, "write failed");
-out:
-    if (!h5_drop(id) && err == VD_OK)
-        err = h5_failed(f, name, "cannot close it");
+    if (id < 0)
+        err = h5_write_failed(f, name, "cannot create it");
+    else if (bytes &&
+             H5Dwrite(id, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
+        err = h5_write_failed(f, name, "write failed");
+    else
+        err = close_data_set(f, name, id);
     h5_drop(list);
     h5_drop(space);
     h5_drop(memory);
@@ -122,9 +131,8 @@ enum vd_err h5_rows_create(struct h5_rows **out, struct h5_file *f,
         rows->dims[k] = row->dims[k];
     rows->id = create_rows(rows, row);
     if (rows->id < 0) {
-        enum vd_err err = h5_failed(f, name, "cannot create it");
-        VD_TRY(h5_rows_close(rows));
-        return err;
+        (void)h5_write_failed(f, name, "cannot create it");
+        return h5_rows_close(rows);
     }
     *out = rows;
     return VD_OK;
@@ -142,18 +150,16 @@ enum vd_err h5_rows_add(struct h5_rows *rows, const void *bytes)
     if (H5Dset_extent(rows->id, rows->dims) < 0 ||
         H5Dwrite_chunk(rows->id, H5P_DEFAULT, 0, at, rows->row_bytes, bytes) <
             0)
-        return h5_failed(rows->file, rows->name, "write failed");
+        return h5_write_failed(rows->file, rows->name, "write failed");
     return VD_OK;
 }
 
 enum vd_err h5_rows_close(struct h5_rows *rows)
 {
-    enum vd_err err = VD_OK;
     if (!rows)
         return VD_OK;
     h5_quiet();
-    if (!h5_drop(rows->id))
-        err = h5_failed(rows->file, rows->name, "cannot close it");
+    enum vd_err err = close_data_set(rows->file, rows->name, rows->id);
     free(rows->name);
     free(rows);
     return err;
@@ -163,16 +169,15 @@ static enum vd_err set_attribute(struct h5_file *f, const char *name,
                                  hid_t stored, hid_t memory, hid_t space,
                                  const void *data)
 {
-    enum vd_err err = VD_OK;
     h5_quiet();
     hid_t id = H5Acreate2(f->id, name, stored, space, H5P_DEFAULT, H5P_DEFAULT);
-    H5_TRY_ELSE(out, err, id, f, name, "cannot create the attribute");
-    H5_TRY_ELSE(out, err, H5Awrite(id, memory, data), f, name,
-                "cannot write the attribute");
-out:
-    if (!h5_drop(id) && err == VD_OK)
-        err = h5_failed(f, name, "cannot close the attribute");
-    return err;
+    if (id < 0)
+        return h5_write_failed(f, name, "cannot create the attribute");
+    if (H5Awrite(id, memory, data) < 0)
+        return h5_write_failed(f, name, "cannot write the attribute");
+    if (!h5_drop(id))
+        return h5_write_failed(f, name, "cannot close the attribute");
+    return VD_OK;
 }
 
 enum vd_err h5_set_int(struct h5_file *f, const char *name, int64_t value)

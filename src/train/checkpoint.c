@@ -135,10 +135,9 @@ static enum vd_err write_contents(struct h5_file *f, const struct checkpoint *c,
 enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
                              const char *path)
 {
-    enum vd_err err = VD_OK;
+    enum vd_err err = VD_OK, closed;
     struct atomic_file file = {0};
     struct h5_file *f = NULL;
-    struct log_sink before;
     VD_TRY(atomic_reserve(&file, path));
     VD_TRY_ELSE(fail, err, h5_create(&f, file.temporary, path));
     VD_TRY_ELSE(fail, err, write_contents(f, c, g));
@@ -148,12 +147,9 @@ enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
         goto fail;
     return atomic_commit(&file);
 fail:
-    /* Closing after a failed write fails for the same cause, said already. */
-    before = log_swap_sink((struct log_sink){log_drop, NULL});
-    err = f && h5_close(f) != VD_OK ? VD_IO : err;
-    log_swap_sink(before);
+    closed = h5_close(f);
     atomic_abort(&file);
-    return err;
+    return closed != VD_OK ? closed : err;
 }
 
 /* ---- reading ---- */

@@ -14,7 +14,7 @@ VALUE = '\0'  # stands for whatever is printed there
 # Who says it: errors, warnings, what vocpack finds. Wrappers of VD_FAIL have
 # their own names and no code that a text can tell.
 SPEAKERS = (r'\b(VD_FAIL|FAIL_AT|log_\w+|refuse\w*|memory_\w+|findings_add|'
-            r'text_add|h5_failed|H5_TRY_ELSE)\(')
+            r'text_add|h5_\w*failed|H5_TRY_ELSE)\(')
 
 
 def read(path):
