@@ -251,11 +251,12 @@ static void damage_in_png_chunks_is_refused(void **state)
     data[40] ^= 1;
     refused(bytes, n, "PNG: IDAT: ");
     free(bytes);
-    // libpng would take 2 GB for a chunk that claims them.
+    // libpng would take 2 GB for a chunk that claims them. Before 1.6.45 it
+    // says that this is too much, since then it looks for the chunk's end.
     read_bytes("turned-6.png", &bytes, &n);
     char *exif = memmem(bytes, n, "eXIf", 4);
     exif[-4] = 0x75;
-    refused(bytes, n, "PNG: eXIf: chunk data is too large");
+    refused(bytes, n, "PNG: ");
     free(bytes);
 }
 
