@@ -15,8 +15,18 @@ mapfile -t sources < <(git ls-files -co --exclude-standard \
   'src/*.[ch]' 'preprocess/*.[ch]' 'kernels/*.[ch]' 'tests/*.[ch]')
 mapfile -t code < <(printf '%s\n' "${sources[@]}" | grep -v '^tests/')
 
-# Layout.
-clang-format --dry-run -Werror "${sources[@]}" || complain "run clang-format -i"
+# Layout, by one version of clang-format: others lay out some lines otherwise.
+version=14 formatter=''
+for name in "clang-format-$version" clang-format; do
+  [[ $("$name" --version 2>/dev/null) != *" version $version."* ]] ||
+    formatter=$name
+done
+if [ -n "$formatter" ]; then
+  "$formatter" --dry-run -Werror "${sources[@]}" ||
+    complain "run $formatter -i"
+else
+  echo "check: no clang-format $version: layout is not checked"
+fi
 
 # Lengths: functions up to 80 lines, files up to 600.
 while read -r lines file; do
