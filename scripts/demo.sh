@@ -23,9 +23,8 @@ bin=build/release
 
 mpi=(mpirun -np 2)
 [ "$(nproc)" -ge 2 ] || mpi+=(--oversubscribe)
-# Open MPI refuses root unless told twice.
-[ "$(id -u)" -ne 0 ] || export OMPI_ALLOW_RUN_AS_ROOT=1 \
-  OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+# shellcheck source=scripts/open-mpi.sh
+. scripts/open-mpi.sh
 
 if [ ! -e demo/shards/val/pack.json ]; then
   say "generate and pack a data set"

@@ -19,8 +19,8 @@ esac
 
 scripts/install-deps.sh --test
 jobs=$(nproc)
-# Open MPI refuses root unless told twice; tests are where root is normal.
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+# shellcheck source=scripts/open-mpi.sh
+. scripts/open-mpi.sh
 
 say() { printf '\n== %s\n' "$*"; }
 
