@@ -166,8 +166,8 @@ static void rows_are_the_same_for_all_ranks_and_threads(void **state)
         }
         /* the summary on every rank, without the padding */
         assert_int_equal(means.n, N);
-        assert_true(means.l1 == l1 / N);
-        assert_true(means.ce == ce / N);
+        assert_true(means.l1 == l1 / (double)N);
+        assert_true(means.ce == ce / (double)N);
     }
     fixture_clear(&f);
 }
