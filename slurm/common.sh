@@ -158,11 +158,28 @@ run() {
 # job_says REGEX: about this job.
 job_says() { [[ $(scontrol show job "$job" 2>&1) =~ $1 ]]; }
 
+# Does Slurm itself requeue this job? From 24.05 on it does so with a preempted
+# job that ends within its grace time. `scontrol requeue` would not replace that
+# but be followed by it: the job would run once more after it is done.
+slurm_requeues() {
+  local site
+  job_says 'PreemptTime=[0-9]' && job_says 'Requeue=1' || return 1
+  site=$(scontrol show config)
+  [[ $site =~ SLURM_VERSION\ *=\ *([0-9]+)\.0*([0-9]+) ]] || return 1
+  [ $((BASH_REMATCH[1] * 100 + BASH_REMATCH[2])) -ge 2405 ] || return 1
+  # With other plugins this cannot be told from here.
+  [[ $site = *preempt/partition_prio* ]] || return 1
+  site=$(scontrol show partition "${SLURM_JOB_PARTITION:-}")
+  [[ $site = *PreemptMode=REQUEUE* && $site != *GraceTime=0\ * ]]
+}
+
 # Queues the job again and ends this life, with the exit code for "stopped".
 requeue() {
   # What scancel has ended would come back.
   if job_says 'JobState=' && ! job_says 'JobState=RUNNING'; then
     say "stopped (exit code $status); Slurm is ending the job"
+  elif slurm_requeues; then
+    say "stopped (exit code $status), queued again by Slurm"
   elif scontrol requeue "$job"; then
     say "stopped (exit code $status), queued again"
   else

@@ -66,14 +66,14 @@ class Cluster:
             raise AssertionError('%s: %s' % (' '.join(command), result.stdout))
         return result.stdout.strip()
 
-    def set(self, old, new):
-        """Changes slurm.conf."""
+    def set_user_signal(self, on):
+        """Whether Slurm preempts with the signal of sbatch's --signal."""
         path = os.path.join(self.folder, 'slurm.conf')
         with open(path) as f:
             text = f.read()
-        assert old in text, old
         with open(path, 'w') as f:
-            f.write(text.replace(old, new))
+            f.write(re.sub(r'(?m)^#?(.*send_user_signal)$',
+                           r'\1' if on else r'#\1', text))
         self.call('scontrol', 'reconfigure')
 
     def answer_s(self):
@@ -234,9 +234,8 @@ class Lives(unittest.TestCase):
 
     def test_preempted_with_TERM(self):
         """Which is a kill below mpirun."""
-        self.cluster.set('preempt_send_user_signal', 'user_resv_delete')
-        self.addCleanup(self.cluster.set, 'user_resv_delete',
-                        'preempt_send_user_signal')
+        self.cluster.set_user_signal(False)
+        self.addCleanup(self.cluster.set_user_signal, True)
         for launcher, job in self.preempt('TERM-').items():
             with self.subTest(launcher):
                 self.has_lived_twice(job, 'TERM-' + launcher,

@@ -23,13 +23,18 @@ echo "mpirun $*" >>called
 shift 11
 "$@"''',
     'scontrol': '''
-if [ "$1" = show ]; then
+case "$1 $2" in
+'show job')
   [ -z "${SLURM_ARRAY_JOB_ID:-}" ] || echo "scontrol show $3" >>called
   [ -z "${MUTE:-}" ] || exit 1
-  echo "   JobState=${STATE:-RUNNING} PreemptTime=${PREEMPTED:-None}"
-else
-  echo "scontrol $*" >>called
-fi''',
+  echo "   JobState=${STATE:-RUNNING} Requeue=1 PreemptTime=${PREEMPTED:-None}" ;;
+'show config')
+  printf 'PreemptType             = preempt/%s\\n' "${PLUGIN:-partition_prio}"
+  echo "SLURM_VERSION           = ${VERSION:-22.05.8}" ;;
+'show partition')
+  echo "   DefaultTime=NONE GraceTime=${GRACE:-20} PreemptMode=${MODE:-REQUEUE}" ;;
+*) echo "scontrol $*" >>called ;;
+esac''',
     'vocdist': '''
 case $* in
 *--wrong*) exit 64 ;;
@@ -227,6 +232,18 @@ class Scripts(unittest.TestCase):
     def test_what_slurm_is_ending_is_not_queued_again(self):
         said = self.ends('train.sh', 75, 0, STATUS='75', STATE='COMPLETING')
         self.assertIn('Slurm is ending the job', said)
+
+    def test_what_slurm_requeues_itself_is_left_to_it(self):
+        stopped = {'STATUS': '75', 'VERSION': '24.05.0',
+                   'PREEMPTED': '2026-11-25T00:25:24'}
+        for again, change in (
+                (0, {}), (0, {'VERSION': '24.11.5'}), (0, {'VERSION': '25.05'}),
+                (1, {'VERSION': '23.11.10'}), (1, {'PREEMPTED': 'None'}),
+                (1, {'PLUGIN': 'qos'}), (1, {'MODE': 'CANCEL'}),
+                (1, {'GRACE': '0'})):
+            said = self.ends('eval.sh', 75, again, **dict(stopped, **change))
+            self.assertIn('queued again by Slurm' if again == 0 else
+                          'queued again', said)
 
     def test_lives_that_save_nothing_are_bounded(self):
         for saves in ('', '', 'step-1', '', ''):
