@@ -15,10 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PIECE      ((size_t)64 << 20) /* bytes of one message: counts are int */
 #define TAG_GATHER 1
+#define OUTPUT_NS  200000000           /* for mpirun to read the last message */
 #define MPI_ROOM   ((size_t)256 << 20) /* it crashes where it gets less */
 
 MPI_Comm comm_mpi_world(const struct comm *c)
@@ -185,8 +187,11 @@ void comm_abort(struct comm *c, enum vd_err why)
 {
     fflush(NULL);
     stderr_flush();
-    if (c->impl)
+    if (c->impl) {
+        // mpirun of Open MPI 5 may drop what it has not read before the abort.
+        nanosleep(&(struct timespec){.tv_nsec = OUTPUT_NS}, NULL);
         MPI_Abort(MPI_COMM_WORLD, err_exit_code(why));
+    }
     _exit(err_exit_code(why));
 }
 
