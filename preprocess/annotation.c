@@ -330,13 +330,13 @@ static enum vd_err check_bytes(const char *path, const char *bytes, size_t n)
 
 /* ---- parsing ---- */
 
-static enum vd_err fail_syntax(const char *path, const xmlParserCtxt *ctxt)
+static enum vd_err fail_syntax(const char *path, xmlParserCtxt *ctxt)
 {
-    const xmlError *e = &ctxt->lastError;
-    char *cause = mem_copy_text(e->message ? e->message : "not XML");
+    const xmlError *e = xmlCtxtGetLastError(ctxt); /* NULL: none */
+    char *cause = mem_copy_text(e && e->message ? e->message : "not XML");
     enum vd_err err =
         VD_FAIL(VD_DATA, "%s:%d: not well-formed XML: %.200s", path,
-                e->line > 0 ? e->line : 1, text_trim(cause));
+                e && e->line > 0 ? e->line : 1, text_trim(cause));
     free(cause);
     return err;
 }

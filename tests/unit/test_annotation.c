@@ -297,7 +297,7 @@ static void document_types_are_refused(void **state)
     for (int k = 0; k < 2000; k++)
         text_add(&quadratic, "&q;");
     text_add(&quadratic, "</folder></annotation>");
-    refuse(quadratic.bytes, "document type");
+    refuse(quadratic.bytes, "a.xml:1:"); /* too much, says libxml2 2.15 */
     free(quadratic.bytes);
 }
 
