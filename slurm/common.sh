@@ -6,6 +6,7 @@
 # ---- for your site: modules, and what its network needs ----------------------
 # module load openmpi hdf5
 # export OMPI_MCA_btl_tcp_if_include=ib0
+# export OMPI_MCA_btl_tcp_disable_family=6   # Open MPI 5.0, see docs/slurm.md
 # ---- end ---------------------------------------------------------------------
 
 set -uo pipefail
