@@ -151,7 +151,12 @@ run() {
     do :; done
   fi
   [ "$status" -ne 75 ] || return 0
-  # Ended by a signal before it could save, or, below mpirun, with no chance to.
+  # Ended by a signal before it could save, or, below mpirun, with no chance to:
+  # mpirun of Open MPI 5 then ends with 1, which is none of the program's codes.
+  if [ "$status" -eq 1 ]; then
+    job_says 'PreemptTime=[0-9]' || exit 1
+    return 0
+  fi
   [ "$status" -gt 128 ] || exit "$status"
   "$told" || job_says 'PreemptTime=[0-9]' || exit "$status"
 }
