@@ -130,11 +130,13 @@ static bool read_coordinate(const struct reader *r, const xmlNode *box,
     return ok;
 }
 
-/* Is the box inside the first pixel? Then it was not meant in pixels. */
-static bool is_fraction(const double box[4])
+/* Is the box inside the first of several pixels? Then it was not meant in
+ * pixels. */
+static bool is_fraction(const struct annotation *a, const double box[4])
 {
-    return box[0] >= 0 && box[1] >= 0 && box[2] <= 1 && box[3] <= 1 &&
-           box[0] < box[2] && box[1] < box[3];
+    bool is_pixel = a->width == 1 && a->height == 1;
+    return !is_pixel && box[0] >= 0 && box[1] >= 0 && box[2] <= 1 &&
+           box[3] <= 1 && box[0] < box[2] && box[1] < box[3];
 }
 
 static bool read_box(const struct reader *r, const xmlNode *object,
@@ -159,12 +161,12 @@ static bool read_box(const struct reader *r, const xmlNode *object,
                      names[k], box[k], names[k + 2], box[k + 2]);
         return false;
     }
-    if (is_fraction(box))
+    if (is_fraction(r->a, box))
         findings_add(r->findings, FINDING_OBJECT, r->path, line_of(node),
                      "the box %g %g %g %g looks like shares of the image (0 to "
                      "1), not pixels; the object is left out",
                      box[0], box[1], box[2], box[3]);
-    return !is_fraction(box);
+    return !is_fraction(r->a, box);
 }
 
 /* What is wrong with a class name; NULL: nothing. */

@@ -189,6 +189,11 @@ static void boxes_that_are_shares_are_left_out(void **state)
         const char *object;
         bool kept;
     } cases[] = {
+#define SIZE(n) "<size><width>" n "</width><height>" n "</height></size>"
+        /* All of an image of one pixel. */
+        {SIZE("1") VOC_OBJECT("a", "0", "0", "0", "1", "1"), true},
+        {SIZE("2") VOC_OBJECT("a", "0", "0", "0", "1", "1"), false},
+#undef SIZE
         {VOC_OBJECT("a", "0", "0.1", "0.2", "0.8", "0.9"), false},
         {VOC_OBJECT("a", "0", "0", "0", "1", "1"), false},
         {VOC_OBJECT("a", "0", "1", "1", "1", "1"), true}, /* VOC's pixel 1 1 */
