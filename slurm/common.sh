@@ -151,12 +151,13 @@ run() {
     do :; done
   fi
   [ "$status" -ne 75 ] || return 0
-  # Ended by a signal before it could save, or, below mpirun, with no chance to:
-  # mpirun of Open MPI 5 then ends with 1, which is none of the program's codes.
-  if [ "$status" -eq 1 ]; then
-    job_says 'PreemptTime=[0-9]' || exit 1
+  # mpirun of Open MPI 5 ends with 0 or 1 after TERM, whatever its ranks did. A
+  # run that was done after all has nothing left to do.
+  if [ "${launch[0]}" = mpirun ] && [ "$status" -le 1 ]; then
+    job_says 'PreemptTime=[0-9]' || exit "$status"
     return 0
   fi
+  # Ended by a signal before it could save, or, below mpirun, with no chance to.
   [ "$status" -gt 128 ] || exit "$status"
   "$told" || job_says 'PreemptTime=[0-9]' || exit "$status"
 }

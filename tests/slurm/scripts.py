@@ -213,9 +213,14 @@ class Scripts(unittest.TestCase):
         self.ends('train.sh', 75, 1, STATUS='75', SAVES='step-1')
         for script in ('train.sh', 'eval.sh'):
             # killed by a preemption
-            for status in ('205', '1'):  # mpirun of Open MPI 4, 5
-                self.ends(script, 75, 1, STATUS=status, SAVES='step' + status,
+            for launcher, status in (('srun', '205'), ('mpirun', '205'),
+                                     ('mpirun', '0'), ('mpirun', '1')):
+                self.ends(script, 75, 1, STATUS=status,
+                          SAVES=launcher + status, VOCDIST_LAUNCHER=launcher,
                           PREEMPTED='2026-11-25T00:25:24')
+            for launcher in 'srun', 'mpirun':
+                self.ends(script, 0, 0, VOCDIST_LAUNCHER=launcher)
+            self.ends(script, 0, 0, PREEMPTED='2026-11-25T00:25:24')
             self.ends(script, 74, 0, STATUS='74',
                       PREEMPTED='2026-11-25T00:25:24')
 
