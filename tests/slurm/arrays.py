@@ -7,7 +7,7 @@ import shutil
 import sys
 import unittest
 
-from lives import Cluster, jobs, script, wait_for
+from lives import jobs, script, start_cluster, wait_for
 
 TASKS = range(3)
 LONG = {'data__train': 'long', 'eval__every': 1000, 'train__epochs': 100000,
@@ -18,7 +18,7 @@ class Arrays(unittest.TestCase):
     def setUp(self):
         self.f = jobs.Folder()
         self.addCleanup(self.f.remove)
-        self.cluster = Cluster(self.f.path)
+        self.cluster = start_cluster(self.f, self.f.measure(1))
         self.addCleanup(self.cluster.end)
 
     def submit(self, *arguments):

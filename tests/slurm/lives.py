@@ -140,15 +140,20 @@ class Job:
             raise AssertionError('%s:\n%s' % (found, self.all()))
 
 
+def start_cluster(folder, here):
+    """Its jobs have time to save when they are told to stop: they end the step
+    after this one."""
+    stop_s = 2 * here.step_s + here.checkpoint_s
+    return Cluster(folder.path, round(10 * stop_s))
+
+
 class Lives(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.f = jobs.Folder()
         cls.f.shards('long', 400, 200)
         cls.pace = cls.f.measure(2, **LONG)
-        # Told to stop, a run ends the step after this one and saves.
-        stop_s = 2 * cls.pace.step_s + cls.pace.checkpoint_s
-        cls.cluster = Cluster(cls.f.path, round(10 * stop_s))
+        cls.cluster = start_cluster(cls.f, cls.pace)
         cls.addClassCleanup(cls.cluster.end)
         cls.choose_length()
         cls.f.train(1, 'undisturbed', **LONG)
