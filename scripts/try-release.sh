@@ -40,8 +40,8 @@ apart() { unshare --mount --propagation private "$@"; }
 make_system() {
   rm -rf --one-file-system "$root.part"
   if ! apart debootstrap --variant=minbase "$release" "$root.part" \
-    >"$folder/debootstrap.log" 2>&1; then
-    tail "$folder/debootstrap.log" >&2
+    >"$root.debootstrap.log" 2>&1; then
+    tail "$root.debootstrap.log" >&2
     exit 1
   fi
   cp -L /etc/resolv.conf /etc/hosts "$root.part/etc/"
@@ -85,13 +85,13 @@ export -f enter
 copy_tree
 summary='' status=0
 for name in "${names[@]}"; do
-  start=$SECONDS verdict=passed
+  start=$SECONDS verdict=passed log=$root.$name.log
   printf '\n== %s: scripts/%s.sh\n' "$release" "$name"
   # shellcheck disable=SC2016 # expanded by the inner shell
   apart bash -c 'set -e; enter "$@"' - "$root" "/vocdist/scripts/$name.sh" 2>&1 |
-    tee "$folder/$name.log" || verdict=FAILED status=1
+    tee "$log" || verdict=FAILED status=1
   summary+="$release $name.sh: $verdict, $((SECONDS - start)) s"
-  [ "$name" = demo ] || summary+=", $(tail -n 1 "$folder/$name.log")"
+  [ "$name" = demo ] || summary+=", $(tail -n 1 "$log")"
   summary+=$'\n'
 done
 printf '\n%s' "$summary"
