@@ -230,7 +230,8 @@ const char *net_layer_name(const struct net *net, int i)
 static const char *const direction_names[] = {"forward", "backward data",
                                               "backward weights"};
 
-static void warn_of_reference(const struct net *net, int i, int direction)
+static void warn_of_reference(const struct net *net, int i,
+                              enum dnn_direction direction)
 {
     static atomic_flag warned = ATOMIC_FLAG_INIT;
     if (atomic_flag_test_and_set(&warned))
@@ -251,7 +252,8 @@ static void report_implementations(const struct net *net)
     const char *mode = net->spec.mode == NET_TRAIN ? "train" : "eval";
     for (int i = 0; i < net->plan.n_units; i++) {
         char line[160] = "";
-        for (int d = 0; d < DNN_DIRECTIONS; d++) {
+        for (int k = 0; k < DNN_DIRECTIONS; k++) {
+            enum dnn_direction d = (enum dnn_direction)k;
             const char *name = net_implementation(net, i, d);
             size_t used = strlen(line);
             if (!name)
