@@ -1,5 +1,6 @@
 #include "store/json.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <jansson.h>
@@ -27,6 +28,24 @@ enum vd_err json_parse(struct json **out, const char *where, const char *bytes,
                        error.line, error.column, error.text);
     *out = (struct json *)root;
     return VD_OK;
+}
+
+enum vd_err json_read_object(struct json **out, const char *path,
+                             size_t max_bytes)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    struct json *root = NULL;
+    VD_TRY(file_read(path, max_bytes, &bytes, &n));
+    enum vd_err err = json_parse(&root, path, bytes, n);
+    if (err == VD_OK)
+        err = json_check_object(root, path);
+    free(bytes);
+    if (err == VD_OK)
+        *out = root;
+    else
+        json_free(root);
+    return err;
 }
 
 void json_free(struct json *root)

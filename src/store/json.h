@@ -19,6 +19,9 @@ struct json;
 /* One document in UTF-8; doubled keys and numbers beyond int64 are refused. */
 enum vd_err json_parse(struct json **out, const char *where, const char *bytes,
                        size_t n) VD_MUST_USE;
+/* The same of a file of at most `max_bytes`, which must hold an object { }. */
+enum vd_err json_read_object(struct json **out, const char *path,
+                             size_t max_bytes) VD_MUST_USE;
 void json_free(struct json *root);
 
 /* ---- reading ---- */

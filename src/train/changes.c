@@ -80,19 +80,13 @@ static enum vd_err compare(const struct fact *f, const struct json *old,
 static enum vd_err find_facts(const char *path, const struct json *now,
                               struct text *out)
 {
-    char *bytes = NULL;
-    size_t n = 0;
     struct json *old = NULL;
-    enum vd_err err = file_read(path, MAX_FACTS, &bytes, &n);
-    if (err == VD_OK)
-        err = json_parse(&old, path, bytes, n);
-    if (err == VD_OK)
-        err = json_check_object(old, path);
+    enum vd_err err = VD_OK;
+    VD_TRY(json_read_object(&old, path, MAX_FACTS));
     for (size_t i = 0; err == VD_OK && i < sizeof compared / sizeof *compared;
          i++)
         err = compare(&compared[i], old, now, out);
     json_free(old);
-    free(bytes);
     return err;
 }
 

@@ -54,20 +54,14 @@ static enum vd_err take_val(const struct json *val, const char *where,
 
 static enum vd_err read_run_json(const char *path, struct run_data *out)
 {
-    char *bytes = NULL;
-    size_t n = 0;
     struct json *root = NULL;
-    enum vd_err err = file_read(path, MAX_RUN_JSON, &bytes, &n);
-    if (err == VD_OK)
-        err = json_parse(&root, path, bytes, n);
-    if (err == VD_OK)
-        err = json_check_object(root, path);
-    for (void *at = err == VD_OK ? json_first(root) : NULL; at && err == VD_OK;
+    enum vd_err err = VD_OK;
+    VD_TRY(json_read_object(&root, path, MAX_RUN_JSON));
+    for (void *at = json_first(root); at && err == VD_OK;
          at = json_next(root, at))
         if (!strcmp(json_key(at), "val"))
             err = take_val(json_value(at), path, out);
     json_free(root);
-    free(bytes);
     return err;
 }
 

@@ -29,6 +29,16 @@ static dnnl_prop_kind_t prop_kind(const struct api_request *r)
     return r->inference ? dnnl_forward_inference : dnnl_forward_training;
 }
 
+/* `status`: of making `desc`. */
+static dnnl_status_t make_pd(dnnl_status_t status, const_dnnl_op_desc_t desc,
+                             dnnl_engine_t engine, const struct api_request *r,
+                             dnnl_primitive_desc_t *pd)
+{
+    if (status != dnnl_success)
+        return status;
+    return dnnl_primitive_desc_create(pd, desc, r->attr, engine, r->hint);
+}
+
 dnnl_status_t api_conv(dnnl_engine_t engine, const struct api_request *r,
                        dnnl_primitive_desc_t *pd)
 {
@@ -54,9 +64,7 @@ dnnl_status_t api_conv(dnnl_engine_t engine, const struct api_request *r,
     default:
         return dnnl_invalid_arguments;
     }
-    if (status != dnnl_success)
-        return status;
-    return dnnl_primitive_desc_create(pd, &desc, r->attr, engine, r->hint);
+    return make_pd(status, &desc, engine, r, pd);
 }
 
 dnnl_status_t api_linear(dnnl_engine_t engine, const struct api_request *r,
@@ -81,9 +89,7 @@ dnnl_status_t api_linear(dnnl_engine_t engine, const struct api_request *r,
     default:
         return dnnl_invalid_arguments;
     }
-    if (status != dnnl_success)
-        return status;
-    return dnnl_primitive_desc_create(pd, &desc, r->attr, engine, r->hint);
+    return make_pd(status, &desc, engine, r, pd);
 }
 
 dnnl_status_t api_pool(dnnl_engine_t engine, const struct api_request *r,
@@ -99,9 +105,7 @@ dnnl_status_t api_pool(dnnl_engine_t engine, const struct api_request *r,
         status = dnnl_pooling_backward_desc_init(&desc, r->algorithm, r->src,
                                                  r->dst, r->stride, r->kernel,
                                                  r->pad, r->pad);
-    if (status != dnnl_success)
-        return status;
-    return dnnl_primitive_desc_create(pd, &desc, r->attr, engine, r->hint);
+    return make_pd(status, &desc, engine, r, pd);
 }
 
 dnnl_status_t api_append_sum(dnnl_post_ops_t ops)
