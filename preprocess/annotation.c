@@ -1,7 +1,7 @@
 #include "preprocess/annotation.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "base/text.h"
 
 #include <libxml/parser.h>
@@ -21,13 +21,13 @@
      XML_PARSE_NOBLANKS | XML_PARSE_COMPACT | XML_PARSE_BIG_LINES)
 
 /* What the reading functions share. */
-struct reader {
+struct annotation_reader {
     const char *path;
     struct annotation *a;
-    struct findings *findings;
+    struct diagnostics *diagnostics;
 };
 
-static xmlNode *child(const xmlNode *parent, const char *name)
+static xmlNode *xml_child(const xmlNode *parent, const char *name)
 {
     for (xmlNode *c = parent ? parent->children : NULL; c; c = c->next)
         if (c->type == XML_ELEMENT_NODE && !strcmp((const char *)c->name, name))
@@ -35,28 +35,28 @@ static xmlNode *child(const xmlNode *parent, const char *name)
     return NULL;
 }
 
-static int line_of(const xmlNode *node)
+static int xml_line(const xmlNode *node)
 {
     return (int)xmlGetLineNo(node);
 }
 
 /* An element may be in `parent` once; of others the first is used. */
-static void report_repeated(const struct reader *r, const xmlNode *parent,
-                            const char *name)
+static void report_repeated(const struct annotation_reader *r,
+                            const xmlNode *parent, const char *name)
 {
-    const xmlNode *first = child(parent, name), *second = first;
+    const xmlNode *first = xml_child(parent, name), *second = first;
     int n = 0;
     for (const xmlNode *c = first; c; c = c->next)
         if (c->type == XML_ELEMENT_NODE &&
             !strcmp((const char *)c->name, name) && ++n == 2)
             second = c;
     if (n > 1)
-        findings_add(r->findings, FINDING_REPEATED, r->path, line_of(second),
-                     "<%s> has %d <%s>; the first is used",
-                     (const char *)parent->name, n, name);
+        diagnostics_add(r->diagnostics, DIAGNOSTIC_REPEATED, r->path,
+                        xml_line(second), "<%s> has %d <%s>; the first is used",
+                        (const char *)parent->name, n, name);
 }
 
-static void add_text(struct text *t, const xmlNode *node)
+static void add_element_text(struct text *t, const xmlNode *node)
 {
     for (const xmlNode *c = node->children; c; c = c->next)
         if (c->type == XML_TEXT_NODE || c->type == XML_CDATA_SECTION_NODE)
@@ -69,8 +69,8 @@ static char *text_of(const xmlNode *node)
     struct text t = {0};
     text_add_bytes(&t, "", 0);
     if (node)
-        add_text(&t, node);
-    char *trimmed = mem_copy_text(text_trim(t.bytes));
+        add_element_text(&t, node);
+    char *trimmed = xstrdup(text_trim(t.bytes));
     free(t.bytes);
     return trimmed;
 }
@@ -82,14 +82,14 @@ static char *text_of_children(const xmlNode *node)
     for (const xmlNode *c = node ? node->children : NULL; c; c = c->next) {
         if (c->type != XML_ELEMENT_NODE)
             continue;
-        add_text(&t, c);
+        add_element_text(&t, c);
         text_add(&t, " ");
     }
     return t.bytes;
 }
 
 /* A number of pixels, or 0 where there is none. */
-static int read_side(const xmlNode *node)
+static int read_pixel_count(const xmlNode *node)
 {
     double value = 0;
     char *text = text_of(node);
@@ -109,23 +109,25 @@ static bool read_flag(const xmlNode *node)
     return ok && value != 0;
 }
 
-static bool read_coordinate(const struct reader *r, const xmlNode *box,
-                            const char *name, double *out)
+static bool read_coordinate(const struct annotation_reader *r,
+                            const xmlNode *box, const char *name, double *out)
 {
-    const xmlNode *node = child(box, name);
+    const xmlNode *node = xml_child(box, name);
     if (!node) {
-        findings_add(r->findings, FINDING_OBJECT, r->path, line_of(box),
-                     "<bndbox> has no <%s>; the object is left out", name);
+        diagnostics_add(r->diagnostics, DIAGNOSTIC_OBJECT, r->path,
+                        xml_line(box),
+                        "<bndbox> has no <%s>; the object is left out", name);
         return false;
     }
     report_repeated(r, box, name);
     char *text = text_of(node);
     bool ok = text_to_double(text, out) && fabs(*out) <= MAX_COORDINATE;
     if (!ok)
-        findings_add(r->findings, FINDING_OBJECT, r->path, line_of(node),
-                     "<%s> is \"%.40s\", not a number of pixels; the object is "
-                     "left out",
-                     name, text);
+        diagnostics_add(
+            r->diagnostics, DIAGNOSTIC_OBJECT, r->path, xml_line(node),
+            "<%s> is \"%.40s\", not a number of pixels; the object is "
+            "left out",
+            name, text);
     free(text);
     return ok;
 }
@@ -139,14 +141,15 @@ static bool is_fraction(const struct annotation *a, const double box[4])
            box[3] <= 1 && box[0] < box[2] && box[1] < box[3];
 }
 
-static bool read_box(const struct reader *r, const xmlNode *object,
+static bool read_box(const struct annotation_reader *r, const xmlNode *object,
                      double box[4])
 {
     static const char *const names[4] = {"xmin", "ymin", "xmax", "ymax"};
-    const xmlNode *node = child(object, "bndbox");
+    const xmlNode *node = xml_child(object, "bndbox");
     if (!node) {
-        findings_add(r->findings, FINDING_OBJECT, r->path, line_of(object),
-                     "<object> has no <bndbox>; the object is left out");
+        diagnostics_add(r->diagnostics, DIAGNOSTIC_OBJECT, r->path,
+                        xml_line(object),
+                        "<object> has no <bndbox>; the object is left out");
         return false;
     }
     report_repeated(r, object, "bndbox");
@@ -156,16 +159,18 @@ static bool read_box(const struct reader *r, const xmlNode *object,
     for (int k = 0; k < 2; k++) {
         if (box[k] <= box[k + 2])
             continue;
-        findings_add(r->findings, FINDING_OBJECT, r->path, line_of(node),
-                     "<%s> %g is greater than <%s> %g; the object is left out",
-                     names[k], box[k], names[k + 2], box[k + 2]);
+        diagnostics_add(
+            r->diagnostics, DIAGNOSTIC_OBJECT, r->path, xml_line(node),
+            "<%s> %g is greater than <%s> %g; the object is left out", names[k],
+            box[k], names[k + 2], box[k + 2]);
         return false;
     }
     if (is_fraction(r->a, box))
-        findings_add(r->findings, FINDING_OBJECT, r->path, line_of(node),
-                     "the box %g %g %g %g looks like shares of the image (0 to "
-                     "1), not pixels; the object is left out",
-                     box[0], box[1], box[2], box[3]);
+        diagnostics_add(
+            r->diagnostics, DIAGNOSTIC_OBJECT, r->path, xml_line(node),
+            "the box %g %g %g %g looks like shares of the image (0 to "
+            "1), not pixels; the object is left out",
+            box[0], box[1], box[2], box[3]);
     return !is_fraction(r->a, box);
 }
 
@@ -182,25 +187,27 @@ static const char *name_problem(const char *name)
     return NULL;
 }
 
-static void read_object(const struct reader *r, const xmlNode *node)
+static void read_object(const struct annotation_reader *r, const xmlNode *node)
 {
-    char *name = text_join_blanks(text_of(child(node, "name")));
+    char *name = text_collapse_spaces(text_of(xml_child(node, "name")));
     const char *problem = name_problem(name);
     if (problem) {
-        findings_add(r->findings, FINDING_OBJECT, r->path, line_of(node),
-                     "<object> %s; the object is left out", problem);
+        diagnostics_add(r->diagnostics, DIAGNOSTIC_OBJECT, r->path,
+                        xml_line(node), "<object> %s; the object is left out",
+                        problem);
         free(name);
         return;
     }
     report_repeated(r, node, "name");
     struct annotation_object *o = &r->a->objects[r->a->n_objects++];
     o->name = name;
-    o->line = line_of(node);
-    o->difficult = read_flag(child(node, "difficult"));
+    o->line = xml_line(node);
+    o->difficult = read_flag(xml_child(node, "difficult"));
     o->has_box = read_box(r, node, o->box);
 }
 
-static enum vd_err read_objects(const struct reader *r, const xmlNode *root)
+static enum vd_err read_annotation_objects(const struct annotation_reader *r,
+                                           const xmlNode *root)
 {
     int n = 0;
     for (const xmlNode *c = root->children; c; c = c->next)
@@ -208,8 +215,8 @@ static enum vd_err read_objects(const struct reader *r, const xmlNode *root)
              !strcmp((const char *)c->name, "object");
     if (n > ANNOTATION_MAX_OBJECTS)
         return VD_FAIL(VD_DATA, "%s:%d: %d objects, more than the %d allowed",
-                       r->path, line_of(root), n, ANNOTATION_MAX_OBJECTS);
-    r->a->objects = mem_new((size_t)n, sizeof *r->a->objects);
+                       r->path, xml_line(root), n, ANNOTATION_MAX_OBJECTS);
+    r->a->objects = xcalloc((size_t)n, sizeof *r->a->objects);
     for (const xmlNode *c = root->children; c; c = c->next)
         if (c->type == XML_ELEMENT_NODE &&
             !strcmp((const char *)c->name, "object"))
@@ -225,7 +232,7 @@ static enum vd_err fail_doctype(const char *path)
                    path);
 }
 
-static enum vd_err read_document(const struct reader *r, xmlDoc *doc)
+static enum vd_err read_document(const struct annotation_reader *r, xmlDoc *doc)
 {
     const xmlNode *root = xmlDocGetRootElement(doc);
     if (doc->intSubset || doc->extSubset)
@@ -233,15 +240,15 @@ static enum vd_err read_document(const struct reader *r, xmlDoc *doc)
     if (!root || strcmp((const char *)root->name, "annotation"))
         return VD_FAIL(VD_DATA,
                        "%s:%d: the root element is <%.40s>, not <annotation>",
-                       r->path, root ? line_of(root) : 1,
+                       r->path, root ? xml_line(root) : 1,
                        root ? (const char *)root->name : "");
-    const xmlNode *size = child(root, "size");
-    r->a->folder = text_of(child(root, "folder"));
-    r->a->filename = text_of(child(root, "filename"));
-    r->a->source = text_of_children(child(root, "source"));
-    r->a->width = read_side(child(size, "width"));
-    r->a->height = read_side(child(size, "height"));
-    return read_objects(r, root);
+    const xmlNode *size = xml_child(root, "size");
+    r->a->folder = text_of(xml_child(root, "folder"));
+    r->a->filename = text_of(xml_child(root, "filename"));
+    r->a->source = text_of_children(xml_child(root, "source"));
+    r->a->width = read_pixel_count(xml_child(size, "width"));
+    r->a->height = read_pixel_count(xml_child(size, "height"));
+    return read_annotation_objects(r, root);
 }
 
 /* ---- before parsing ---- */
@@ -301,7 +308,7 @@ static size_t count_byte(const char *text, char byte)
 
 static char *without_nul(const char *bytes, size_t n)
 {
-    char *text = mem_new(n + 1, 1), *to = text;
+    char *text = xcalloc(n + 1, 1), *to = text;
     for (size_t i = 0; i < n; i++)
         if (bytes[i])
             *to++ = bytes[i];
@@ -335,7 +342,7 @@ static enum vd_err check_bytes(const char *path, const char *bytes, size_t n)
 static enum vd_err fail_syntax(const char *path, xmlParserCtxt *ctxt)
 {
     const xmlError *e = xmlCtxtGetLastError(ctxt); /* NULL: none */
-    char *cause = mem_copy_text(e && e->message ? e->message : "not XML");
+    char *cause = xstrdup(e && e->message ? e->message : "not XML");
     enum vd_err err =
         VD_FAIL(VD_DATA, "%s:%d: not well-formed XML: %.200s", path,
                 e && e->line > 0 ? e->line : 1, text_trim(cause));
@@ -345,25 +352,25 @@ static enum vd_err fail_syntax(const char *path, xmlParserCtxt *ctxt)
 
 enum vd_err annotation_parse(struct annotation *a, const char *path,
                              const void *bytes, size_t n,
-                             struct findings *findings)
+                             struct diagnostics *diagnostics)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT; /* libxml2's own state */
     enum vd_err err = VD_OK;
     struct annotation read = {0};
-    const struct reader r = {path, &read, findings};
+    const struct annotation_reader r = {path, &read, diagnostics};
     xmlDoc *doc = NULL;
 
     pthread_once(&once, xmlInitParser);
     xmlParserCtxt *ctxt = xmlNewParserCtxt();
     VD_ASSERT(ctxt);
-    VD_TRY_ELSE(out, err, check_bytes(path, bytes, n));
+    VD_TRY_GOTO(out, err, check_bytes(path, bytes, n));
     doc = xmlCtxtReadMemory(ctxt, bytes, (int)n, "annotation.xml", NULL,
                             PARSE_OPTIONS);
     if (!doc) {
         err = fail_syntax(path, ctxt);
         goto out;
     }
-    VD_TRY_ELSE(out, err, read_document(&r, doc));
+    VD_TRY_GOTO(out, err, read_document(&r, doc));
     *a = read;
     read = (struct annotation){0};
 out:
@@ -374,12 +381,12 @@ out:
 }
 
 enum vd_err annotation_read(struct annotation *a, const char *path,
-                            struct findings *findings)
+                            struct diagnostics *diagnostics)
 {
     char *bytes = NULL;
     size_t n = 0;
     VD_TRY(file_read(path, ANNOTATION_MAX_BYTES, &bytes, &n));
-    enum vd_err err = annotation_parse(a, path, bytes, n, findings);
+    enum vd_err err = annotation_parse(a, path, bytes, n, diagnostics);
     free(bytes);
     return err;
 }

@@ -11,7 +11,7 @@
 #define VOCDIST_PREPROCESS_ANNOTATION_H
 
 #include "base/err.h"
-#include "preprocess/findings.h"
+#include "preprocess/diagnostics.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,16 +38,16 @@ struct annotation {
 
 /*
  * VD_DATA "PATH:LINE: ..." when the file as a whole is unusable. Objects that
- * are malformed are findings: one without a name is left out, one without a
+ * are malformed are diagnostics: one without a name is left out, one without a
  * usable box keeps its name. So are further <name>, <bndbox> or coordinates of
  * an object, of which the first counts. A missing <difficult> is 0. White space
  * inside a name is one blank, as in an XML token.
  */
 enum vd_err annotation_parse(struct annotation *a, const char *path,
                              const void *bytes, size_t n,
-                             struct findings *findings) VD_MUST_USE;
+                             struct diagnostics *diagnostics) VD_MUST_USE;
 enum vd_err annotation_read(struct annotation *a, const char *path,
-                            struct findings *findings) VD_MUST_USE;
+                            struct diagnostics *diagnostics) VD_MUST_USE;
 void annotation_clear(struct annotation *a);
 
 #endif

@@ -1,7 +1,7 @@
 #include "preprocess/classes.h"
 
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/text.h"
 #include "data/shard.h"
 #include "preprocess/name_list.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define MAX_CLASS_FILE_BYTES ((size_t)4 << 20)
-#define MAX_UNKNOWN_TOLD     20
+#define MAX_UNKNOWN_LISTED   20
 
 static int by_text(const void *a, const void *b)
 {
@@ -26,18 +26,18 @@ static int by_name(const void *a, const void *b, void *names)
 static void add_name(struct classes *c, const char *name)
 {
     if ((c->n & (c->n - 1)) == 0)
-        c->names =
-            mem_grow(c->names, c->n ? 2 * (size_t)c->n : 1, sizeof *c->names);
-    c->names[c->n++] = mem_copy_text(name);
+        c->names = xreallocarray(c->names, c->n ? 2 * (size_t)c->n : 1,
+                                 sizeof *c->names);
+    c->names[c->n++] = xstrdup(name);
 }
 
 /* Limits, and the order for look-up; `where` is for messages. */
-static enum vd_err finish(struct classes *c, const char *where)
+static enum vd_err sort_and_check_classes(struct classes *c, const char *where)
 {
     if (c->n > SHARD_MAX_CLASSES)
         return VD_FAIL(VD_DATA, "%s: more than %d class names", where,
                        SHARD_MAX_CLASSES);
-    c->order = mem_new((size_t)c->n, sizeof *c->order);
+    c->order = xcalloc((size_t)c->n, sizeof *c->order);
     for (int i = 0; i < c->n; i++)
         c->order[i] = i;
     qsort_r(c->order, (size_t)c->n, sizeof *c->order, by_name, c->names);
@@ -48,10 +48,10 @@ static enum vd_err finish(struct classes *c, const char *where)
     return VD_OK;
 }
 
-static enum vd_err add_line(struct classes *c, const char *path,
-                            const struct name_line *line)
+static enum vd_err add_class_line(struct classes *c, const char *path,
+                                  const struct name_line *line)
 {
-    if (strlen(text_join_blanks(line->text)) > ANNOTATION_MAX_NAME)
+    if (strlen(text_collapse_spaces(line->text)) > ANNOTATION_MAX_NAME)
         return VD_FAIL(VD_DATA, "%s:%d: a name of more than %d bytes", path,
                        line->number, ANNOTATION_MAX_NAME);
     for (const char *at = line->text; *at; at++)
@@ -70,12 +70,12 @@ enum vd_err classes_read(struct classes *c, const char *path)
     struct name_list file = {0};
     VD_TRY(name_list_read(&file, path, MAX_CLASS_FILE_BYTES));
     for (size_t i = 0; i < file.n; i++)
-        VD_TRY_ELSE(out, err, add_line(&list, path, &file.lines[i]));
+        VD_TRY_GOTO(out, err, add_class_line(&list, path, &file.lines[i]));
     if (list.n == 0) {
         err = VD_FAIL(VD_DATA, "%s: no class name in it", path);
         goto out;
     }
-    VD_TRY_ELSE(out, err, finish(&list, path));
+    VD_TRY_GOTO(out, err, sort_and_check_classes(&list, path));
     *c = list;
     list = (struct classes){0};
 out:
@@ -84,35 +84,38 @@ out:
     return err;
 }
 
-/* Names of all objects (of the picked pictures only, if so asked), sorted,
+/* Names of all objects (of the picked images only, if so asked), sorted,
  * with repetitions; the array is owned, the texts are borrowed. */
-static char **all_names(const struct tree *tree, bool only_picked, size_t *n)
+static char **collect_object_names(const struct voc_dataset *dataset,
+                                   bool only_in_split, size_t *n)
 {
     size_t total = 0, k = 0;
-    for (size_t i = 0; i < tree->n_pictures; i++)
-        total += (size_t)tree->pictures[i].note.n_objects;
-    char **names = mem_new(total, sizeof *names);
-    for (size_t i = 0; i < tree->n_pictures; i++) {
-        const struct picture *p = &tree->pictures[i];
-        for (int j = 0; j < p->note.n_objects; j++)
-            if (p->picked || !only_picked)
-                names[k++] = p->note.objects[j].name;
+    for (size_t i = 0; i < dataset->n_images; i++)
+        total += (size_t)dataset->images[i].annotation.n_objects;
+    char **names = xcalloc(total, sizeof *names);
+    for (size_t i = 0; i < dataset->n_images; i++) {
+        const struct annotated_image *p = &dataset->images[i];
+        for (int j = 0; j < p->annotation.n_objects; j++)
+            if (p->in_split || !only_in_split)
+                names[k++] = p->annotation.objects[j].name;
     }
     qsort(names, k, sizeof *names, by_text);
     *n = k;
     return names;
 }
 
-enum vd_err classes_collect(struct classes *c, const struct tree *tree)
+enum vd_err classes_collect(struct classes *c,
+                            const struct voc_dataset *dataset)
 {
     struct classes list = {0};
     size_t n = 0;
-    char **names = all_names(tree, false, &n);
+    char **names = collect_object_names(dataset, false, &n);
     for (size_t i = 0; i < n && list.n <= SHARD_MAX_CLASSES; i++)
         if (i == 0 || strcmp(names[i - 1], names[i]))
             add_name(&list, names[i]);
     free(names);
-    enum vd_err err = finish(&list, tree->roots[0].annotations);
+    enum vd_err err =
+        sort_and_check_classes(&list, dataset->roots[0].annotation_dir);
     if (err != VD_OK) {
         classes_clear(&list);
         return err;
@@ -158,26 +161,26 @@ static void add_unknown(const struct classes *c, const char *name, size_t n,
     text_add(out, ")");
 }
 
-enum vd_err classes_check(const struct classes *c, const struct tree *tree,
-                          const char *path)
+enum vd_err classes_check(const struct classes *c,
+                          const struct voc_dataset *dataset, const char *path)
 {
     enum vd_err err = VD_OK;
     struct text unknown = {0};
     size_t n = 0, n_unknown = 0;
-    char **names = all_names(tree, true, &n);
+    char **names = collect_object_names(dataset, true, &n);
     for (size_t i = 0, end; i < n; i = end) {
         for (end = i + 1; end < n && !strcmp(names[i], names[end]);)
             end++;
-        if (classes_find(c, names[i]) < 0 && n_unknown++ < MAX_UNKNOWN_TOLD)
+        if (classes_find(c, names[i]) < 0 && n_unknown++ < MAX_UNKNOWN_LISTED)
             add_unknown(c, names[i], end - i, &unknown);
     }
     if (n_unknown)
-        err =
-            VD_FAIL(VD_DATA,
-                    "%s: %zu class name%s of the annotations not in it: "
-                    "%s%s\nadd them to the list, or correct the annotations",
-                    path, n_unknown, n_unknown == 1 ? " is" : "s are",
-                    unknown.bytes, n_unknown > MAX_UNKNOWN_TOLD ? ", ..." : "");
+        err = VD_FAIL(VD_DATA,
+                      "%s: %zu class name%s of the annotations not in it: "
+                      "%s%s\nadd them to the list, or correct the annotations",
+                      path, n_unknown, n_unknown == 1 ? " is" : "s are",
+                      unknown.bytes,
+                      n_unknown > MAX_UNKNOWN_LISTED ? ", ..." : "");
     free(unknown.bytes);
     free(names);
     return err;

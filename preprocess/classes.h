@@ -6,7 +6,7 @@
 #define VOCDIST_PREPROCESS_CLASSES_H
 
 #include "base/err.h"
-#include "preprocess/tree.h"
+#include "preprocess/voc_dataset.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -23,15 +23,16 @@ struct classes {
 enum vd_err classes_read(struct classes *c, const char *path) VD_MUST_USE;
 /* From annotations that were read; may be none. VD_DATA when too many. */
 enum vd_err classes_collect(struct classes *c,
-                            const struct tree *tree) VD_MUST_USE;
+                            const struct voc_dataset *dataset) VD_MUST_USE;
 void classes_clear(struct classes *c);
 
 /* Class number, or -1. */
 int32_t classes_find(const struct classes *c, const char *name);
 
-/* VD_DATA naming every class of the picked pictures that the list lacks, with
+/* VD_DATA naming every class of the picked images that the list lacks, with
  * its number of objects and the nearest known name. */
-enum vd_err classes_check(const struct classes *c, const struct tree *tree,
+enum vd_err classes_check(const struct classes *c,
+                          const struct voc_dataset *dataset,
                           const char *path) VD_MUST_USE;
 
 #endif

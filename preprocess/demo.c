@@ -1,11 +1,11 @@
 #include "preprocess/demo.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/progress.h"
-#include "preprocess/demo_picture.h"
+#include "preprocess/demo_image.h"
 #include "preprocess/demo_shapes.h"
 #include "preprocess/workers.h"
 #include "store/atomic.h"
@@ -16,38 +16,38 @@
 #include <string.h>
 #include <unistd.h>
 
-#define QUALITY        92 /* of the JPEG files */
-#define VAL_EVERY      8  /* the last of 8 pictures is for validation */
-#define SLOTS_A_THREAD 4
+#define QUALITY          92 /* of the JPEG files */
+#define VAL_EVERY        8  /* the last of 8 images is for validation */
+#define SLOTS_PER_THREAD 4
 
 #define FIELD(name) offsetof(struct demo_options, name)
 static const struct option rows[] = {
     {.key = "images",
      .type = OPTION_INT,
      .offset = FIELD(images),
-     .fallback = "8000",
-     .help = "pictures; one in 8 is for validation",
+     .default_text = "8000",
+     .help = "images; one in 8 is for validation",
      .min = 8,
      .max = 1000000},
     {.key = "seed",
      .type = OPTION_INT,
      .offset = FIELD(seed),
-     .fallback = "1",
-     .help = "another seed gives other pictures",
+     .default_text = "1",
+     .help = "another seed gives other images",
      .min = 0,
      .max = 9007199254740992.0},
     {.key = "size",
      .type = OPTION_INT,
      .offset = FIELD(size),
-     .fallback = "128",
-     .help = "longer side of a picture in pixels",
+     .default_text = "128",
+     .help = "longer side of an image in pixels",
      .metavar = "PX",
      .min = 48,
      .max = 1024},
     {.key = "threads",
      .type = OPTION_INT,
      .offset = FIELD(threads),
-     .fallback = "auto",
+     .default_text = "auto",
      .help = "threads; auto is one per core",
      .min = 1,
      .max = 1024,
@@ -59,10 +59,10 @@ const struct option_table demo_table = {
     .name = "demo", .rows = rows, .n = sizeof rows / sizeof *rows};
 
 /* What the threads share; each slot is one thread's at a time. */
-struct job {
+struct demo_job {
     const char *folder;                 /* borrowed */
     const struct demo_options *options; /* borrowed */
-    enum vd_err *verdicts;              /* [slots], owned */
+    enum vd_err *results;               /* [slots], owned */
     struct progress progress;
 };
 
@@ -85,7 +85,7 @@ static void format_object(struct text *t, const struct demo_object *o)
              o->box[2], o->box[3]);
 }
 
-static void format_xml(struct text *t, const struct demo_picture *p,
+static void format_xml(struct text *t, const struct demo_image *p,
                        const char *name, uint64_t seed)
 {
     text_add(t,
@@ -123,22 +123,22 @@ static enum vd_err write_xml(const struct text *t, const char *path)
     return VD_OK;
 }
 
-static enum vd_err write_picture(const struct job *job, size_t item)
+static enum vd_err write_demo_image(const struct demo_job *job, size_t item)
 {
     enum vd_err err = VD_OK;
-    struct demo_picture p = {0};
+    struct demo_image p = {0};
     struct text xml = {0};
     uint64_t seed = (uint64_t)job->options->seed;
-    char *name = mem_format("%06zu", item);
-    char *jpeg_path = mem_format("%s/JPEGImages/%s.jpg", job->folder, name);
-    char *xml_path = mem_format("%s/Annotations/%s.xml", job->folder, name);
-    VD_TRY_ELSE(out, err,
-                demo_picture_draw(&p, seed, item, (int)job->options->size));
+    char *name = xasprintf("%06zu", item);
+    char *jpeg_path = xasprintf("%s/JPEGImages/%s.jpg", job->folder, name);
+    char *xml_path = xasprintf("%s/Annotations/%s.xml", job->folder, name);
+    VD_TRY_GOTO(out, err,
+                demo_image_draw(&p, seed, item, (int)job->options->size));
     format_xml(&xml, &p, name, seed);
-    VD_TRY_ELSE(out, err, image_write_jpeg(&p.image, jpeg_path, QUALITY));
-    VD_TRY_ELSE(out, err, write_xml(&xml, xml_path));
+    VD_TRY_GOTO(out, err, image_write_jpeg(&p.image, jpeg_path, QUALITY));
+    VD_TRY_GOTO(out, err, write_xml(&xml, xml_path));
 out:
-    demo_picture_clear(&p);
+    demo_image_clear(&p);
     free(xml.bytes);
     free(xml_path);
     free(jpeg_path);
@@ -146,43 +146,43 @@ out:
     return err;
 }
 
-static void produce(void *ctx, size_t item, size_t slot)
+static void draw_item(void *ctx, size_t item, size_t slot)
 {
-    struct job *job = ctx;
-    job->verdicts[slot] = write_picture(job, item);
+    struct demo_job *job = ctx;
+    job->results[slot] = write_demo_image(job, item);
 }
 
-static enum vd_err consume(void *ctx, size_t item, size_t slot)
+static enum vd_err check_item(void *ctx, size_t item, size_t slot)
 {
-    struct job *job = ctx;
-    VD_TRY(job->verdicts[slot]);
+    struct demo_job *job = ctx;
+    VD_TRY(job->results[slot]);
     progress_show(&job->progress, item + 1, NULL);
     return VD_OK;
 }
 
-static enum vd_err write_pictures(const char *folder,
-                                  const struct demo_options *options)
+static enum vd_err write_demo_images(const char *folder,
+                                     const struct demo_options *options)
 {
-    struct job job = {.folder = folder, .options = options};
+    struct demo_job job = {.folder = folder, .options = options};
     int threads =
         options->threads < 0 ? workers_cores() : (int)options->threads;
     struct workers w = {.n_threads = threads,
                         .n_items = (size_t)options->images,
-                        .n_slots = (size_t)threads * SLOTS_A_THREAD,
-                        .produce = produce,
-                        .consume = consume,
+                        .n_slots = (size_t)threads * SLOTS_PER_THREAD,
+                        .produce = draw_item,
+                        .consume = check_item,
                         .ctx = &job};
-    job.verdicts = mem_new(w.n_slots, sizeof *job.verdicts);
+    job.results = xcalloc(w.n_slots, sizeof *job.results);
     progress_start(&job.progress, "drawing", 0, w.n_items, false);
     enum vd_err err = workers_run(&w);
     progress_end(&job.progress);
-    free(job.verdicts);
+    free(job.results);
     return err;
 }
 
-static bool is_val(int64_t picture)
+static bool is_val(int64_t image)
 {
-    return picture % VAL_EVERY == VAL_EVERY - 1;
+    return image % VAL_EVERY == VAL_EVERY - 1;
 }
 
 static enum vd_err write_list(const char *folder, const char *split,
@@ -192,7 +192,7 @@ static enum vd_err write_list(const char *folder, const char *split,
     for (int64_t i = 0; i < images; i++)
         if (is_val(i) ? with_val : with_train)
             text_add(&t, "%06lld\n", (long long)i);
-    char *path = mem_format("%s/ImageSets/Main/%s.txt", folder, split);
+    char *path = xasprintf("%s/ImageSets/Main/%s.txt", folder, split);
     enum vd_err err = atomic_write(path, t.bytes, t.length);
     free(path);
     free(t.bytes);
@@ -200,7 +200,7 @@ static enum vd_err write_list(const char *folder, const char *split,
 }
 
 /* All that was written so far is on disk before the first list is. */
-static enum vd_err sync_folder(const char *folder)
+static enum vd_err sync_demo_folder(const char *folder)
 {
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool failed = fd < 0 || syncfs(fd) < 0;
@@ -214,7 +214,7 @@ static enum vd_err sync_folder(const char *folder)
 
 static enum vd_err write_lists(const char *folder, int64_t images)
 {
-    VD_TRY(sync_folder(folder));
+    VD_TRY(sync_demo_folder(folder));
     VD_TRY(write_list(folder, "train", images, true, false));
     VD_TRY(write_list(folder, "val", images, false, true));
     return write_list(folder, "trainval", images, true, true);
@@ -225,7 +225,7 @@ static enum vd_err make_folders(const char *folder)
     static const char *const parts[] = {"JPEGImages", "Annotations",
                                         "ImageSets/Main"};
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
-        char *path = mem_format("%s/%s", folder, parts[k]);
+        char *path = xasprintf("%s/%s", folder, parts[k]);
         enum vd_err err = VD_OK;
         if (file_exists(path))
             err = VD_FAIL(VD_CREATE,
@@ -243,23 +243,23 @@ static enum vd_err make_folders(const char *folder)
 enum vd_err demo_write(const char *folder, const struct demo_options *options)
 {
     VD_TRY(make_folders(folder));
-    VD_TRY(write_pictures(folder, options));
+    VD_TRY(write_demo_images(folder, options));
     return write_lists(folder, options->images);
 }
 
 enum vd_err demo_run(struct command_call *call)
 {
     const struct demo_options *options = call->options;
-    if (call->n_words != 1)
+    if (call->n_positionals != 1)
         return VD_FAIL(VD_USAGE,
                        "demo: one folder is needed, %d given\n"
                        "vocpack demo DIR",
-                       call->n_words);
-    const char *folder = call->words[0];
+                       call->n_positionals);
+    const char *folder = call->positionals[0];
     double start = clock_now();
     VD_TRY(demo_write(folder, options));
     int64_t val = options->images / VAL_EVERY;
-    log_info("%s: %lld pictures to train, %lld to validate, %d classes, "
+    log_info("%s: %lld images to train, %lld to validate, %d classes, "
              "%.1f s",
              folder, (long long)(options->images - val), (long long)val,
              DEMO_CLASSES, clock_now() - start);

@@ -1,14 +1,14 @@
 /*
  * vocpack demo: a generated data set in VOC's layout, to try everything
  * without a download. It is a real, if small, learning problem: see
- * demo_shapes.h for the classes and tests/e2e/demo_honest.py for what does
+ * demo_shapes.h for the classes and tests/e2e/demo_baselines.py for what does
  * NOT solve it.
  *
- *     DIR/JPEGImages/000000.jpg ...      pictures of different sizes
+ *     DIR/JPEGImages/000000.jpg ...      images of different sizes
  *     DIR/Annotations/000000.xml ...     all objects; edges counted from 0
  *     DIR/ImageSets/Main/{train,val,trainval}.txt      every 8th is in val
  *
- * Picture i depends on the seed, i and the size alone: not on how many there
+ * Image i depends on the seed, i and the size alone: not on how many there
  * are, nor on the number of threads. The lists come last, so a set with lists
  * is complete. Local.
  */
@@ -21,13 +21,13 @@
 
 struct demo_options {
     int64_t images, seed;
-    int64_t size;    /* longer side of a picture in pixels */
+    int64_t size;    /* longer side of an image in pixels */
     int64_t threads; /* -1: one per core */
 };
 
 extern const struct option_table demo_table;
 
-/* `folder` is made; VD_CREATE when it already holds pictures. */
+/* `folder` is made; VD_CREATE when it already holds images. */
 enum vd_err demo_write(const char *folder,
                        const struct demo_options *options) VD_MUST_USE;
 

@@ -1,5 +1,5 @@
 /*
- * What the generated pictures show: 20 classes, each a shape with a texture
+ * What the generated images show: 20 classes, each a shape with a texture
  * in a colour, told apart by all three together.
  *
  *     5 shapes, each in 2 of 5 colours, each plain and dotted. Every colour

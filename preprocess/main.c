@@ -1,10 +1,10 @@
 /* vocpack: VOC folders to data sets. */
 #include "cli/program.h"
 #include "comm/comm.h"
+#include "preprocess/data_check.h"
 #include "preprocess/demo.h"
-#include "preprocess/doctor.h"
 #include "preprocess/pack.h"
-#include "preprocess/ranks.h"
+#include "preprocess/pack_ranks.h"
 
 #include <stdio.h>
 
@@ -17,14 +17,14 @@ static const struct option pack_rows[] = {
      .letter = 'o',
      .type = OPTION_TEXT,
      .offset = AT(output),
-     .fallback = "",
+     .default_text = "",
      .metavar = "DIR",
      .help = "folder to write the data set into"},
     {.key = "threads",
      .letter = 'j',
      .type = OPTION_INT,
      .offset = AT(threads),
-     .fallback = "auto",
+     .default_text = "auto",
      .is_auto = true,
      .min = 1,
      .max = 1024,
@@ -32,44 +32,44 @@ static const struct option pack_rows[] = {
     {.key = "split",
      .type = OPTION_TEXT,
      .offset = AT(split),
-     .fallback = "",
+     .default_text = "",
      .metavar = "NAME[,NAME]",
      .help = "lists of ImageSets/Main; several go into DIR/NAME each; without: "
-             "every annotated picture"},
+             "every annotated image"},
     {.key = "classes",
      .type = OPTION_TEXT,
      .offset = AT(classes),
-     .fallback = "",
+     .default_text = "",
      .metavar = "FILE",
      .help = "class names, one a line; without: those in the annotations, "
              "sorted"},
     {.key = "size",
      .type = OPTION_INT,
      .offset = AT(size),
-     .fallback = "224",
+     .default_text = "224",
      .min = 32,
      .max = 4096,
-     .help = "width and height of a stored picture, pixels"},
+     .help = "width and height of a stored image, pixels"},
     {.key = "empty",
      .type = OPTION_CHOICE,
      .offset = AT(empty),
-     .fallback = "skip",
+     .default_text = "skip",
      .choices = "skip|error",
-     .help = "pictures without a usable object"},
+     .help = "images without a usable object"},
     {.key = "skip-bad",
      .type = OPTION_BOOL,
      .offset = AT(skip_bad),
-     .fallback = "false",
+     .default_text = "false",
      .help = "leave unreadable files out and list them, instead of failing"},
     {.key = "overwrite",
      .type = OPTION_BOOL,
      .offset = AT(overwrite),
-     .fallback = "false",
+     .default_text = "false",
      .help = "replace a finished data set in DIR"},
     {.key = "shard-size",
      .type = OPTION_INT,
      .offset = AT(shard_mib),
-     .fallback = "256",
+     .default_text = "256",
      .metavar = "MIB",
      .min = 1,
      .max = 65536,
@@ -84,33 +84,33 @@ static enum vd_err run_pack(struct command_call *call)
 {
     struct comm comm;
     VD_TRY(comm_open(&comm, COMM_SETUP_TIMEOUT_S));
-    enum vd_err err =
-        ranks_pack(call->options, call->words, call->n_words, &comm);
+    enum vd_err err = pack_ranks_run(call->options, call->positionals,
+                                     call->n_positionals, &comm);
     comm_close(&comm, err); /* its value is what `err` becomes in main() */
     return err;
 }
 
 /* ---- check ---- */
 
-#define AT(field) offsetof(struct doctor_options, field)
+#define AT(field) offsetof(struct data_check_options, field)
 
 static const struct option check_rows[] = {
     {.key = "strict",
      .type = OPTION_BOOL,
      .offset = AT(strict),
-     .fallback = "false",
+     .default_text = "false",
      .help = "exit 65 when anything was found"},
     {.key = "split",
      .type = OPTION_TEXT,
      .offset = AT(split),
-     .fallback = "",
+     .default_text = "",
      .metavar = "NAME[,NAME]",
      .help = "check these lists of ImageSets/Main; without: all of them"},
     {.key = "threads",
      .letter = 'j',
      .type = OPTION_INT,
      .offset = AT(threads),
-     .fallback = "auto",
+     .default_text = "auto",
      .is_auto = true,
      .min = 1,
      .max = 1024,
@@ -123,7 +123,8 @@ static const struct option_table check_table = {
 
 static enum vd_err run_check(struct command_call *call)
 {
-    return doctor_run(call->options, call->words, call->n_words, stdout);
+    return data_check_run(call->options, call->positionals, call->n_positionals,
+                          stdout);
 }
 
 static const struct command commands[] = {
@@ -132,27 +133,27 @@ static const struct command commands[] = {
      .usage = "VOCROOT... -o DIR",
      .details =
          "VOCROOT holds Annotations, JPEGImages and ImageSets/Main. The label "
-         "of a picture\nis its largest object: class and box. Under mpirun the "
+         "of an image\nis its largest object: class and box. Under mpirun the "
          "ranks share the work.",
      .table = &pack_table,
      .options_size = sizeof(struct pack_options),
-     .takes_words = true,
+     .takes_positionals = true,
      .run = run_pack},
     {.name = "check",
      .summary = "list every problem of VOC folders by file and line",
      .usage = "VOCROOT...",
      .table = &check_table,
-     .options_size = sizeof(struct doctor_options),
-     .takes_words = true,
+     .options_size = sizeof(struct data_check_options),
+     .takes_positionals = true,
      .run = run_check},
     {.name = "demo",
      .summary = "write a generated data set to try everything with",
      .usage = "DIR",
-     .details = "Pictures in VOC's layout: 20 classes, told apart by shape, "
+     .details = "Images in VOC's layout: 20 classes, told apart by shape, "
                 "texture and colour.",
      .table = &demo_table,
      .options_size = sizeof(struct demo_options),
-     .takes_words = true,
+     .takes_positionals = true,
      .run = demo_run},
 };
 

@@ -1,7 +1,7 @@
 #include "preprocess/name_list.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "base/text.h"
 
 #include <ctype.h>
@@ -36,14 +36,14 @@ static enum vd_err check_encoding(const char *path, const char *bytes, size_t n)
     return VD_OK;
 }
 
-static void add_line(struct name_list *list, char *text, int number)
+static void add_name_line(struct name_list *list, char *text, int number)
 {
     text = text_trim(text);
     if (!*text)
         return;
     if ((list->n & (list->n - 1)) == 0)
-        list->lines = mem_grow(list->lines, list->n ? 2 * list->n : 1,
-                               sizeof *list->lines);
+        list->lines = xreallocarray(list->lines, list->n ? 2 * list->n : 1,
+                                    sizeof *list->lines);
     list->lines[list->n++] = (struct name_line){text, number};
 }
 
@@ -51,7 +51,7 @@ enum vd_err name_list_parse(struct name_list *list, const char *path,
                             const void *bytes, size_t n)
 {
     VD_TRY(check_encoding(path, bytes, n));
-    struct name_list read = {.bytes = mem_new(n + 1, 1)};
+    struct name_list read = {.bytes = xcalloc(n + 1, 1)};
     if (n)
         memcpy(read.bytes, bytes, n);
     char *at = read.bytes;
@@ -62,7 +62,7 @@ enum vd_err name_list_parse(struct name_list *list, const char *path,
         char *end = at + length;
         char *next = end + (end[0] == '\r' && end[1] == '\n') + (*end != '\0');
         *end = '\0';
-        add_line(&read, at, number);
+        add_name_line(&read, at, number);
         at = next;
     }
     *list = read;
@@ -111,12 +111,12 @@ static size_t find_with_extension(char *name, name_find_fn *find, void *ctx)
     return index;
 }
 
-static size_t find_form(const char *name, size_t n, name_find_fn *find,
-                        void *ctx)
+static size_t find_with_folders(const char *name, size_t n, name_find_fn *find,
+                                void *ctx)
 {
     if (n > MAX_NAME)
         return NAME_NONE;
-    char *copy = mem_format("%.*s", (int)n, name);
+    char *copy = xasprintf("%.*s", (int)n, name);
     size_t index = find_with_extension(copy, find, ctx);
     if (index == NAME_NONE) { /* without the folders in front */
         size_t folders = n;
@@ -124,7 +124,7 @@ static size_t find_form(const char *name, size_t n, name_find_fn *find,
                name[folders - 1] != '\\')
             folders--;
         free(copy);
-        copy = mem_format("%.*s", (int)(n - folders), name + folders);
+        copy = xasprintf("%.*s", (int)(n - folders), name + folders);
         if (folders > 0 && *copy)
             index = find_with_extension(copy, find, ctx);
     }
@@ -133,14 +133,14 @@ static size_t find_form(const char *name, size_t n, name_find_fn *find,
 }
 
 /* The first n bytes of the line as a name, quoted or not. */
-static size_t find_name(const char *name, size_t n, name_find_fn *find,
-                        void *ctx)
+static size_t find_quoted(const char *name, size_t n, name_find_fn *find,
+                          void *ctx)
 {
     bool is_quoted =
         n > 2 && (name[0] == '"' || name[0] == '\'') && name[n - 1] == name[0];
-    size_t index = find_form(name, n, find, ctx);
+    size_t index = find_with_folders(name, n, find, ctx);
     if (index == NAME_NONE && is_quoted)
-        index = find_form(name + 1, n - 2, find, ctx);
+        index = find_with_folders(name + 1, n - 2, find, ctx);
     return index;
 }
 
@@ -153,7 +153,7 @@ static size_t last_column(const char *line, size_t n)
     return at > 0 && isspace((unsigned char)line[at - 1]) ? at : n;
 }
 
-static bool is_mark(const char *column)
+static bool is_class_mark(const char *column)
 {
     return !strcmp(column, "-1") || !strcmp(column, "0") ||
            !strcmp(column, "1") || !strcmp(column, "+1");
@@ -162,7 +162,7 @@ static bool is_mark(const char *column)
 struct name_match name_match(const char *line, name_find_fn *find, void *ctx)
 {
     size_t n = strlen(line), at;
-    struct name_match m = {find_name(line, n, find, ctx), false};
+    struct name_match m = {find_quoted(line, n, find, ctx), false};
     for (int columns = 1; m.index == NAME_NONE && columns <= MAX_COLUMNS;
          columns++) {
         at = last_column(line, n);
@@ -173,8 +173,8 @@ struct name_match name_match(const char *line, name_find_fn *find, void *ctx)
             n--;
         m.is_excluded = !strcmp(column, "-1") || !strncmp(column, "-1 ", 3) ||
                         !strncmp(column, "-1\t", 3);
-        if (columns > 1 || is_mark(column))
-            m.index = find_name(line, n, find, ctx);
+        if (columns > 1 || is_class_mark(column))
+            m.index = find_quoted(line, n, find, ctx);
     }
     return m;
 }

@@ -1,6 +1,6 @@
 #include "preprocess/pack.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "base/progress.h"
 #include "data/shard.h"
 #include "preprocess/pack_internal.h"
@@ -16,7 +16,7 @@
 
 /* ---- plan ---- */
 
-static enum vd_err check_options(const struct pack_options *o, int n_roots)
+static enum vd_err check_pack_options(const struct pack_options *o, int n_roots)
 {
     if (n_roots == 0)
         return VD_FAIL(VD_USAGE, "no VOC folder given\n"
@@ -36,16 +36,16 @@ static enum vd_err find_classes(struct pack *p)
 {
     const char *path = p->options->classes;
     if (!*path)
-        return classes_collect(&p->classes, &p->tree);
+        return classes_collect(&p->classes, &p->dataset);
     VD_TRY(classes_read(&p->classes, path));
-    return classes_check(&p->classes, &p->tree, path);
+    return classes_check(&p->classes, &p->dataset, path);
 }
 
-/* Pictures in one shard. */
-static size_t shard_pictures(const struct pack_options *o)
+/* Images in one shard. */
+static size_t images_per_shard(const struct pack_options *o)
 {
-    size_t picture = (size_t)o->size * (size_t)o->size * 3;
-    size_t n = ((size_t)o->shard_mib << 20) / picture;
+    size_t image_bytes = (size_t)o->size * (size_t)o->size * 3;
+    size_t n = ((size_t)o->shard_mib << 20) / image_bytes;
     if (n > SHARD_MAX_IMAGES)
         n = SHARD_MAX_IMAGES;
     return n > 0 ? n : 1;
@@ -53,37 +53,37 @@ static size_t shard_pictures(const struct pack_options *o)
 
 static enum vd_err plan_jobs(struct pack *p)
 {
-    size_t per_shard = shard_pictures(p->options);
-    for (int k = 0; k < p->tree.n_splits; k++) {
-        size_t n = p->tree.splits[k].n;
+    size_t per_shard = images_per_shard(p->options);
+    for (int k = 0; k < p->dataset.n_splits; k++) {
+        size_t n = p->dataset.splits[k].n;
         if ((n - 1) / per_shard >= SHARD_MAX_FILES && n > 0)
             return VD_FAIL(VD_USAGE,
-                           "more than %d files for %zu pictures\nallow larger "
+                           "more than %d files for %zu images\nallow larger "
                            "ones with --shard-size",
                            SHARD_MAX_FILES, n);
         for (size_t first = 0, index = 0; first < n;
              first += per_shard, index++) {
-            p->jobs = mem_grow(p->jobs, p->n_jobs + 1, sizeof *p->jobs);
+            p->jobs = xreallocarray(p->jobs, p->n_jobs + 1, sizeof *p->jobs);
             p->jobs[p->n_jobs++] = (struct pack_job){
                 k, index, first, n - first < per_shard ? n - first : per_shard};
         }
     }
-    p->outcomes = mem_new(p->n_jobs, sizeof *p->outcomes);
+    p->outcomes = xcalloc(p->n_jobs, sizeof *p->outcomes);
     for (size_t j = 0; j < p->n_jobs; j++)
         p->outcomes[j].class_counts =
-            mem_new((size_t)p->classes.n, sizeof(size_t));
+            xcalloc((size_t)p->classes.n, sizeof(size_t));
     return VD_OK;
 }
 
 /* One split goes into DIR itself, several into DIR/NAME. */
 static void plan_folders(struct pack *p)
 {
-    int n = p->tree.n_splits;
-    p->folders = mem_new((size_t)n, sizeof *p->folders);
+    int n = p->dataset.n_splits;
+    p->folders = xcalloc((size_t)n, sizeof *p->folders);
     for (int k = 0; k < n; k++)
-        p->folders[k] = n == 1 ? mem_copy_text(p->options->output)
-                               : mem_format("%s/%s", p->options->output,
-                                            p->tree.splits[k].name);
+        p->folders[k] = n == 1 ? xstrdup(p->options->output)
+                               : xasprintf("%s/%s", p->options->output,
+                                           p->dataset.splits[k].name);
 }
 
 enum vd_err pack_open(struct pack *p, const struct pack_options *options,
@@ -91,18 +91,20 @@ enum vd_err pack_open(struct pack *p, const struct pack_options *options,
 {
     enum vd_err err = VD_OK;
     *p = (struct pack){.options = options};
-    VD_TRY(check_options(options, n_roots));
+    VD_TRY(check_pack_options(options, n_roots));
     p->n_threads =
         options->threads > 0 ? (int)options->threads : workers_cores();
-    VD_TRY_ELSE(out, err, tree_open(&p->tree, roots, n_roots, options->split));
-    VD_TRY_ELSE(out, err,
-                tree_read(&p->tree, *options->classes != '\0', p->n_threads));
-    VD_TRY_ELSE(out, err, find_classes(p));
+    VD_TRY_GOTO(out, err,
+                voc_dataset_open(&p->dataset, roots, n_roots, options->split));
+    VD_TRY_GOTO(
+        out, err,
+        voc_dataset_read(&p->dataset, *options->classes != '\0', p->n_threads));
+    VD_TRY_GOTO(out, err, find_classes(p));
     if (!*options->split)
-        tree_find_unannotated(&p->tree);
-    split_check_names(&p->tree);
+        voc_dataset_find_unannotated(&p->dataset);
+    split_check_names(&p->dataset);
     for (int k = 0; k < n_roots; k++)
-        text_add(&p->source, "%s%s", k ? "+" : "", p->tree.roots[k].label);
+        text_add(&p->source, "%s%s", k ? "+" : "", p->dataset.roots[k].label);
     plan_folders(p);
     err = plan_jobs(p);
 out:
@@ -117,25 +119,25 @@ void pack_close(struct pack *p)
         free(p->outcomes[j].class_counts);
         free(p->outcomes[j].labels.bytes);
         free(p->outcomes[j].images.bytes);
-        findings_clear(&p->outcomes[j].findings);
+        diagnostics_clear(&p->outcomes[j].diagnostics);
     }
-    for (int k = 0; p->folders && k < p->tree.n_splits; k++)
+    for (int k = 0; p->folders && k < p->dataset.n_splits; k++)
         free(p->folders[k]);
     free(p->folders);
     free(p->source.bytes);
     free(p->outcomes);
     free(p->jobs);
     classes_clear(&p->classes);
-    tree_close(&p->tree);
+    voc_dataset_close(&p->dataset);
     *p = (struct pack){0};
 }
 
 /* ---- the shards ---- */
 
 /* One job at work. */
-struct packing {
+struct pack_context {
     struct pack *pack;
-    const struct pack_share *share;
+    const struct pack_scheduler *scheduler;
     const struct pack_job *job;
     struct pack_outcome *outcome;
     struct sample *slots; /* [n_slots] */
@@ -144,18 +146,18 @@ struct packing {
     size_t n_done; /* images, of all ranks */
 };
 
-static void make_sample(void *ctx, size_t item, size_t slot)
+static void load_sample(void *ctx, size_t item, size_t slot)
 {
-    struct packing *g = ctx;
-    const struct tree *tree = &g->pack->tree;
-    const struct tree_split *split = &tree->splits[g->job->split];
+    struct pack_context *g = ctx;
+    const struct voc_dataset *dataset = &g->pack->dataset;
+    const struct voc_split *split = &dataset->splits[g->job->split];
     size_t member = split->members[g->job->first + item];
-    sample_make(&g->slots[slot], &tree->pictures[member], &g->pack->classes,
+    sample_load(&g->slots[slot], &dataset->images[member], &g->pack->classes,
                 (int)g->pack->options->size);
 }
 
-/* Created with the first picture: a shard without any does not exist. */
-static enum vd_err open_writer(struct packing *g)
+/* Created with the first image: a shard without any does not exist. */
+static enum vd_err open_shard_writer(struct pack_context *g)
 {
     const struct pack *p = g->pack;
     char *path = pack_shard_path(p, g->job, true);
@@ -166,13 +168,14 @@ static enum vd_err open_writer(struct packing *g)
 }
 
 /* For the comparison of splits. */
-static void note_image(struct packing *g, size_t item, const struct sample *s)
+static void record_split_image(struct pack_context *g, size_t item,
+                               const struct sample *s)
 {
     const struct pack *p = g->pack;
     size_t split = (size_t)g->job->split;
     struct split_image image = {
         .hash = s->hash,
-        .picture = p->tree.splits[split].members[g->job->first + item],
+        .index = p->dataset.splits[split].members[g->job->first + item],
         .split = split,
     };
     text_add_bytes(&g->outcome->images, &image, sizeof image);
@@ -180,31 +183,31 @@ static void note_image(struct packing *g, size_t item, const struct sample *s)
 
 static enum vd_err store_sample(void *ctx, size_t item, size_t slot)
 {
-    struct packing *g = ctx;
+    struct pack_context *g = ctx;
     struct sample *s = &g->slots[slot];
     progress_show(g->progress, ++g->n_done, NULL);
-    g->share->image_done(g->share->ctx);
-    findings_add_all(&g->outcome->findings, &s->findings);
+    g->scheduler->image_done(g->scheduler->ctx);
+    diagnostics_add_all(&g->outcome->diagnostics, &s->diagnostics);
     if (!s->usable)
         return VD_OK;
     if (!g->writer)
-        VD_TRY(open_writer(g));
+        VD_TRY(open_shard_writer(g));
     VD_TRY(shard_writer_add(g->writer, &s->data));
-    note_image(g, item, s);
+    record_split_image(g, item, s);
     report_add_label(&g->outcome->labels, &g->pack->classes, &s->data);
     g->outcome->class_counts[s->data.class]++;
     return VD_OK;
 }
 
-static enum vd_err run_job(struct packing *g, size_t n_slots)
+static enum vd_err run_job(struct pack_context *g, size_t n_slots)
 {
     enum vd_err err = VD_OK;
-    VD_TRY_ELSE(out, err,
+    VD_TRY_GOTO(out, err,
                 workers_run(&(struct workers){
                     .n_threads = g->pack->n_threads,
                     .n_items = g->job->n,
                     .n_slots = n_slots,
-                    .produce = make_sample,
+                    .produce = load_sample,
                     .consume = store_sample,
                     .ctx = g,
                 }));
@@ -217,7 +220,7 @@ out:
     return err;
 }
 
-static size_t count_pictures(const struct pack *p, size_t n_jobs)
+static size_t count_job_images(const struct pack *p, size_t n_jobs)
 {
     size_t n = 0;
     for (size_t j = 0; j < n_jobs; j++)
@@ -227,39 +230,40 @@ static size_t count_pictures(const struct pack *p, size_t n_jobs)
 
 /* Jobs are given out in order, so those before this one are done, or nearly:
  * that is the progress of all ranks together. */
-static enum vd_err do_jobs(struct packing *g, const struct pack_share *share,
-                           size_t n_slots)
+static enum vd_err run_jobs(struct pack_context *g,
+                            const struct pack_scheduler *scheduler,
+                            size_t n_slots)
 {
     struct pack *p = g->pack;
     size_t j = 0;
     for (;;) {
-        VD_TRY(share->next_job(share->ctx, &j));
+        VD_TRY(scheduler->next_job(scheduler->ctx, &j));
         if (j >= p->n_jobs)
             return VD_OK;
         g->job = &p->jobs[j];
         g->outcome = &p->outcomes[j];
-        g->n_done = count_pictures(p, j);
+        g->n_done = count_job_images(p, j);
         VD_TRY(run_job(g, n_slots));
         g->outcome->done = true;
     }
 }
 
-enum vd_err pack_work(struct pack *p, const struct pack_share *share)
+enum vd_err pack_work(struct pack *p, const struct pack_scheduler *scheduler)
 {
     enum vd_err err = VD_OK;
     struct progress progress;
     size_t n_slots = SLOTS_PER_THREAD * (size_t)p->n_threads;
-    struct packing g = {
+    struct pack_context g = {
         .pack = p,
-        .share = share,
-        .slots = mem_new(n_slots, sizeof *g.slots),
+        .scheduler = scheduler,
+        .slots = xcalloc(n_slots, sizeof *g.slots),
         .progress = &progress,
     };
-    progress_start(&progress, "packing", 0, count_pictures(p, p->n_jobs),
-                   share->silent);
+    progress_start(&progress, "packing", 0, count_job_images(p, p->n_jobs),
+                   scheduler->silent);
     for (size_t k = 0; k < n_slots; k++)
-        VD_TRY_ELSE(out, err, sample_init(&g.slots[k], (int)p->options->size));
-    err = do_jobs(&g, share, n_slots);
+        VD_TRY_GOTO(out, err, sample_init(&g.slots[k], (int)p->options->size));
+    err = run_jobs(&g, scheduler, n_slots);
 out:
     progress_end(&progress);
     for (size_t k = 0; k < n_slots; k++)
@@ -271,50 +275,51 @@ out:
 /* ---- verdict, labels.csv, pack.json ---- */
 
 /* All that was found, in order: first what stands in no job. */
-static void collect_findings(const struct pack *p, int split,
-                             struct findings *out)
+static void collect_split_diagnostics(const struct pack *p, int split,
+                                      struct diagnostics *out)
 {
-    const struct tree *tree = &p->tree;
+    const struct voc_dataset *dataset = &p->dataset;
     if (split == 0)
-        findings_add_all(out, &tree->findings);
-    findings_add_all(out, &tree->splits[split].findings);
-    for (size_t i = 0; split == 0 && i < tree->n_pictures; i++) {
-        const struct picture *m = &tree->pictures[i];
-        if (!m->picked && !m->readable) /* it may hold class names */
-            findings_add_all(out, &m->findings);
+        diagnostics_add_all(out, &dataset->diagnostics);
+    diagnostics_add_all(out, &dataset->splits[split].diagnostics);
+    for (size_t i = 0; split == 0 && i < dataset->n_images; i++) {
+        const struct annotated_image *m = &dataset->images[i];
+        if (!m->in_split && !m->readable) /* it may hold class names */
+            diagnostics_add_all(out, &m->diagnostics);
     }
     for (size_t j = 0; j < p->n_jobs; j++)
         if (p->jobs[j].split == split)
-            findings_add_all(out, &p->outcomes[j].findings);
+            diagnostics_add_all(out, &p->outcomes[j].diagnostics);
 }
 
 /* What the splits should not have in common, and what they should. */
-static void compare_splits(const struct pack *p, struct findings *found)
+static void compare_splits(const struct pack *p, struct diagnostics *found)
 {
-    size_t n_splits = (size_t)p->tree.n_splits, k = 0;
+    size_t n_splits = (size_t)p->dataset.n_splits, k = 0;
     size_t n_classes = (size_t)p->classes.n;
     struct text all = {0};
-    size_t *counts = mem_new(n_splits * n_classes, sizeof *counts);
+    size_t *counts = xcalloc(n_splits * n_classes, sizeof *counts);
     for (size_t j = 0; j < p->n_jobs; j++)
         text_add_bytes(&all, p->outcomes[j].images.bytes,
                        p->outcomes[j].images.length);
     for (size_t s = 0; s < n_splits; s++)
         for (size_t c = 0; c < n_classes; c++)
-            counts[k++] = report_class_pictures(p, (int)s, (int)c);
-    split_check_pixels(&p->tree, (struct split_image *)(void *)all.bytes,
+            counts[k++] = report_count_class_images(p, (int)s, (int)c);
+    split_check_pixels(&p->dataset, (struct split_image *)(void *)all.bytes,
                        all.length / sizeof(struct split_image), found);
-    split_check_classes(&p->tree, &p->classes, counts, found);
+    split_check_classes(&p->dataset, &p->classes, counts, found);
     free(all.bytes);
     free(counts);
 }
 
-static enum vd_err judge(const struct pack *p, const struct findings *found)
+static enum vd_err check_diagnostics(const struct pack *p,
+                                     const struct diagnostics *found)
 {
-    size_t n_bad = findings_count_bad(found);
-    size_t n_empty = findings_count(found, FINDING_EMPTY);
+    size_t n_bad = diagnostics_count_bad(found);
+    size_t n_empty = diagnostics_count(found, DIAGNOSTIC_EMPTY);
     bool stop_bad = n_bad && !p->options->skip_bad;
     bool stop_empty = n_empty && p->options->empty == PACK_EMPTY_ERROR;
-    report_log_findings(found, stop_bad, stop_empty);
+    report_log_diagnostics(found, stop_bad, stop_empty);
     if (stop_bad)
         return VD_FAIL(VD_DATA,
                        "%zu files cannot be used; nothing was packed\n"
@@ -322,18 +327,18 @@ static enum vd_err judge(const struct pack *p, const struct findings *found)
                        n_bad);
     if (stop_empty)
         return VD_FAIL(VD_DATA,
-                       "%zu pictures have no usable object; nothing was packed"
+                       "%zu images have no usable object; nothing was packed"
                        "\nlabel them, or leave them out with --empty skip",
                        n_empty);
     return VD_OK;
 }
 
-static enum vd_err write_labels(const struct pack *p, int split)
+static enum vd_err write_labels_csv(const struct pack *p, int split)
 {
     enum vd_err err = VD_OK;
     struct text all = {0};
-    char *folder = pack_staging(p, split);
-    char *path = mem_format("%s/labels.csv", folder);
+    char *folder = pack_staging_dir(p, split);
+    char *path = xasprintf("%s/labels.csv", folder);
     text_add(&all, "id,class,x1,y1,x2,y2,width,height\n");
     for (size_t j = 0; j < p->n_jobs; j++)
         if (p->jobs[j].split == split && p->outcomes[j].labels.length)
@@ -347,20 +352,20 @@ static enum vd_err write_labels(const struct pack *p, int split)
 }
 
 static enum vd_err write_manifest(const struct pack *p, int split,
-                                  const struct findings *found)
+                                  const struct diagnostics *found)
 {
     size_t n = 0;
     struct shard_format format = report_format(p);
-    struct shard_entry *entries = mem_new(p->n_jobs, sizeof *entries);
+    struct shard_entry *entries = xcalloc(p->n_jobs, sizeof *entries);
     for (size_t j = 0; j < p->n_jobs; j++)
         if (p->jobs[j].split == split && p->outcomes[j].n_images)
             entries[n++] = (struct shard_entry){
-                .file = mem_format("shard-%05zu.h5", p->jobs[j].index),
+                .file = xasprintf("shard-%05zu.h5", p->jobs[j].index),
                 .n_images = p->outcomes[j].n_images,
                 .digest = p->outcomes[j].digest,
             };
     char *report = report_json(p, split, found);
-    char *folder = pack_staging(p, split);
+    char *folder = pack_staging_dir(p, split);
     enum vd_err err = shard_write_manifest(folder, &format, entries, n, report);
     free(folder);
     for (size_t k = 0; k < n; k++)
@@ -371,44 +376,45 @@ static enum vd_err write_manifest(const struct pack *p, int split,
 }
 
 /* Every split has an image, or none is published. */
-static enum vd_err refuse_empty(const struct pack *p)
+static enum vd_err check_splits_not_empty(const struct pack *p)
 {
-    for (int k = 0; k < p->tree.n_splits; k++)
-        if (report_pictures(p, k) == 0)
+    for (int k = 0; k < p->dataset.n_splits; k++)
+        if (report_count_images(p, k) == 0)
             return VD_FAIL(VD_DATA,
-                           "%s: not one picture is left to pack; nothing was "
+                           "%s: not one image is left to pack; nothing was "
                            "packed",
                            p->folders[k]);
     return VD_OK;
 }
 
 /* found[n_splits] + 1: the last holds all of them. */
-static void gather_findings(const struct pack *p, struct findings *found)
+static void collect_all_diagnostics(const struct pack *p,
+                                    struct diagnostics *found)
 {
-    int n = p->tree.n_splits;
+    int n = p->dataset.n_splits;
     for (int k = 0; k < n; k++)
-        collect_findings(p, k, &found[k]);
+        collect_split_diagnostics(p, k, &found[k]);
     compare_splits(p, found);
     for (int k = 0; k < n; k++)
-        findings_add_all(&found[n], &found[k]);
+        diagnostics_add_all(&found[n], &found[k]);
 }
 
 enum vd_err pack_finish(struct pack *p)
 {
     enum vd_err err = VD_OK;
-    int n = p->tree.n_splits;
-    struct findings *found = mem_new((size_t)n + 1, sizeof *found);
-    gather_findings(p, found);
-    VD_TRY_ELSE(out, err, judge(p, &found[n]));
-    VD_TRY_ELSE(out, err, refuse_empty(p));
+    int n = p->dataset.n_splits;
+    struct diagnostics *found = xcalloc((size_t)n + 1, sizeof *found);
+    collect_all_diagnostics(p, found);
+    VD_TRY_GOTO(out, err, check_diagnostics(p, &found[n]));
+    VD_TRY_GOTO(out, err, check_splits_not_empty(p));
     for (int k = 0; k < n; k++) {
-        VD_TRY_ELSE(out, err, write_labels(p, k));
-        VD_TRY_ELSE(out, err, write_manifest(p, k, &found[k]));
+        VD_TRY_GOTO(out, err, write_labels_csv(p, k));
+        VD_TRY_GOTO(out, err, write_manifest(p, k, &found[k]));
     }
     err = pack_publish(p);
 out:
     for (int k = 0; k <= n; k++)
-        findings_clear(&found[k]);
+        diagnostics_clear(&found[k]);
     free(found);
     if (err != VD_OK)
         pack_discard(p);

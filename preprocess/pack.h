@@ -2,7 +2,7 @@
  * vocpack pack: VOC folders in, data sets (shards, labels.csv, pack.json) out.
  *
  * The work is cut into jobs, one shard each: a fixed number of a split's
- * pictures by their index in it. Pictures that are left out make their shard
+ * images by their index in it. Images that are left out make their shard
  * shorter. So the bytes of every file depend neither on the number of threads
  * nor on that of ranks: rank r of N does jobs r, r + N, ...
  *
@@ -20,8 +20,8 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "preprocess/classes.h"
-#include "preprocess/findings.h"
-#include "preprocess/tree.h"
+#include "preprocess/diagnostics.h"
+#include "preprocess/voc_dataset.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,9 +33,9 @@ enum pack_empty { PACK_EMPTY_SKIP, PACK_EMPTY_ERROR };
 struct pack_options {
     char *output;      /* folder */
     int64_t threads;   /* -1: one per core */
-    char *split;       /* "train,val"; "": every annotated picture */
+    char *split;       /* "train,val"; "": every annotated image */
     char *classes;     /* file; "": collect them */
-    int64_t size;      /* side of a stored picture */
+    int64_t size;      /* side of a stored image */
     int64_t shard_mib; /* at most, by pixels */
     int empty;         /* enum pack_empty */
     bool skip_bad;
@@ -55,12 +55,12 @@ struct pack_outcome {
     size_t *class_counts; /* [n_classes], owned */
     struct text labels;   /* its rows of labels.csv */
     struct text images;   /* a struct split_image for each, as bytes */
-    struct findings findings;
+    struct diagnostics diagnostics;
     bool done; /* by this rank, or taken from another one */
 };
 
 /* How several ranks share the jobs. */
-struct pack_share {
+struct pack_scheduler {
     /* The job to do next; n_jobs or more: none is left. */
     enum vd_err (*next_job)(void *ctx, size_t *job);
     void (*image_done)(void *ctx); /* after each image; main thread */
@@ -70,7 +70,7 @@ struct pack_share {
 
 struct pack {
     const struct pack_options *options; /* borrowed */
-    struct tree tree;
+    struct voc_dataset dataset;
     struct classes classes;
     char **folders;     /* [n_splits], owned: where each split goes */
     struct text source; /* the roots' names: "VOC2007+VOC2012" */
@@ -86,7 +86,7 @@ enum vd_err pack_open(struct pack *p, const struct pack_options *options,
  * unfinished one left is removed; a finished one stays until pack_finish. */
 enum vd_err pack_prepare(const struct pack *p) VD_MUST_USE;
 enum vd_err pack_work(struct pack *p,
-                      const struct pack_share *share) VD_MUST_USE;
+                      const struct pack_scheduler *scheduler) VD_MUST_USE;
 /* VD_DATA when files were bad (each is named) and --skip-bad is not given. */
 enum vd_err pack_finish(struct pack *p) VD_MUST_USE;
 /* Local, rank 0: removes what was written but is not published. pack_prepare

@@ -5,7 +5,7 @@
 #include "preprocess/pack.h"
 
 /* The folder that a split is written into before it is published. Owned. */
-char *pack_staging(const struct pack *p, int split);
+char *pack_staging_dir(const struct pack *p, int split);
 /* The job's shard there, or where it is published. Owned. */
 char *pack_shard_path(const struct pack *p, const struct pack_job *job,
                       bool is_staged);

@@ -10,8 +10,8 @@
  * stays until the new one is complete. Without pack.json a folder counts as
  * unfinished, so a kill in between is never taken for a data set.
  */
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "preprocess/pack_internal.h"
 
 #include <errno.h>
@@ -20,16 +20,16 @@
 #include <string.h>
 #include <unistd.h>
 
-char *pack_staging(const struct pack *p, int split)
+char *pack_staging_dir(const struct pack *p, int split)
 {
-    return mem_format("%s/.packing", p->folders[split]);
+    return xasprintf("%s/.packing", p->folders[split]);
 }
 
 char *pack_shard_path(const struct pack *p, const struct pack_job *job,
                       bool is_staged)
 {
-    return mem_format("%s%s/shard-%05zu.h5", p->folders[job->split],
-                      is_staged ? "/.packing" : "", job->index);
+    return xasprintf("%s%s/shard-%05zu.h5", p->folders[job->split],
+                     is_staged ? "/.packing" : "", job->index);
 }
 
 /* ---- removing ---- */
@@ -37,7 +37,7 @@ char *pack_shard_path(const struct pack *p, const struct pack_job *job,
 static enum vd_err remove_file(const char *folder, const char *name)
 {
     enum vd_err err = VD_OK;
-    char *path = mem_format("%s/%s", folder, name);
+    char *path = xasprintf("%s/%s", folder, name);
     if (unlink(path) < 0 && errno != ENOENT)
         err = VD_FAIL(VD_CREATE, "%s: cannot be replaced: %s", path,
                       strerror(errno));
@@ -64,7 +64,7 @@ static enum vd_err remove_data_set(const char *folder)
 
 static enum vd_err remove_staging(const struct pack *p, int split)
 {
-    char *folder = pack_staging(p, split);
+    char *folder = pack_staging_dir(p, split);
     enum vd_err err = VD_OK;
     if (file_is_folder(folder)) {
         err = remove_data_set(folder);
@@ -79,7 +79,7 @@ static enum vd_err remove_staging(const struct pack *p, int split)
 /* A failure was logged and changes nothing. */
 void pack_discard(const struct pack *p)
 {
-    for (int k = 0; k < p->tree.n_splits; k++)
+    for (int k = 0; k < p->dataset.n_splits; k++)
         if (remove_staging(p, k) != VD_OK)
             return;
 }
@@ -88,20 +88,20 @@ void pack_discard(const struct pack *p)
 
 static bool is_finished(const char *folder)
 {
-    char *manifest = mem_format("%s/pack.json", folder);
+    char *manifest = xasprintf("%s/pack.json", folder);
     bool is_there = file_exists(manifest);
     free(manifest);
     return is_there;
 }
 
-static enum vd_err prepare(const struct pack *p, int split)
+static enum vd_err prepare_split(const struct pack *p, int split)
 {
     const char *folder = p->folders[split];
     VD_TRY(file_make_folder(folder));
     VD_TRY(remove_staging(p, split));
     if (!is_finished(folder))
         VD_TRY(remove_data_set(folder));
-    char *staging = pack_staging(p, split);
+    char *staging = pack_staging_dir(p, split);
     enum vd_err err = file_make_folder(staging);
     free(staging);
     return err;
@@ -110,14 +110,14 @@ static enum vd_err prepare(const struct pack *p, int split)
 enum vd_err pack_prepare(const struct pack *p)
 {
     enum vd_err err = VD_OK;
-    for (int k = 0; k < p->tree.n_splits; k++)
+    for (int k = 0; k < p->dataset.n_splits; k++)
         if (!p->options->overwrite && is_finished(p->folders[k]))
             return VD_FAIL(VD_CREATE,
                            "%s: a finished data set is there already\nname "
                            "another folder, or replace it with --overwrite",
                            p->folders[k]);
-    for (int k = 0; err == VD_OK && k < p->tree.n_splits; k++)
-        err = prepare(p, k);
+    for (int k = 0; err == VD_OK && k < p->dataset.n_splits; k++)
+        err = prepare_split(p, k);
     if (err != VD_OK)
         pack_discard(p);
     return err;
@@ -125,7 +125,7 @@ enum vd_err pack_prepare(const struct pack *p)
 
 /* ---- publishing ---- */
 
-static enum vd_err move(const char *from, const char *to)
+static enum vd_err rename_file(const char *from, const char *to)
 {
     if (rename(from, to) < 0)
         return VD_FAIL(VD_IO, "%s: cannot be moved to %s: %s", from, to,
@@ -133,12 +133,13 @@ static enum vd_err move(const char *from, const char *to)
     return VD_OK;
 }
 
-static enum vd_err move_named(const struct pack *p, int split, const char *name)
+static enum vd_err publish_file(const struct pack *p, int split,
+                                const char *name)
 {
-    char *staging = pack_staging(p, split);
-    char *from = mem_format("%s/%s", staging, name);
-    char *to = mem_format("%s/%s", p->folders[split], name);
-    enum vd_err err = move(from, to);
+    char *staging = pack_staging_dir(p, split);
+    char *from = xasprintf("%s/%s", staging, name);
+    char *to = xasprintf("%s/%s", p->folders[split], name);
+    enum vd_err err = rename_file(from, to);
     free(to);
     free(from);
     free(staging);
@@ -146,7 +147,7 @@ static enum vd_err move_named(const struct pack *p, int split, const char *name)
 }
 
 /* By their known names: another node's files may not be listed here yet. */
-static enum vd_err move_shards(const struct pack *p, int split)
+static enum vd_err publish_shards(const struct pack *p, int split)
 {
     enum vd_err err = VD_OK;
     for (size_t j = 0; err == VD_OK && j < p->n_jobs; j++) {
@@ -154,7 +155,7 @@ static enum vd_err move_shards(const struct pack *p, int split)
             continue;
         char *from = pack_shard_path(p, &p->jobs[j], true);
         char *to = pack_shard_path(p, &p->jobs[j], false);
-        err = move(from, to);
+        err = rename_file(from, to);
         free(to);
         free(from);
     }
@@ -163,14 +164,14 @@ static enum vd_err move_shards(const struct pack *p, int split)
 
 static enum vd_err publish_all(const struct pack *p)
 {
-    for (int k = 0; k < p->tree.n_splits; k++) {
+    for (int k = 0; k < p->dataset.n_splits; k++) {
         VD_TRY(remove_data_set(p->folders[k]));
-        VD_TRY(move_shards(p, k));
-        VD_TRY(move_named(p, k, "labels.csv"));
+        VD_TRY(publish_shards(p, k));
+        VD_TRY(publish_file(p, k, "labels.csv"));
         VD_TRY(file_sync(p->folders[k], p->folders[k]));
     }
-    for (int k = 0; k < p->tree.n_splits; k++) {
-        VD_TRY(move_named(p, k, "pack.json"));
+    for (int k = 0; k < p->dataset.n_splits; k++) {
+        VD_TRY(publish_file(p, k, "pack.json"));
         VD_TRY(file_sync(p->folders[k], p->folders[k]));
     }
     return VD_OK;
@@ -179,7 +180,7 @@ static enum vd_err publish_all(const struct pack *p)
 enum vd_err pack_publish(const struct pack *p)
 {
     enum vd_err err = publish_all(p);
-    for (int k = 0; k < p->tree.n_splits; k++)
+    for (int k = 0; k < p->dataset.n_splits; k++)
         if (err == VD_OK)
             VD_TRY(remove_staging(p, k));
         else if (remove_data_set(p->folders[k]) != VD_OK)

@@ -1,13 +1,13 @@
 #include "preprocess/report.h"
 
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "store/json.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_TOLD 5
+#define MAX_LOGGED 5
 
 struct shard_format report_format(const struct pack *p)
 {
@@ -35,7 +35,7 @@ void report_add_label(struct text *out, const struct classes *classes,
 
 /* ---- counts ---- */
 
-size_t report_pictures(const struct pack *p, int split)
+size_t report_count_images(const struct pack *p, int split)
 {
     size_t n = 0;
     for (size_t j = 0; j < p->n_jobs; j++)
@@ -44,7 +44,7 @@ size_t report_pictures(const struct pack *p, int split)
     return n;
 }
 
-size_t report_class_pictures(const struct pack *p, int split, int class)
+size_t report_count_class_images(const struct pack *p, int split, int class)
 {
     size_t n = 0;
     for (size_t j = 0; j < p->n_jobs; j++)
@@ -59,7 +59,7 @@ static struct json *options_json(const struct pack *p, int split)
 {
     const struct pack_options *o = p->options;
     struct json *out = json_new_object();
-    json_put_text(out, "split", p->tree.splits[split].name);
+    json_put_text(out, "split", p->dataset.splits[split].name);
     json_put_int(out, "size", o->size);
     json_put_text(out, "classes", *o->classes ? "from a file" : "collected");
     json_put_text(out, "empty",
@@ -69,11 +69,12 @@ static struct json *options_json(const struct pack *p, int split)
     return out;
 }
 
-static struct json *finding_json(const struct pack *p, const struct finding *f)
+static struct json *diagnostic_json(const struct pack *p,
+                                    const struct diagnostic *f)
 {
     struct json *out = json_new_object();
-    char *file = tree_relative(&p->tree, f->file);
-    json_put_text(out, "kind", finding_key(f->kind));
+    char *file = voc_dataset_relative_path(&p->dataset, f->file);
+    json_put_text(out, "kind", diagnostic_key(f->kind));
     json_put_text(out, "file", file);
     json_put_int(out, "line", f->line);
     json_put_text(out, "text", f->text);
@@ -82,38 +83,40 @@ static struct json *finding_json(const struct pack *p, const struct finding *f)
 }
 
 /* By kind, the gravest first, so that the limit leaves out the mildest. */
-static struct json *findings_json(const struct pack *p,
-                                  const struct findings *found)
+static struct json *diagnostics_json(const struct pack *p,
+                                     const struct diagnostics *found)
 {
     size_t n = 0;
     struct json *list = json_new_list();
-    for (int kind = 0; kind < FINDING_KINDS; kind++)
-        for (size_t i = 0; i < found->n && n < REPORT_MAX_FINDINGS; i++)
+    for (int kind = 0; kind < DIAGNOSTIC_KINDS; kind++)
+        for (size_t i = 0; i < found->n && n < REPORT_MAX_DIAGNOSTICS; i++)
             if ((int)found->list[i].kind == kind) {
-                json_add(list, finding_json(p, &found->list[i]));
+                json_add(list, diagnostic_json(p, &found->list[i]));
                 n++;
             }
     return list;
 }
 
-char *report_json(const struct pack *p, int split, const struct findings *found)
+char *report_json(const struct pack *p, int split,
+                  const struct diagnostics *found)
 {
     struct json *out = json_new_object(), *classes = json_new_object();
     struct json *counts = json_new_object();
     for (int c = 0; c < p->classes.n; c++)
         json_put_int(classes, p->classes.names[c],
-                     (int64_t)report_class_pictures(p, split, c));
-    for (int k = 0; k < FINDING_KINDS; k++)
-        json_put_int(counts, finding_key((enum finding_kind)k),
-                     (int64_t)findings_count(found, (enum finding_kind)k));
-    json_put_int(out, "listed", (int64_t)p->tree.splits[split].n);
+                     (int64_t)report_count_class_images(p, split, c));
+    for (int k = 0; k < DIAGNOSTIC_KINDS; k++)
+        json_put_int(
+            counts, diagnostic_key((enum diagnostic_kind)k),
+            (int64_t)diagnostics_count(found, (enum diagnostic_kind)k));
+    json_put_int(out, "listed", (int64_t)p->dataset.splits[split].n);
     json_put_int(out, "excluded_by_mark",
-                 (int64_t)p->tree.splits[split].n_excluded);
-    json_put_int(out, "packed", (int64_t)report_pictures(p, split));
+                 (int64_t)p->dataset.splits[split].n_excluded);
+    json_put_int(out, "packed", (int64_t)report_count_images(p, split));
     json_put(out, "options", options_json(p, split));
     json_put(out, "pictures_by_class", classes);
     json_put(out, "found", counts);
-    json_put(out, "findings", findings_json(p, found));
+    json_put(out, "findings", diagnostics_json(p, found));
     char *text = json_format(out, 1);
     json_free(out);
     return text;
@@ -121,7 +124,7 @@ char *report_json(const struct pack *p, int split, const struct findings *found)
 
 /* ---- terminal ---- */
 
-static void log_finding(const struct finding *f, bool is_error)
+static void log_diagnostic(const struct diagnostic *f, bool is_error)
 {
     if (is_error)
         log_error("%s:%d: %s", f->file, f->line, f->text);
@@ -129,45 +132,45 @@ static void log_finding(const struct finding *f, bool is_error)
         log_warn("%s:%d: %s", f->file, f->line, f->text);
 }
 
-static void log_kind(const struct findings *found, enum finding_kind kind,
-                     bool is_error)
+static void log_diagnostics_of_kind(const struct diagnostics *found,
+                                    enum diagnostic_kind kind, bool is_error)
 {
-    size_t n = findings_count(found, kind), told = 0;
-    for (size_t i = 0; i < found->n && (is_error || told < MAX_TOLD); i++)
+    size_t n = diagnostics_count(found, kind), n_logged = 0;
+    for (size_t i = 0; i < found->n && (is_error || n_logged < MAX_LOGGED); i++)
         if (found->list[i].kind == kind) {
-            log_finding(&found->list[i], is_error);
-            told++;
+            log_diagnostic(&found->list[i], is_error);
+            n_logged++;
         }
-    if (n > told)
+    if (n > n_logged)
         log_warn("%s: %zu in all (vocpack check lists them)",
-                 finding_text(kind), n);
+                 diagnostic_text(kind), n);
 }
 
-void report_log_findings(const struct findings *found, bool all_bad,
-                         bool all_empty)
+void report_log_diagnostics(const struct diagnostics *found, bool all_bad,
+                            bool all_empty)
 {
-    for (int k = 0; k < FINDING_KINDS; k++) {
-        enum finding_kind kind = (enum finding_kind)k;
-        bool stops = (all_bad && finding_is_bad(kind)) ||
-                     (all_empty && kind == FINDING_EMPTY);
-        log_kind(found, kind, stops);
+    for (int k = 0; k < DIAGNOSTIC_KINDS; k++) {
+        enum diagnostic_kind kind = (enum diagnostic_kind)k;
+        bool stops = (all_bad && diagnostic_is_bad(kind)) ||
+                     (all_empty && kind == DIAGNOSTIC_EMPTY);
+        log_diagnostics_of_kind(found, kind, stops);
     }
 }
 
 void report_log_summary(const struct pack *p, double seconds)
 {
     size_t total = 0;
-    for (int k = 0; k < p->tree.n_splits; k++) {
+    for (int k = 0; k < p->dataset.n_splits; k++) {
         struct text classes = {0};
-        size_t n = report_pictures(p, k);
+        size_t n = report_count_images(p, k);
         total += n;
         for (int c = 0; c < p->classes.n; c++)
             text_add(&classes, "%s%s %zu", c ? ", " : "", p->classes.names[c],
-                     report_class_pictures(p, k, c));
-        log_info("%s: %zu of %zu pictures, %d classes: %.3000s", p->folders[k],
-                 n, p->tree.splits[k].n, p->classes.n, classes.bytes);
+                     report_count_class_images(p, k, c));
+        log_info("%s: %zu of %zu images, %d classes: %.3000s", p->folders[k], n,
+                 p->dataset.splits[k].n, p->classes.n, classes.bytes);
         free(classes.bytes);
     }
-    log_info("packed %zu pictures in %.1f s, %.0f pictures/s", total, seconds,
+    log_info("packed %zu images in %.1f s, %.0f images/s", total, seconds,
              (double)total / seconds);
 }

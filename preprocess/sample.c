@@ -1,102 +1,106 @@
 #include "preprocess/sample.h"
 
+#include "base/alloc.h"
 #include "base/hash.h"
-#include "base/mem.h"
 #include "data/box.h"
 #include "image/image.h"
-#include "preprocess/frame.h"
+#include "preprocess/annotation_frame.h"
 
 #include <stdlib.h>
 
 /* Overruns below this many pixels are rounding and not worth a word. */
-#define OVERRUN_TOLD 0.01
+#define MIN_REPORTED_OVERRUN 0.01
 
 enum vd_err sample_init(struct sample *s, int side)
 {
     void *pixels = NULL;
     *s = (struct sample){0};
-    VD_TRY(mem_alloc(&pixels, (size_t)side * (size_t)side, 3, "picture"));
+    VD_TRY(alloc_aligned(&pixels, (size_t)side * (size_t)side, 3, "image"));
     s->pixels = pixels;
-    s->objects = mem_new(ANNOTATION_MAX_OBJECTS, sizeof *s->objects);
+    s->objects = xcalloc(ANNOTATION_MAX_OBJECTS, sizeof *s->objects);
     return VD_OK;
 }
 
 void sample_clear(struct sample *s)
 {
-    mem_free(s->pixels);
+    alloc_aligned_free(s->pixels);
     free(s->objects);
-    findings_clear(&s->findings);
+    diagnostics_clear(&s->diagnostics);
     *s = (struct sample){0};
 }
 
-static void add_frame_findings(struct sample *s, const struct picture *p,
-                               const struct frame *f)
+static void check_frame(struct sample *s, const struct annotated_image *p,
+                        const struct annotation_frame *f)
 {
     if (f->size_differs)
-        findings_add(&s->findings, FINDING_SIZE, p->xml, 1,
-                     "<size> is %d x %d, but the picture is %d x %d; the "
-                     "picture's is used",
-                     p->note.width, p->note.height, f->upright_w, f->upright_h);
+        diagnostics_add(&s->diagnostics, DIAGNOSTIC_SIZE, p->xml_path, 1,
+                        "<size> is %d x %d, but the image is %d x %d; the "
+                        "image's is used",
+                        p->annotation.width, p->annotation.height, f->upright_w,
+                        f->upright_h);
     if (f->orientation != 1)
-        findings_add(&s->findings, FINDING_TURNED, p->path, 1,
-                     "EXIF orientation %d, and <size> is that of the stored "
-                     "pixels; the boxes are turned with the picture",
-                     f->orientation);
-    else if (f->unsure)
-        findings_add(&s->findings, FINDING_TURNED, p->path, 1,
-                     "has an EXIF orientation, and <size> cannot tell whether "
-                     "the boxes are for the upright picture; taken as upright");
+        diagnostics_add(&s->diagnostics, DIAGNOSTIC_EXIF_ROTATED, p->image_path,
+                        1,
+                        "EXIF orientation %d, and <size> is that of the stored "
+                        "pixels; the boxes are turned with the image",
+                        f->orientation);
+    else if (f->is_ambiguous)
+        diagnostics_add(
+            &s->diagnostics, DIAGNOSTIC_EXIF_ROTATED, p->image_path, 1,
+            "has an EXIF orientation, and <size> cannot tell whether "
+            "the boxes are for the upright image; taken as upright");
 }
 
-/* The object's box in the stored picture (or, for side 0, in the original);
+/* The object's box in the stored image (or, for side 0, in the original);
  * false: it has no area there. */
-static bool place_object(struct sample *s, const struct picture *p,
-                         const struct frame *f,
-                         const struct annotation_object *o, int side,
-                         float out[4])
+static bool map_object(struct sample *s, const struct annotated_image *p,
+                       const struct annotation_frame *f,
+                       const struct annotation_object *o, int side,
+                       float out[4])
 {
     double box[4], overrun = 0;
     const double *c = o->box;
     const int from[2] = {f->upright_w, f->upright_h};
     const int to[2] = {side ? side : from[0], side ? side : from[1]};
-    bool has_area = frame_box(f, c, box, &overrun);
+    bool has_area = annotation_frame_box(f, c, box, &overrun);
     if (has_area) {
         box_scale(box, from, to, out);
         has_area = box_area(out) > 0; /* float32 may have lost it */
     }
     if (!has_area)
-        findings_add(&s->findings, FINDING_NO_AREA, p->xml, o->line,
-                     "the box %g %g %g %g of \"%s\" has no area in the %d x %d "
-                     "picture; the object is left out",
-                     c[0], c[1], c[2], c[3], o->name, from[0], from[1]);
-    else if (overrun >= OVERRUN_TOLD)
-        findings_add(&s->findings, FINDING_CLIPPED, p->xml, o->line,
-                     "the box %g %g %g %g of \"%s\" reaches %.2f pixels out of "
-                     "the %d x %d picture; clipped",
-                     c[0], c[1], c[2], c[3], o->name, overrun, from[0],
-                     from[1]);
+        diagnostics_add(
+            &s->diagnostics, DIAGNOSTIC_NO_AREA, p->xml_path, o->line,
+            "the box %g %g %g %g of \"%s\" has no area in the %d x %d "
+            "image; the object is left out",
+            c[0], c[1], c[2], c[3], o->name, from[0], from[1]);
+    else if (overrun >= MIN_REPORTED_OVERRUN)
+        diagnostics_add(
+            &s->diagnostics, DIAGNOSTIC_CLIPPED, p->xml_path, o->line,
+            "the box %g %g %g %g of \"%s\" reaches %.2f pixels out of "
+            "the %d x %d image; clipped",
+            c[0], c[1], c[2], c[3], o->name, overrun, from[0], from[1]);
     return has_area;
 }
 
 /* Fills in the objects, and the largest one's class and box. */
-static void place_objects(struct sample *s, const struct picture *p,
-                          const struct classes *classes, const struct frame *f,
-                          int side)
+static void map_objects(struct sample *s, const struct annotated_image *p,
+                        const struct classes *classes,
+                        const struct annotation_frame *f, int side)
 {
     struct shard_sample *d = &s->data;
     bool best_difficult = true;
     double best_area = -1;
-    for (int i = 0; i < p->note.n_objects; i++) {
-        const struct annotation_object *o = &p->note.objects[i];
+    for (int i = 0; i < p->annotation.n_objects; i++) {
+        const struct annotation_object *o = &p->annotation.objects[i];
         struct shard_object *out = &s->objects[d->n_objects];
-        if (!o->has_box || !place_object(s, p, f, o, side, out->box))
+        if (!o->has_box || !map_object(s, p, f, o, side, out->box))
             continue;
         out->class = classes_find(classes, o->name);
         out->difficult = o->difficult;
         VD_ASSERT(out->class >= 0);
         d->n_objects++;
 
-        double area = frame_area(f, o->box);
+        double area = annotation_frame_area(f, o->box);
         bool is_better =
             o->difficult == best_difficult ? area > best_area : best_difficult;
         if (!is_better)
@@ -108,49 +112,51 @@ static void place_objects(struct sample *s, const struct picture *p,
             d->box[k] = out->box[k];
     }
     if (d->n_objects == 0)
-        findings_add(&s->findings, FINDING_EMPTY, p->xml, 1,
-                     "no object with a usable box");
+        diagnostics_add(&s->diagnostics, DIAGNOSTIC_EMPTY, p->xml_path, 1,
+                        "no object with a usable box");
 }
 
-static size_t n_bytes(int width, int height)
+static size_t n_rgb_bytes(int width, int height)
 {
     return (size_t)width * (size_t)height * 3;
 }
 
-/* Decodes; every error becomes a finding about the picture. */
-static bool decode(struct sample *s, const struct picture *p, int side,
-                   struct image_source *source)
+/* Decodes; every error becomes a diagnostic about the image. */
+static bool decode_sample_image(struct sample *s,
+                                const struct annotated_image *p, int side,
+                                struct image_file_info *source)
 {
     struct image im = {0};
-    struct findings_catch c = {
-        .to = &s->findings, .kind = FINDING_PICTURE, .file = p->path};
-    findings_catch_start(&c);
-    enum vd_err err = image_read(&im, source, p->path);
+    struct diagnostics_capture c = {
+        .to = &s->diagnostics, .kind = DIAGNOSTIC_IMAGE, .file = p->image_path};
+    diagnostics_capture_start(&c);
+    enum vd_err err = image_read(&im, source, p->image_path);
     if (err == VD_OK && side > 0)
-        err = image_squash(&im, side, side, s->pixels);
-    findings_catch_end(&c);
+        err = image_resize(&im, side, side, s->pixels);
+    diagnostics_capture_end(&c);
     if (err == VD_OK)
-        s->hash = side ? hash_bytes(s->pixels, n_bytes(side, side))
-                       : hash_bytes(im.rgb, n_bytes(im.width, im.height));
+        s->hash = side ? hash_bytes(s->pixels, n_rgb_bytes(side, side))
+                       : hash_bytes(im.rgb, n_rgb_bytes(im.width, im.height));
     image_clear(&im);
     return err == VD_OK;
 }
 
-void sample_make(struct sample *s, const struct picture *p,
+void sample_load(struct sample *s, const struct annotated_image *p,
                  const struct classes *classes, int side)
 {
-    struct image_source source = {0};
-    findings_clear(&s->findings);
-    findings_add_all(&s->findings, &p->findings);
+    struct image_file_info source = {0};
+    diagnostics_clear(&s->diagnostics);
+    diagnostics_add_all(&s->diagnostics, &p->diagnostics);
     s->data = (struct shard_sample){
         .pixels = s->pixels, .objects = s->objects, .id = p->id, .class = -1};
     s->usable = false;
-    if (!p->readable || !p->path || !decode(s, p, side, &source))
+    if (!p->readable || !p->image_path ||
+        !decode_sample_image(s, p, side, &source))
         return;
-    struct frame f = frame_find(&p->note, &source);
+    struct annotation_frame f = annotation_frame_find(&p->annotation, &source);
     s->data.size[0] = f.upright_w;
     s->data.size[1] = f.upright_h;
-    add_frame_findings(s, p, &f);
-    place_objects(s, p, classes, &f, side);
+    check_frame(s, p, &f);
+    map_objects(s, p, classes, &f, side);
     s->usable = s->data.n_objects > 0;
 }

@@ -1,6 +1,6 @@
 #include "preprocess/workers.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "base/memory.h"
 
 #include <pthread.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct run {
+struct worker_pool {
     const struct workers *w;
     pthread_mutex_t lock;
     pthread_cond_t produced, consumed;
@@ -19,9 +19,9 @@ struct run {
     bool stop;
 };
 
-static void *work(void *arg)
+static void *worker_main(void *arg)
 {
-    struct run *r = arg;
+    struct worker_pool *r = arg;
     const struct workers *w = r->w;
     pthread_mutex_lock(&r->lock);
     while (!r->stop && r->next < w->n_items) {
@@ -40,7 +40,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-static enum vd_err consume_all(struct run *r)
+static enum vd_err consume_in_order(struct worker_pool *r)
 {
     const struct workers *w = r->w;
     enum vd_err err = VD_OK;
@@ -67,25 +67,25 @@ enum vd_err workers_run(const struct workers *w)
 {
     VD_ASSERT(w->n_threads > 0 && w->n_slots > 0);
     enum vd_err err = VD_OK;
-    struct run r = {.w = w};
-    pthread_t *threads = mem_new((size_t)w->n_threads, sizeof *threads);
+    struct worker_pool r = {.w = w};
+    pthread_t *threads = xcalloc((size_t)w->n_threads, sizeof *threads);
     int n = 0;
-    r.ready = mem_new(w->n_slots, sizeof *r.ready);
+    r.ready = xcalloc(w->n_slots, sizeof *r.ready);
     pthread_mutex_init(&r.lock, NULL);
     pthread_cond_init(&r.produced, NULL);
     pthread_cond_init(&r.consumed, NULL);
 
     while (n < w->n_threads) {
-        int cause = pthread_create(&threads[n], NULL, work, &r);
+        int cause = pthread_create(&threads[n], NULL, worker_main, &r);
         if (cause) {
             if (n == 0)
-                err = memory_no_thread("the pictures", cause);
+                err = memory_raise_no_thread("the images", cause);
             break; /* fewer threads: slower, the same result */
         }
         n++;
     }
     if (n > 0)
-        err = consume_all(&r);
+        err = consume_in_order(&r);
 
     pthread_mutex_lock(&r.lock);
     r.stop = true;

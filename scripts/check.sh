@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The mechanical part of the style guide (CONTRIBUTING.md): layout, lengths,
-# the order of the rooms, one place per third-party header, banned calls.
+# the order of the modules, one place per third-party header, banned calls.
 # Prints what breaks a rule and fails; silence is good.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fail=0
-complain() {
+report_violation() {
   echo "check: $*" >&2
   fail=1
 }
@@ -23,17 +23,17 @@ for name in "clang-format-$version" clang-format; do
 done
 if [ -n "$formatter" ]; then
   "$formatter" --dry-run -Werror "${sources[@]}" ||
-    complain "run $formatter -i"
+    report_violation "run $formatter -i"
 else
   echo "check: no clang-format $version: layout is not checked"
 fi
 
 # Lengths: functions up to 80 lines, files up to 600.
 while read -r lines file; do
-  [ "$lines" -le 600 ] || complain "$file: $lines lines, 600 at most"
+  [ "$lines" -le 600 ] || report_violation "$file: $lines lines, 600 at most"
 done < <(wc -l "${code[@]}" | grep -v ' total$')
 while IFS=$'\t' read -r name file length; do
-  complain "$file: function $name has $length lines, 80 at most"
+  report_violation "$file: function $name has $length lines, 80 at most"
 done < <(ctags -f - --kinds-C=f --fields=+ne --languages=C "${code[@]}" |
   awk -F'\t' '{ l = e = 0
     for (i = 4; i <= NF; i++) {
@@ -41,12 +41,12 @@ done < <(ctags -f - --kinds-C=f --fields=+ne --languages=C "${code[@]}" |
       if ($i ~ /^end:/) e = substr($i, 5) }
     if (e - l + 1 > 80) print $1 "\t" $2 "\t" e - l + 1 }')
 
-# A room uses rooms above it in this list, never below.
-rooms=(base config comm store image data model backend exchange eval report
+# A module uses modules above it in this list, never below.
+modules=(base config comm store image data model backend exchange eval report
   train bench cli)
-rank() {
-  for i in "${!rooms[@]}"; do
-    [ "${rooms[$i]}" != "$1" ] || { echo "$i"; return; }
+module_index() {
+  for i in "${!modules[@]}"; do
+    [ "${modules[$i]}" != "$1" ] || { echo "$i"; return; }
   done
   echo 99
 }
@@ -55,46 +55,46 @@ while IFS=: read -r file include; do
   to=$(echo "$include" | sed 's/.*"\(.*\)\/.*".*/\1/')
   # the plugin's and the oracle's folders below backend/ are part of it
   to=${to%%/*}
-  if [ "$(rank "$to")" -gt "$(rank "$from")" ]; then
-    complain "$file: room $from may not use room $to"
+  if [ "$(module_index "$to")" -gt "$(module_index "$from")" ]; then
+    report_violation "$file: module $from may not use module $to"
   fi
 done < <(grep -HoE '^#include "[a-z]+/[^"]*"' "${code[@]}" | grep '^src/')
 
 # One third-party header, one place.
-place() { # header regex, allowed path regex
+allow_header_in() { # header regex, allowed path regex
   grep -lE "^#include <($1)" "${code[@]}" | grep -vE "^($2)" |
     while read -r file; do echo "$file includes <$1>, allowed in $2"; done
 }
 while read -r line; do
-  [ -z "$line" ] || complain "$line"
+  [ -z "$line" ] || report_violation "$line"
 done < <(
-  place 'mpi\.h' 'src/comm/|src/exchange/exchange_mpi\.c'
-  place 'hdf5' 'src/store/h5_private\.h'
-  place 'jansson' 'src/store/json\.c'
-  place 'libxml/' 'preprocess/annotation\.c'
-  place '(oneapi/dnnl/)?dnnl' 'src/backend/cpu/'
-  place 'cuda|cudnn|nccl' 'src/backend/cuda/|kernels/'
-  place 'cairo' 'src/image/draw\.c'
-  place 'jpeglib' 'src/image/'
-  place 'png' 'src/image/'
-  place 'libexif/' 'src/image/'
-  place 'yaml' 'src/config/'
-  place 'xxhash' 'src/base/hash\.c'
-  place 'Random123/' 'src/base/rng\.c|kernels/'
+  allow_header_in 'mpi\.h' 'src/comm/|src/exchange/exchange_mpi\.c'
+  allow_header_in 'hdf5' 'src/store/h5_internal\.h'
+  allow_header_in 'jansson' 'src/store/json\.c'
+  allow_header_in 'libxml/' 'preprocess/annotation\.c'
+  allow_header_in '(oneapi/dnnl/)?dnnl' 'src/backend/cpu/'
+  allow_header_in 'cuda|cudnn|nccl' 'src/backend/cuda/|kernels/'
+  allow_header_in 'cairo' 'src/image/draw\.c'
+  allow_header_in 'jpeglib' 'src/image/'
+  allow_header_in 'png' 'src/image/'
+  allow_header_in 'libexif/' 'src/image/'
+  allow_header_in 'yaml' 'src/config/'
+  allow_header_in 'xxhash' 'src/base/hash\.c'
+  allow_header_in 'Random123/' 'src/base/rng\.c|kernels/'
 )
 
 # No ifdef for a device or MPI outside the two registries, no exit outside
 # the few files that may end the process.
 grep -nE '^#if.*(CUDA|MPI|ONEDNN)' "${code[@]}" |
   grep -vE '^src/(backend/backend|exchange/exchange)\.c|#ifndef [A-Z_]+_H$' &&
-  complain "#ifdef for a part: let CMake pick files"
+  report_violation "#ifdef for a part: let CMake pick files"
 grep -nE '\b(exit|_exit|abort|assert|printf)\(' "${code[@]}" |
   grep -vE '^(src/base/(err|log|fault|memory|watchdog)\.c|src/train/stop\.c|src/comm/|src/cli/|preprocess/main\.c)' |
   grep -vE '^[^:]*:[0-9]+: *(\*|//|/\*)' &&
-  complain "ending or printing outside err.c, log.c, comm, cli and main"
+  report_violation "ending or printing outside err.c, log.c, comm, cli and main"
 
 # Shell scripts.
 mapfile -t scripts < <(git ls-files -co --exclude-standard '*.sh' '.ci/run')
-shellcheck "${scripts[@]}" || complain "shellcheck"
+shellcheck "${scripts[@]}" || report_violation "shellcheck"
 
 exit "$fail"

@@ -7,11 +7,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-say() { printf '\n== %s\n' "$*"; }
-trap 'say "interrupted: run scripts/demo.sh again to go on"; exit 130' INT
+print_heading() { printf '\n== %s\n' "$*"; }
+trap 'print_heading "interrupted: run scripts/demo.sh again to go on"; exit 130' INT
 
 scripts/install-deps.sh
-say "build"
+print_heading "build"
 mkdir -p build
 { cmake --preset release && cmake --build --preset release; } \
   >build/release.log 2>&1 || {
@@ -27,16 +27,16 @@ mpi=(mpirun -np 2)
 . scripts/open-mpi.sh
 
 if [ ! -e demo/shards/val/pack.json ]; then
-  say "generate and pack a data set"
+  print_heading "generate and pack a data set"
   "$bin/preprocess/vocpack" demo demo/voc
   "$bin/preprocess/vocpack" pack demo/voc --split train,val --size 64 \
     --overwrite -o demo/shards
 fi
 
-say "train with two ranks"
+print_heading "train with two ranks"
 "${mpi[@]}" "$bin/src/cli/vocdist" -c configs/demo.yaml
 
-say "evaluate"
+print_heading "evaluate"
 "${mpi[@]}" "$bin/src/cli/vocdist" eval --checkpoint runs/demo \
   --data demo/shards/val --picture runs/demo/val.png \
   --per-image runs/demo/val.csv

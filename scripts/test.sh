@@ -22,10 +22,10 @@ jobs=$(nproc)
 # shellcheck source=scripts/open-mpi.sh
 . scripts/open-mpi.sh
 
-say() { printf '\n== %s\n' "$*"; }
+print_heading() { printf '\n== %s\n' "$*"; }
 
-build() {
-  say "build: $1"
+build_preset() {
+  print_heading "build: $1"
   { cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs"; } \
     >"build/$1.log" 2>&1 || {
     cat "build/$1.log"
@@ -34,26 +34,26 @@ build() {
   tail -n 1 "build/$1.log"
 }
 
-# run PRESET CTEST-ARGUMENTS...: results go to build/PRESET/results.xml
-run() {
+# run_tests PRESET CTEST-ARGUMENTS...: results go to build/PRESET/results.xml
+run_tests() {
   local preset=$1
   shift
-  say "tests: $preset"
+  print_heading "tests: $preset"
   ctest --preset "$preset" -j "$jobs" "$@" \
     --output-junit "$PWD/build/$preset/results.xml" || true
 }
 
 mkdir -p build
 rm -f build/*/results.xml
-say "style"
+print_heading "style"
 scripts/check.sh
-build dev
-run dev -LE "$exclude"
-build asan
-run asan -L 'unit|backend|mpi' -LE "nosan|$exclude"
+build_preset dev
+run_tests dev -LE "$exclude"
+build_preset asan
+run_tests asan -L 'unit|backend|mpi' -LE "nosan|$exclude"
 
-say "sum"
+print_heading "sum"
 strict=()
 [ "${CI:-}" != true ] || strict=(--strict)
-/usr/bin/python3 tests/tools/tally.py "${strict[@]}" \
+/usr/bin/python3 tests/tools/summarize_junit.py "${strict[@]}" \
   build/{dev,asan}/results.xml

@@ -34,12 +34,12 @@ root=$folder/$release
 
 # What COMMAND mounts is in a mount namespace of its own: nothing else sees it,
 # and the kernel unmounts it when the last process of COMMAND ends.
-apart() { unshare --mount --propagation private "$@"; }
+in_mount_namespace() { unshare --mount --propagation private "$@"; }
 
 # A new minbase system, with this machine's name resolution and apt settings.
 make_system() {
   rm -rf --one-file-system "$root.part"
-  if ! apart debootstrap --variant=minbase "$release" "$root.part" \
+  if ! in_mount_namespace debootstrap --variant=minbase "$release" "$root.part" \
     >"$root.debootstrap.log" 2>&1; then
     tail "$root.debootstrap.log" >&2
     exit 1
@@ -59,9 +59,9 @@ copy_tree() {
   git -C "$root/vocdist" add -A
 }
 
-# enter ROOT COMMAND...: by apart(), in a shell of its own.
+# run_in_chroot ROOT COMMAND...: by in_mount_namespace(), in a shell of its own.
 # shellcheck disable=SC2317,SC2329 # that shell calls it
-enter() {
+run_in_chroot() {
   local root=$1 name
   local variables=(HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}"
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
@@ -79,7 +79,7 @@ enter() {
   fi
   exec env -i "${variables[@]}" chroot "$root" "${@:2}"
 }
-export -f enter
+export -f run_in_chroot
 
 [ -e "$root" ] || make_system
 copy_tree
@@ -88,7 +88,7 @@ for name in "${names[@]}"; do
   start=$SECONDS verdict=passed log=$root.$name.log
   printf '\n== %s: scripts/%s.sh\n' "$release" "$name"
   # shellcheck disable=SC2016 # expanded by the inner shell
-  apart bash -c 'set -e; enter "$@"' - "$root" "/vocdist/scripts/$name.sh" 2>&1 |
+  in_mount_namespace bash -c 'set -e; run_in_chroot "$@"' - "$root" "/vocdist/scripts/$name.sh" 2>&1 |
     tee "$log" || verdict=FAILED status=1
   summary+="$release $name.sh: $verdict, $((SECONDS - start)) s"
   [ "$name" = demo ] || summary+=", $(tail -n 1 "$log")"

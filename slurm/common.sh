@@ -18,10 +18,10 @@ job=${SLURM_JOB_ID:-}
 [ -z "${SLURM_ARRAY_TASK_ID:-}" ] ||
   job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 
-say() { printf '%s: %s\n' "$script" "$*" >&2; }
+log() { printf '%s: %s\n' "$script" "$*" >&2; }
 
 # A command as it can be typed.
-show() {
+print_command() {
   local line
   printf -v line ' %q' "$@"
   printf '%s\n' "${line# }"
@@ -54,7 +54,7 @@ find_program() {
       program=$(cd "$root/build/release/$3" && pwd)/$1
   done
   [ -z "$program" ] || return 0
-  say "no $1: put it in PATH, or set ${1^^} to its file, or build preset" \
+  log "no $1: put it in PATH, or set ${1^^} to its file, or build preset" \
     "release in the checkout (docs/install.md)"
   "$dry_run" || exit 69
   program=$1
@@ -77,7 +77,7 @@ choose_launcher() {
       --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3)
     ;;
   *)
-    say "VOCDIST_LAUNCHER=$name: srun or mpirun"
+    log "VOCDIST_LAUNCHER=$name: srun or mpirun"
     exit 64
     ;;
   esac
@@ -93,59 +93,59 @@ prepare() {
   launch+=("$program")
 }
 
-# begin COMMAND...: with --dry-run this is the end, else it needs a job.
-begin() {
+# log_start COMMAND...: with --dry-run this is the end, else it needs a job.
+log_start() {
   if "$dry_run"; then
-    show export "SRUN_CPUS_PER_TASK=$SRUN_CPUS_PER_TASK"
-    show "$@"
+    print_command export "SRUN_CPUS_PER_TASK=$SRUN_CPUS_PER_TASK"
+    print_command "$@"
     exit 0
   fi
   if [ -z "$job" ]; then
-    say "not in a Slurm job: submit it (sbatch slurm/$script ...), or see what" \
+    log "not in a Slurm job: submit it (sbatch slurm/$script ...), or see what" \
       "would run (slurm/$script --dry-run ...)"
     exit 64
   fi
-  say "$(date '+%F %T') job $job, life ${SLURM_RESTART_COUNT:-0}," \
+  log "$(date '+%F %T') job $job, restart ${SLURM_RESTART_COUNT:-0}," \
     "${SLURM_NTASKS:-1} ranks on ${SLURM_JOB_NODELIST:-?} by ${launch[0]}"
-  show "$@" >&2
+  print_command "$@" >&2
 }
 
-# begin_and_run COMMAND...: of a job that is queued again when it was stopped,
-# and begins anew.
-begin_and_run() {
-  begin "$@"
-  run "$@"
+# run_and_requeue COMMAND...: of a job that is queued again when it was stopped,
+# and starts from the beginning.
+run_and_requeue() {
+  log_start "$@"
+  run_launcher "$@"
   requeue
 }
 
 # ---- running, and running again ----------------------------------------------
 
-ranks=''      # process id of srun or mpirun
-told=false    # to stop
+launcher_pid=''       # process id of srun or mpirun
+stop_requested=false    # to stop
 interrupted=false
 status=75
 
 # What both launchers do with USR1 and USR2, too: hand them on to every rank.
-hand_on() {
-  interrupted=true told=true
-  [ -z "$ranks" ] || kill -s "$1" "$ranks" 2>/dev/null
+forward_signal() {
+  interrupted=true stop_requested=true
+  [ -z "$launcher_pid" ] || kill -s "$1" "$launcher_pid" 2>/dev/null
 }
 
-# run COMMAND...: returns when it was stopped, to be run again; else it ends
+# run_launcher COMMAND...: returns when it was stopped, to be run again; else it ends
 # the script with the command's exit code.
-run() {
-  trap 'hand_on USR1' USR1
-  trap 'hand_on USR2' USR2
+run_launcher() {
+  trap 'forward_signal USR1' USR1
+  trap 'forward_signal USR2' USR2
   # Slurm has sent it to srun and the ranks as well; handed on, it would be a
   # second one, which ends them before they have saved.
-  trap 'interrupted=true told=true' TERM
-  if ! "$told"; then
+  trap 'interrupted=true stop_requested=true' TERM
+  if ! "$stop_requested"; then
     "$@" &
-    ranks=$!
-    ! "$told" || hand_on USR1
+    launcher_pid=$!
+    ! "$stop_requested" || forward_signal USR1
     while
       interrupted=false
-      wait "$ranks"
+      wait "$launcher_pid"
       status=$?
       "$interrupted"
     do :; done
@@ -154,23 +154,23 @@ run() {
   # mpirun of Open MPI 5 ends with 0 or 1 after TERM, whatever its ranks did. A
   # run that was done after all has nothing left to do.
   if [ "${launch[0]}" = mpirun ] && [ "$status" -le 1 ]; then
-    job_says 'PreemptTime=[0-9]' || exit "$status"
+    job_matches 'PreemptTime=[0-9]' || exit "$status"
     return 0
   fi
   # Ended by a signal before it could save, or, below mpirun, with no chance to.
   [ "$status" -gt 128 ] || exit "$status"
-  "$told" || job_says 'PreemptTime=[0-9]' || exit "$status"
+  "$stop_requested" || job_matches 'PreemptTime=[0-9]' || exit "$status"
 }
 
-# job_says REGEX: about this job.
-job_says() { [[ $(scontrol show job "$job" 2>&1) =~ $1 ]]; }
+# job_matches REGEX: about this job.
+job_matches() { [[ $(scontrol show job "$job" 2>&1) =~ $1 ]]; }
 
 # Does Slurm itself requeue this job? From 24.05 on it does so with a preempted
 # job that ends within its grace time. `scontrol requeue` would not replace that
 # but be followed by it: the job would run once more after it is done.
 slurm_requeues() {
   local site
-  job_says 'PreemptTime=[0-9]' && job_says 'Requeue=1' || return 1
+  job_matches 'PreemptTime=[0-9]' && job_matches 'Requeue=1' || return 1
   site=$(scontrol show config)
   [[ $site =~ SLURM_VERSION\ *=\ *([0-9]+)\.0*([0-9]+) ]] || return 1
   [ $((BASH_REMATCH[1] * 100 + BASH_REMATCH[2])) -ge 2405 ] || return 1
@@ -180,17 +180,17 @@ slurm_requeues() {
   [[ $site = *PreemptMode=REQUEUE* && $site != *GraceTime=0\ * ]]
 }
 
-# Queues the job again and ends this life, with the exit code for "stopped".
+# Queues the job again and ends this start, with the exit code for "stopped".
 requeue() {
   # What scancel has ended would come back.
-  if job_says 'JobState=' && ! job_says 'JobState=RUNNING'; then
-    say "stopped (exit code $status); Slurm is ending the job"
+  if job_matches 'JobState=' && ! job_matches 'JobState=RUNNING'; then
+    log "stopped (exit code $status); Slurm is ending the job"
   elif slurm_requeues; then
-    say "stopped (exit code $status), queued again by Slurm"
+    log "stopped (exit code $status), queued again by Slurm"
   elif scontrol requeue "$job"; then
-    say "stopped (exit code $status), queued again"
+    log "stopped (exit code $status), queued again"
   else
-    say "stopped (exit code $status), not queued again: submit it to go on"
+    log "stopped (exit code $status), not queued again: submit it to go on"
   fi
   exit 75
 }

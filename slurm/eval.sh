@@ -23,4 +23,4 @@ script=eval.sh here=$(dirname "$0")
 . "$here/common.sh" || exit 66
 
 prepare vocdist "${VOCDIST:-}" src/cli "$@"
-begin_and_run "${launch[@]}" eval "${options[@]}"
+run_and_requeue "${launch[@]}" eval "${options[@]}"

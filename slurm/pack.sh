@@ -23,4 +23,4 @@ script=pack.sh here=$(dirname "$0")
 . "$here/common.sh" || exit 66
 
 prepare vocpack "${VOCPACK:-}" preprocess "$@"
-begin_and_run "${launch[@]}" pack "${options[@]}"
+run_and_requeue "${launch[@]}" pack "${options[@]}"

@@ -9,15 +9,15 @@
 #SBATCH --requeue
 #SBATCH --signal=B:USR1@120
 #
-# Trains, over as many lives of the job as it takes:
+# Trains, over as many restarts of the job as it takes:
 #   sbatch [OPTIONS OF SBATCH] slurm/train.sh [OPTIONS OF vocdist train]
 #   sbatch --nodes 2 --ntasks-per-node 8 slurm/train.sh -c configs/voc2007.yaml
 #   slurm/train.sh --dry-run [...]      prints what would run
 #   sbatch slurm/train.sh -- --dry-run  the program's own --dry-run, in a job
 # Options of sbatch override the lines above. docs/slurm.md says more.
 
-# Lives in a row without a new checkpoint after which the job gives up.
-lives=3
+# Starts in a row without a new checkpoint after which the job gives up.
+max_starts=3
 
 # Slurm runs a copy of this file, without its neighbours.
 script=train.sh here=$(dirname "$0")
@@ -29,39 +29,39 @@ script=train.sh here=$(dirname "$0")
 
 prepare vocdist "${VOCDIST:-}" src/cli "$@"
 command=("${launch[@]}" train --resume auto "${options[@]}")
-begin "${command[@]}"
+log_start "${command[@]}"
 
 # A wrong option ends the job here, said once.
 config=$("$program" train "${options[@]}" --print-config) || exit
-setting() {
+config_value() {
   sed -n "/^train:/,/^[^ t]/s/^  $1: \(.*[^ ]\) *# .*/\1/p" <<<"$config" |
     sed 's/^"\(.*\)"$/\1/; s/\\\(["\\]\)/\1/g'
 }
-folder=$(setting dir)/$(setting name)
-saved() { readlink "$folder/checkpoints/last"; }
+folder=$(config_value dir)/$(config_value name)
+last_checkpoint() { readlink "$folder/checkpoints/last"; }
 
-before=$(saved)
-# What the first life was told to start from is history once it has saved.
-if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ -n "$before" ]; then
+checkpoint_before=$(last_checkpoint)
+# What the first start was told to start from is history once it has saved.
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ -n "$checkpoint_before" ]; then
   command+=(--resume auto)
-  show "${command[@]}" >&2
+  print_command "${command[@]}" >&2
 fi
-run "${command[@]}"
-# A trial leaves nothing, and has nothing to go on from.
+run_launcher "${command[@]}"
+# A scratch session leaves nothing, and has nothing to go on from.
 case " ${options[*]} " in
 *' --dry-run'* | *' --overfit-batch'*) exit "$status" ;;
 esac
 
-# folder/slurm-lives: job, lives in a row that have saved nothing
+# folder/slurm-lives: job, starts in a row that have saved nothing
 count=0
-if [ "$(saved)" = "$before" ]; then
-  read -r counted count 2>/dev/null <"$folder/slurm-lives"
-  [ "${counted:-}" = "$job" ] || count=0
+if [ "$(last_checkpoint)" = "$checkpoint_before" ]; then
+  read -r counted_job count 2>/dev/null <"$folder/slurm-lives"
+  [ "${counted_job:-}" = "$job" ] || count=0
   count=$((count + 1))
 fi
 mkdir -p "$folder" && echo "$job $count" >"$folder/slurm-lives"
-if [ "$count" -ge "$lives" ]; then
-  say "$lives lives in a row saved no checkpoint: giving up. Each needs more" \
+if [ "$count" -ge "$max_starts" ]; then
+  log "$max_starts starts in a row saved no checkpoint: giving up. Each needs more" \
     "time (sbatch --time), or a smaller --checkpoint.every"
   exit 70
 fi

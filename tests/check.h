@@ -23,12 +23,12 @@
 
 /* Skips for want of what scripts/test.sh installs: not where CI=true, which
  * would not see it. */
-static inline void check_skip(const char *lacking)
+static inline void check_skip(const char *missing)
 {
     const char *ci = getenv("CI");
     if (ci && strcmp(ci, "true") == 0)
-        fail_msg("without %s", lacking);
-    print_message("skipped: no %s\n", lacking);
+        fail_msg("without %s", missing);
+    print_message("skipped: no %s\n", missing);
     skip();
 }
 
@@ -55,15 +55,15 @@ static inline void check_log_start(struct check_log *log)
 {
     log->text[0] = '\0';
     log->length = 0;
-    log_divert(check_log_sink, log);
+    log_set_sink(check_log_sink, log);
 }
 
 static inline void check_log_end(void)
 {
-    log_divert(NULL, NULL);
+    log_set_sink(NULL, NULL);
 }
 
-#define assert_says(log, part)                                 \
+#define assert_logged(log, part)                               \
     do {                                                       \
         if (!strstr((log)->text, (part)))                      \
             fail_msg("no \"%s\" in: %s", (part), (log)->text); \
@@ -97,7 +97,7 @@ static inline void check_folder_remove(char *path)
 }
 
 /* Entries of a folder. */
-static inline size_t check_files_in(const char *folder)
+static inline size_t check_count_files(const char *folder)
 {
     struct file_list list;
     assert_int_equal(file_list_read(&list, folder), VD_OK);

@@ -5,8 +5,8 @@
 #ifndef VOCDIST_TESTS_TINY_H
 #define VOCDIST_TESTS_TINY_H
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "base/rng.h"
 #include "data/shard.h"
 
@@ -16,8 +16,8 @@
 
 #define TINY_CLASSES 3
 
-static inline void tiny_picture(uint8_t *pixels, int size, uint64_t i,
-                                struct shard_object *o)
+static inline void tiny_image(uint8_t *pixels, int size, uint64_t i,
+                              struct shard_object *o)
 {
     uint32_t w[4];
     rng_words(1, RNG_TEST, i, 0, w);
@@ -40,23 +40,24 @@ static inline void tiny_picture(uint8_t *pixels, int size, uint64_t i,
             }
 }
 
-/* Writes pictures first .. first + n - 1 as the data set `folder`, one byte in
- * the middle of picture `changed` (-1: none) another; false when it cannot. */
-static inline bool tiny_write(const char *folder, int size, uint64_t first,
-                              uint64_t n, int64_t changed)
+/* Writes images first .. first + n - 1 as the data set `folder`, one byte in
+ * the middle of image `changed` (-1: none) another; false when it cannot. */
+static inline bool tiny_write_shards(const char *folder, int size,
+                                     uint64_t first, uint64_t n,
+                                     int64_t changed)
 {
     static const char *const classes[TINY_CLASSES] = {"red", "green", "blue"};
     struct shard_format format = {size, size, classes, TINY_CLASSES, "a test"};
     struct shard_entry entry = {.file = (char[]){"shard-00000.h5"}};
     struct shard_writer *w = NULL;
-    uint8_t *pixels = mem_new((size_t)size * (size_t)size, 3);
-    char *path = mem_format("%s/%s", folder, entry.file);
+    uint8_t *pixels = xcalloc((size_t)size * (size_t)size, 3);
+    char *path = xasprintf("%s/%s", folder, entry.file);
     bool ok = file_make_folder(folder) == VD_OK &&
               shard_writer_new(&w, path, &format) == VD_OK;
     for (uint64_t i = first; ok && i < first + n; i++) {
         struct shard_object o;
         char id[32];
-        tiny_picture(pixels, size, i, &o);
+        tiny_image(pixels, size, i, &o);
         if ((int64_t)i == changed)
             pixels[3 * (size / 2) * (size + 1)] ^= 64;
         snprintf(id, sizeof id, "tiny_%04d", (int)i);

@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Best first: "auto" takes the first one. */
-static const struct backend_ops *const built[] = {
+static const struct backend_ops *const built_backends[] = {
 #ifdef VOCDIST_HAVE_CPU
     &backend_cpu_ops,
 #endif
@@ -27,10 +27,10 @@ static const struct backend_ops *const built[] = {
 
 const struct backend_ops *const *backend_list(void)
 {
-    return built;
+    return built_backends;
 }
 
-static enum vd_err refuse_unknown(const char *name)
+static enum vd_err fail_unknown_backend(const char *name)
 {
     if (strcmp(name, "cuda") == 0)
         return VD_FAIL(VD_UNSUPPORTED,
@@ -47,37 +47,38 @@ static enum vd_err refuse_unknown(const char *name)
                    name);
 }
 
-static enum vd_err find_named(const char *name, const struct backend_ops **out)
+static enum vd_err find_backend(const char *name,
+                                const struct backend_ops **out)
 {
-    for (int i = 0; built[i]; i++) {
-        if (strcmp(built[i]->name, name) != 0)
+    for (int i = 0; built_backends[i]; i++) {
+        if (strcmp(built_backends[i]->name, name) != 0)
             continue;
-        const char *reason = built[i]->unavailable();
+        const char *reason = built_backends[i]->unavailable();
         if (reason)
             return VD_FAIL(VD_UNSUPPORTED,
                            "backend %s: %s\n"
                            "use another machine, or --backend ref (slow)",
                            name, reason);
-        *out = built[i];
+        *out = built_backends[i];
         return VD_OK;
     }
-    return refuse_unknown(name);
+    return fail_unknown_backend(name);
 }
 
 /* ref always exists and can run everywhere. */
-static const struct backend_ops *best_available(void)
+static const struct backend_ops *best_available_backend(void)
 {
     int i = 0;
-    while (built[i]->unavailable())
+    while (built_backends[i]->unavailable())
         i++;
-    return built[i];
+    return built_backends[i];
 }
 
-static void report_auto(struct backend *b)
+static void log_auto_choice(struct backend *b)
 {
     if (b->ops != &backend_ref_ops)
         log_info("backend auto: %s (%s)", b->ops->name, b->ops->describe(b));
-    else if (built[0] == &backend_ref_ops)
+    else if (built_backends[0] == &backend_ref_ops)
         log_warn_global("backend auto: ref (%s), as this program was built "
                         "without a fast one\n"
                         "on x86-64, install oneDNN (libdnnl-dev) and build "
@@ -86,8 +87,8 @@ static void report_auto(struct backend *b)
     else
         log_warn_global("backend auto: ref (%s), as %s %s\n"
                         "use another machine: expect 20 times the time",
-                        b->ops->describe(b), built[0]->name,
-                        built[0]->unavailable());
+                        b->ops->describe(b), built_backends[0]->name,
+                        built_backends[0]->unavailable());
 }
 
 enum vd_err backend_open(struct backend *b, const char *name,
@@ -100,9 +101,9 @@ enum vd_err backend_open(struct backend *b, const char *name,
         name = tested;
 #endif
     bool is_auto = strcmp(name, "auto") == 0;
-    *b = (struct backend){.ops = is_auto ? best_available() : NULL};
+    *b = (struct backend){.ops = is_auto ? best_available_backend() : NULL};
     if (!is_auto)
-        VD_TRY(find_named(name, &b->ops));
+        VD_TRY(find_backend(name, &b->ops));
     VD_ASSERT(b->ops->abi == BACKEND_ABI);
     enum vd_err err = b->ops->open(b, config);
     if (err) {
@@ -110,7 +111,7 @@ enum vd_err backend_open(struct backend *b, const char *name,
         return err;
     }
     if (is_auto)
-        report_auto(b);
+        log_auto_choice(b);
     return VD_OK;
 }
 
@@ -126,10 +127,10 @@ enum vd_err weights_alloc(struct backend *b, const struct graph *g,
 {
     *w = (struct weights){.version = 1};
     enum vd_err err;
-    VD_TRY_ELSE(out, err, b->ops->alloc(b, g, BUF_PARAM, &w->param));
-    VD_TRY_ELSE(out, err, b->ops->alloc(b, g, BUF_MOMENT, &w->m));
-    VD_TRY_ELSE(out, err, b->ops->alloc(b, g, BUF_MOMENT, &w->v));
-    VD_TRY_ELSE(out, err, b->ops->alloc(b, g, BUF_STATS, &w->stats));
+    VD_TRY_GOTO(out, err, b->ops->alloc(b, g, BUF_PARAM, &w->param));
+    VD_TRY_GOTO(out, err, b->ops->alloc(b, g, BUF_MOMENT, &w->m));
+    VD_TRY_GOTO(out, err, b->ops->alloc(b, g, BUF_MOMENT, &w->v));
+    VD_TRY_GOTO(out, err, b->ops->alloc(b, g, BUF_STATS, &w->stats));
     return VD_OK;
 out:
     weights_free(b, w);

@@ -2,7 +2,7 @@
  * What a backend is: it makes a graph runnable on a device. There are
  * ref (plain loops in double, the oracle), cpu (oneDNN) and, in builds with
  * tests, deferred (ref, as awkward as an accelerator); the interface is one
- * that a plugin for CUDA can have. No slot is ever NULL.
+ * that a plugin for CUDA can have. No member is ever NULL.
  *
  * One training step of a rank that hosts replicas a .. b - 1, each a
  * micro-batch with its own batch-norm statistics:
@@ -30,14 +30,14 @@
  * canonical one. Checkpoints, hashes and exports only ever see the latter.
  *
  * All calls are Local. A net is used by one thread at a time, except stage.
- * A plugin sees this header, model/graph.h, data/slot.h, base and libc; never
- * MPI or HDF5.
+ * A plugin sees this header, model/graph.h, data/batch_item.h, base and libc;
+ * never MPI or HDF5.
  */
 #ifndef VOCDIST_BACKEND_BACKEND_H
 #define VOCDIST_BACKEND_BACKEND_H
 
 #include "base/err.h"
-#include "data/slot.h"
+#include "data/batch_item.h"
 #include "model/graph.h"
 
 #include <stdbool.h>
@@ -77,23 +77,23 @@ struct weights {
 /* ---- what a step is fed with ---- */
 
 /* The numbers of one step; they live on the device. */
-struct knobs {
+struct step_scalars {
     uint64_t seed; /* of dropout */
     uint64_t step; /* 1, 2, ...: Adam's t */
     double lr, backbone_lr;
 };
 
 struct batch {
-    const struct slot *slots;     /* [micro_batch], borrowed during the call */
-    const uint8_t *const *pixels; /* [micro_batch] of [S, S, 3]; borrowed */
-    struct knobs knobs;
+    const struct batch_item *items; /* [micro_batch]; borrowed in the call */
+    const uint8_t *const *pixels;   /* [micro_batch] of [S, S, 3]; borrowed */
+    struct step_scalars scalars;
 };
 
 /* ---- what comes back ---- */
 
 /* Where a value of the network is not finite, `ce` is not, whatever the device
  * fuses. */
-struct result {   /* per picture, all before the update */
+struct result {   /* per image, all before the update */
     float l1, ce; /* pixels, nats; unscaled */
     float box[4]; /* predicted, pixels */
     int32_t class;
@@ -127,12 +127,12 @@ struct net_spec {
     struct weights *weights;   /* borrowed as long as the net lives */
     int micro_batch;
     enum net_mode mode;
-    int threads;            /* compute threads of this net; part of the bits */
-    const struct net *like; /* a living net of the same spec, or NULL: the new
-                               one may share what both only read, and then both
-                               may compute at the same time */
-    struct optim optim;     /* NET_TRAIN */
-    float mean[3], std[3];  /* input normalisation, of values in 0..1 */
+    int threads; /* compute threads of this net; part of the bits */
+    const struct net *share_from; /* a living net of the same spec, or NULL: the
+                               new one may share what both only read, and then
+                               both may compute at the same time */
+    struct optim optim;           /* NET_TRAIN */
+    float mean[3], std[3];        /* input normalisation, of values in 0..1 */
 };
 
 struct net; /* the backend's own */
@@ -190,9 +190,9 @@ struct backend_ops {
      * begin or forward takes it again. Node values and what was recorded for
      * any key are gone; staged batches, results and weights stay. For long
      * pauses. */
-    enum vd_err (*rest)(struct net *net) VD_MUST_USE;
+    enum vd_err (*release_workspace)(struct net *net) VD_MUST_USE;
 
-    /* Fills the next of two pending places; waits while both are taken.
+    /* Fills the next of two staged batches; waits while both are in use.
      * Another thread than the computing one may call it. */
     enum vd_err (*stage)(struct net *net,
                          const struct batch *batch) VD_MUST_USE;
@@ -210,13 +210,13 @@ struct backend_ops {
     enum vd_err (*divide)(struct net *net, struct buf *buf, struct range range,
                           float by) VD_MUST_USE;
     /* Optimizer step and running statistics from the mean over replicas, with
-     * the knobs of the last forward; changes nothing (not even `version`) if
-     * any of it is not finite or the flag is not 0. */
+     * the step scalars of the last forward; changes nothing (not even
+     * `version`) if any of it is not finite or the flag is not 0. */
     enum vd_err (*update)(struct net *net, struct buf *exchange) VD_MUST_USE;
     enum vd_err (*end)(struct net *net) VD_MUST_USE;
 
     /* Of the oldest forward not asked yet, [micro_batch], after its end;
-     * waits, then releases the place. */
+     * waits, then releases the batch. */
     enum vd_err (*results)(struct net *net, struct result *out) VD_MUST_USE;
     /* Of the last update; waits. */
     enum vd_err (*update_result)(struct net *net,

@@ -2,15 +2,15 @@
 
 #include <math.h>
 
-/* A picture while it is worked on: three planes of n values in 0..1. */
+/* An image while it is worked on: three planes of n values in 0..1. */
 struct planes {
     double *r, *g, *b;
     size_t n;
 };
 
-/* Channel `c` of the stored picture at pixel (x, y), 0 outside. */
-static double stored(const uint8_t *pixels, int32_t size, double x, double y,
-                     int c)
+/* Channel `c` of the stored image at pixel (x, y), 0 outside. */
+static double stored_channel(const uint8_t *pixels, int32_t size, double x,
+                             double y, int c)
 {
     if (!(x >= 0 && y >= 0 && x < size && y < size))
         return 0;
@@ -18,26 +18,26 @@ static double stored(const uint8_t *pixels, int32_t size, double x, double y,
     return pixels[3 * at + (size_t)c] / 255.0;
 }
 
-static double bilinear(const uint8_t *pixels, int32_t size, double u, double v,
-                       int c)
+static double pixels_bilinear(const uint8_t *pixels, int32_t size, double u,
+                              double v, int c)
 {
     double x = floor(u), y = floor(v), fx = u - x, fy = v - y;
-    double top = (1 - fx) * stored(pixels, size, x, y, c) +
-                 fx * stored(pixels, size, x + 1, y, c);
-    double bottom = (1 - fx) * stored(pixels, size, x, y + 1, c) +
-                    fx * stored(pixels, size, x + 1, y + 1, c);
+    double top = (1 - fx) * stored_channel(pixels, size, x, y, c) +
+                 fx * stored_channel(pixels, size, x + 1, y, c);
+    double bottom = (1 - fx) * stored_channel(pixels, size, x, y + 1, c) +
+                    fx * stored_channel(pixels, size, x + 1, y + 1, c);
     return (1 - fy) * top + fy * bottom;
 }
 
-static void warp(const float t[6], const uint8_t *pixels, int32_t size,
-                 double *out)
+static void pixels_warp(const float t[6], const uint8_t *pixels, int32_t size,
+                        double *out)
 {
     for (int c = 0; c < 3; c++) {
         for (int32_t y = 0; y < size; y++) {
             for (int32_t x = 0; x < size; x++) {
                 double u = (double)t[0] * x + (double)t[1] * y + (double)t[2];
                 double v = (double)t[3] * x + (double)t[4] * y + (double)t[5];
-                *out++ = bilinear(pixels, size, u, v, c);
+                *out++ = pixels_bilinear(pixels, size, u, v, c);
             }
         }
     }
@@ -45,50 +45,50 @@ static void warp(const float t[6], const uint8_t *pixels, int32_t size,
 
 /* ---- torchvision's colour changes ---- */
 
-static double clamp(double x)
+static double pixels_clamp(double x)
 {
     return fmin(fmax(x, 0), 1);
 }
 
-static double gray(double r, double g, double b)
+static double pixels_gray(double r, double g, double b)
 {
     return 0.2989 * r + 0.587 * g + 0.114 * b;
 }
 
-static double blend(double x, double other, double ratio)
+static double pixels_blend(double x, double other, double ratio)
 {
-    return clamp(ratio * x + (1 - ratio) * other);
+    return pixels_clamp(ratio * x + (1 - ratio) * other);
 }
 
-static void brightness(struct planes p, double factor)
+static void pixels_brightness(struct planes p, double factor)
 {
     for (size_t i = 0; i < p.n; i++) {
-        p.r[i] = blend(p.r[i], 0, factor);
-        p.g[i] = blend(p.g[i], 0, factor);
-        p.b[i] = blend(p.b[i], 0, factor);
+        p.r[i] = pixels_blend(p.r[i], 0, factor);
+        p.g[i] = pixels_blend(p.g[i], 0, factor);
+        p.b[i] = pixels_blend(p.b[i], 0, factor);
     }
 }
 
-static void contrast(struct planes p, double factor)
+static void pixels_contrast(struct planes p, double factor)
 {
     double sum = 0;
     for (size_t i = 0; i < p.n; i++)
-        sum += gray(p.r[i], p.g[i], p.b[i]);
+        sum += pixels_gray(p.r[i], p.g[i], p.b[i]);
     double mean = sum / (double)p.n;
     for (size_t i = 0; i < p.n; i++) {
-        p.r[i] = blend(p.r[i], mean, factor);
-        p.g[i] = blend(p.g[i], mean, factor);
-        p.b[i] = blend(p.b[i], mean, factor);
+        p.r[i] = pixels_blend(p.r[i], mean, factor);
+        p.g[i] = pixels_blend(p.g[i], mean, factor);
+        p.b[i] = pixels_blend(p.b[i], mean, factor);
     }
 }
 
-static void saturation(struct planes p, double factor)
+static void pixels_saturation(struct planes p, double factor)
 {
     for (size_t i = 0; i < p.n; i++) {
-        double other = gray(p.r[i], p.g[i], p.b[i]);
-        p.r[i] = blend(p.r[i], other, factor);
-        p.g[i] = blend(p.g[i], other, factor);
-        p.b[i] = blend(p.b[i], other, factor);
+        double other = pixels_gray(p.r[i], p.g[i], p.b[i]);
+        p.r[i] = pixels_blend(p.r[i], other, factor);
+        p.g[i] = pixels_blend(p.g[i], other, factor);
+        p.b[i] = pixels_blend(p.b[i], other, factor);
     }
 }
 
@@ -104,15 +104,16 @@ static double hue_of(double r, double g, double b, double high, double range)
     return 4 + (r - g) / range;
 }
 
-static void turn_hue(double *r, double *g, double *b, double turn)
+static void pixels_rotate_hue(double *r, double *g, double *b, double turn)
 {
     double high = fmax(*r, fmax(*g, *b)), low = fmin(*r, fmin(*g, *b));
     double s = high == low ? 0 : (high - low) / high;
     double sixths = hue_of(*r, *g, *b, high, high - low) + 6 * turn;
     sixths -= 6 * floor(sixths / 6);
     double f = sixths - floor(sixths);
-    double p = clamp(high * (1 - s)), q = clamp(high * (1 - s * f));
-    double t = clamp(high * (1 - s * (1 - f)));
+    double p = pixels_clamp(high * (1 - s)),
+           q = pixels_clamp(high * (1 - s * f));
+    double t = pixels_clamp(high * (1 - s * (1 - f)));
     const double rgb[6][3] = {{high, t, p}, {q, high, p}, {p, high, t},
                               {p, q, high}, {t, p, high}, {high, p, q}};
     const double *to = rgb[(int)sixths % 6];
@@ -121,31 +122,32 @@ static void turn_hue(double *r, double *g, double *b, double turn)
     *b = to[2];
 }
 
-static void hue(struct planes p, double turn)
+static void pixels_hue(struct planes p, double turn)
 {
     if (turn == 0)
         return;
     for (size_t i = 0; i < p.n; i++)
-        turn_hue(&p.r[i], &p.g[i], &p.b[i], turn);
+        pixels_rotate_hue(&p.r[i], &p.g[i], &p.b[i], turn);
 }
 
-static void jitter(const struct slot *slot, struct planes p)
+static void pixels_jitter(const struct batch_item *item, struct planes p)
 {
-    void (*const change[4])(struct planes, double) = {brightness, contrast,
-                                                      saturation, hue};
+    void (*const change[4])(struct planes, double) = {
+        pixels_brightness, pixels_contrast, pixels_saturation, pixels_hue};
     for (int i = 0; i < 4; i++) {
-        int which = slot->order[i];
+        int which = item->order[i];
         VD_ASSERT(which < 4);
-        change[which](p, (double)slot->color[which]);
+        change[which](p, (double)item->color[which]);
     }
 }
 
-void pixels_make(const struct slot *slot, const uint8_t *pixels, int32_t size,
-                 const float mean[3], const float std[3], double *out)
+void pixels_to_input(const struct batch_item *item, const uint8_t *pixels,
+                     int32_t size, const float mean[3], const float std[3],
+                     double *out)
 {
     size_t n = (size_t)size * (size_t)size;
-    warp(slot->warp, pixels, size, out);
-    jitter(slot, (struct planes){out, out + n, out + 2 * n, n});
+    pixels_warp(item->warp, pixels, size, out);
+    pixels_jitter(item, (struct planes){out, out + n, out + 2 * n, n});
     for (size_t i = 0; i < 3 * n; i++)
         out[i] = (out[i] - (double)mean[i / n]) / (double)std[i / n];
 }

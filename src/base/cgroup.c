@@ -20,27 +20,28 @@
 #define MAX_FILE 8192
 #define MOUNT    "/sys/fs/cgroup"
 
-void cgroup_read(char *text, size_t room, const char *root, const char *path)
+void cgroup_read(char *text, size_t capacity, const char *root,
+                 const char *path)
 {
     char full[2 * CGROUP_MAX_PATH];
     ssize_t n = -1;
     snprintf(full, sizeof full, "%s%s", root, path);
     int fd = open(full, O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
-        n = read(fd, text, room - 1);
+        n = read(fd, text, capacity - 1);
         close(fd);
     }
     text[n > 0 ? n : 0] = '\0';
 }
 
-struct walk {
+struct cgroup_walk {
     const char *root;
     cgroup_visit_fn *visit;
     void *ctx;
 };
 
-static void visit_upwards(const struct walk *w, const char *mount,
-                          const char *path, int version)
+static void visit_ancestors(const struct cgroup_walk *w, const char *mount,
+                            const char *path, int version)
 {
     char folder[CGROUP_MAX_PATH];
     size_t top = strlen(mount);
@@ -59,7 +60,7 @@ static void visit_upwards(const struct walk *w, const char *mount,
 }
 
 /* Is `word` in a list "a,b,c" of `n` bytes? */
-static bool lists(const char *list, size_t n, const char *word)
+static bool list_contains(const char *list, size_t n, const char *word)
 {
     size_t length = strlen(word);
     for (const char *p = list; p < list + n; p += strcspn(p, ",:") + 1)
@@ -71,7 +72,7 @@ static bool lists(const char *list, size_t n, const char *word)
 void cgroup_visit(const char *root, const char *controller,
                   cgroup_visit_fn *visit, void *ctx)
 {
-    const struct walk w = {root, visit, ctx};
+    const struct cgroup_walk w = {root, visit, ctx};
     char text[MAX_FILE], mount[64], *rest = text, *line;
     snprintf(mount, sizeof mount, MOUNT "/%s", controller);
     cgroup_read(text, sizeof text, root, "/proc/self/cgroup");
@@ -81,8 +82,9 @@ void cgroup_visit(const char *root, const char *controller,
         if (!path)
             continue;
         if (path == kinds + 1)
-            visit_upwards(&w, MOUNT, path + 1, 2);
-        else if (lists(kinds + 1, (size_t)(path - kinds - 1), controller))
-            visit_upwards(&w, mount, path + 1, 1);
+            visit_ancestors(&w, MOUNT, path + 1, 2);
+        else if (list_contains(kinds + 1, (size_t)(path - kinds - 1),
+                               controller))
+            visit_ancestors(&w, mount, path + 1, 1);
     }
 }

@@ -11,7 +11,8 @@
 
 /* The start of root/path as text; "" where there is none. `root` is "" but in
  * tests. */
-void cgroup_read(char *text, size_t room, const char *root, const char *path);
+void cgroup_read(char *text, size_t capacity, const char *root,
+                 const char *path);
 
 /*
  * Calls `visit` for the group that holds `controller` ("memory", "cpu") and

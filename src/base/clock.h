@@ -5,6 +5,6 @@
 /* Seconds since some fixed moment before the process started. */
 double clock_now(void);
 /* Seconds of processor time that all threads of this process have used. */
-double clock_processor(void);
+double clock_cpu_time(void);
 
 #endif

@@ -10,34 +10,34 @@
 #define MAX_THREADS 1000000
 
 /* "100000 50000": quota and period in microseconds; "max", -1: no limit. */
-static double quotient(const char *quota, const char *period)
+static double quota_ratio(const char *quota, const char *period)
 {
     double q = strtod(quota, NULL), p = strtod(period, NULL);
     return q > 0 && p > 0 ? q / p : 0;
 }
 
-static double quota_of(const char *root, const char *folder, int version)
+static double read_cpu_quota(const char *root, const char *folder, int version)
 {
-    char quota[64], period[64], path[CGROUP_MAX_PATH + 32], *behind;
+    char quota[64], period[64], path[CGROUP_MAX_PATH + 32], *period_text;
     snprintf(path, sizeof path, "%s/%s", folder,
              version == 2 ? "cpu.max" : "cpu.cfs_quota_us");
     cgroup_read(quota, sizeof quota, root, path);
     if (version == 2) {
-        strtod(quota, &behind);
-        return quotient(quota, behind);
+        strtod(quota, &period_text);
+        return quota_ratio(quota, period_text);
     }
     snprintf(path, sizeof path, "%s/cpu.cfs_period_us", folder);
     cgroup_read(period, sizeof period, root, path);
-    return quotient(quota, period);
+    return quota_ratio(quota, period);
 }
 
-static void take_least(void *ctx, const char *root, const char *folder,
-                       int version)
+static void min_cpu_quota(void *ctx, const char *root, const char *folder,
+                          int version)
 {
     struct cpus_quota *least = ctx;
     struct stat info;
     char full[2 * CGROUP_MAX_PATH];
-    double cpus = quota_of(root, folder, version);
+    double cpus = read_cpu_quota(root, folder, version);
     if (cpus <= 0 || (least->cpus > 0 && cpus >= least->cpus))
         return;
     snprintf(full, sizeof full, "%s%s", root, folder);
@@ -51,10 +51,10 @@ static void take_least(void *ctx, const char *root, const char *folder,
 void cpus_read_quota(struct cpus_quota *out, const char *root)
 {
     *out = (struct cpus_quota){0};
-    cgroup_visit(root, "cpu", take_least, out);
+    cgroup_visit(root, "cpu", min_cpu_quota, out);
 }
 
-int cpus_of_openmp(void)
+int cpus_omp_num_threads(void)
 {
     const char *text = getenv("OMP_NUM_THREADS");
     char *end = NULL;

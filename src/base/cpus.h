@@ -20,6 +20,6 @@ void cpus_read_quota(struct cpus_quota *out, const char *root);
 
 /* OMP_NUM_THREADS ("4", or "4,2": the outermost level); 0 where it is not set
  * or no such number. */
-int cpus_of_openmp(void);
+int cpus_omp_num_threads(void);
 
 #endif

@@ -6,23 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct entry {
+struct err_entry {
     int exit_code;
     const char *text;
 };
 
 #define ENTRY(name, code, text) [name] = {code, text},
-static const struct entry entries[VD_ERR_COUNT] = {VD_ERR_MAP(ENTRY)};
+static const struct err_entry err_entries[VD_ERR_COUNT] = {VD_ERR_MAP(ENTRY)};
 #undef ENTRY
 
 int err_exit_code(enum vd_err err)
 {
-    return entries[err].exit_code;
+    return err_entries[err].exit_code;
 }
 
 const char *err_text(enum vd_err err)
 {
-    return entries[err].text;
+    return err_entries[err].text;
 }
 
 enum vd_err err_raise(enum vd_err err, const char *file, int line,
@@ -38,7 +38,7 @@ enum vd_err err_raise(enum vd_err err, const char *file, int line,
 
 void err_bug(const char *file, int line, const char *what)
 {
-    log_divert(NULL, NULL); /* whoever collects messages will not tell them */
+    log_set_sink(NULL, NULL); /* whoever collects messages will not tell them */
     log_error("internal error at %s:%d: %s\n"
               "this is a bug of the program; please report it",
               file, line, what);

@@ -7,7 +7,7 @@
  *     return VD_FAIL(VD_DATA, "%s: line %d: box without area\n"
  *                             "give it a positive width and height", ...);
  *     VD_TRY(shard_open(&s, path));
- *     VD_TRY_ELSE(out, err, shard_open(&s, path));
+ *     VD_TRY_GOTO(out, err, shard_open(&s, path));
  *
  * In a message the text up to the first newline is the cause (what and where);
  * what follows the newline is the remedy, shown on a line of its own.
@@ -64,7 +64,7 @@ _Noreturn void err_bug(const char *file, int line, const char *what);
             return vd_try_err_;           \
     } while (0)
 
-#define VD_TRY_ELSE(label, err, call) \
+#define VD_TRY_GOTO(label, err, call) \
     do {                              \
         (err) = (call);               \
         if ((err) != VD_OK)           \

@@ -11,10 +11,11 @@
 #include <unistd.h>
 
 struct site_text {
-    const char *name, *doing;
+    const char *name, *activity;
 };
-#define TEXT(site, name, doing) [site] = {name, doing},
-static const struct site_text texts[FAULT_SITE_COUNT] = {FAULT_SITES(TEXT)};
+#define TEXT(site, name, activity) [site] = {name, activity},
+static const struct site_text site_texts[FAULT_SITE_COUNT] = {
+    FAULT_SITES(TEXT)};
 #undef TEXT
 
 enum action { ACT_ERROR, ACT_EXIT, ACT_HANG, ACT_KILL, ACT_NAN, ACT_COUNT };
@@ -25,18 +26,18 @@ static const char *const action_names[ACT_COUNT] = {
 
 struct fault {
     int site; /* enum fault_site */
-    int64_t rank, pass;
+    int64_t rank, visit;
     int action; /* enum action */
 };
 
 const char *fault_site_name(enum fault_site site)
 {
-    return texts[site].name;
+    return site_texts[site].name;
 }
 
-const char *fault_site_doing(enum fault_site site)
+const char *fault_site_activity(enum fault_site site)
 {
-    return texts[site].doing;
+    return site_texts[site].activity;
 }
 
 /* Splits off the text before the next ':'; NULL at the end. */
@@ -45,17 +46,18 @@ static char *next_field(char **rest)
     return strsep(rest, ":");
 }
 
-static bool parse(const char *spec, struct fault *out)
+static bool parse_fault(const char *spec, struct fault *out)
 {
     char copy[128];
     if (snprintf(copy, sizeof copy, "%s", spec) >= (int)sizeof copy)
         return false;
     char *rest = copy;
     const char *site = next_field(&rest), *rank = next_field(&rest);
-    const char *action = next_field(&rest), *pass = next_field(&rest);
-    struct fault f = {.pass = 1, .action = ACT_ERROR};
+    const char *action = next_field(&rest), *visit = next_field(&rest);
+    struct fault f = {.visit = 1, .action = ACT_ERROR};
 
-    while (f.site < FAULT_SITE_COUNT && strcmp(site, texts[f.site].name) != 0)
+    while (f.site < FAULT_SITE_COUNT &&
+           strcmp(site, site_texts[f.site].name) != 0)
         f.site++;
     if (action) {
         f.action = 0;
@@ -65,35 +67,35 @@ static bool parse(const char *spec, struct fault *out)
     }
     if (rest || f.site == FAULT_SITE_COUNT || f.action == ACT_COUNT || !rank ||
         !text_to_int64(rank, &f.rank) ||
-        (pass && !text_to_int64(pass, &f.pass)))
+        (visit && !text_to_int64(visit, &f.visit)))
         return false;
     *out = f;
     return true;
 }
 
 /* The fault that is due here and now; false almost always. */
-static bool is_due(const struct fault *f, enum fault_site site, int rank,
-                   atomic_int_fast64_t *passes)
+static bool fault_is_due(const struct fault *f, enum fault_site site, int rank,
+                         atomic_int_fast64_t *visits)
 {
     if (f->site != (int)site || f->rank != rank)
         return false;
-    return atomic_fetch_add(passes, 1) + 1 == f->pass;
+    return atomic_fetch_add(visits, 1) + 1 == f->visit;
 }
 
 enum vd_err fault_at(enum fault_site site, int rank)
 {
     // Visits of the one injected site; there is one fault per process.
-    static atomic_int_fast64_t passes;
+    static atomic_int_fast64_t visits;
     const char *spec = getenv("VOCDIST_FAULT");
     struct fault f;
     if (!spec)
         return VD_OK;
-    if (!parse(spec, &f))
+    if (!parse_fault(spec, &f))
         return VD_FAIL(VD_CONFIG,
                        "VOCDIST_FAULT: cannot read \"%s\"\n"
-                       "write SITE:RANK[:error|exit|hang|kill|nan[:PASS]]",
+                       "write SITE:RANK[:error|exit|hang|kill|nan[:VISIT]]",
                        spec);
-    if (f.action == ACT_NAN || !is_due(&f, site, rank, &passes))
+    if (f.action == ACT_NAN || !fault_is_due(&f, site, rank, &visits))
         return VD_OK;
     if (f.action == ACT_EXIT)
         _exit(err_exit_code(VD_BUG));
@@ -101,14 +103,14 @@ enum vd_err fault_at(enum fault_site site, int rank)
         raise(SIGKILL);
     while (f.action == ACT_HANG)
         pause();
-    return VD_FAIL(VD_BUG, "injected fault at %s", texts[site].name);
+    return VD_FAIL(VD_BUG, "injected fault at %s", site_texts[site].name);
 }
 
 bool fault_nan(enum fault_site site, int rank)
 {
-    static atomic_int_fast64_t passes; // as in fault_at()
+    static atomic_int_fast64_t visits; // as in fault_at()
     const char *spec = getenv("VOCDIST_FAULT");
     struct fault f;
-    return spec && parse(spec, &f) && f.action == ACT_NAN &&
-           is_due(&f, site, rank, &passes);
+    return spec && parse_fault(spec, &f) && f.action == ACT_NAN &&
+           fault_is_due(&f, site, rank, &visits);
 }

@@ -6,9 +6,9 @@
  *
  * Faults for tests, in every build, so that what is tested is what runs:
  *
- *     VOCDIST_FAULT=SITE:RANK[:ACTION[:PASS]]     e.g. checkpoint:0:kill:2
+ *     VOCDIST_FAULT=SITE:RANK[:ACTION[:VISIT]]     e.g. checkpoint:0:kill:2
  *
- * at that rank's PASS-th visit of the site (1 if not given):
+ * at that rank's VISIT-th visit of the site (1 if not given):
  *     error   fails with "injected fault at SITE" (the default)
  *     exit    leaves without a word, exit code 70
  *     hang    sleeps for ever
@@ -26,7 +26,7 @@
 
 /* X(site, name in VOCDIST_FAULT, what the run is doing) */
 #define FAULT_SITES(X)                                            \
-    X(SITE_OPEN, "open", "starting the ranks")                    \
+    X(SITE_INIT, "init", "starting the ranks")                    \
     X(SITE_CORES, "cores", "counting cores")                      \
     X(SITE_CONFIG, "config", "comparing the configuration")       \
     X(SITE_RUN_FOLDER, "run-folder", "opening the run's folder")  \
@@ -45,15 +45,15 @@
     X(SITE_CHECKPOINT, "checkpoint", "writing the checkpoint")    \
     X(SITE_REPORT, "report", "writing the report")                \
     X(SITE_PACK, "pack", "packing images")                        \
-    X(SITE_CLOSE, "close", "ending the run")
+    X(SITE_SHUTDOWN, "shutdown", "ending the run")
 
-#define FAULT_ENUM(site, name, doing) site,
+#define FAULT_ENUM(site, name, activity) site,
 enum fault_site { FAULT_SITES(FAULT_ENUM) FAULT_SITE_COUNT };
 #undef FAULT_ENUM
 
 /* "checkpoint"; "writing the checkpoint". */
 const char *fault_site_name(enum fault_site site);
-const char *fault_site_doing(enum fault_site site);
+const char *fault_site_activity(enum fault_site site);
 
 /*
  * VD_OK, or the injected error. VD_CONFIG when VOCDIST_FAULT is malformed.

@@ -1,6 +1,6 @@
 #include "base/file.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const char *file_kind(unsigned mode)
+const char *file_type_name(unsigned mode)
 {
     return S_ISREG(mode)    ? "a regular file"
            : S_ISDIR(mode)  ? "a folder"
@@ -22,7 +22,7 @@ const char *file_kind(unsigned mode)
                             : "a device";
 }
 
-static enum vd_err cannot_open(enum vd_err err, const char *path, int reason)
+static enum vd_err fail_open(enum vd_err err, const char *path, int reason)
 {
     struct rlimit limit = {0};
     if (reason != EMFILE)
@@ -38,10 +38,11 @@ static enum vd_err cannot_open(enum vd_err err, const char *path, int reason)
 
 /* ---- opening ---- */
 
-static enum vd_err not_regular(enum vd_err err, const char *path, mode_t mode)
+static enum vd_err fail_not_regular(enum vd_err err, const char *path,
+                                    mode_t mode)
 {
     return VD_FAIL(err, "%s: not a regular file, but %s\n%s", path,
-                   file_kind(mode),
+                   file_type_name(mode),
                    err == VD_DATA ? "give the name of a file"
                                   : "remove it, or move it away");
 }
@@ -52,13 +53,13 @@ enum vd_err file_open_input(const char *path, int *fd, int64_t *bytes)
     int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (opened < 0) /* a socket is ENXIO */
         return errno == ENXIO && stat(path, &info) == 0
-                   ? not_regular(VD_DATA, path, info.st_mode)
-                   : cannot_open(VD_NOINPUT, path, errno);
+                   ? fail_not_regular(VD_DATA, path, info.st_mode)
+                   : fail_open(VD_NOINPUT, path, errno);
     enum vd_err err = VD_OK;
     if (fstat(opened, &info) < 0)
         err = VD_FAIL(VD_NOINPUT, "%s: %s", path, strerror(errno));
     else if (!S_ISREG(info.st_mode))
-        err = not_regular(VD_DATA, path, info.st_mode);
+        err = fail_not_regular(VD_DATA, path, info.st_mode);
     if (err != VD_OK) {
         close(opened);
         return err;
@@ -69,7 +70,7 @@ enum vd_err file_open_input(const char *path, int *fd, int64_t *bytes)
     return VD_OK;
 }
 
-static enum vd_err check_kind(const char *path, mode_t mode)
+static enum vd_err check_output_type(const char *path, mode_t mode)
 {
     if (S_ISLNK(mode))
         return VD_FAIL(VD_CREATE,
@@ -77,17 +78,17 @@ static enum vd_err check_kind(const char *path, mode_t mode)
                        "file it points to\nremove the link; only folders of "
                        "a run may be links",
                        path);
-    return S_ISREG(mode) ? VD_OK : not_regular(VD_CREATE, path, mode);
+    return S_ISREG(mode) ? VD_OK : fail_not_regular(VD_CREATE, path, mode);
 }
 
 enum vd_err file_check_output(const char *path)
 {
     struct stat info;
     if (lstat(path, &info) == 0)
-        return check_kind(path, info.st_mode);
+        return check_output_type(path, info.st_mode);
     return errno == ENOENT || errno == ENOTDIR
                ? VD_OK
-               : cannot_open(VD_CREATE, path, errno);
+               : fail_open(VD_CREATE, path, errno);
 }
 
 enum vd_err file_open_output(const char *path, int flags, int *fd)
@@ -98,18 +99,18 @@ enum vd_err file_open_output(const char *path, int flags, int *fd)
         path, flags | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
         0666);
     if (opened < 0)
-        return cannot_open(VD_CREATE, path, errno);
+        return fail_open(VD_CREATE, path, errno);
     if (fstat(opened, &info) == 0 && S_ISREG(info.st_mode)) {
         *fd = opened;
         return VD_OK;
     }
     close(opened);
-    return not_regular(VD_CREATE, path, info.st_mode);
+    return fail_not_regular(VD_CREATE, path, info.st_mode);
 }
 
 /* ---- reading ---- */
 
-static enum vd_err read_all(int fd, const char *path, char *to, size_t n)
+static enum vd_err read_exactly(int fd, const char *path, char *to, size_t n)
 {
     for (size_t got = 0; got < n;) {
         ssize_t k = read(fd, to + got, n - got);
@@ -137,8 +138,8 @@ enum vd_err file_read(const char *path, size_t max_bytes, char **out,
                       path, (long long)length, max_bytes);
         goto out;
     }
-    bytes = mem_new((size_t)length + 1, 1);
-    VD_TRY_ELSE(out, err, read_all(fd, path, bytes, (size_t)length));
+    bytes = xcalloc((size_t)length + 1, 1);
+    VD_TRY_GOTO(out, err, read_exactly(fd, path, bytes, (size_t)length));
     *out = bytes;
     *n_bytes = (size_t)length;
     bytes = NULL;
@@ -170,10 +171,10 @@ enum vd_err file_sync(const char *path, const char *label)
                : VD_OK;
 }
 
-static enum vd_err make_one(const char *path)
+static enum vd_err make_folder_durable(const char *path)
 {
     if (mkdir(path, 0777) == 0) {
-        char *parent = file_folder(path);
+        char *parent = file_dirname(path);
         enum vd_err err = file_sync(parent, parent);
         free(parent);
         return err;
@@ -187,13 +188,13 @@ static enum vd_err make_one(const char *path)
 enum vd_err file_make_folder(const char *path)
 {
     enum vd_err err = VD_OK;
-    char *partial = mem_copy_text(path);
+    char *partial = xstrdup(path);
     for (char *p = partial + 1; err == VD_OK; p++) {
         if (*p && *p != '/')
             continue;
         char kept = *p;
         *p = '\0';
-        err = make_one(partial);
+        err = make_folder_durable(partial);
         *p = kept;
         if (!kept)
             break;
@@ -202,7 +203,7 @@ enum vd_err file_make_folder(const char *path)
     return err;
 }
 
-enum vd_err file_forget_cached(const char *path, int64_t *bytes)
+enum vd_err file_drop_page_cache(const char *path, int64_t *bytes)
 {
     int fd = -1;
     VD_TRY(file_open_input(path, &fd, bytes));
@@ -211,19 +212,19 @@ enum vd_err file_forget_cached(const char *path, int64_t *bytes)
     return VD_OK;
 }
 
-const char *file_name(const char *path)
+const char *file_basename(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
-char *file_folder(const char *path)
+char *file_dirname(const char *path)
 {
     const char *slash = strrchr(path, '/');
     if (!slash)
-        return mem_copy_text(".");
+        return xstrdup(".");
     int n = slash == path ? 1 : (int)(slash - path);
-    return mem_format("%.*s", n, path);
+    return xasprintf("%.*s", n, path);
 }
 
 char *file_resolve_link(const char *path)
@@ -231,16 +232,16 @@ char *file_resolve_link(const char *path)
     char target[PATH_MAX];
     ssize_t n = readlink(path, target, sizeof target - 1);
     if (n < 0)
-        return mem_copy_text(path);
+        return xstrdup(path);
     target[n] = '\0';
-    char *folder = file_folder(path);
-    char *out = *target == '/' ? mem_copy_text(target)
-                               : mem_format("%s/%s", folder, target);
+    char *folder = file_dirname(path);
+    char *out =
+        *target == '/' ? xstrdup(target) : xasprintf("%s/%s", folder, target);
     free(folder);
     return out;
 }
 
-static int by_bytes(const void *a, const void *b)
+static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
@@ -255,13 +256,13 @@ enum vd_err file_list_read(struct file_list *list, const char *folder)
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
             continue;
         if ((list->n & (list->n - 1)) == 0)
-            list->names = mem_grow(list->names, list->n ? 2 * list->n : 1,
-                                   sizeof *list->names);
-        list->names[list->n++] = mem_copy_text(e->d_name);
+            list->names = xreallocarray(list->names, list->n ? 2 * list->n : 1,
+                                        sizeof *list->names);
+        list->names[list->n++] = xstrdup(e->d_name);
     }
     closedir(dir);
     if (list->n)
-        qsort(list->names, list->n, sizeof *list->names, by_bytes);
+        qsort(list->names, list->n, sizeof *list->names, compare_names);
     return VD_OK;
 }
 

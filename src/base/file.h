@@ -32,7 +32,7 @@ enum vd_err file_open_output(const char *path, int flags, int *fd) VD_MUST_USE;
 enum vd_err file_check_output(const char *path) VD_MUST_USE;
 
 /* "a folder", "a FIFO": what a file of this st_mode is. */
-const char *file_kind(unsigned mode);
+const char *file_type_name(unsigned mode);
 
 /*
  * The whole file, a NUL byte behind it. Errors as of file_open_input();
@@ -50,15 +50,15 @@ enum vd_err file_make_folder(const char *path) VD_MUST_USE;
 /* The file's length; what of it is in memory is let go, as far as the system
  * grants that, so that reading it means the disk. Errors as of
  * file_open_input(). */
-enum vd_err file_forget_cached(const char *path, int64_t *bytes) VD_MUST_USE;
+enum vd_err file_drop_page_cache(const char *path, int64_t *bytes) VD_MUST_USE;
 
 /* What was written to the file is durable; of a folder: the names in it.
  * VD_IO; the message calls it `label`. */
 enum vd_err file_sync(const char *path, const char *label) VD_MUST_USE;
 
 /* "a/b/c.xml": its folder "a/b" (owned), its name "c.xml" (borrowed). */
-char *file_folder(const char *path);
-const char *file_name(const char *path);
+char *file_dirname(const char *path);
+const char *file_basename(const char *path);
 
 /* "a/last", a link to "b.h5": "a/b.h5"; what is no link as it is. Owned. */
 char *file_resolve_link(const char *path);

@@ -16,12 +16,12 @@ void hash_init(struct hash *h)
     XXH3_64bits_reset(h->state);
 }
 
-void hash_add(struct hash *h, const void *bytes, size_t n)
+void hash_update(struct hash *h, const void *bytes, size_t n)
 {
     XXH3_64bits_update(h->state, bytes, n);
 }
 
-uint64_t hash_end(struct hash *h)
+uint64_t hash_final(struct hash *h)
 {
     uint64_t value = XXH3_64bits_digest(h->state);
     XXH3_freeState(h->state);

@@ -15,9 +15,9 @@ struct hash {
 };
 
 void hash_init(struct hash *h);
-void hash_add(struct hash *h, const void *bytes, size_t n);
+void hash_update(struct hash *h, const void *bytes, size_t n);
 /* The value of everything added; clears `h`. */
-uint64_t hash_end(struct hash *h);
+uint64_t hash_final(struct hash *h);
 
 /* 801 for xxHash 0.8.1, the one that is linked. */
 unsigned hash_library_version(void);

@@ -23,7 +23,7 @@ static struct {
     int rank, size;
     char host[64];
     FILE *file;
-} the_log = {
+} logger = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .program = "vocdist",
     .level = LOG_LEVEL_INFO,
@@ -43,21 +43,21 @@ static const char *const level_names[] = {
 
 void log_init(const char *program, enum log_level level)
 {
-    the_log.program = program;
-    the_log.level = level;
+    logger.program = program;
+    logger.level = level;
     atexit(stderr_flush);
 }
 
 void log_set_level(enum log_level level)
 {
-    the_log.level = level;
+    logger.level = level;
 }
 
 void log_set_rank(int rank, int size, const char *host)
 {
-    the_log.rank = rank;
-    the_log.size = size;
-    snprintf(the_log.host, sizeof the_log.host, "%s", host);
+    logger.rank = rank;
+    logger.size = size;
+    snprintf(logger.host, sizeof logger.host, "%s", host);
 }
 
 enum vd_err log_set_file(const char *path)
@@ -67,39 +67,39 @@ enum vd_err log_set_file(const char *path)
         VD_TRY(file_open_output(path, O_WRONLY | O_APPEND, &fd));
     FILE *file = path ? fdopen(fd, "a") : NULL;
     VD_ASSERT(!path || file);
-    pthread_mutex_lock(&the_log.lock);
-    FILE *old = the_log.file;
-    the_log.file = file;
-    pthread_mutex_unlock(&the_log.lock);
+    pthread_mutex_lock(&logger.lock);
+    FILE *old = logger.file;
+    logger.file = file;
+    pthread_mutex_unlock(&logger.lock);
     if (old)
         fclose(old);
     return VD_OK;
 }
 
-static void format_prefix(enum log_level level, char *out, size_t room)
+static void format_prefix(enum log_level level, char *out, size_t capacity)
 {
-    if (the_log.size > 1 && level <= LOG_LEVEL_WARN)
-        snprintf(out, room, "[rank %d/%d %s] %s", the_log.rank, the_log.size,
-                 the_log.host, level_names[level]);
+    if (logger.size > 1 && level <= LOG_LEVEL_WARN)
+        snprintf(out, capacity, "[rank %d/%d %s] %s", logger.rank, logger.size,
+                 logger.host, level_names[level]);
     else
-        snprintf(out, room, "%s: %s", the_log.program, level_names[level]);
+        snprintf(out, capacity, "%s: %s", logger.program, level_names[level]);
 }
 
 /* The line, or two with a remedy; returns its length. */
 static size_t format_line(enum log_level level, const char *message, char *out,
-                          size_t room)
+                          size_t capacity)
 {
     char prefix[160];
     const char *remedy = strchr(message, '\n');
     int length = remedy ? (int)(remedy - message) : (int)strlen(message);
 
     format_prefix(level, prefix, sizeof prefix);
-    return (size_t)snprintf(out, room, "%s%.*s\n%s%s%s", prefix, length,
+    return (size_t)snprintf(out, capacity, "%s%.*s\n%s%s%s", prefix, length,
                             message, remedy ? "  ---> " : "",
                             remedy ? remedy + 1 : "", remedy ? "\n" : "");
 }
 
-static void put_time(FILE *out)
+static void write_timestamp(FILE *out)
 {
     time_t now = time(NULL);
     struct tm local;
@@ -111,8 +111,8 @@ static void put_time(FILE *out)
 
 void log_write(enum log_level level, const char *format, va_list args)
 {
-    bool to_rank = the_log.rank == 0 || level <= LOG_LEVEL_WARN;
-    if (level > the_log.level || (!to_rank && !thread_sink))
+    bool is_for_this_rank = logger.rank == 0 || level <= LOG_LEVEL_WARN;
+    if (level > logger.level || (!is_for_this_rank && !thread_sink))
         return;
 
     char message[MAX_MESSAGE];
@@ -123,31 +123,32 @@ void log_write(enum log_level level, const char *format, va_list args)
     }
     char line[MAX_MESSAGE + 256];
     size_t n = format_line(level, message, line, sizeof line);
-    pthread_mutex_lock(&the_log.lock);
-    stderr_put(line, n, level > LOG_LEVEL_WARN ? STDERR_INFO : STDERR_NEEDED);
-    if (the_log.file) {
-        put_time(the_log.file);
-        fputs(line, the_log.file);
-        fflush(the_log.file);
+    pthread_mutex_lock(&logger.lock);
+    stderr_write(line, n,
+                 level > LOG_LEVEL_WARN ? STDERR_INFO : STDERR_REQUIRED);
+    if (logger.file) {
+        write_timestamp(logger.file);
+        fputs(line, logger.file);
+        fflush(logger.file);
     }
-    pthread_mutex_unlock(&the_log.lock);
+    pthread_mutex_unlock(&logger.lock);
     if (level == LOG_LEVEL_ERROR)
         stderr_flush();
 }
 
-#define FORWARD(name, level)            \
-    void name(const char *format, ...)  \
-    {                                   \
-        va_list args;                   \
-        va_start(args, format);         \
-        log_write(level, format, args); \
-        va_end(args);                   \
+#define DEFINE_LOG_FUNCTION(name, level) \
+    void name(const char *format, ...)   \
+    {                                    \
+        va_list args;                    \
+        va_start(args, format);          \
+        log_write(level, format, args);  \
+        va_end(args);                    \
     }
-FORWARD(log_error, LOG_LEVEL_ERROR)
-FORWARD(log_warn, LOG_LEVEL_WARN)
-FORWARD(log_info, LOG_LEVEL_INFO)
-FORWARD(log_debug, LOG_LEVEL_DEBUG)
-#undef FORWARD
+DEFINE_LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
+DEFINE_LOG_FUNCTION(log_warn, LOG_LEVEL_WARN)
+DEFINE_LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
+DEFINE_LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
+#undef DEFINE_LOG_FUNCTION
 
 void log_at(enum log_level level, const char *format, ...)
 {
@@ -159,7 +160,7 @@ void log_at(enum log_level level, const char *format, ...)
 
 void log_warn_global(const char *format, ...)
 {
-    if (the_log.rank != 0)
+    if (logger.rank != 0)
         return;
     va_list args;
     va_start(args, format);
@@ -167,7 +168,7 @@ void log_warn_global(const char *format, ...)
     va_end(args);
 }
 
-void log_last_words(const char *format, ...)
+void log_emergency(const char *format, ...)
 {
     char prefix[160], message[1024], line[sizeof prefix + sizeof message];
     struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
@@ -190,12 +191,12 @@ struct log_sink log_swap_sink(struct log_sink now)
     return before;
 }
 
-void log_divert(log_sink_fn *sink, void *ctx)
+void log_set_sink(log_sink_fn *sink, void *ctx)
 {
     log_swap_sink((struct log_sink){sink, ctx});
 }
 
-void log_drop(void *ctx, enum log_level level, const char *message)
+void log_discard(void *ctx, enum log_level level, const char *message)
 {
     (void)ctx;
     (void)level;

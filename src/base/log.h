@@ -51,16 +51,16 @@ void log_write(enum log_level level, const char *format, va_list args);
  * file, and never waiting for a reader. For a process whose other threads may
  * be stuck anywhere and that ends right after.
  */
-void log_last_words(const char *format, ...) LOG_PRINTF;
+void log_emergency(const char *format, ...) LOG_PRINTF;
 
 /*
  * Diverts this thread's lines to `sink` until it is set to NULL: for callers
- * that collect problems (data doctor) and for tests that read messages.
+ * that collect problems (data check) and for tests that read messages.
  */
 typedef void log_sink_fn(void *ctx, enum log_level level, const char *message);
-void log_divert(log_sink_fn *sink, void *ctx);
+void log_set_sink(log_sink_fn *sink, void *ctx);
 /* A sink for messages that nobody shall hear. */
-void log_drop(void *ctx, enum log_level level, const char *message);
+void log_discard(void *ctx, enum log_level level, const char *message);
 /* The same for a while: returns what was set before, to be set again. */
 struct log_sink {
     log_sink_fn *sink;

@@ -1,6 +1,6 @@
 #include "base/machine.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "base/text.h"
 
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #if defined(__x86_64__)
 
 /* The sets form a ladder in practice: the highest rung tells them all. */
-const char *machine_instruction_set(void)
+const char *machine_isa(void)
 {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512vnni"))
@@ -24,14 +24,14 @@ const char *machine_instruction_set(void)
 
 #elif defined(__aarch64__)
 
-const char *machine_instruction_set(void)
+const char *machine_isa(void)
 {
     return "aarch64";
 }
 
 #else
 
-const char *machine_instruction_set(void)
+const char *machine_isa(void)
 {
     return "other";
 }
@@ -46,20 +46,20 @@ static char *proc_value(const char *path, const char *key)
     while (f && !value && fgets(line, sizeof line, f)) {
         char *colon = strchr(line, ':');
         if (colon && !strncmp(line, key, strlen(key)))
-            value = mem_copy_text(text_trim(colon + 1));
+            value = xstrdup(text_trim(colon + 1));
     }
     if (f)
         fclose(f);
     return value;
 }
 
-char *machine_processor(void)
+char *machine_cpu_model(void)
 {
     char *name = proc_value("/proc/cpuinfo", "model name");
-    return name ? name : mem_copy_text("unknown");
+    return name ? name : xstrdup("unknown");
 }
 
-double machine_load(void)
+double machine_load_average(void)
 {
     double load = 0;
     return getloadavg(&load, 1) == 1 ? load : 0;

@@ -7,12 +7,12 @@
 
 /* "x86-64 avx512f": the highest instruction set that libraries choose by.
  * Borrowed for ever. */
-const char *machine_instruction_set(void);
+const char *machine_isa(void);
 
 /* "AMD EPYC 9654 96-Core Processor", or "unknown". Owned. */
-char *machine_processor(void);
+char *machine_cpu_model(void);
 /* Processes at work or waiting for a core, mean of the last minute; 0 where
  * the system does not say. */
-double machine_load(void);
+double machine_load_average(void);
 
 #endif

@@ -14,8 +14,8 @@
 
 #define MAX_FILE 8192 /* of what is looked for in each, the start is enough */
 #define NO_LIMIT ((uint64_t)1 << 60) /* as the kernel's largest page count */
-#define A_STACK  ((size_t)8 << 20)
-#define SHORT    ((size_t)16 << 20) /* no library asks for as much at once */
+#define STACK    ((size_t)8 << 20)
+#define LOW_MEM  ((size_t)16 << 20) /* no library asks for as much at once */
 
 /* ---- reading ---- */
 
@@ -32,8 +32,8 @@ static uint64_t number_after(const char *text, const char *key, uint64_t unit)
 }
 
 /* The least of them, in bytes; 0: none so far. */
-static void take_least(void *ctx, const char *root, const char *folder,
-                       int version)
+static void min_memory_limit(void *ctx, const char *root, const char *folder,
+                             int version)
 {
     uint64_t *least = ctx;
     char file[CGROUP_MAX_PATH + 64], text[64];
@@ -45,10 +45,10 @@ static void take_least(void *ctx, const char *root, const char *folder,
         *least = limit;
 }
 
-static uint64_t read_group_limit(const char *root)
+static uint64_t read_cgroup_limit(const char *root)
 {
     uint64_t least = 0;
-    cgroup_visit(root, "memory", take_least, &least);
+    cgroup_visit(root, "memory", min_memory_limit, &least);
     return least;
 }
 
@@ -58,12 +58,12 @@ void memory_read(struct memory *out, const char *root)
     cgroup_read(text, sizeof text, root, "/proc/self/status");
     out->resident = number_after(text, "VmRSS:", 1024);
     out->peak = number_after(text, "VmHWM:", 1024);
-    out->addresses = number_after(text, "VmSize:", 1024);
+    out->address_space = number_after(text, "VmSize:", 1024);
     cgroup_read(text, sizeof text, root, "/proc/self/limits");
-    out->address_limit = number_after(text, "Max address space", 1);
+    out->address_space_limit = number_after(text, "Max address space", 1);
     cgroup_read(text, sizeof text, root, "/proc/meminfo");
-    out->machine = number_after(text, "MemTotal:", 1024);
-    out->group_limit = read_group_limit(root);
+    out->machine_total = number_after(text, "MemTotal:", 1024);
+    out->cgroup_limit = read_cgroup_limit(root);
 }
 
 int64_t memory_peak(void)
@@ -75,25 +75,25 @@ int64_t memory_peak(void)
 
 uint64_t memory_shared_limit(const struct memory *m)
 {
-    bool group =
-        m->group_limit > 0 && (m->machine == 0 || m->group_limit < m->machine);
-    return group ? m->group_limit : m->machine;
+    bool group = m->cgroup_limit > 0 &&
+                 (m->machine_total == 0 || m->cgroup_limit < m->machine_total);
+    return group ? m->cgroup_limit : m->machine_total;
 }
 
 /* ---- messages ---- */
 
 /* As the log, one for the process: memory may end anywhere in it. */
-static char the_advice[MEMORY_ADVICE_MAX] =
+static char oom_hint[MEMORY_OOM_HINT_MAX] =
     "give it more (ulimit -v, the batch system's --mem), or end other programs";
 
-void memory_advise(const char *text)
+void memory_set_oom_hint(const char *text)
 {
-    snprintf(the_advice, sizeof the_advice, "%s", text);
+    snprintf(oom_hint, sizeof oom_hint, "%s", text);
 }
 
-const char *memory_advice(void)
+const char *memory_oom_hint(void)
 {
-    return the_advice;
+    return oom_hint;
 }
 
 static double mb(uint64_t bytes)
@@ -106,7 +106,7 @@ struct phrase {
 };
 
 /* "this process has 512 MB, 1200 MB of addresses, of which ..." */
-static struct phrase state_of_memory(void)
+static struct phrase describe_memory(void)
 {
     struct phrase p;
     struct memory m;
@@ -114,63 +114,63 @@ static struct phrase state_of_memory(void)
     int n = snprintf(p.text, sizeof p.text, "this process has %.0f MB",
                      mb(m.resident));
     size_t at = (size_t)n;
-    if (m.address_limit > 0)
+    if (m.address_space_limit > 0)
         snprintf(p.text + at, sizeof p.text - at,
                  " and %.0f MB of addresses; its limit (ulimit -v) is %.0f MB",
-                 mb(m.addresses), mb(m.address_limit));
+                 mb(m.address_space), mb(m.address_space_limit));
     else
         snprintf(p.text + at, sizeof p.text - at, "; the %s has %.0f MB in all",
-                 memory_shared_limit(&m) < m.machine ? "control group"
-                                                     : "machine",
+                 memory_shared_limit(&m) < m.machine_total ? "control group"
+                                                           : "machine",
                  mb(memory_shared_limit(&m)));
     return p;
 }
 
-enum vd_err memory_refused(const char *what, size_t bytes)
+enum vd_err memory_raise_oom(const char *what, size_t bytes)
 {
     char asked[32] = "";
     if (bytes > 0)
         snprintf(asked, sizeof asked, " for %.1f MB", mb(bytes));
     return VD_FAIL(VD_SYSTEM, "%s: no memory%s; %s\n%s", what, asked,
-                   state_of_memory().text, the_advice);
+                   describe_memory().text, oom_hint);
 }
 
-enum vd_err memory_no_thread(const char *what, int cause)
+enum vd_err memory_raise_no_thread(const char *what, int cause)
 {
     return VD_FAIL(VD_SYSTEM, "no thread for %s: %s; %s\n%s", what,
-                   strerror(cause), state_of_memory().text, the_advice);
+                   strerror(cause), describe_memory().text, oom_hint);
 }
 
-void memory_end(size_t bytes)
+void memory_exit_oom(size_t bytes)
 {
-    log_last_words("no memory for %zu bytes; %s\n  ---> %s", bytes,
-                   state_of_memory().text, the_advice);
+    log_emergency("no memory for %zu bytes; %s\n  ---> %s", bytes,
+                  describe_memory().text, oom_hint);
     _exit(err_exit_code(VD_SYSTEM));
 }
 
-/* ---- room ---- */
+/* ---- available memory ---- */
 
-static bool has_room(size_t bytes)
+static bool can_map(size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return p != MAP_FAILED && munmap(p, bytes) == 0;
 }
 
-enum vd_err memory_room(const char *what, size_t bytes)
+enum vd_err memory_check_available(const char *what, size_t bytes)
 {
-    return has_room(bytes) ? VD_OK : memory_refused(what, bytes);
+    return can_map(bytes) ? VD_OK : memory_raise_oom(what, bytes);
 }
 
-bool memory_is_short(void)
+bool memory_is_low(void)
 {
-    return !has_room(SHORT);
+    return !can_map(LOW_MEM);
 }
 
-size_t memory_of_threads(int n)
+size_t memory_thread_stacks(int n)
 {
     struct rlimit stack;
     bool known =
         getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur != RLIM_INFINITY;
-    return (size_t)n * (known ? (size_t)stack.rlim_cur : A_STACK);
+    return (size_t)n * (known ? (size_t)stack.rlim_cur : STACK);
 }

@@ -27,42 +27,42 @@ void progress_start(struct progress *p, const char *what, size_t first,
                            .terminal = can_redraw(),
                            .silent = silent,
                            .started = now,
-                           .shown = now};
+                           .last_shown = now};
 }
 
-static void format_time(char *out, size_t room, double seconds)
+static void format_duration(char *out, size_t capacity, double seconds)
 {
     long s = (long)(seconds + 0.5);
     if (s < 60)
-        snprintf(out, room, "%ld s", s);
+        snprintf(out, capacity, "%ld s", s);
     else if (s < 3600)
-        snprintf(out, room, "%ld min %02ld s", s / 60, s % 60);
+        snprintf(out, capacity, "%ld min %02ld s", s / 60, s % 60);
     else
-        snprintf(out, room, "%ld h %02ld min", s / 3600, s / 60 % 60);
+        snprintf(out, capacity, "%ld h %02ld min", s / 3600, s / 60 % 60);
 }
 
-static void redraw(const char *line)
+static void redraw_line(const char *line)
 {
     char text[300];
     int n = snprintf(text, sizeof text, "\r\033[K%s", line);
-    stderr_put(text, (size_t)n, STDERR_TRANSIENT);
+    stderr_write(text, (size_t)n, STDERR_TRANSIENT);
 }
 
 void progress_show(struct progress *p, size_t done, const char *note)
 {
     double now = clock_now(), spent = now - p->started;
     double pause = p->terminal ? REDRAW_S : PROGRESS_EVERY_S;
-    if (p->silent || now - p->shown < pause || done <= p->first)
+    if (p->silent || now - p->last_shown < pause || done <= p->first)
         return;
-    p->shown = now;
+    p->last_shown = now;
 
     char left[32], line[256];
     double rate = (double)(done - p->first) / spent;
-    format_time(left, sizeof left, (double)(p->total - done) / rate);
+    format_duration(left, sizeof left, (double)(p->total - done) / rate);
     snprintf(line, sizeof line, "%s %zu of %zu, %.1f/s, %s left%s%s", p->what,
              done, p->total, rate, left, note ? ", " : "", note ? note : "");
     if (p->terminal)
-        redraw(line);
+        redraw_line(line);
     else
         log_info("%s", line);
 }
@@ -70,5 +70,5 @@ void progress_show(struct progress *p, size_t done, const char *note)
 void progress_end(struct progress *p)
 {
     if (p->terminal && !p->silent)
-        redraw("");
+        redraw_line("");
 }

@@ -16,7 +16,7 @@ struct progress {
     const char *what;    /* borrowed: "packing" */
     size_t first, total; /* done before this start, and in all */
     bool terminal, silent;
-    double started, shown; /* clock_now() */
+    double started, last_shown; /* clock_now() */
 };
 
 void progress_start(struct progress *p, const char *what, size_t first,

@@ -15,7 +15,7 @@ void rng_words(uint64_t seed, uint32_t stream, uint64_t position,
 }
 
 /* 53 bits of two words as a number in [0, 1). */
-static double unit(uint32_t high, uint32_t low)
+static double uniform_from_words(uint32_t high, uint32_t low)
 {
     uint64_t bits = ((uint64_t)high << 32 | low) >> 11;
     return (double)bits * 0x1p-53;
@@ -26,7 +26,7 @@ double rng_uniform(uint64_t seed, uint32_t stream, uint64_t position,
 {
     uint32_t w[4];
     rng_words(seed, stream, position, element, w);
-    return unit(w[0], w[1]);
+    return uniform_from_words(w[0], w[1]);
 }
 
 double rng_normal(uint64_t seed, uint32_t stream, uint64_t position,
@@ -35,6 +35,6 @@ double rng_normal(uint64_t seed, uint32_t stream, uint64_t position,
     const double two_pi = 6.283185307179586;
     uint32_t w[4];
     rng_words(seed, stream, position, element, w);
-    double radius = sqrt(-2.0 * log(1.0 - unit(w[0], w[1])));
-    return radius * cos(two_pi * unit(w[2], w[3]));
+    double radius = sqrt(-2.0 * log(1.0 - uniform_from_words(w[0], w[1])));
+    return radius * cos(two_pi * uniform_from_words(w[2], w[3]));
 }

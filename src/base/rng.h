@@ -5,7 +5,7 @@
  *
  *     seed      the run's train.seed (or demo seed)
  *     stream    what the number is for, one of enum rng_stream
- *     position  training position (step x global batch + slot), epoch, or
+ *     position  training position (step x global batch + item), epoch, or
  *               index of the image that is drawn
  *     element   which number of that position
  *

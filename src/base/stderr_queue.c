@@ -19,8 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define QUEUE   ((size_t)64 << 10)
-#define RESERVE ((size_t)16 << 10) /* for what must not be dropped */
+#define QUEUE_BYTES   ((size_t)64 << 10)
+#define RESERVE_BYTES ((size_t)16 << 10) /* for what must not be dropped */
 
 static struct {
     pthread_mutex_t lock; /* guards all below */
@@ -29,39 +29,41 @@ static struct {
     ino_t inode;
     size_t n;
     unsigned long dropped; /* lines since this was last said */
-    char queue[QUEUE];
-} out = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
+    char queue[QUEUE_BYTES];
+} stderr_out = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
-static void open_again(const struct stat *now)
+static void reopen_stderr(const struct stat *now)
 {
     bool waits = S_ISFIFO(now->st_mode) || isatty(STDERR_FILENO);
-    if (out.fd > STDERR_FILENO)
-        close(out.fd);
-    out.fd = -1;
+    if (stderr_out.fd > STDERR_FILENO)
+        close(stderr_out.fd);
+    stderr_out.fd = -1;
     if (waits)
-        out.fd = open("/proc/self/fd/2",
-                      O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (out.fd < 0)
-        out.fd = STDERR_FILENO;
-    out.device = now->st_dev;
-    out.inode = now->st_ino;
+        stderr_out.fd = open("/proc/self/fd/2",
+                             O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (stderr_out.fd < 0)
+        stderr_out.fd = STDERR_FILENO;
+    stderr_out.device = now->st_dev;
+    stderr_out.inode = now->st_ino;
 }
 
-static void find_output(void)
+static void refresh_output(void)
 {
     struct stat now;
     if (fstat(STDERR_FILENO, &now) < 0)
-        out.fd = STDERR_FILENO; /* closed: every write fails, as it should */
-    else if (out.fd < 0 || now.st_dev != out.device || now.st_ino != out.inode)
-        open_again(&now);
+        stderr_out.fd =
+            STDERR_FILENO; /* closed: every write fails, as it should */
+    else if (stderr_out.fd < 0 || now.st_dev != stderr_out.device ||
+             now.st_ino != stderr_out.inode)
+        reopen_stderr(&now);
 }
 
 /* How much was taken; all of it where nobody will ever take it. */
-static size_t write_some(const char *bytes, size_t n)
+static size_t write_nonblocking(const char *bytes, size_t n)
 {
     size_t done = 0;
     while (done < n) {
-        ssize_t k = write(out.fd, bytes + done, n - done);
+        ssize_t k = write(stderr_out.fd, bytes + done, n - done);
         if (k < 0 && errno == EINTR)
             continue;
         if (k < 0)
@@ -72,52 +74,54 @@ static size_t write_some(const char *bytes, size_t n)
 }
 
 /* True when nothing waits any longer. */
-static bool drain(void)
+static bool drain_queue(void)
 {
-    size_t done = write_some(out.queue, out.n);
-    memmove(out.queue, out.queue + done, out.n - done);
-    out.n -= done;
-    if (out.n > 0 || out.dropped == 0)
-        return out.n == 0;
-    int n = snprintf(out.queue, QUEUE,
+    size_t done = write_nonblocking(stderr_out.queue, stderr_out.n);
+    memmove(stderr_out.queue, stderr_out.queue + done, stderr_out.n - done);
+    stderr_out.n -= done;
+    if (stderr_out.n > 0 || stderr_out.dropped == 0)
+        return stderr_out.n == 0;
+    int n = snprintf(stderr_out.queue, QUEUE_BYTES,
                      "... %lu lines were dropped here, as nobody read them\n",
-                     out.dropped);
-    out.dropped = 0;
-    out.n = (size_t)n;
-    return drain();
+                     stderr_out.dropped);
+    stderr_out.dropped = 0;
+    stderr_out.n = (size_t)n;
+    return drain_queue();
 }
 
-static void put(const char *bytes, size_t n, enum stderr_value value)
+static void enqueue_line(const char *bytes, size_t n,
+                         enum stderr_priority priority)
 {
-    bool empty = drain();
-    if (!empty && value == STDERR_TRANSIENT)
+    bool empty = drain_queue();
+    if (!empty && priority == STDERR_TRANSIENT)
         return;
-    size_t done = empty ? write_some(bytes, n) : 0;
-    size_t room = QUEUE - (!empty && value == STDERR_INFO ? RESERVE : 0);
-    if (out.n + n - done > room) {
-        out.dropped++;
+    size_t done = empty ? write_nonblocking(bytes, n) : 0;
+    size_t capacity =
+        QUEUE_BYTES - (!empty && priority == STDERR_INFO ? RESERVE_BYTES : 0);
+    if (stderr_out.n + n - done > capacity) {
+        stderr_out.dropped++;
         return;
     }
-    memcpy(out.queue + out.n, bytes + done, n - done);
-    out.n += n - done;
+    memcpy(stderr_out.queue + stderr_out.n, bytes + done, n - done);
+    stderr_out.n += n - done;
 }
 
-void stderr_put(const char *bytes, size_t n, enum stderr_value value)
+void stderr_write(const char *bytes, size_t n, enum stderr_priority priority)
 {
-    pthread_mutex_lock(&out.lock);
-    find_output();
-    put(bytes, n, value);
-    pthread_mutex_unlock(&out.lock);
+    pthread_mutex_lock(&stderr_out.lock);
+    refresh_output();
+    enqueue_line(bytes, n, priority);
+    pthread_mutex_unlock(&stderr_out.lock);
 }
 
 void stderr_flush(void)
 {
     double end = clock_now() + STDERR_FLUSH_S;
-    pthread_mutex_lock(&out.lock);
-    find_output();
-    while (!drain() && clock_now() < end) {
-        struct pollfd ready = {.fd = out.fd, .events = POLLOUT};
+    pthread_mutex_lock(&stderr_out.lock);
+    refresh_output();
+    while (!drain_queue() && clock_now() < end) {
+        struct pollfd ready = {.fd = stderr_out.fd, .events = POLLOUT};
         poll(&ready, 1, 10);
     }
-    pthread_mutex_unlock(&out.lock);
+    pthread_mutex_unlock(&stderr_out.lock);
 }

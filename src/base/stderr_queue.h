@@ -14,14 +14,14 @@
 
 #define STDERR_FLUSH_S 2.0
 
-enum stderr_value {
+enum stderr_priority {
     STDERR_TRANSIENT, /* worth nothing later: dropped unless it can go now */
     STDERR_INFO,
-    STDERR_NEEDED, /* may use a reserve of the queue */
+    STDERR_REQUIRED, /* may use a reserve of the queue */
 };
 
 /* Writes or queues a line of `n` bytes, or drops it as a whole. */
-void stderr_put(const char *bytes, size_t n, enum stderr_value value);
+void stderr_write(const char *bytes, size_t n, enum stderr_priority priority);
 
 /* Waits up to STDERR_FLUSH_S until the queue is empty: after an error, and at
  * the end of the process. */

@@ -1,7 +1,7 @@
 #include "base/text.h"
 
+#include "base/alloc.h"
 #include "base/err.h"
-#include "base/mem.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -51,7 +51,7 @@ static size_t min3(size_t a, size_t b, size_t c)
     return low < c ? low : c;
 }
 
-size_t text_distance(const char *a, const char *b)
+size_t text_edit_distance(const char *a, const char *b)
 {
     size_t n = strlen(a), m = strlen(b), row[MAX_WORD];
     if (n >= MAX_WORD || m >= MAX_WORD)
@@ -77,7 +77,7 @@ const char *text_nearest(const char *word, const char *const *names, size_t n)
         return NULL;
     size_t limit = strlen(word) / 3 + 1, best_distance = limit + 1;
     for (size_t i = 0; i < n; i++) {
-        size_t d = text_distance(word, names[i]);
+        size_t d = text_edit_distance(word, names[i]);
         if (d < best_distance) {
             best_distance = d;
             best = names[i];
@@ -97,7 +97,7 @@ char *text_trim(char *text)
     return text;
 }
 
-char *text_join_blanks(char *text)
+char *text_collapse_spaces(char *text)
 {
     char *to = text;
     for (const char *c = text; *c; c++) {
@@ -109,7 +109,7 @@ char *text_join_blanks(char *text)
     return text;
 }
 
-size_t text_utf8(const char *text, uint32_t *code)
+size_t text_decode_utf8(const char *text, uint32_t *code)
 {
     static const uint32_t smallest[] = {0, 1, 0x80, 0x800, 0x10000};
     const unsigned char *p = (const unsigned char *)text;
@@ -129,18 +129,18 @@ size_t text_utf8(const char *text, uint32_t *code)
     return n;
 }
 
-static void make_room(struct text *t, size_t more)
+static void text_reserve(struct text *t, size_t more)
 {
     size_t need = t->length + more + 1;
-    if (need <= t->room)
+    if (need <= t->capacity)
         return;
-    t->room = need < 2 * t->room ? 2 * t->room : need + 64;
-    t->bytes = mem_grow(t->bytes, t->room, 1);
+    t->capacity = need < 2 * t->capacity ? 2 * t->capacity : need + 64;
+    t->bytes = xreallocarray(t->bytes, t->capacity, 1);
 }
 
 void text_add_bytes(struct text *t, const void *bytes, size_t n)
 {
-    make_room(t, n);
+    text_reserve(t, n);
     if (n > 0) /* NULL may be added, too */
         memcpy(t->bytes + t->length, bytes, n);
     t->length += n;

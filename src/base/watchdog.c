@@ -13,18 +13,18 @@
 
 #define MAX_TICK_S 0.5
 
-_Noreturn static void fire(const struct watchdog *w)
+_Noreturn static void watchdog_expire(const struct watchdog *w)
 {
     char step[32] = "";
     if (w->step >= 0)
         snprintf(step, sizeof step, ", step %" PRId64, w->step);
-    log_last_words("watchdog: no progress for %g s while %s%s; this rank ends",
-                   w->limit_s, fault_site_doing(w->site), step);
+    log_emergency("watchdog: no progress for %g s while %s%s; this rank ends",
+                  w->limit_s, fault_site_activity(w->site), step);
     _exit(err_exit_code(VD_BUG));
 }
 
 /* Sleeps `tick_s`, or until stopped; the lock is held. */
-static void sleep_a_tick(struct watchdog *w, double tick_s)
+static void wait_tick(struct watchdog *w, double tick_s)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -34,19 +34,19 @@ static void sleep_a_tick(struct watchdog *w, double tick_s)
     pthread_cond_timedwait(&w->stopped, &w->lock, &until);
 }
 
-static void *watch(void *ctx)
+static void *watchdog_main(void *ctx)
 {
     struct watchdog *w = ctx;
     pthread_mutex_lock(&w->lock);
     while (w->running) {
         double tick_s = fmin(MAX_TICK_S, w->limit_s / 4);
         double start = clock_now();
-        sleep_a_tick(w, tick_s);
+        wait_tick(w, tick_s);
         // A longer sleep than asked for means that we were stopped, too.
         w->idle_s += fmin(clock_now() - start, 2 * tick_s);
         // A beat in mid-tick is charged with all of it: hence one tick more.
         if (w->running && w->idle_s > w->limit_s + tick_s)
-            fire(w);
+            watchdog_expire(w);
     }
     pthread_mutex_unlock(&w->lock);
     return NULL;
@@ -63,15 +63,15 @@ enum vd_err watchdog_start(struct watchdog *w, enum fault_site site,
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&w->stopped, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    int rc = pthread_create(&w->thread, NULL, watch, w);
+    int rc = pthread_create(&w->thread, NULL, watchdog_main, w);
     if (rc == 0)
         return VD_OK;
     w->running = false;
-    return memory_no_thread("the watchdog", rc);
+    return memory_raise_no_thread("the watchdog", rc);
 }
 
-void watchdog_beat(struct watchdog *w, enum fault_site site, int64_t step,
-                   double limit_s)
+void watchdog_arm(struct watchdog *w, enum fault_site site, int64_t step,
+                  double limit_s)
 {
     if (!w->running)
         return;
@@ -83,7 +83,7 @@ void watchdog_beat(struct watchdog *w, enum fault_site site, int64_t step,
     pthread_mutex_unlock(&w->lock);
 }
 
-void watchdog_beat_again(struct watchdog *w)
+void watchdog_heartbeat(struct watchdog *w)
 {
     if (!w->running)
         return;

@@ -7,8 +7,8 @@
  * Time is monotonic and counts only while the process runs: a job that was
  * suspended goes on. Local.
  *
- *     watchdog_start(&w, SITE_OPEN, 600);
- *     watchdog_beat(&w, SITE_STEP, step, 300); in every step
+ *     watchdog_start(&w, SITE_INIT, 600);
+ *     watchdog_arm(&w, SITE_STEP, step, 300); in every step
  *     watchdog_stop(&w);
  */
 #ifndef VOCDIST_BASE_WATCHDOG_H
@@ -38,11 +38,11 @@ enum vd_err watchdog_start(struct watchdog *w, enum fault_site site,
 
 /* A sign of life; the next one must come within `limit_s` (INFINITY: none need
  * come). `step` is for the message, -1: none. Any thread. */
-void watchdog_beat(struct watchdog *w, enum fault_site site, int64_t step,
-                   double limit_s);
+void watchdog_arm(struct watchdog *w, enum fault_site site, int64_t step,
+                  double limit_s);
 
 /* The same as the last one, again. Any thread. */
-void watchdog_beat_again(struct watchdog *w);
+void watchdog_heartbeat(struct watchdog *w);
 
 /* Waits for the thread to end. */
 void watchdog_stop(struct watchdog *w);

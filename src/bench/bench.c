@@ -1,10 +1,10 @@
 #include "bench/bench.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/machine.h"
-#include "base/mem.h"
 #include "base/memory.h"
 #include "data/loader.h"
 #include "train/stop.h"
@@ -16,16 +16,16 @@
 #define SAVES          3
 
 /* Gathers a table whose first column says who is slowest. */
-static enum vd_err gather(struct table *table, struct comm *comm,
-                          struct timing *first)
+static enum vd_err gather_timing(struct timing_table *table, struct comm *comm,
+                                 struct timing *first)
 {
-    VD_TRY(table_gather(table, comm));
-    table_timing(table, 0, table_slowest(table, 0), first);
+    VD_TRY(timing_table_gather(table, comm));
+    timing_table_column(table, 0, timing_table_slowest(table, 0), first);
     return VD_OK;
 }
 
 /* Agreed: has nobody been told to stop? */
-static enum vd_err may_go_on(struct trainer *t)
+static enum vd_err agree_not_stopped(struct trainer *t)
 {
     return comm_agree(t->comm, SITE_REPORT, stop_signal() ? VD_STOPPED : VD_OK);
 }
@@ -38,15 +38,15 @@ static enum vd_err load_row(struct loader *l, double *row)
 {
     double start = clock_now();
     for (int k = 0; k < LOADER_BATCHES; k++) {
-        struct loaded *batch;
+        struct loaded_batch *batch;
         VD_TRY(loader_next(l, &batch));
-        loader_done(l, batch);
+        loader_release(l, batch);
     }
     *row = (clock_now() - start) / LOADER_BATCHES;
     return VD_OK;
 }
 
-static enum vd_err load_rows(struct trainer *t, struct table *table)
+static enum vd_err load_rows(struct trainer *t, struct timing_table *table)
 {
     enum vd_err err;
     struct loader *l = NULL;
@@ -55,15 +55,16 @@ static enum vd_err load_rows(struct trainer *t, struct table *table)
                                .n_batches = rows * LOADER_BATCHES + ahead + 2,
                                .micro_batch = (int)t->batch.micro_batch,
                                .threads = t->loader_threads,
-                               .fill = feed_fill,
-                               .ctx = &t->feed_spec};
-    VD_TRY_ELSE(out, err, loader_new(&l, &spec));
+                               .fill = prefetch_fill,
+                               .ctx = &t->prefetch_spec};
+    VD_TRY_GOTO(out, err, loader_new(&l, &spec));
     for (int i = -1; i < table->n_rows; i++) {
         err = stop_signal() ? VD_STOPPED : VD_OK; /* the caller agrees */
         if (err != VD_OK)
             goto out;
         comm_enter(t->comm, SITE_DATA, -1, t->config->timeout.step);
-        VD_TRY_ELSE(out, err, load_row(l, table_row(table, i < 0 ? 0 : i)));
+        VD_TRY_GOTO(out, err,
+                    load_row(l, timing_table_row(table, i < 0 ? 0 : i)));
     }
 out:
     loader_free(l);
@@ -73,15 +74,15 @@ out:
 static enum vd_err measure_loader(struct trainer *t, int n,
                                   struct bench_report *out)
 {
-    struct table table;
-    table_init(&table, n, 1);
+    struct timing_table table;
+    timing_table_init(&table, n, 1);
     enum vd_err err = comm_agree(t->comm, SITE_DATA, load_rows(t, &table));
     if (err == VD_OK)
-        err = gather(&table, t->comm, &out->load_batch);
+        err = gather_timing(&table, t->comm, &out->load_batch);
     out->load_images_per_s = (double)t->comm->size *
                              (double)t->batch.micro_batch /
-                             out->load_batch.s.median;
-    table_clear(&table);
+                             out->load_batch.seconds.median;
+    timing_table_clear(&table);
     return err;
 }
 
@@ -93,11 +94,12 @@ static size_t sent_bytes(const struct trainer *t, size_t bytes)
 {
     size_t size = (size_t)t->comm->size, most = 0;
     for (int r = 0; r < t->comm->size; r++) {
-        struct tree_plan plan;
-        tree_plan_init_block(&plan, r, t->comm->size, (int)t->batch.replicas);
-        if ((size_t)plan.n_left > most)
-            most = (size_t)plan.n_left;
-        tree_plan_clear(&plan);
+        struct reduction_plan plan;
+        reduction_plan_init_rank(&plan, r, t->comm->size,
+                                 (int)t->batch.replicas);
+        if ((size_t)plan.n_partials > most)
+            most = (size_t)plan.n_partials;
+        reduction_plan_clear(&plan);
     }
     return (most + 1) * (bytes / size) * (size - 1);
 }
@@ -106,26 +108,27 @@ static size_t sent_bytes(const struct trainer *t, size_t bytes)
 static enum vd_err measure_exchange(struct trainer *t, int n,
                                     struct bench_report *out)
 {
-    struct table table;
+    struct timing_table table;
     out->exchange_bytes = t->graph.n_exchange * sizeof(float);
-    out->step_s = out->memory.phases[BENCH_TOTAL].s.median -
-                  out->memory.phases[BENCH_EXCHANGE].s.median;
+    out->step_s = out->memory.phases[BENCH_TOTAL].seconds.median -
+                  out->memory.phases[BENCH_EXCHANGE].seconds.median;
     if (!strcmp(t->step.exchange.ops->name, "none"))
         return VD_OK; /* nothing leaves this rank: all zero */
     out->sent_bytes = sent_bytes(t, out->exchange_bytes);
     out->messages = t->step.n_sent;
-    table_init(&table, n, 1);
+    timing_table_init(&table, n, 1);
     enum vd_err err = VD_OK;
     for (int i = 0; err == VD_OK && i < n; i++) {
         comm_enter(t->comm, SITE_REDUCE, -1, t->config->timeout.step);
-        err = step_time_exchange(&t->step, table_row(&table, i));
+        err = step_time_exchange(&t->step, timing_table_row(&table, i));
         if (err == VD_OK)
-            err = may_go_on(t);
+            err = agree_not_stopped(t);
     }
     if (err == VD_OK)
-        err = gather(&table, t->comm, &out->exchange);
-    out->gb_per_s = (double)out->sent_bytes / out->exchange.s.median / 1e9;
-    table_clear(&table);
+        err = gather_timing(&table, t->comm, &out->exchange);
+    out->gb_per_s =
+        (double)out->sent_bytes / out->exchange.seconds.median / 1e9;
+    timing_table_clear(&table);
     return err;
 }
 
@@ -139,13 +142,13 @@ static enum vd_err write_and_read(struct trainer *t, double *row,
 {
     enum vd_err err;
     struct checkpoint c = {0};
-    char *path = mem_format("%s/last", t->run.checkpoints);
+    char *path = xasprintf("%s/last", t->run.checkpoints);
     double start = clock_now();
-    VD_TRY_ELSE(out, err, checkpoint_writer_wait(t->writer));
+    VD_TRY_GOTO(out, err, checkpoint_writer_wait(t->writer));
     row[WRITE] = clock_now() - start;
-    VD_TRY_ELSE(out, err, file_forget_cached(path, bytes));
+    VD_TRY_GOTO(out, err, file_drop_page_cache(path, bytes));
     start = clock_now();
-    VD_TRY_ELSE(out, err, checkpoint_read(&c, path));
+    VD_TRY_GOTO(out, err, checkpoint_read(&c, path));
     row[READ] = clock_now() - start;
 out:
     checkpoint_clear(&c);
@@ -162,7 +165,7 @@ static enum vd_err save_once(struct trainer *t, double *row, int64_t *bytes)
     enum vd_err err =
         t->comm->rank == 0 ? write_and_read(t, row, bytes) : VD_OK;
     VD_TRY(comm_agree(t->comm, SITE_CHECKPOINT, err));
-    VD_TRY(may_go_on(t));
+    VD_TRY(agree_not_stopped(t));
     return comm_bcast(t->comm, SITE_CHECKPOINT, row, SAVE_COLUMNS * sizeof *row,
                       0);
 }
@@ -170,27 +173,28 @@ static enum vd_err save_once(struct trainer *t, double *row, int64_t *bytes)
 static enum vd_err measure_checkpoint(struct trainer *t, int n,
                                       struct bench_report *out)
 {
-    struct table table;
+    struct timing_table table;
     enum vd_err err = VD_OK;
-    table_init(&table, n, SAVE_COLUMNS);
+    timing_table_init(&table, n, SAVE_COLUMNS);
     for (int i = 0; i < n; i++)
-        VD_TRY_ELSE(out, err,
-                    save_once(t, table_row(&table, i), &out->checkpoint_bytes));
-    VD_TRY_ELSE(out, err, table_gather(&table, t->comm));
-    table_timing(&table, STALL, 0, &out->stall);
-    table_timing(&table, WRITE, 0, &out->write);
-    table_timing(&table, READ, 0, &out->read);
+        VD_TRY_GOTO(
+            out, err,
+            save_once(t, timing_table_row(&table, i), &out->checkpoint_bytes));
+    VD_TRY_GOTO(out, err, timing_table_gather(&table, t->comm));
+    timing_table_column(&table, STALL, 0, &out->stall);
+    timing_table_column(&table, WRITE, 0, &out->write);
+    timing_table_column(&table, READ, 0, &out->read);
 out:
-    table_clear(&table);
+    timing_table_clear(&table);
     return err;
 }
 
 /* ---- all of it ---- */
 
-static enum vd_err find_peak(struct comm *comm, struct bench_report *out)
+static enum vd_err find_peak_memory(struct comm *comm, struct bench_report *out)
 {
     int64_t mine = memory_peak();
-    int64_t *all = mem_new((size_t)comm->size, sizeof *all);
+    int64_t *all = xcalloc((size_t)comm->size, sizeof *all);
     enum vd_err err =
         comm_allgather(comm, SITE_REPORT, &mine, sizeof mine, all);
     for (int r = 0; r < comm->size; r++) {
@@ -203,7 +207,8 @@ static enum vd_err find_peak(struct comm *comm, struct bench_report *out)
     return err;
 }
 
-static enum vd_err measure_steps(struct trainer *t, struct bench_report *out)
+static enum vd_err measure_step_phases(struct trainer *t,
+                                       struct bench_report *out)
 {
     const struct bench_request *request = &out->request;
     int n = request->n_steps;
@@ -213,14 +218,15 @@ static enum vd_err measure_steps(struct trainer *t, struct bench_report *out)
     }
     log_info("measuring steps from memory: %d + %d", BENCH_WARMUP, n);
     VD_TRY(bench_steps_from_memory(t, n, &out->memory));
-    return find_peak(t->comm, out);
+    return find_peak_memory(t->comm, out);
 }
 
-static enum vd_err measure(struct trainer *t, struct bench_report *out)
+static enum vd_err measure_requested(struct trainer *t,
+                                     struct bench_report *out)
 {
     const struct bench_request *request = &out->request;
     if (request->step || request->loader || request->exchange)
-        VD_TRY(measure_steps(t, out));
+        VD_TRY(measure_step_phases(t, out));
     if (request->loader) {
         log_info("measuring the loader");
         VD_TRY(measure_loader(t, request->n_steps, out));
@@ -241,9 +247,9 @@ enum vd_err bench_measure(struct trainer *t,
                           struct bench_report *out)
 {
     struct bench_report report = {.request = *request,
-                                  .load = machine_load(),
-                                  .processor = machine_processor()};
-    enum vd_err err = measure(t, &report);
+                                  .load = machine_load_average(),
+                                  .processor = machine_cpu_model()};
+    enum vd_err err = measure_requested(t, &report);
     if (err == VD_OK)
         *out = report;
     else

@@ -10,7 +10,7 @@
 #define VOCDIST_BENCH_BENCH_H
 
 #include "base/text.h"
-#include "bench/table.h"
+#include "bench/timing_table.h"
 #include "store/json.h"
 #include "train/trainer.h"
 
@@ -19,7 +19,7 @@
 struct bench_request {
     bool step, loader, exchange, checkpoint; /* what to measure */
     int n_steps;                             /* that are counted */
-    bool made_up;                            /* the pictures are */
+    bool synthetic;                          /* the images are */
 };
 
 /* BENCH_TOTAL is the sum of those before it but BENCH_STAGE. */
@@ -50,7 +50,7 @@ struct bench_report {
     double load;     /* of rank 0's host, before it all */
     char *processor; /* of rank 0; owned */
 
-    struct bench_steps memory, shards; /* by where the pictures come from */
+    struct bench_steps memory, shards; /* by where the images come from */
     int64_t peak_memory;
     int peak_rank;
 
@@ -66,8 +66,8 @@ struct bench_report {
     struct timing stall, write, read;
 };
 
-/* Collective, on an open trainer (a trial). VD_STOPPED, agreed, after a
- * signal. The report is the same on all ranks but for processor and load. */
+/* Collective, on an open trainer (a scratch session). VD_STOPPED, agreed, after
+ * a signal. The report is the same on all ranks but for processor and load. */
 enum vd_err bench_measure(struct trainer *t,
                           const struct bench_request *request,
                           struct bench_report *out) VD_MUST_USE;
@@ -81,7 +81,7 @@ struct json *bench_to_json(const struct trainer *t,
 
 /* ---- its steps; Collective ---- */
 
-/* Steps from shards come first: those from memory end the feed. */
+/* Steps from shards come first: those from memory stop the prefetch thread. */
 enum vd_err bench_steps_from_shards(struct trainer *t, int n,
                                     struct bench_steps *out) VD_MUST_USE;
 enum vd_err bench_steps_from_memory(struct trainer *t, int n,

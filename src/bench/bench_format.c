@@ -1,6 +1,6 @@
 /* The report for people and as JSON; fields: docs/bench.md. */
+#include "base/alloc.h"
 #include "base/machine.h"
-#include "base/mem.h"
 #include "bench/bench.h"
 #include "config/config.h"
 
@@ -9,11 +9,11 @@
 #define MS 1e3
 #define MB 1e6
 
-static char *option_text(const struct trainer *t, const char *key)
+static char *option_format_value(const struct trainer *t, const char *key)
 {
     struct text value = {0};
     options_format(t->set, key, &value);
-    return value.bytes ? value.bytes : mem_copy_text("");
+    return value.bytes ? value.bytes : xstrdup("");
 }
 
 /* ---- JSON ---- */
@@ -21,11 +21,11 @@ static char *option_text(const struct trainer *t, const char *key)
 static void put_timing(struct json *o, const char *key, const struct timing *x)
 {
     struct json *d = json_new_object();
-    json_put_real(d, "median", MS * x->s.median);
-    json_put_real(d, "min", MS * x->s.min);
-    json_put_real(d, "q1", MS * x->s.q1);
-    json_put_real(d, "q3", MS * x->s.q3);
-    json_put_real(d, "max", MS * x->s.max);
+    json_put_real(d, "median", MS * x->seconds.median);
+    json_put_real(d, "min", MS * x->seconds.min);
+    json_put_real(d, "q1", MS * x->seconds.q1);
+    json_put_real(d, "q3", MS * x->seconds.q3);
+    json_put_real(d, "max", MS * x->seconds.max);
     json_put_real(d, "least_rank", MS * x->least_rank);
     json_put_real(d, "most_rank", MS * x->most_rank);
     json_put(o, key, d);
@@ -34,7 +34,7 @@ static void put_timing(struct json *o, const char *key, const struct timing *x)
 static void put_option(struct json *o, const struct trainer *t,
                        const char *name, const char *key)
 {
-    char *value = option_text(t, key);
+    char *value = option_format_value(t, key);
     json_put_text(o, name, value);
     free(value);
 }
@@ -43,7 +43,7 @@ static struct json *machine_to_json(const struct bench_report *r)
 {
     struct json *o = json_new_object();
     json_put_text(o, "processor", r->processor);
-    json_put_text(o, "instruction_set", machine_instruction_set());
+    json_put_text(o, "instruction_set", machine_isa());
     json_put_real(o, "load", r->load);
     return o;
 }
@@ -83,10 +83,10 @@ static struct json *data_to_json(const struct trainer *t,
                                  const struct bench_report *r)
 {
     struct json *o = json_new_object();
-    bool made_up = r->request.made_up;
-    json_put_text(o, "folder", made_up ? "" : t->config->data.train);
+    bool synthetic = r->request.synthetic;
+    json_put_text(o, "folder", synthetic ? "" : t->config->data.train);
     json_put_int(o, "images", (int64_t)t->train.n_images);
-    json_put_bool(o, "generated", made_up);
+    json_put_bool(o, "generated", synthetic);
     return o;
 }
 
@@ -120,7 +120,7 @@ static struct json *step_to_json(const struct trainer *t,
     return o;
 }
 
-static double picture_bytes(const struct trainer *t)
+static double image_bytes(const struct trainer *t)
 {
     return 3.0 * t->train.width * t->train.height;
 }
@@ -131,7 +131,7 @@ static struct json *loader_to_json(const struct trainer *t,
     struct json *o = json_new_object();
     json_put_int(o, "threads", t->loader_threads);
     json_put_real(o, "images_per_s", r->load_images_per_s);
-    json_put_real(o, "bytes_per_s", picture_bytes(t) * r->load_images_per_s);
+    json_put_real(o, "bytes_per_s", image_bytes(t) * r->load_images_per_s);
     put_timing(o, "batch_ms", &r->load_batch);
     put_timing(o, "stage_ms", &r->memory.stage_one);
     return o;
@@ -146,7 +146,7 @@ static struct json *exchange_to_json(const struct bench_report *r)
     put_timing(o, "exchange_ms", &r->exchange);
     json_put_real(o, "gb_per_s", r->gb_per_s);
     json_put_real(o, "step_ms", MS * r->step_s);
-    json_put_real(o, "step_share", r->exchange.s.median / r->step_s);
+    json_put_real(o, "step_share", r->exchange.seconds.median / r->step_s);
     return o;
 }
 
@@ -158,7 +158,7 @@ static struct json *checkpoint_to_json(const struct trainer *t,
     put_timing(o, "stall_ms", &r->stall);
     put_timing(o, "write_ms", &r->write);
     json_put_real(o, "write_mb_per_s",
-                  (double)r->checkpoint_bytes / r->write.s.median / MB);
+                  (double)r->checkpoint_bytes / r->write.seconds.median / MB);
     put_timing(o, "read_ms", &r->read);
     json_put_text(o, "folder", t->config->train.dir);
     return o;
@@ -193,13 +193,13 @@ static void add_setup(const struct trainer *t, const struct bench_report *r,
 {
     struct backend *b = (struct backend *)&t->backend;
     int hosts = comm_count_hosts(t->comm);
-    char *blocks = option_text(t, "model.blocks");
-    char *freeze = option_text(t, "model.freeze");
-    char *precision = option_text(t, "train.precision");
+    char *blocks = option_format_value(t, "model.blocks");
+    char *freeze = option_format_value(t, "model.freeze");
+    char *precision = option_format_value(t, "train.precision");
     text_add(out, "program    vocdist %s, backend %s (%s), %s\n",
              VOCDIST_VERSION, b->ops->name, b->ops->describe(b), precision);
-    text_add(out, "machine    %s, %s, load %.1f\n", r->processor,
-             machine_instruction_set(), r->load);
+    text_add(out, "machine    %s, %s, load %.1f\n", r->processor, machine_isa(),
+             r->load);
     text_add(out,
              "ranks      %d on %d host%s, exchange %s; threads of each: %d to "
              "compute, %d to load\n",
@@ -215,10 +215,10 @@ static void add_setup(const struct trainer *t, const struct bench_report *r,
     text_add(out, "batch      %lld replicas x %lld images = %lld\n",
              (long long)t->batch.replicas, (long long)t->batch.micro_batch,
              (long long)t->batch.global_batch);
-    if (r->request.made_up)
-        text_add(out, "pictures   made up\n");
+    if (r->request.synthetic)
+        text_add(out, "images     synthetic\n");
     else
-        text_add(out, "pictures   %s\n", t->config->data.train);
+        text_add(out, "images     %s\n", t->config->data.train);
     text_add(out, "times      ms; each of %d after %d; of the slowest rank\n",
              r->request.n_steps, BENCH_WARMUP);
     free(blocks);
@@ -236,14 +236,15 @@ static void add_timing(const char *what, const struct timing *x,
                        struct text *out)
 {
     text_add(out, "  %-18s %9.2f %9.2f %9.2f %9.2f %9.2f   %.2f .. %.2f\n",
-             what, MS * x->s.median, MS * x->s.min, MS * x->s.q1, MS * x->s.q3,
-             MS * x->s.max, MS * x->least_rank, MS * x->most_rank);
+             what, MS * x->seconds.median, MS * x->seconds.min,
+             MS * x->seconds.q1, MS * x->seconds.q3, MS * x->seconds.max,
+             MS * x->least_rank, MS * x->most_rank);
 }
 
 static void add_steps(const struct trainer *t, const char *what,
                       const struct bench_steps *s, struct text *out)
 {
-    bool from_memory = s->phases[BENCH_WAIT].s.max == 0;
+    bool from_memory = s->phases[BENCH_WAIT].seconds.max == 0;
     add_head(what, out);
     for (enum bench_phase p = BENCH_WAIT; p < BENCH_PHASES; p++)
         add_timing(bench_phase_name(p), &s->phases[p], out);
@@ -276,7 +277,7 @@ static void add_loader(const struct trainer *t, const struct bench_report *r,
     add_timing("micro-batch", &r->load_batch, out);
     add_timing("staging it, apart", &r->memory.stage_one, out);
     text_add(out, "  %.0f images/s, %.0f MB/s; %d threads a rank\n",
-             r->load_images_per_s, picture_bytes(t) * r->load_images_per_s / MB,
+             r->load_images_per_s, image_bytes(t) * r->load_images_per_s / MB,
              t->loader_threads);
 }
 
@@ -293,7 +294,7 @@ static void add_exchange(const struct bench_report *r, struct text *out)
              "of a step of %.1f ms if nothing hid it\n",
              (double)r->exchange_bytes / MB, r->messages,
              (double)r->sent_bytes / MB, r->gb_per_s,
-             100 * r->exchange.s.median / r->step_s, MS * r->step_s);
+             100 * r->exchange.seconds.median / r->step_s, MS * r->step_s);
 }
 
 static void add_checkpoint(const struct trainer *t,
@@ -305,7 +306,7 @@ static void add_checkpoint(const struct trainer *t,
     add_timing("read back", &r->read, out);
     text_add(out, "  %.1f MB in %s, written at %.1f MB/s\n",
              (double)r->checkpoint_bytes / MB, t->config->train.dir,
-             (double)r->checkpoint_bytes / r->write.s.median / MB);
+             (double)r->checkpoint_bytes / r->write.seconds.median / MB);
 }
 
 void bench_format(const struct trainer *t, const struct bench_report *r,

@@ -1,4 +1,4 @@
-/* Whole training steps, on pictures from shards and from memory. */
+/* Whole training steps, on images from shards and from memory. */
 #include "base/clock.h"
 #include "bench/bench.h"
 #include "data/loader.h"
@@ -48,39 +48,39 @@ static void fill_row(const struct step *step, const struct input *input,
 /* Collective: one step, and its row. */
 typedef enum vd_err one_step_fn(void *ctx, double *row);
 
-static enum vd_err measure(struct trainer *t, int n, one_step_fn *step,
-                           void *ctx, struct table *table)
+static enum vd_err time_rows(struct trainer *t, int n, one_step_fn *step,
+                             void *ctx, struct timing_table *table)
 {
     for (int i = -BENCH_WARMUP; i < n; i++) {
-        double *row = table_row(table, i < 0 ? 0 : i);
-        double start = clock_processor();
+        double *row = timing_table_row(table, i < 0 ? 0 : i);
+        double start = clock_cpu_time();
         VD_TRY(step(ctx, row));
-        row[PROCESSOR] = clock_processor() - start - row[PROCESSOR];
+        row[PROCESSOR] = clock_cpu_time() - start - row[PROCESSOR];
         VD_TRY(
             comm_agree(t->comm, SITE_STEP, stop_signal() ? VD_STOPPED : VD_OK));
     }
-    return table_gather(table, t->comm);
+    return timing_table_gather(table, t->comm);
 }
 
 static enum vd_err measure_steps(struct trainer *t, int n, one_step_fn *step,
                                  void *ctx, struct bench_steps *out)
 {
-    struct table table;
-    table_init(&table, n, COLUMNS);
-    enum vd_err err = measure(t, n, step, ctx, &table);
+    struct timing_table table;
+    timing_table_init(&table, n, COLUMNS);
+    enum vd_err err = time_rows(t, n, step, ctx, &table);
     if (err == VD_OK) {
         struct timing share;
-        out->slowest = table_slowest(&table, BUSY);
+        out->slowest = timing_table_slowest(&table, BUSY);
         for (int p = 0; p < BENCH_PHASES; p++)
-            table_timing(&table, p, out->slowest, &out->phases[p]);
-        table_timing(&table, WAIT_SHARE, out->slowest, &share);
-        out->wait_share = share.s.median;
-        table_timing(&table, STAGE_ONE, out->slowest, &out->stage_one);
-        table_timing(&table, PROCESSOR, out->slowest, &out->processor);
-        out->images_per_s =
-            (double)t->batch.global_batch / out->phases[BENCH_TOTAL].s.median;
+            timing_table_column(&table, p, out->slowest, &out->phases[p]);
+        timing_table_column(&table, WAIT_SHARE, out->slowest, &share);
+        out->wait_share = share.seconds.median;
+        timing_table_column(&table, STAGE_ONE, out->slowest, &out->stage_one);
+        timing_table_column(&table, PROCESSOR, out->slowest, &out->processor);
+        out->images_per_s = (double)t->batch.global_batch /
+                            out->phases[BENCH_TOTAL].seconds.median;
     }
-    table_clear(&table);
+    timing_table_clear(&table);
     return err;
 }
 
@@ -89,10 +89,10 @@ static enum vd_err measure_steps(struct trainer *t, int n, one_step_fn *step,
 static enum vd_err step_from_shards(void *ctx, double *row)
 {
     struct trainer *t = ctx;
-    struct account_step done;
-    double before = feed_staged_s(t->feed);
+    struct step_stats done;
+    double before = prefetch_staged_s(t->prefetch);
     VD_TRY(trainer_step(t, &done));
-    struct input input = {.stage_s = feed_staged_s(t->feed) - before,
+    struct input input = {.stage_s = prefetch_staged_s(t->prefetch) - before,
                           .wait_s = done.waited_s};
     fill_row(&t->step, &input, row);
     return VD_OK;
@@ -106,54 +106,54 @@ enum vd_err bench_steps_from_shards(struct trainer *t, int n,
 
 /* ---- from memory ---- */
 
-struct memory {
+struct memory_input {
     struct trainer *t;
-    const struct loaded *batch;
+    const struct loaded_batch *batch;
     struct input input; /* of this step */
 };
 
-/* In the place of the feed. (Where it has staged one micro-batch already, each
- * step computes on the one before: equal work.) */
-static enum vd_err stage(void *ctx)
+/* In place of the prefetch thread. (Where it has staged one micro-batch
+ * already, each step computes on the one before: equal work.) */
+static enum vd_err stage_from_memory(void *ctx)
 {
-    struct memory *m = ctx;
+    struct memory_input *m = ctx;
     struct trainer *t = m->t;
     struct batch batch = {
-        .slots = m->batch->slots,
+        .items = m->batch->items,
         .pixels = (const uint8_t *const *)m->batch->pixels,
-        .knobs = feed_knobs(&t->feed_spec, t->state.step),
+        .scalars = prefetch_step_scalars(&t->prefetch_spec, t->state.step),
     };
-    double start = clock_now(), processor = clock_processor();
+    double start = clock_now(), processor = clock_cpu_time();
     VD_TRY(t->backend.ops->stage(t->net, &batch));
     m->input.stage_s += clock_now() - start;
     m->input.apart_s = m->input.stage_s;
-    m->input.apart_processor_s += clock_processor() - processor;
+    m->input.apart_processor_s += clock_cpu_time() - processor;
     return VD_OK;
 }
 
 /* It is on all ranks; a step that changes nothing takes another time. */
-static enum vd_err say_non_finite(struct trainer *t)
+static enum vd_err fail_non_finite_bench(struct trainer *t)
 {
     enum vd_err err = VD_NUMERIC;
     if (t->comm->rank == 0)
         err = VD_FAIL(VD_NUMERIC,
-                      "a step on pictures in memory: loss or gradient are not "
+                      "a step on images in memory: loss or gradient are not "
                       "finite\ngive a smaller --optim.lr");
     return comm_agree(t->comm, SITE_STEP, err);
 }
 
 static enum vd_err step_from_memory(void *ctx, double *row)
 {
-    struct memory *m = ctx;
+    struct memory_input *m = ctx;
     struct trainer *t = m->t;
     struct update_result update;
     comm_enter(t->comm, SITE_STEP, (int64_t)t->state.step + 1,
                t->config->timeout.step);
     m->input = (struct input){0};
-    VD_TRY(step_run(&t->step, stage, m, t->results, (int)t->batch.micro_batch,
-                    &update));
+    VD_TRY(step_run(&t->step, stage_from_memory, m, t->results,
+                    (int)t->batch.micro_batch, &update));
     if (!update.finite)
-        return say_non_finite(t);
+        return fail_non_finite_bench(t);
     t->state.step++;
     fill_row(&t->step, &m->input, row);
     return VD_OK;
@@ -164,20 +164,20 @@ enum vd_err bench_steps_from_memory(struct trainer *t, int n,
                                     struct bench_steps *out)
 {
     struct loader *loader = NULL;
-    struct loaded *batch = NULL;
+    struct loaded_batch *batch = NULL;
     struct loader_spec spec = {.data = &t->train,
                                .n_batches = 1,
                                .micro_batch = (int)t->batch.micro_batch,
                                .threads = 1,
-                               .fill = feed_fill,
-                               .ctx = &t->feed_spec};
-    feed_free(t->feed);
-    t->feed = NULL;
+                               .fill = prefetch_fill,
+                               .ctx = &t->prefetch_spec};
+    prefetch_free(t->prefetch);
+    t->prefetch = NULL;
     enum vd_err err = loader_new(&loader, &spec);
     if (err == VD_OK)
         err = loader_next(loader, &batch);
     err = comm_agree(t->comm, SITE_DATA, err);
-    struct memory memory = {.t = t, .batch = batch};
+    struct memory_input memory = {.t = t, .batch = batch};
     if (err == VD_OK)
         err = measure_steps(t, n, step_from_memory, &memory, out);
     loader_free(loader);

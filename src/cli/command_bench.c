@@ -1,8 +1,8 @@
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "bench/bench.h"
-#include "bench/pictures.h"
+#include "bench/synthetic_images.h"
 #include "cli/command.h"
 #include "comm/phase.h"
 #include "config/batch.h"
@@ -11,21 +11,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PICTURES 256 /* made-up ones, at least */
+#define MIN_IMAGES 256 /* synthetic ones, at least */
 
 #define AT(field) offsetof(struct bench_options, field)
 static const struct option options[] = {
     {.key = "steps",
      .type = OPTION_INT,
      .offset = AT(steps),
-     .fallback = "10",
+     .default_text = "10",
      .min = 1,
      .max = 1e6,
      .help = "how many are measured, after two that are not"},
     {.key = "json",
      .type = OPTION_BOOL,
      .offset = AT(json),
-     .fallback = "false",
+     .default_text = "false",
      .help = "one object on standard output; fields: docs/bench.md"},
 };
 const struct option_table bench_table = {
@@ -35,20 +35,20 @@ struct benchmark {
     struct comm *comm;
     struct command_call *call;
     struct bench_request request;
-    struct pictures pictures; /* zeroed: there is data */
+    struct synthetic_images images; /* zeroed: there is data */
 };
 
 /* ---- what to measure ---- */
 
-static enum vd_err read_words(void *ctx)
+static enum vd_err read_requested_parts(void *ctx)
 {
     struct benchmark *b = ctx;
     struct bench_request *r = &b->request;
     static const char *const names[] = {"step", "loader", "exchange",
                                         "checkpoint"};
     bool *const parts[] = {&r->step, &r->loader, &r->exchange, &r->checkpoint};
-    for (int i = 0; i < b->call->n_words; i++) {
-        const char *word = b->call->words[i];
+    for (int i = 0; i < b->call->n_positionals; i++) {
+        const char *word = b->call->positionals[i];
         size_t k = 0;
         while (k < 4 && strcmp(word, names[k]))
             k++;
@@ -59,52 +59,53 @@ static enum vd_err read_words(void *ctx)
                            word);
         *parts[k] = true;
     }
-    for (size_t k = 0; k < 4 && b->call->n_words == 0; k++)
+    for (size_t k = 0; k < 4 && b->call->n_positionals == 0; k++)
         *parts[k] = true;
     return VD_OK;
 }
 
-/* ---- made-up pictures ---- */
+/* ---- synthetic images ---- */
 
 /* Whether there is data is for rank 0 to say. Data that was asked for by name
  * and is missing is an error, which opening it says. */
 static enum vd_err find_data(struct benchmark *b, bool *missing)
 {
     const struct command_call *call = b->call;
-    *missing = !options_given(call->set, "data.train") &&
+    *missing = !options_is_set(call->set, "data.train") &&
                !file_exists(call->config->data.train);
     return comm_bcast(b->comm, SITE_DATA, missing, sizeof *missing, 0);
 }
 
 /* As many as a step takes; what is wrong with the batch is said later. */
-static size_t count_pictures(const struct benchmark *b)
+static size_t count_images(const struct benchmark *b)
 {
     struct batch_plan plan = {0};
-    struct log_sink before = log_swap_sink((struct log_sink){log_drop, NULL});
+    struct log_sink before =
+        log_swap_sink((struct log_sink){log_discard, NULL});
     enum vd_err err =
         batch_resolve(b->call->config, b->comm->size, INT64_MAX, &plan);
     log_swap_sink(before);
-    return err == VD_OK && plan.global_batch > PICTURES
+    return err == VD_OK && plan.global_batch > MIN_IMAGES
                ? (size_t)plan.global_batch
-               : PICTURES;
+               : MIN_IMAGES;
 }
 
-static enum vd_err make_data(struct benchmark *b)
+static enum vd_err make_synthetic_data(struct benchmark *b)
 {
     struct option_set *set = b->call->set;
-    log_info("%s: no shards; measuring on made-up pictures",
+    log_info("%s: no shards; measuring on synthetic images",
              b->call->config->data.train);
-    VD_TRY(pictures_open(&b->pictures, b->comm, b->call->config->train.dir,
-                         count_pictures(b)));
-    b->request.made_up = true;
-    VD_TRY(options_set(set, "data.train", b->pictures.folder, "made up"));
+    VD_TRY(synthetic_images_open(&b->images, b->comm,
+                                 b->call->config->train.dir, count_images(b)));
+    b->request.synthetic = true;
+    VD_TRY(options_set(set, "data.train", b->images.folder, "made up"));
     return options_set(set, "data.val", "", "made up");
 }
 
 /* ---- */
 
-static void print(const struct trainer *t, const struct bench_report *report,
-                  bool as_json)
+static void print_report(const struct trainer *t,
+                         const struct bench_report *report, bool as_json)
 {
     if (as_json) {
         struct json *root = bench_to_json(t, report);
@@ -120,28 +121,30 @@ static void print(const struct trainer *t, const struct bench_report *report,
     }
 }
 
-static enum vd_err measure(struct trainer *t, void *ctx)
+static enum vd_err bench_body(struct trainer *t, void *ctx)
 {
     struct benchmark *b = ctx;
     const struct bench_options *o = b->call->options;
     struct bench_report report;
     VD_TRY(bench_measure(t, &b->request, &report));
     if (t->comm->rank == 0)
-        print(t, &report, o->json);
+        print_report(t, &report, o->json);
     bench_report_clear(&report);
     return VD_OK;
 }
 
-static enum vd_err run(struct benchmark *b)
+static enum vd_err run_benchmark(struct benchmark *b)
 {
     const struct command_call *call = b->call;
-    const struct trial trial = {.anew = true, .run = measure, .ctx = b};
+    const struct session_policy policy = {
+        .fresh = true, .body = bench_body, .ctx = b};
     bool missing = false;
-    VD_TRY(comm_phase(b->comm, SITE_CONFIG, read_words, b));
+    VD_TRY(comm_phase(b->comm, SITE_CONFIG, read_requested_parts, b));
     VD_TRY(find_data(b, &missing));
     if (missing)
-        VD_TRY(make_data(b));
-    return trainer_try(b->comm, call->set, call->config, call->argv, &trial);
+        VD_TRY(make_synthetic_data(b));
+    return trainer_run_session(b->comm, call->set, call->config, call->argv,
+                               &policy);
 }
 
 enum vd_err command_bench(struct command_call *call)
@@ -152,8 +155,8 @@ enum vd_err command_bench(struct command_call *call)
         .comm = &comm, .call = call, .request = {.n_steps = (int)o->steps}};
     enum vd_err err = comm_open(&comm, call->config->timeout.setup);
     if (err == VD_OK)
-        err = run(&b);
-    pictures_close(&b.pictures);
+        err = run_benchmark(&b);
+    synthetic_images_close(&b.images);
     comm_close(&comm, err);
     return err;
 }

@@ -1,14 +1,14 @@
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/memory.h"
 #include "cli/command.h"
 #include "comm/cores.h"
 #include "comm/phase.h"
 #include "eval/evaluate.h"
 #include "eval/picture.h"
-#include "train/restore.h"
 #include "train/run_data.h"
+#include "train/trained_model.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,39 +17,39 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PICTURES 16 /* on --picture's sheet */
+#define SHEET_IMAGES 16 /* on --picture's sheet */
 
 #define AT(field) offsetof(struct eval_options, field)
 static const struct option options[] = {
     {.key = "checkpoint",
      .type = OPTION_TEXT,
      .offset = AT(checkpoint),
-     .fallback = "",
+     .default_text = "",
      .metavar = "PATH",
      .help = "the network: a checkpoint, a link to one, or a run's folder"},
     {.key = "weights",
      .type = OPTION_TEXT,
      .offset = AT(weights),
-     .fallback = "",
+     .default_text = "",
      .metavar = "FILE",
      .help = "instead: what export wrote, or a run's weights/*.safetensors"},
     {.key = "data",
      .type = OPTION_TEXT,
      .offset = AT(data),
-     .fallback = "",
+     .default_text = "",
      .metavar = "DIR",
      .help = "shards to evaluate on; default: data.val if it is set, else the "
              "run's own"},
     {.key = "per-image",
      .type = OPTION_TEXT,
      .offset = AT(per_image),
-     .fallback = "",
+     .default_text = "",
      .metavar = "FILE.csv",
      .help = "write one row per image"},
     {.key = "picture",
      .type = OPTION_TEXT,
      .offset = AT(picture),
-     .fallback = "",
+     .default_text = "",
      .metavar = "FILE.png",
      .help = "draw true and predicted boxes of some images"},
 };
@@ -64,7 +64,7 @@ struct evaluation {
     const struct option_set *set;
     const char *folder; /* borrowed */
     struct run_data run_data;
-    struct restored network;
+    struct trained_model network;
     struct shard_set data;
     struct backend backend;
     struct weights weights;
@@ -72,7 +72,7 @@ struct evaluation {
     int threads;
 };
 
-static enum vd_err check_options(void *ctx)
+static enum vd_err eval_check_options(void *ctx)
 {
     const struct eval_options *o = ((const struct evaluation *)ctx)->options;
     if (!*o->checkpoint && !*o->weights)
@@ -85,12 +85,13 @@ static enum vd_err check_options(void *ctx)
     return VD_OK;
 }
 
-static enum vd_err restore_network(struct evaluation *e)
+static enum vd_err load_network(struct evaluation *e)
 {
     const struct eval_options *o = e->options;
     return *o->weights
-               ? restore_weights(&e->network, e->comm, o->weights)
-               : restore_checkpoint(&e->network, e->comm, o->checkpoint);
+               ? trained_model_load_weights(&e->network, e->comm, o->weights)
+               : trained_model_load_checkpoint(&e->network, e->comm,
+                                               o->checkpoint);
 }
 
 /* ---- the data ---- */
@@ -126,17 +127,17 @@ static enum vd_err choose_data(struct evaluation *e)
         return VD_OK;
     }
     e->folder = e->config->data.val;
-    if (*e->folder && options_given(e->set, "data.val"))
+    if (*e->folder && options_is_set(e->set, "data.val"))
         return VD_OK;
     return e->run_data.is_known ? use_run_data(e, network) : VD_OK;
 }
 
-static enum vd_err open_data(void *ctx)
+static enum vd_err eval_open_data(void *ctx)
 {
     struct evaluation *e = ctx;
     VD_TRY(choose_data(e));
     VD_TRY(shard_set_open(&e->data, e->folder));
-    return restore_check_data(&e->network, e->folder, &e->data);
+    return trained_model_check_data(&e->network, e->folder, &e->data);
 }
 
 static void print_data(const struct evaluation *e)
@@ -168,38 +169,39 @@ static void print_inputs(const struct evaluation *e)
     fflush(stdout);
 }
 
-static void advise_memory(const struct evaluation *e)
+static void set_memory_hints(const struct evaluation *e)
 {
-    struct text advice = {0};
+    struct text hints = {0};
     long long batch = (long long)e->config->eval.batch;
-    text_add(&advice, "give ");
+    text_add(&hints, "give ");
     if (batch > 1)
-        text_add(&advice, "--eval.batch %lld (now %lld); ", batch / 2, batch);
+        text_add(&hints, "--eval.batch %lld (now %lld); ", batch / 2, batch);
     if (e->threads > 1)
-        text_add(&advice, "--cpu.threads 1 (now %d); ", e->threads);
+        text_add(&hints, "--cpu.threads 1 (now %d); ", e->threads);
     if (e->comm->node_size > 1)
-        text_add(&advice, "fewer ranks to this host (now %d); ",
+        text_add(&hints, "fewer ranks to this host (now %d); ",
                  e->comm->node_size);
-    text_add(&advice, "each rank more memory");
-    memory_advise(advice.bytes);
-    free(advice.bytes);
+    text_add(&hints, "each rank more memory");
+    memory_set_oom_hint(hints.bytes);
+    free(hints.bytes);
 }
 
-static enum vd_err open_device(void *ctx)
+static enum vd_err eval_open_device(void *ctx)
 {
     struct evaluation *e = ctx;
     struct backend_config config = {.local_rank = e->comm->node_rank,
                                     .tune = e->config->tune};
     VD_TRY(backend_open(&e->backend, config_backend_name(e->config), &config));
-    VD_TRY(restore_put(&e->network, &e->backend, &e->weights));
-    struct net_spec spec = restore_spec(&e->network, &e->weights,
-                                        (int)e->config->eval.batch, e->threads);
+    VD_TRY(trained_model_upload(&e->network, &e->backend, &e->weights));
+    struct net_spec spec = trained_model_net_spec(
+        &e->network, &e->weights, (int)e->config->eval.batch, e->threads);
     e->evaluator = evaluator_new(&e->backend, &spec, &e->data);
     return VD_OK;
 }
 
-static enum vd_err report(struct evaluation *e, const struct eval_row *rows,
-                          const struct eval_summary *summary)
+static enum vd_err write_results(struct evaluation *e,
+                                 const struct eval_row *rows,
+                                 const struct eval_summary *summary)
 {
     struct text table = {0};
     if (e->comm->rank != 0)
@@ -212,41 +214,41 @@ static enum vd_err report(struct evaluation *e, const struct eval_row *rows,
                                e->data.n_images));
     if (*e->options->picture)
         VD_TRY(eval_write_picture(e->options->picture, &e->data, rows,
-                                  e->data.n_images, PICTURES));
+                                  e->data.n_images, SHEET_IMAGES));
     return VD_OK;
 }
 
-static enum vd_err evaluate(struct evaluation *e)
+static enum vd_err run_evaluation(struct evaluation *e)
 {
     struct eval_row *rows = NULL;
     struct eval_summary summary = {0};
     struct comm *comm = e->comm;
     double limit = e->config->timeout.setup;
-    VD_TRY(comm_phase(comm, SITE_CONFIG, check_options, e));
+    VD_TRY(comm_phase(comm, SITE_CONFIG, eval_check_options, e));
     comm_enter(comm, SITE_WEIGHTS, -1, limit);
-    VD_TRY(restore_network(e));
+    VD_TRY(load_network(e));
     comm_enter(comm, SITE_DATA, -1, limit);
-    VD_TRY(comm_phase(comm, SITE_DATA, open_data, e));
-    VD_TRY(comm_same(comm, SITE_DATA, "the data", e->data.digest));
+    VD_TRY(comm_phase(comm, SITE_DATA, eval_open_data, e));
+    VD_TRY(comm_check_equal(comm, SITE_DATA, "the data", e->data.digest));
     print_inputs(e);
-    VD_TRY(cores_divide(comm, &e->threads));
+    VD_TRY(cores_assign_threads(comm, &e->threads));
     if (e->config->cpu.threads != CONFIG_AUTO)
         e->threads = (int)e->config->cpu.threads;
-    advise_memory(e);
+    set_memory_hints(e);
     comm_enter(comm, SITE_DEVICE, -1, limit);
-    VD_TRY(comm_phase(comm, SITE_DEVICE, open_device, e));
+    VD_TRY(comm_phase(comm, SITE_DEVICE, eval_open_device, e));
     comm_enter(comm, SITE_EVAL, -1, limit);
     if (comm->rank == 0)
-        rows = mem_new(e->data.n_images, sizeof *rows);
+        rows = xcalloc(e->data.n_images, sizeof *rows);
     enum vd_err err = evaluator_run(e->evaluator, comm, rows, &summary);
     if (err == VD_OK)
-        err = comm_agree(comm, SITE_REPORT, report(e, rows, &summary));
+        err = comm_agree(comm, SITE_REPORT, write_results(e, rows, &summary));
     eval_summary_clear(&summary);
     free(rows);
     return err;
 }
 
-static void clear(struct evaluation *e)
+static void evaluation_clear(struct evaluation *e)
 {
     evaluator_free(e->evaluator);
     if (e->backend.ops) {
@@ -254,7 +256,7 @@ static void clear(struct evaluation *e)
         backend_close(&e->backend);
     }
     shard_set_close(&e->data);
-    restore_clear(&e->network);
+    trained_model_clear(&e->network);
     run_data_clear(&e->run_data);
 }
 
@@ -267,8 +269,8 @@ enum vd_err command_eval(struct command_call *call)
                            .set = call->set};
     enum vd_err err = comm_open(&comm, call->config->timeout.setup);
     if (err == VD_OK)
-        err = evaluate(&e);
+        err = run_evaluation(&e);
     comm_close(&comm, err);
-    clear(&e);
+    evaluation_clear(&e);
     return err;
 }

@@ -1,25 +1,25 @@
 #include "base/log.h"
 #include "cli/command.h"
-#include "train/restore.h"
+#include "train/trained_model.h"
 
 #define AT(field) offsetof(struct export_options, field)
 static const struct option options[] = {
     {.key = "checkpoint",
      .type = OPTION_TEXT,
      .offset = AT(checkpoint),
-     .fallback = "",
+     .default_text = "",
      .metavar = "PATH",
      .help = "the network: a checkpoint, a link to one, or a run's folder"},
     {.key = "format",
      .type = OPTION_CHOICE,
      .offset = AT(format),
-     .fallback = "safetensors",
+     .default_text = "safetensors",
      .choices = "safetensors",
      .help = "what is written"},
     {.key = "output",
      .type = OPTION_TEXT,
      .offset = AT(output),
-     .fallback = "",
+     .default_text = "",
      .metavar = "FILE",
      .letter = 'o',
      .help = "where"},
@@ -30,15 +30,15 @@ const struct option_table export_table = {
 enum vd_err command_export(struct command_call *call)
 {
     const struct export_options *o = call->options;
-    struct restored r;
+    struct trained_model m;
     if (!*o->checkpoint || !*o->output)
         return VD_FAIL(VD_USAGE, "export needs a network and a place\n"
                                  "give --checkpoint runs/NAME -o FILE");
-    enum vd_err err = restore_checkpoint_alone(&r, o->checkpoint);
+    enum vd_err err = trained_model_load_local(&m, o->checkpoint);
     if (err == VD_OK)
-        err = restore_save_weights(&r, o->output);
+        err = trained_model_save_weights(&m, o->output);
     if (err == VD_OK)
         log_info("wrote %s", o->output);
-    restore_clear(&r);
+    trained_model_clear(&m);
     return err;
 }

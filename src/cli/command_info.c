@@ -33,7 +33,7 @@ enum vd_err command_info(struct command_call *call)
     printf("built      %s\n", VOCDIST_BUILD);
     printf("libraries  libyaml %s, xxHash %u.%u.%u\n", options_yaml_library(),
            xxhash / 10000, xxhash / 100 % 100, xxhash % 100);
-    printf("cpu        %s\n", machine_instruction_set());
+    printf("cpu        %s\n", machine_isa());
     const char *policy = getenv("OMP_WAIT_POLICY");
     printf("threads    OMP_WAIT_POLICY %s\n", policy ? policy : "not set");
     return print_backends();

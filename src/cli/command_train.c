@@ -14,13 +14,13 @@ static const struct option options[] = {
     {.key = "dry-run",
      .type = OPTION_BOOL,
      .offset = AT(dry_run),
-     .fallback = "false",
+     .default_text = "false",
      .help = "try everything once, say what the run will cost, leave nothing "
              "behind"},
     {.key = "overfit-batch",
      .type = OPTION_INT,
      .offset = AT(overfit_batch),
-     .fallback = "0",
+     .default_text = "0",
      .min = 0,
      .max = 1e6,
      .metavar = "N",
@@ -31,7 +31,7 @@ static const struct option options[] = {
 const struct option_table train_table = {
     .name = "train", .rows = options, .n = sizeof options / sizeof *options};
 
-static enum vd_err check_options(const struct command_call *call)
+static enum vd_err train_check_options(const struct command_call *call)
 {
     const struct train_options *o = call->options;
     if (o->dry_run && o->overfit_batch)
@@ -49,8 +49,8 @@ static enum vd_err check_options(const struct command_call *call)
     return VD_OK;
 }
 
-static enum vd_err start(struct command_call *call, struct comm *comm,
-                         struct text *report)
+static enum vd_err start_training(struct command_call *call, struct comm *comm,
+                                  struct text *report)
 {
     const struct train_options *o = call->options;
     if (o->dry_run)
@@ -65,10 +65,10 @@ enum vd_err command_train(struct command_call *call)
 {
     struct comm comm;
     struct text report = {0};
-    VD_TRY(check_options(call));
+    VD_TRY(train_check_options(call));
     enum vd_err err = comm_open(&comm, call->config->timeout.setup);
     if (err == VD_OK)
-        err = start(call, &comm, &report);
+        err = start_training(call, &comm, &report);
     if (report.bytes && fputs(report.bytes, stdout) >= 0)
         fflush(stdout); /* errors are found at the end, by the program */
     free(report.bytes);

@@ -47,11 +47,11 @@ static const struct command commands[] = {
         .details =
             "Without a word all four. Every setting of train counts; nothing "
             "is kept.\n"
-            "Where data.train has no shards, made-up pictures are used.",
+            "Where data.train has no shards, synthetic images are used.",
         .table = &bench_table,
         .options_size = sizeof(struct bench_options),
         .reads_config = true,
-        .takes_words = true,
+        .takes_positionals = true,
         .run = command_bench,
     },
     {
@@ -68,7 +68,7 @@ static const struct command commands[] = {
  * times the processor time while idle). The OpenMP library reads this from
  * the environment before main() starts, hence the second start.
  */
-static void let_waiting_threads_sleep(char **argv)
+static void set_passive_wait_policy(char **argv)
 {
     char path[PATH_MAX];
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
@@ -86,7 +86,7 @@ static void let_waiting_threads_sleep(char **argv)
 
 int main(int argc, char **argv)
 {
-    let_waiting_threads_sleep(argv);
+    set_passive_wait_policy(argv);
     prctl(PR_SET_NAME, "vocdist"); /* whatever its file is called */
     static const struct program vocdist = {
         .name = "vocdist",

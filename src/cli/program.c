@@ -1,8 +1,8 @@
 #include "cli/program.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "config/config.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 
 /* All ranks of a job have the same command line, so what is wrong with it, or
  * --help, is for rank 0 to say. Launchers tell ranks by these variables. */
-static bool speaks(void)
+static bool is_first_rank(void)
 {
     const char *rank = getenv("PMIX_RANK");
     if (!rank)
@@ -29,27 +29,27 @@ static bool speaks(void)
 
 /* ---- the options every subcommand has ---------------------------------- */
 
-struct front {
+struct general_options {
     bool help, version;
 };
 
-static const struct option front_rows[] = {
+static const struct option general_rows[] = {
     {.key = "help",
      .type = OPTION_BOOL,
-     .offset = offsetof(struct front, help),
-     .fallback = "false",
+     .offset = offsetof(struct general_options, help),
+     .default_text = "false",
      .help = "show this text",
      .letter = 'h'},
     {.key = "version",
      .type = OPTION_BOOL,
-     .offset = offsetof(struct front, version),
-     .fallback = "false",
+     .offset = offsetof(struct general_options, version),
+     .default_text = "false",
      .help = "show the version"},
 };
-static const struct option_table front_table = {
-    .name = "general", .rows = front_rows, .n = 2};
+static const struct option_table general_table = {
+    .name = "general", .rows = general_rows, .n = 2};
 
-struct log_front {
+struct log_options {
     int level; /* enum log_level */
 };
 
@@ -57,74 +57,74 @@ struct log_front {
 static const struct option log_rows[] = {
     {.key = "log.level",
      .type = OPTION_CHOICE,
-     .offset = offsetof(struct log_front, level),
-     .fallback = "info",
+     .offset = offsetof(struct log_options, level),
+     .default_text = "info",
      .help = "how much is said on stderr",
      .choices = "error|warn|info|debug"},
 };
 static const struct option_table log_table = {
     .name = "log", .rows = log_rows, .n = 1};
 
-struct config_front {
+struct config_file_options {
     char *config;
     bool print_config;
 };
 
-static const struct option config_front_rows[] = {
+static const struct option config_file_rows[] = {
     {.key = "config",
      .type = OPTION_TEXT,
-     .offset = offsetof(struct config_front, config),
-     .fallback = "",
+     .offset = offsetof(struct config_file_options, config),
+     .default_text = "",
      .help = "read this file; may be given several times, later ones win; "
              "default: " DEFAULT_FILE " here, if there is one",
      .metavar = "FILE",
      .letter = 'c'},
     {.key = "print-config",
      .type = OPTION_BOOL,
-     .offset = offsetof(struct config_front, print_config),
-     .fallback = "false",
+     .offset = offsetof(struct config_file_options, print_config),
+     .default_text = "false",
      .help = "show every setting and where it comes from"},
 };
-static const struct option_table config_front_table = {
-    .name = "config file", .rows = config_front_rows, .n = 2};
+static const struct option_table config_file_table = {
+    .name = "config file", .rows = config_file_rows, .n = 2};
 
 /* Everything one call of a program holds. */
-struct run {
+struct invocation {
     const struct program *program;
     const struct command *command;
     char *const *all_argv;
     int argc; /* arguments after the subcommand's name */
     char **argv;
     struct option_set set;
-    struct front front;
-    struct log_front log;
-    struct config_front config_front;
+    struct general_options general;
+    struct log_options log;
+    struct config_file_options config_file;
     struct config config;
     void *options; /* owned: the command's own struct */
-    struct option_words words;
+    struct option_args args;
 };
 
-static void add_tables(struct run *r)
+static void add_tables(struct invocation *v)
 {
-    const struct command *c = r->command;
-    options_init(&r->set);
+    const struct command *c = v->command;
+    options_init(&v->set);
     if (c->table) {
-        r->options = mem_new(1, c->options_size);
-        options_add(&r->set, c->table, r->options);
+        v->options = xcalloc(1, c->options_size);
+        options_add(&v->set, c->table, v->options);
     }
-    options_add(&r->set, &front_table, &r->front);
+    options_add(&v->set, &general_table, &v->general);
     if (c->reads_config) {
-        options_add(&r->set, &config_front_table, &r->config_front);
-        options_add(&r->set, &config_table, &r->config);
+        options_add(&v->set, &config_file_table, &v->config_file);
+        options_add(&v->set, &config_table, &v->config);
     } else {
-        options_add(&r->set, &log_table, &r->log);
+        options_add(&v->set, &log_table, &v->log);
     }
 }
 
 /* ---- which subcommand -------------------------------------------------- */
 
-static const struct command *command_named(const struct program *p,
-                                           const char *name)
+static const struct command *find_by_name(const struct program *p,
+                                          const char *name)
 {
     for (size_t i = 0; i < p->n_commands; i++)
         if (!strcmp(p->commands[i].name, name))
@@ -132,9 +132,9 @@ static const struct command *command_named(const struct program *p,
     return NULL;
 }
 
-static const char *command_near(const struct program *p, const char *word)
+static const char *nearest_name(const struct program *p, const char *word)
 {
-    const char **names = mem_new(p->n_commands, sizeof *names);
+    const char **names = xcalloc(p->n_commands, sizeof *names);
     for (size_t i = 0; i < p->n_commands; i++)
         names[i] = p->commands[i].name;
     const char *near = text_nearest(word, names, p->n_commands);
@@ -147,25 +147,25 @@ static const char *command_near(const struct program *p, const char *word)
  * with all arguments. What looks like a misspelt name is refused, unless a
  * file has that name and files are what the first subcommand takes.
  */
-static enum vd_err find_command(struct run *r, int argc, char **argv)
+static enum vd_err find_command(struct invocation *v, int argc, char **argv)
 {
-    const struct program *p = r->program;
-    r->command = &p->commands[0];
+    const struct program *p = v->program;
+    v->command = &p->commands[0];
     if (argc < 2)
         return VD_OK;
-    r->argc = argc - 1;
-    r->argv = argv + 1;
+    v->argc = argc - 1;
+    v->argv = argv + 1;
     const char *word = argv[1];
-    const struct command *named = command_named(p, word);
+    const struct command *named = find_by_name(p, word);
     if (named) {
-        r->command = named;
-        r->argc--;
-        r->argv++;
+        v->command = named;
+        v->argc--;
+        v->argv++;
         return VD_OK;
     }
-    const char *near = command_near(p, word);
+    const char *near = nearest_name(p, word);
     if (word[0] == '-' ||
-        (r->command->takes_words && (!near || file_exists(word))))
+        (v->command->takes_positionals && (!near || file_exists(word))))
         return VD_OK;
     return VD_FAIL(VD_USAGE,
                    near ? "unknown subcommand '%s'\ndid you mean '%s'?"
@@ -175,24 +175,24 @@ static enum vd_err find_command(struct run *r, int argc, char **argv)
 
 /* ---- help -------------------------------------------------------------- */
 
-static void print(const char *text)
+static void print_on_first_rank(const char *text)
 {
-    if (speaks())
-        fputs(text, stdout); // errors are found at the end, by finish()
+    if (is_first_rank())
+        fputs(text, stdout); // errors are found at the end, by check_stdout()
 }
 
 static void print_version(const struct program *p)
 {
     struct text line = {0};
     text_add(&line, "%s %s\n", p->name, program_version());
-    print(line.bytes);
+    print_on_first_rank(line.bytes);
     free(line.bytes);
 }
 
-static void print_help(const struct run *r)
+static void print_help(const struct invocation *v)
 {
-    const struct program *p = r->program;
-    const struct command *c = r->command;
+    const struct program *p = v->program;
+    const struct command *c = v->command;
     bool is_default = c == &p->commands[0];
     struct text t = {0};
     text_add(&t, "%s: %s\n\n", p->name, p->summary);
@@ -209,117 +209,118 @@ static void print_help(const struct run *r)
             text_add(&t, "  %-9s %s%s\n", p->commands[i].name,
                      p->commands[i].summary, i ? "" : " (when none is named)");
     }
-    options_format_help(&r->set, &t);
-    print(t.bytes);
+    options_format_help(&v->set, &t);
+    print_on_first_rank(t.bytes);
     free(t.bytes);
 }
 
 /* ---- reading options --------------------------------------------------- */
 
 /* Answers --help and --version; `done` when there was one. */
-static enum vd_err answer(struct run *r, bool *done)
+static enum vd_err answer_help_and_version(struct invocation *v, bool *done)
 {
-    struct option_words help = {0}, version = {0};
+    struct option_args help = {0}, version = {0};
     enum vd_err err =
-        options_collect_arguments(&r->set, r->argc, r->argv, "help", &help);
+        options_collect_arguments(&v->set, v->argc, v->argv, "help", &help);
     if (err == VD_OK)
-        err = options_collect_arguments(&r->set, r->argc, r->argv, "version",
+        err = options_collect_arguments(&v->set, v->argc, v->argv, "version",
                                         &version);
     if (err == VD_OK && help.n > 0)
-        print_help(r);
+        print_help(v);
     else if (err == VD_OK && version.n > 0)
-        print_version(r->program);
+        print_version(v->program);
     *done = help.n > 0 || version.n > 0;
-    free(help.words);
-    free(version.words);
+    free(help.args);
+    free(version.args);
     return err;
 }
 
-static enum vd_err read_files(struct run *r, const struct option_words *files)
+static enum vd_err read_files(struct invocation *v,
+                              const struct option_args *files)
 {
     for (int i = 0; i < files->n; i++)
-        VD_TRY(options_read_yaml(&r->set, files->words[i]));
+        VD_TRY(options_read_yaml(&v->set, files->args[i]));
     if (files->n == 0 && file_exists(DEFAULT_FILE))
-        VD_TRY(options_read_yaml(&r->set, DEFAULT_FILE));
+        VD_TRY(options_read_yaml(&v->set, DEFAULT_FILE));
     return VD_OK;
 }
 
-static enum vd_err read_config(struct run *r)
+static enum vd_err read_config(struct invocation *v)
 {
-    struct option_words files = {0};
+    struct option_args files = {0};
     enum vd_err err =
-        options_collect_arguments(&r->set, r->argc, r->argv, "config", &files);
-    VD_TRY_ELSE(out, err, err);
-    VD_TRY_ELSE(out, err, read_files(r, &files));
-    VD_TRY_ELSE(out, err, options_read_environment(&r->set));
-    VD_TRY_ELSE(out, err,
-                options_read_arguments(&r->set, r->argc, r->argv, &r->words));
-    log_set_level((enum log_level)r->config.log.level);
-    options_say_environment();
-    VD_TRY_ELSE(out, err,
-                config_check(&r->set, files.n ? files.words[0] : NULL));
+        options_collect_arguments(&v->set, v->argc, v->argv, "config", &files);
+    VD_TRY_GOTO(out, err, err);
+    VD_TRY_GOTO(out, err, read_files(v, &files));
+    VD_TRY_GOTO(out, err, options_read_environment(&v->set));
+    VD_TRY_GOTO(out, err,
+                options_read_arguments(&v->set, v->argc, v->argv, &v->args));
+    log_set_level((enum log_level)v->config.log.level);
+    options_log_environment();
+    VD_TRY_GOTO(out, err,
+                config_check(&v->set, files.n ? files.args[0] : NULL));
 out:
-    free(files.words);
+    free(files.args);
     return err;
 }
 
-static enum vd_err read_options(struct run *r)
+static enum vd_err read_options(struct invocation *v)
 {
-    if (r->command->reads_config) {
-        VD_TRY(read_config(r));
+    if (v->command->reads_config) {
+        VD_TRY(read_config(v));
     } else {
-        VD_TRY(options_read_arguments(&r->set, r->argc, r->argv, &r->words));
-        log_set_level((enum log_level)r->log.level);
+        VD_TRY(options_read_arguments(&v->set, v->argc, v->argv, &v->args));
+        log_set_level((enum log_level)v->log.level);
     }
-    if (r->words.n == 0 || r->command->takes_words)
+    if (v->args.n == 0 || v->command->takes_positionals)
         return VD_OK;
-    const char *word = r->words.words[0];
-    if (command_named(r->program, word))
+    const char *word = v->args.args[0];
+    if (find_by_name(v->program, word))
         return VD_FAIL(VD_USAGE,
                        "command line: unexpected '%s'\n"
                        "a subcommand comes first: %s %s ...",
-                       word, r->program->name, word);
+                       word, v->program->name, word);
     return VD_FAIL(VD_USAGE,
                    "command line: unexpected '%s'\n"
                    "options start with --; %s --help lists them",
-                   word, r->program->name);
+                   word, v->program->name);
 }
 
 /* ---- the program ------------------------------------------------------- */
 
-static void print_config(const struct run *r)
+static void print_config(const struct invocation *v)
 {
     struct text t = {0};
-    options_format_yaml(&r->set, true, &t);
-    print(t.bytes);
+    options_format_yaml(&v->set, true, &t);
+    print_on_first_rank(t.bytes);
     free(t.bytes);
 }
 
-static enum vd_err run(struct run *r)
+static enum vd_err run_command(struct invocation *v)
 {
     bool done = false;
-    VD_TRY(answer(r, &done));
+    VD_TRY(answer_help_and_version(v, &done));
     if (done)
         return VD_OK;
-    VD_TRY(read_options(r));
-    if (r->config_front.print_config) {
-        print_config(r);
+    VD_TRY(read_options(v));
+    if (v->config_file.print_config) {
+        print_config(v);
         return VD_OK;
     }
-    log_divert(NULL, NULL);
+    log_set_sink(NULL, NULL);
     struct command_call call = {
-        .set = &r->set,
-        .options = r->options,
-        .config = r->command->reads_config ? &r->config : NULL,
-        .argv = r->all_argv,
-        .words = r->words.words,
-        .n_words = r->words.n,
+        .set = &v->set,
+        .options = v->options,
+        .config = v->command->reads_config ? &v->config : NULL,
+        .argv = v->all_argv,
+        .positionals = v->args.args,
+        .n_positionals = v->args.n,
     };
-    return r->command->run(&call);
+    return v->command->run(&call);
 }
 
 /* What was printed must have arrived. */
-static enum vd_err finish(enum vd_err err)
+static enum vd_err check_stdout(enum vd_err err)
 {
     bool failed = ferror(stdout) != 0;
     failed = fflush(stdout) != 0 || failed;
@@ -353,19 +354,19 @@ static void prepare_for_limits(void)
 
 int program_main(const struct program *program, int argc, char **argv)
 {
-    struct run r = {.program = program, .all_argv = argv};
+    struct invocation v = {.program = program, .all_argv = argv};
     log_init(program->name, LOG_LEVEL_INFO);
     prepare_for_limits();
-    if (!speaks())
-        log_divert(log_drop, NULL);
-    enum vd_err err = find_command(&r, argc, argv);
+    if (!is_first_rank())
+        log_set_sink(log_discard, NULL);
+    enum vd_err err = find_command(&v, argc, argv);
     if (err == VD_OK) {
-        add_tables(&r);
-        err = run(&r);
+        add_tables(&v);
+        err = run_command(&v);
     }
-    err = finish(err);
-    options_clear(&r.set);
-    free(r.options);
-    free(r.words.words);
+    err = check_stdout(err);
+    options_clear(&v.set);
+    free(v.options);
+    free(v.args.args);
     return err_exit_code(err);
 }

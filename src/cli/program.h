@@ -9,7 +9,7 @@
  *          .usage = "VOCROOT... -o DIR [OPTIONS]",
  *          .table = &pack_table,
  *          .options_size = sizeof(struct pack_options),
- *          .takes_words = true,
+ *          .takes_positionals = true,
  *          .run = pack_run},
  *         ...
  *     };
@@ -35,12 +35,12 @@ struct config;
 
 /* What a subcommand gets; all borrowed until it returns. */
 struct command_call {
-    struct option_set *set; /* for options_given() */
+    struct option_set *set; /* for options_is_set() */
     void *options;          /* what command.table's rows were written into */
     struct config *config;  /* NULL unless the command reads_config */
     char *const *argv;      /* the whole command line, NULL at its end */
-    char **words;           /* arguments that are not options */
-    int n_words;
+    char **positionals;     /* arguments that are not options */
+    int n_positionals;
 };
 
 struct command {
@@ -49,8 +49,8 @@ struct command {
     const char *details;        /* more text for --help, or NULL */
     const struct option_table *table; /* its own options, or NULL */
     size_t options_size;              /* bytes of the struct they are in */
-    bool reads_config; /* config files (-c), environment, --print-config */
-    bool takes_words;  /* else a word is a usage error */
+    bool reads_config;      /* config files (-c), environment, --print-config */
+    bool takes_positionals; /* else a word is a usage error */
     enum vd_err (*run)(struct command_call *call);
 };
 

@@ -3,8 +3,8 @@
 
 #include "comm/launch.h"
 
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/text.h"
 
 #include <inttypes.h>
@@ -15,38 +15,38 @@
 
 #define GRACE_S   5.0
 #define MAX_NAMED 8
-#define SUM_ROOM  ((size_t)1 << 17) /* doubles gathered at a time */
+#define SUM_CHUNK ((size_t)1 << 17) /* doubles gathered at a time */
 
 /* Ranks that wait name the one they wait for, which takes them as long again.
  */
-static double patience(double limit_s)
+static double watchdog_limit(double limit_s)
 {
     return 2 * limit_s + GRACE_S;
 }
 
-enum vd_err comm_begin(struct comm *c, double timeout_s)
+enum vd_err comm_open_start(struct comm *c, double timeout_s)
 {
     *c = (struct comm){.size = 1, .node_size = 1, .timeout_s = timeout_s};
     VD_TRY(launch_check_environment());
-    return watchdog_start(&c->watchdog, SITE_OPEN, patience(timeout_s));
+    return watchdog_start(&c->watchdog, SITE_INIT, watchdog_limit(timeout_s));
 }
 
-void comm_has_begun(struct comm *c)
+void comm_open_finish(struct comm *c)
 {
-    watchdog_beat(&c->watchdog, SITE_OPEN, -1, INFINITY);
+    watchdog_arm(&c->watchdog, SITE_INIT, -1, INFINITY);
 }
 
 void comm_enter(struct comm *c, enum fault_site site, int64_t step,
                 double limit_s)
 {
     c->timeout_s = limit_s;
-    watchdog_beat(&c->watchdog, site, step,
-                  c->size > 1 ? patience(limit_s) : limit_s);
+    watchdog_arm(&c->watchdog, site, step,
+                 c->size > 1 ? watchdog_limit(limit_s) : limit_s);
 }
 
-void comm_goes_on(struct comm *c)
+void comm_heartbeat(struct comm *c)
 {
-    watchdog_beat_again(&c->watchdog);
+    watchdog_heartbeat(&c->watchdog);
 }
 
 int comm_count_hosts(const struct comm *c)
@@ -61,7 +61,7 @@ int comm_count_hosts(const struct comm *c)
     return n;
 }
 
-static int count_of(const uint64_t *all, int n, uint64_t value)
+static int count_equal(const uint64_t *all, int n, uint64_t value)
 {
     int count = 0;
     for (int r = 0; r < n; r++)
@@ -70,12 +70,12 @@ static int count_of(const uint64_t *all, int n, uint64_t value)
 }
 
 /* The value most ranks have; among equals that of the lowest rank. */
-static uint64_t majority_of(const uint64_t *all, int n)
+static uint64_t majority_value(const uint64_t *all, int n)
 {
     uint64_t best = all[0];
     int best_count = 0;
     for (int r = 0; r < n && best_count <= n / 2; r++) {
-        int count = count_of(all, n, all[r]);
+        int count = count_equal(all, n, all[r]);
         if (count > best_count) {
             best_count = count;
             best = all[r];
@@ -84,10 +84,10 @@ static uint64_t majority_of(const uint64_t *all, int n)
     return best;
 }
 
-static void name_the_odd(const struct comm *c, const uint64_t *all,
-                         uint64_t usual, struct text *out)
+static void format_mismatch(const struct comm *c, const uint64_t *all,
+                            uint64_t usual, struct text *out)
 {
-    int odd = c->size - count_of(all, c->size, usual), named = 0;
+    int odd = c->size - count_equal(all, c->size, usual), named = 0;
     for (int r = 0; r < c->size && named < MAX_NAMED; r++)
         if (all[r] != usual)
             text_add(out, "%srank %d (%s) has %016" PRIx64, named++ ? ", " : "",
@@ -97,20 +97,20 @@ static void name_the_odd(const struct comm *c, const uint64_t *all,
     text_add(out, ", the other %d have %016" PRIx64, c->size - odd, usual);
 }
 
-enum vd_err comm_same(struct comm *c, enum fault_site site, const char *what,
-                      uint64_t digest)
+enum vd_err comm_check_equal(struct comm *c, enum fault_site site,
+                             const char *what, uint64_t digest)
 {
-    uint64_t *all = mem_new((size_t)c->size, sizeof *all);
+    uint64_t *all = xcalloc((size_t)c->size, sizeof *all);
     enum vd_err err;
 
-    VD_TRY_ELSE(out, err, comm_allgather(c, site, &digest, sizeof digest, all));
-    uint64_t usual = majority_of(all, c->size);
-    if (count_of(all, c->size, usual) == c->size)
+    VD_TRY_GOTO(out, err, comm_allgather(c, site, &digest, sizeof digest, all));
+    uint64_t usual = majority_value(all, c->size);
+    if (count_equal(all, c->size, usual) == c->size)
         goto out;
-    err = c->verdict = VD_CONFIG;
+    err = c->agreed_err = VD_CONFIG;
     if (c->rank == 0) {
         struct text odd = {0};
-        name_the_odd(c, all, usual, &odd);
+        format_mismatch(c, all, usual, &odd);
         log_error("ranks differ in %s: %s\nstart every rank with the same "
                   "program, options and files",
                   what, odd.bytes);
@@ -125,8 +125,8 @@ enum vd_err comm_sum(struct comm *c, enum fault_site site, double *values,
                      size_t n)
 {
     size_t size = (size_t)c->size;
-    size_t most = SUM_ROOM / size + 1;
-    double *all = mem_new(size * (n < most ? n : most) + 1, sizeof *all);
+    size_t most = SUM_CHUNK / size + 1;
+    double *all = xcalloc(size * (n < most ? n : most) + 1, sizeof *all);
     enum vd_err err = VD_OK;
 
     for (size_t done = 0; done < n && err == VD_OK;) {

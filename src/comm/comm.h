@@ -14,10 +14,10 @@
  *     ...
  *     return comm_close(&comm, err);     the last line of main()
  *
- * A code that did not come out of comm_agree() or comm_same() is known to this
- * rank alone; comm_close() then ends the whole job instead of waiting for
- * ranks that will never come. A branch that decides which Collective call is
- * next depends only on values that came out of one.
+ * A code that did not come out of comm_agree() or comm_check_equal() is known
+ * to this rank alone; comm_close() then ends the whole job instead of waiting
+ * for ranks that will never come. A branch that decides which Collective call
+ * is next depends only on values that came out of one.
  *
  * Every wait has a time limit, `timeout_s`. A rank that has waited for half of
  * it asks the others whether they make progress. A rank that works answers in
@@ -55,13 +55,13 @@ struct comm {
     int node_root;            /* the rank whose node_rank is 0 on our node */
     double timeout_s;         /* of the calls to come: see comm_enter() */
     char (*hosts)[COMM_HOST_MAX]; /* owned: host of every rank */
-    enum vd_err verdict;          /* what was agreed last */
+    enum vd_err agreed_err;       /* what was agreed last */
     struct watchdog watchdog;
     void *impl; /* owned; see comm_mpi.h */
 };
 
 /* Local, at any time: "Open MPI v4.1.4", or "none". */
-void comm_library(char *out, size_t room);
+void comm_library_version(char *out, size_t capacity);
 
 /*
  * Collective, first thing in main(): starts MPI, finds ranks and hosts, tells
@@ -79,7 +79,7 @@ enum vd_err comm_open(struct comm *c, double timeout_s) VD_MUST_USE;
 void comm_enter(struct comm *c, enum fault_site site, int64_t step,
                 double limit_s);
 /* Local, any thread: restarts the watchdog timer after a unit of work. */
-void comm_goes_on(struct comm *c);
+void comm_heartbeat(struct comm *c);
 /* Local, the main thread, after each unit of work (an image packed, a batch
  * evaluated, a micro-batch computed): also answers the ranks that ask. A unit
  * should take less than half of the time limit. Costs about a microsecond. */
@@ -109,8 +109,8 @@ enum vd_err comm_agree(struct comm *c, enum fault_site site,
  * Collective: VD_CONFIG on all ranks unless all pass the same digest of
  * `what` ("the configuration"). Rank 0 names the ranks in the minority.
  */
-enum vd_err comm_same(struct comm *c, enum fault_site site, const char *what,
-                      uint64_t digest) VD_MUST_USE;
+enum vd_err comm_check_equal(struct comm *c, enum fault_site site,
+                             const char *what, uint64_t digest) VD_MUST_USE;
 
 /* Collective: root's bytes to all, any size. */
 enum vd_err comm_bcast(struct comm *c, enum fault_site site, void *bytes,
@@ -122,8 +122,8 @@ enum vd_err comm_allgather(struct comm *c, enum fault_site site,
 
 /*
  * Collective: rows of any length, in rank order, to rank 0. There `all` is
- * owned (mem_free() it), elsewhere NULL. `sizes` [size] is filled on all
- * ranks. VD_SYSTEM on all ranks when rank 0 has no memory for it.
+ * owned (alloc_aligned_free() it), elsewhere NULL. `sizes` [size] is filled on
+ * all ranks. VD_SYSTEM on all ranks when rank 0 has no memory for it.
  */
 enum vd_err comm_gather(struct comm *c, enum fault_site site, const void *mine,
                         size_t n, void **all, size_t *sizes) VD_MUST_USE;
@@ -146,8 +146,8 @@ enum vd_err comm_barrier(struct comm *c, enum fault_site site) VD_MUST_USE;
  * rank has got since comm_open(). For work that is shared as ranks become free.
  * Rank 0 gives the numbers out in comm_progress() and while it waits.
  */
-enum vd_err comm_claim(struct comm *c, enum fault_site site,
-                       uint64_t *number) VD_MUST_USE;
+enum vd_err comm_claim_index(struct comm *c, enum fault_site site,
+                             uint64_t *index) VD_MUST_USE;
 
 /*
  * Collective, does not wait: starts to gather the ranks' flag bits of a step.
@@ -162,7 +162,7 @@ enum vd_err comm_flags_finish(struct comm *c, uint32_t *any) VD_MUST_USE;
 /* ---- for the two implementations ---- */
 
 /* The first thing and the last thing of comm_open(). */
-enum vd_err comm_begin(struct comm *c, double timeout_s) VD_MUST_USE;
-void comm_has_begun(struct comm *c);
+enum vd_err comm_open_start(struct comm *c, double timeout_s) VD_MUST_USE;
+void comm_open_finish(struct comm *c);
 
 #endif

@@ -5,8 +5,8 @@
 #include "comm/comm_mpi_internal.h"
 #include "comm/launch.h"
 
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/memory.h"
 #include "base/stderr_queue.h"
 
@@ -18,10 +18,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PIECE      ((size_t)64 << 20) /* bytes of one message: counts are int */
-#define TAG_GATHER 1
-#define OUTPUT_NS  200000000           /* for mpirun to read the last message */
-#define MPI_ROOM   ((size_t)256 << 20) /* it crashes where it gets less */
+#define MAX_MESSAGE_BYTES \
+    ((size_t)64 << 20) /* bytes of one message: counts are int */
+#define TAG_GATHER     1
+#define ABORT_DELAY_NS 200000000 /* for mpirun to read the last message */
+#define MIN_MEMORY_FOR_MPI \
+    ((size_t)256 << 20) /* it crashes where it gets less */
 
 MPI_Comm comm_mpi_world(const struct comm *c)
 {
@@ -40,8 +42,8 @@ enum vd_err comm_mpi_check(int rc, const char *call)
 
 /* ---- collectives without fault injection ---------------------------- */
 
-static enum vd_err allgather(struct comm *c, enum fault_site site,
-                             const void *mine, size_t n, void *all)
+static enum vd_err allgather_unchecked(struct comm *c, enum fault_site site,
+                                       const void *mine, size_t n, void *all)
 {
     MPI_Request request;
     VD_ASSERT(n <= INT_MAX);
@@ -50,7 +52,8 @@ static enum vd_err allgather(struct comm *c, enum fault_site site,
     return comm_mpi_wait(c, site, &request);
 }
 
-static enum vd_err agree(struct comm *c, enum fault_site site, enum vd_err mine)
+static enum vd_err agree_unchecked(struct comm *c, enum fault_site site,
+                                   enum vd_err mine)
 {
     struct {
         int code, rank;
@@ -60,20 +63,21 @@ static enum vd_err agree(struct comm *c, enum fault_site site, enum vd_err mine)
     MPI_TRY(MPI_Iallreduce(MPI_IN_PLACE, &pair, 1, MPI_2INT, MPI_MAXLOC,
                            comm_mpi_world(c), &request));
     VD_TRY(comm_mpi_wait(c, site, &request));
-    c->verdict = (enum vd_err)pair.code;
-    if (c->rank == 0 && c->size > 1 && c->verdict > VD_STOPPED)
+    c->agreed_err = (enum vd_err)pair.code;
+    if (c->rank == 0 && c->size > 1 && c->agreed_err > VD_STOPPED)
         log_info("rank %d (%s) failed while %s: %s", pair.rank,
-                 c->hosts[pair.rank], fault_site_doing(site),
-                 err_text(c->verdict));
-    return c->verdict;
+                 c->hosts[pair.rank], fault_site_activity(site),
+                 err_text(c->agreed_err));
+    return c->agreed_err;
 }
 
 /* Moves `n` bytes from rank `from` to rank 0; both call it. */
-static enum vd_err move_row(struct comm *c, enum fault_site site, char *bytes,
-                            size_t n, int from)
+static enum vd_err transfer_row(struct comm *c, enum fault_site site,
+                                char *bytes, size_t n, int from)
 {
-    for (size_t done = 0; done < n; done += PIECE) {
-        int k = (int)(n - done < PIECE ? n - done : PIECE);
+    for (size_t done = 0; done < n; done += MAX_MESSAGE_BYTES) {
+        int k =
+            (int)(n - done < MAX_MESSAGE_BYTES ? n - done : MAX_MESSAGE_BYTES);
         MPI_Request request;
         if (c->rank == 0)
             MPI_TRY(MPI_Irecv(bytes + done, k, MPI_BYTE, from, TAG_GATHER,
@@ -87,7 +91,7 @@ static enum vd_err move_row(struct comm *c, enum fault_site site, char *bytes,
 }
 
 /* "Open MPI v4.1.4, package: ...", "MPICH Version:\t4.0\nMPICH Release ...". */
-void comm_library(char *out, size_t room)
+void comm_library_version(char *out, size_t capacity)
 {
     char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
     int n = 0;
@@ -95,12 +99,12 @@ void comm_library(char *out, size_t room)
     text[strcspn(text, ",\n")] = '\0';
     for (char *p = text; *p; p++)
         *p = *p == '\t' ? ' ' : *p;
-    snprintf(out, room, "%s", text);
+    snprintf(out, capacity, "%s", text);
 }
 
 /* ---- opening and closing -------------------------------------------- */
 
-static enum vd_err find_node(struct comm *c)
+static enum vd_err init_node_ranks(struct comm *c)
 {
     MPI_Comm node;
     c->node_root = c->rank;
@@ -112,7 +116,7 @@ static enum vd_err find_node(struct comm *c)
     return comm_mpi_check(MPI_Comm_free(&node), "MPI_Comm_free");
 }
 
-static enum vd_err find_ranks(struct comm *c)
+static enum vd_err init_ranks(struct comm *c)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
     char host[COMM_HOST_MAX] = "";
@@ -124,42 +128,42 @@ static enum vd_err find_ranks(struct comm *c)
     log_set_rank(c->rank, c->size, host);
     VD_TRY(launch_check_size(c->size));
     MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &m->world)); // keeps the handler
-    MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &m->alarm));
-    VD_TRY(find_node(c));
-    c->hosts = mem_new((size_t)c->size, sizeof *c->hosts);
+    MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &m->control));
+    VD_TRY(init_node_ranks(c));
+    c->hosts = xcalloc((size_t)c->size, sizeof *c->hosts);
     comm_mpi_open_peers(c);
-    return allgather(c, SITE_OPEN, host, sizeof host, c->hosts);
+    return allgather_unchecked(c, SITE_INIT, host, sizeof host, c->hosts);
 }
 
 enum vd_err comm_open(struct comm *c, double timeout_s)
 {
     int provided = MPI_THREAD_SINGLE;
-    VD_TRY(comm_begin(c, timeout_s));
-    VD_TRY(memory_room("MPI", MPI_ROOM));
+    VD_TRY(comm_open_start(c, timeout_s));
+    VD_TRY(memory_check_available("MPI", MIN_MEMORY_FOR_MPI));
     MPI_TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
-    struct comm_mpi *m = mem_new(1, sizeof *m);
-    m->world = m->alarm = MPI_COMM_NULL;
+    struct comm_mpi *m = xcalloc(1, sizeof *m);
+    m->world = m->control = MPI_COMM_NULL;
     c->impl = m;
-    VD_TRY(find_ranks(c));
+    VD_TRY(init_ranks(c));
     enum vd_err err = VD_OK;
     if (provided < MPI_THREAD_FUNNELED)
         err = VD_FAIL(VD_COMM, "this MPI forbids threads\nuse one with "
                                "MPI_THREAD_FUNNELED");
-    VD_TRY(comm_agree(c, SITE_OPEN, err));
-    comm_has_begun(c);
+    VD_TRY(comm_agree(c, SITE_INIT, err));
+    comm_open_finish(c);
     return VD_OK;
 }
 
 /* All ranks are here with one verdict. */
-static enum vd_err close_in_order(struct comm *c)
+static enum vd_err finalize_mpi(struct comm *c)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
     uint32_t any;
     while (m->n > 0)
         VD_TRY(comm_flags_finish(c, &any));
-    VD_TRY(comm_barrier(c, SITE_CLOSE));
-    comm_mpi_serve(c, PEER_WAITS); // leftovers, so that their sends end
-    MPI_TRY(MPI_Comm_free(&m->alarm));
+    VD_TRY(comm_barrier(c, SITE_SHUTDOWN));
+    comm_mpi_poll_peers(c, PEER_WAITING); // leftovers, so that their sends end
+    MPI_TRY(MPI_Comm_free(&m->control));
     MPI_TRY(MPI_Comm_free(&m->world));
     MPI_TRY(MPI_Finalize());
     return VD_OK;
@@ -167,9 +171,9 @@ static enum vd_err close_in_order(struct comm *c)
 
 int comm_close(struct comm *c, enum vd_err err)
 {
-    comm_enter(c, SITE_CLOSE, -1, c->timeout_s);
+    comm_enter(c, SITE_SHUTDOWN, -1, c->timeout_s);
     if (c->impl) {
-        enum vd_err closed = err == c->verdict ? close_in_order(c) : err;
+        enum vd_err closed = err == c->agreed_err ? finalize_mpi(c) : err;
         if (closed != VD_OK)
             comm_abort(c, closed);
     }
@@ -189,7 +193,7 @@ void comm_abort(struct comm *c, enum vd_err why)
     stderr_flush();
     if (c->impl) {
         // mpirun of Open MPI 5 may drop what it has not read before the abort.
-        nanosleep(&(struct timespec){.tv_nsec = OUTPUT_NS}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = ABORT_DELAY_NS}, NULL);
         MPI_Abort(MPI_COMM_WORLD, err_exit_code(why));
     }
     _exit(err_exit_code(why));
@@ -200,7 +204,7 @@ void comm_abort(struct comm *c, enum vd_err why)
 enum vd_err comm_agree(struct comm *c, enum fault_site site, enum vd_err mine)
 {
     enum vd_err injected = fault_at(site, c->rank);
-    return agree(c, site, injected > mine ? injected : mine);
+    return agree_unchecked(c, site, injected > mine ? injected : mine);
 }
 
 enum vd_err comm_bcast(struct comm *c, enum fault_site site, void *bytes,
@@ -208,8 +212,8 @@ enum vd_err comm_bcast(struct comm *c, enum fault_site site, void *bytes,
 {
     char *at = bytes;
     VD_TRY(fault_at(site, c->rank));
-    for (size_t done = 0; done < n; done += PIECE) {
-        size_t k = n - done < PIECE ? n - done : PIECE;
+    for (size_t done = 0; done < n; done += MAX_MESSAGE_BYTES) {
+        size_t k = n - done < MAX_MESSAGE_BYTES ? n - done : MAX_MESSAGE_BYTES;
         MPI_Request request;
         MPI_TRY(MPI_Ibcast(at + done, (int)k, MPI_BYTE, root, comm_mpi_world(c),
                            &request));
@@ -222,19 +226,19 @@ enum vd_err comm_allgather(struct comm *c, enum fault_site site,
                            const void *mine, size_t n, void *all)
 {
     VD_TRY(fault_at(site, c->rank));
-    return allgather(c, site, mine, n, all);
+    return allgather_unchecked(c, site, mine, n, all);
 }
 
 /* Room for all rows in rank 0, which puts its own there. */
-static enum vd_err make_room(const struct comm *c, const void *mine,
-                             const size_t *sizes, void **out)
+static enum vd_err alloc_gathered_rows(const struct comm *c, const void *mine,
+                                       const size_t *sizes, void **out)
 {
     size_t total = 1; // never nothing
     if (c->rank != 0)
         return VD_OK;
     for (int r = 0; r < c->size; r++)
         total += sizes[r];
-    VD_TRY(mem_alloc(out, total, 1, "gathered rows"));
+    VD_TRY(alloc_aligned(out, total, 1, "gathered rows"));
     if (sizes[0])
         memcpy(*out, mine, sizes[0]);
     return VD_OK;
@@ -245,16 +249,17 @@ enum vd_err comm_gather(struct comm *c, enum fault_site site, const void *mine,
 {
     void *rows = NULL;
     VD_TRY(comm_allgather(c, site, &n, sizeof n, sizes));
-    enum vd_err err = agree(c, site, make_room(c, mine, sizes, &rows));
+    enum vd_err err =
+        agree_unchecked(c, site, alloc_gathered_rows(c, mine, sizes, &rows));
     if (err != VD_OK) {
-        mem_free(rows);
+        alloc_aligned_free(rows);
         return err;
     }
     size_t at = sizes[0];
     for (int r = 1; c->rank == 0 && r < c->size; at += sizes[r++])
-        VD_TRY(move_row(c, site, (char *)rows + at, sizes[r], r));
+        VD_TRY(transfer_row(c, site, (char *)rows + at, sizes[r], r));
     if (c->rank != 0)
-        VD_TRY(move_row(c, site, (char *)mine, n, c->rank));
+        VD_TRY(transfer_row(c, site, (char *)mine, n, c->rank));
     *all = rows;
     return VD_OK;
 }
@@ -284,8 +289,8 @@ enum vd_err comm_flags_start(struct comm *c, enum fault_site site,
     struct comm_mpi *m = comm_mpi_impl(c);
     VD_TRY(fault_at(site, c->rank));
     VD_ASSERT(m->n < COMM_FLAGS_MAX);
-    struct flags *f = &m->flags[(m->first + m->n) % COMM_FLAGS_MAX];
-    *f = (struct flags){.site = site, .mine = mine};
+    struct pending_flags *f = &m->flags[(m->first + m->n) % COMM_FLAGS_MAX];
+    *f = (struct pending_flags){.site = site, .mine = mine};
     MPI_TRY(MPI_Iallreduce(&f->mine, &f->any, 1, MPI_UINT32_T, MPI_BOR,
                            m->world, &f->request));
     m->n++;
@@ -296,7 +301,7 @@ enum vd_err comm_flags_finish(struct comm *c, uint32_t *any)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
     VD_ASSERT(m->n > 0);
-    struct flags *f = &m->flags[m->first];
+    struct pending_flags *f = &m->flags[m->first];
     VD_TRY(comm_mpi_wait(c, f->site, &f->request));
     m->first = (m->first + 1) % COMM_FLAGS_MAX;
     m->n--;

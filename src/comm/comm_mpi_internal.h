@@ -6,30 +6,31 @@
 
 #include "comm/comm_mpi.h"
 
-struct flags {
+struct pending_flags {
     MPI_Request request;
     enum fault_site site;
     uint32_t mine, any;
 };
 
 /* What a rank has answered to this rank's last question. */
-enum liveness { PEER_SILENT, PEER_WAITS, PEER_WORKS };
+enum liveness { PEER_SILENT, PEER_WAITING, PEER_WORKING };
 
 /* Between this rank and one other. */
 struct peer {
-    MPI_Request asking, answering; /* sends that may be under way, of these: */
-    int question, answer[2];
+    MPI_Request ping_send,
+        pong_send; /* sends that may be under way, of these: */
+    int ping_id, pong[2];
     enum liveness liveness;
-    MPI_Request giving;
-    uint64_t given; /* by rank 0: the last number */
+    MPI_Request claim_send;
+    uint64_t claimed_index; /* by rank 0: the last number */
 };
 
 struct comm_mpi {
-    MPI_Comm world, alarm;
-    struct peer *peers;   /* [size], owned */
-    int question;         /* the number of the last one */
-    uint64_t next_number; /* rank 0: not given to anybody yet */
-    struct flags flags[COMM_FLAGS_MAX];
+    MPI_Comm world, control;
+    struct peer *peers;  /* [size], owned */
+    int ping_id;         /* the number of the last one */
+    uint64_t next_index; /* rank 0: not given to anybody yet */
+    struct pending_flags flags[COMM_FLAGS_MAX];
     size_t first, n; /* the ring of those under way */
 };
 
@@ -42,6 +43,6 @@ static inline struct comm_mpi *comm_mpi_impl(const struct comm *c)
 void comm_mpi_open_peers(struct comm *c);
 /* Local: answers the questions and claims of other ranks that have come, and
  * takes the answers to this rank's own question. `mine`: what it does. */
-void comm_mpi_serve(struct comm *c, enum liveness mine);
+void comm_mpi_poll_peers(struct comm *c, enum liveness mine);
 
 #endif

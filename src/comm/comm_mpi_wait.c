@@ -2,22 +2,22 @@
  * Waiting with a time limit, and finding out who is late.
  *
  * A wait tests its request: at once, then yielding, then sleeping. At half of
- * the limit the rank asks all others (TAG_ASK); the main thread of a rank that
+ * the limit the rank asks all others (TAG_PING); the main thread of a rank that
  * works answers in comm_progress(), one that waits in its own wait. At the
  * limit
  *
  *     all have answered, one works   ask again, wait for another half
- *     else                           call the roll (TAG_ROLLCALL): all that
- * wait say where; one names those that are late
+ *     else                           collect the sites (TAG_WAIT_SITE): all
+ * that wait say where; one names those that are late
  *
  * The same polling serves claims of numbers (TAG_CLAIM), which rank 0 gives
  * out. All of this is on a communicator of its own.
  */
 #include "comm/comm_mpi_internal.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/text.h"
 
 #include <sched.h>
@@ -25,39 +25,40 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define TAG_ROLLCALL 2
-#define TAG_ASK      3 /* the number of a question: do you make progress? */
-#define TAG_ANSWER   4 /* that number, and an enum liveness */
-#define TAG_CLAIM    5 /* 0: a number, please */
-#define TAG_NUMBER   6 /* the number */
+#define TAG_WAIT_SITE 2
+#define TAG_PING      3 /* the number of a question: do you make progress? */
+#define TAG_PONG      4 /* that number, and an enum liveness */
+#define TAG_CLAIM     5 /* 0: a number, please */
+#define TAG_INDEX     6 /* the number */
 
-#define SPIN_S     10e-6  /* of a wait: test only, */
-#define YIELD_S    200e-6 /* then let others run between tests, then sleep */
-#define ALARM_S    0.1    /* from here on answer other ranks */
-#define ROLLCALL_S 1.0
-#define SPEAKER_S  2 /* to speak and end the job, before others end it */
-#define MAX_NAMED  8
+#define SPIN_S       10e-6  /* of a wait: test only, */
+#define YIELD_S      200e-6 /* then let others run between tests, then sleep */
+#define POLL_PEERS_S 0.1    /* from here on answer other ranks */
+#define COLLECT_S    1.0
+#define REPORT_S     2 /* to speak and end the job, before others end it */
+#define MAX_NAMED    8
 
 void comm_mpi_open_peers(struct comm *c)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
-    m->peers = mem_new((size_t)c->size, sizeof *m->peers);
+    m->peers = xcalloc((size_t)c->size, sizeof *m->peers);
     for (int r = 0; r < c->size; r++)
-        m->peers[r].asking = m->peers[r].answering = m->peers[r].giving =
+        m->peers[r].ping_send = m->peers[r].pong_send = m->peers[r].claim_send =
             MPI_REQUEST_NULL;
 }
 
-/* Adds "rank 3 (host)", and where it waits if `doing` is given. */
-static void list_rank(const struct comm *c, int rank, const char *doing, int *n,
-                      struct text *out)
+/* Adds "rank 3 (host)", and where it waits if `activity` is given. */
+static void append_rank(const struct comm *c, int rank, const char *activity,
+                        int *n, struct text *out)
 {
     if (++*n <= MAX_NAMED)
         text_add(out, "%srank %d (%s)%s%s", *n > 1 ? ", " : "", rank,
-                 c->hosts[rank], doing ? " while " : "", doing ? doing : "");
+                 c->hosts[rank], activity ? " while " : "",
+                 activity ? activity : "");
 }
 
 /* False while the last send is under way: its buffer is still in use. */
-static bool is_sent(MPI_Request *send)
+static bool send_is_done(MPI_Request *send)
 {
     int done = 1;
     if (*send != MPI_REQUEST_NULL)
@@ -65,153 +66,155 @@ static bool is_sent(MPI_Request *send)
     return done;
 }
 
-static void ask_all(struct comm *c)
+static void ping_all(struct comm *c)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
-    m->question++;
+    m->ping_id++;
     for (int r = 0; r < c->size; r++) {
         struct peer *p = &m->peers[r];
-        p->liveness = r == c->rank ? PEER_WAITS : PEER_SILENT;
-        if (r == c->rank || !is_sent(&p->asking))
+        p->liveness = r == c->rank ? PEER_WAITING : PEER_SILENT;
+        if (r == c->rank || !send_is_done(&p->ping_send))
             continue;
-        p->question = m->question;
-        MPI_Isend(&p->question, 1, MPI_INT, r, TAG_ASK, m->alarm, &p->asking);
+        p->ping_id = m->ping_id;
+        MPI_Isend(&p->ping_id, 1, MPI_INT, r, TAG_PING, m->control,
+                  &p->ping_send);
     }
 }
 
 /* Open MPI's first probe may only fetch what the second one finds (measured:
  * answers of a rank that makes no other calls came one unit late). */
-static bool take(struct comm *c, int tag, int *values, int n, int *source)
+static bool try_receive(struct comm *c, int tag, int *values, int n,
+                        int *source)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
     int found = 0;
     MPI_Status s;
     for (int i = 0; i < 2 && !found; i++)
-        MPI_Iprobe(MPI_ANY_SOURCE, tag, m->alarm, &found, &s);
+        MPI_Iprobe(MPI_ANY_SOURCE, tag, m->control, &found, &s);
     if (found)
-        MPI_Recv(values, n, MPI_INT, s.MPI_SOURCE, tag, m->alarm, &s);
+        MPI_Recv(values, n, MPI_INT, s.MPI_SOURCE, tag, m->control, &s);
     *source = found ? s.MPI_SOURCE : -1;
     return found;
 }
 
 /* Rank 0: gives numbers to the ranks that claim one. A rank claims its next one
  * after it has got the last, so that send is over. */
-static void serve_claims(struct comm *c)
+static void answer_claims(struct comm *c)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
     int source, nothing;
-    while (take(c, TAG_CLAIM, &nothing, 1, &source)) {
+    while (try_receive(c, TAG_CLAIM, &nothing, 1, &source)) {
         struct peer *p = &m->peers[source];
-        if (!is_sent(&p->giving))
-            MPI_Wait(&p->giving, MPI_STATUS_IGNORE);
-        p->given = m->next_number++;
-        MPI_Isend(&p->given, 1, MPI_UINT64_T, source, TAG_NUMBER, m->alarm,
-                  &p->giving);
+        if (!send_is_done(&p->claim_send))
+            MPI_Wait(&p->claim_send, MPI_STATUS_IGNORE);
+        p->claimed_index = m->next_index++;
+        MPI_Isend(&p->claimed_index, 1, MPI_UINT64_T, source, TAG_INDEX,
+                  m->control, &p->claim_send);
     }
 }
 
 /* Answers the questions that have come, and notes the answers to our own. A
  * late answer to an earlier question says nothing about now. */
-void comm_mpi_serve(struct comm *c, enum liveness mine)
+void comm_mpi_poll_peers(struct comm *c, enum liveness mine)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
-    int source, question, answer[2];
-    while (take(c, TAG_ASK, &question, 1, &source)) {
+    int source, ping_id, pong[2];
+    while (try_receive(c, TAG_PING, &ping_id, 1, &source)) {
         struct peer *p = &m->peers[source];
-        if (!is_sent(&p->answering))
+        if (!send_is_done(&p->pong_send))
             continue;
-        p->answer[0] = question;
-        p->answer[1] = (int)mine;
-        MPI_Isend(p->answer, 2, MPI_INT, source, TAG_ANSWER, m->alarm,
-                  &p->answering);
+        p->pong[0] = ping_id;
+        p->pong[1] = (int)mine;
+        MPI_Isend(p->pong, 2, MPI_INT, source, TAG_PONG, m->control,
+                  &p->pong_send);
     }
-    while (take(c, TAG_ANSWER, answer, 2, &source)) {
-        if (answer[0] == m->question)
-            m->peers[source].liveness = (enum liveness)answer[1];
+    while (try_receive(c, TAG_PONG, pong, 2, &source)) {
+        if (pong[0] == m->ping_id)
+            m->peers[source].liveness = (enum liveness)pong[1];
     }
     if (c->rank == 0)
-        serve_claims(c);
+        answer_claims(c);
 }
 
 void comm_progress(struct comm *c)
 {
-    comm_goes_on(c);
+    comm_heartbeat(c);
     if (c->impl && c->size > 1)
-        comm_mpi_serve(c, PEER_WORKS);
+        comm_mpi_poll_peers(c, PEER_WORKING);
 }
 
 /* Every rank has answered, and one of them works. */
-static bool wait_is_worth_it(const struct comm *c)
+static bool peers_make_progress(const struct comm *c)
 {
     const struct peer *peers = comm_mpi_impl(c)->peers;
     bool works = false;
     for (int r = 0; r < c->size; r++) {
         if (peers[r].liveness == PEER_SILENT)
             return false;
-        works = works || peers[r].liveness == PEER_WORKS;
+        works = works || peers[r].liveness == PEER_WORKING;
     }
     return works;
 }
 
 /* Sends "I wait at `site`" to all; fills at[] with the others', -1 = silent.
- * The ranks that have answers to their question add SPEAKS to it. */
-#define SPEAKS FAULT_SITE_COUNT
-static void call_the_roll(struct comm *c, enum fault_site site, bool speaks,
-                          int *at)
+ * The ranks that have answers to their question add CAN_REPORT to it. */
+#define CAN_REPORT FAULT_SITE_COUNT
+static void collect_wait_sites(struct comm *c, enum fault_site site,
+                               bool can_report, int *at)
 {
     static int here; // the sends outlive this call; a process does one
     struct comm_mpi *m = comm_mpi_impl(c);
-    double end = clock_now() + ROLLCALL_S;
+    double end = clock_now() + COLLECT_S;
 
-    here = (int)site + (speaks ? SPEAKS : 0);
+    here = (int)site + (can_report ? CAN_REPORT : 0);
     for (int r = 0; r < c->size; r++) {
         MPI_Request sent;
         at[r] = r == c->rank ? here : -1;
-        if (r != c->rank && MPI_Isend(&here, 1, MPI_INT, r, TAG_ROLLCALL,
-                                      m->alarm, &sent) == MPI_SUCCESS)
+        if (r != c->rank && MPI_Isend(&here, 1, MPI_INT, r, TAG_WAIT_SITE,
+                                      m->control, &sent) == MPI_SUCCESS)
             MPI_Request_free(&sent);
     }
     while (clock_now() < end) {
         int found = 0;
         MPI_Status s;
-        MPI_Iprobe(MPI_ANY_SOURCE, TAG_ROLLCALL, m->alarm, &found, &s);
+        MPI_Iprobe(MPI_ANY_SOURCE, TAG_WAIT_SITE, m->control, &found, &s);
         if (found)
-            MPI_Recv(&at[s.MPI_SOURCE], 1, MPI_INT, s.MPI_SOURCE, TAG_ROLLCALL,
-                     m->alarm, MPI_STATUS_IGNORE);
+            MPI_Recv(&at[s.MPI_SOURCE], 1, MPI_INT, s.MPI_SOURCE, TAG_WAIT_SITE,
+                     m->control, MPI_STATUS_IGNORE);
         else
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
 }
 
-static enum vd_err say_who_is_late(const struct comm *c, enum fault_site site,
-                                   const int *at)
+static enum vd_err report_late_ranks(const struct comm *c, enum fault_site site,
+                                     const int *at)
 {
     struct text silent = {0}, elsewhere = {0};
     int n_silent = 0, n_elsewhere = 0;
 
     for (int r = 0; r < c->size; r++) {
-        int where = at[r] % SPEAKS;
-        if (at[r] < 0 && comm_mpi_impl(c)->peers[r].liveness != PEER_WORKS)
-            list_rank(c, r, NULL, &n_silent, &silent);
+        int where = at[r] % CAN_REPORT;
+        if (at[r] < 0 && comm_mpi_impl(c)->peers[r].liveness != PEER_WORKING)
+            append_rank(c, r, NULL, &n_silent, &silent);
         else if (at[r] >= 0 && where != (int)site)
-            list_rank(c, r, fault_site_doing((enum fault_site)where),
-                      &n_elsewhere, &elsewhere);
+            append_rank(c, r, fault_site_activity((enum fault_site)where),
+                        &n_elsewhere, &elsewhere);
     }
     if (n_silent)
         log_error("%d of %d ranks did not come within %.0f s while %s: %s%s\n"
                   "look at these hosts first; ranks that are only slow need a "
                   "larger timeout",
-                  n_silent, c->size, c->timeout_s, fault_site_doing(site),
+                  n_silent, c->size, c->timeout_s, fault_site_activity(site),
                   silent.bytes, n_silent > MAX_NAMED ? ", ..." : "");
     else if (n_elsewhere)
         log_error("ranks wait for each other for %.0f s: this one while %s, "
                   "but %s\nthis is a bug of the program; please report it",
-                  c->timeout_s, fault_site_doing(site), elsewhere.bytes);
+                  c->timeout_s, fault_site_activity(site), elsewhere.bytes);
     else
         log_error("%d ranks did not come within %.0f s while %s, but all of "
                   "them a moment later\n"
                   "ranks that are only slow need a larger timeout",
-                  c->size, c->timeout_s, fault_site_doing(site));
+                  c->size, c->timeout_s, fault_site_activity(site));
     free(silent.bytes);
     free(elsewhere.bytes);
     return VD_COMM;
@@ -220,30 +223,31 @@ static enum vd_err say_who_is_late(const struct comm *c, enum fault_site site,
 /* The lowest of the ranks that know who works speaks for all that wait. The
  * others give it time: a rank that returns ends the job, and the cause would
  * never be said. */
-static enum vd_err give_up(struct comm *c, enum fault_site site, bool speaks)
+static enum vd_err fail_timed_out(struct comm *c, enum fault_site site,
+                                  bool can_report)
 {
-    int *at = mem_new((size_t)c->size, sizeof *at), first = 0;
-    call_the_roll(c, site, speaks, at);
-    while (first < c->size && at[first] < SPEAKS)
+    int *at = xcalloc((size_t)c->size, sizeof *at), first = 0;
+    collect_wait_sites(c, site, can_report, at);
+    while (first < c->size && at[first] < CAN_REPORT)
         first++;
     if (first == c->rank)
-        say_who_is_late(c, site, at);
+        report_late_ranks(c, site, at);
     else
-        nanosleep(&(struct timespec){.tv_sec = SPEAKER_S}, NULL);
+        nanosleep(&(struct timespec){.tv_sec = REPORT_S}, NULL);
     free(at);
     return VD_COMM;
 }
 
-static bool alarm_rings(const struct comm *c)
+static bool other_rank_timed_out(const struct comm *c)
 {
     int found = 0;
-    MPI_Iprobe(MPI_ANY_SOURCE, TAG_ROLLCALL, comm_mpi_impl(c)->alarm, &found,
+    MPI_Iprobe(MPI_ANY_SOURCE, TAG_WAIT_SITE, comm_mpi_impl(c)->control, &found,
                MPI_STATUS_IGNORE);
     return found;
 }
 
 /* Between two tests: the longer it takes, the more room for others. */
-static void rest(double waited_s)
+static void backoff(double waited_s)
 {
     if (waited_s < SPIN_S)
         return;
@@ -259,48 +263,49 @@ enum vd_err comm_mpi_wait(struct comm *c, enum fault_site site,
                           MPI_Request *request)
 {
     double start = clock_now(), last = start, waited_s = 0;
-    bool asked = false;
+    bool pinged = false;
     for (;;) {
         int done = 0;
         MPI_TRY(MPI_Test(request, &done, MPI_STATUS_IGNORE));
         if (done)
             return VD_OK;
         double now = clock_now();
-        if (now - last < ROLLCALL_S) // else this process was suspended
+        if (now - last < COLLECT_S) // else this process was suspended
             waited_s += now - last;
         last = now;
-        if (waited_s > ALARM_S) {
-            comm_mpi_serve(c, PEER_WAITS);
-            if (alarm_rings(c))
-                return give_up(c, site, waited_s > 0.75 * c->timeout_s);
+        if (waited_s > POLL_PEERS_S) {
+            comm_mpi_poll_peers(c, PEER_WAITING);
+            if (other_rank_timed_out(c))
+                return fail_timed_out(c, site, waited_s > 0.75 * c->timeout_s);
         }
         if (waited_s > c->timeout_s) {
-            if (!wait_is_worth_it(c))
-                return give_up(c, site, true);
+            if (!peers_make_progress(c))
+                return fail_timed_out(c, site, true);
             waited_s = c->timeout_s / 2;
-            asked = false;
-            comm_goes_on(c);
+            pinged = false;
+            comm_heartbeat(c);
         }
-        if (!asked && waited_s >= c->timeout_s / 2) {
-            ask_all(c);
-            asked = true;
+        if (!pinged && waited_s >= c->timeout_s / 2) {
+            ping_all(c);
+            pinged = true;
         }
-        rest(waited_s);
+        backoff(waited_s);
     }
 }
 
-enum vd_err comm_claim(struct comm *c, enum fault_site site, uint64_t *number)
+enum vd_err comm_claim_index(struct comm *c, enum fault_site site,
+                             uint64_t *index)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
     MPI_Request request;
     int nothing = 0;
     VD_TRY(fault_at(site, c->rank));
     if (c->rank == 0) {
-        *number = m->next_number++;
+        *index = m->next_index++;
         return VD_OK;
     }
     MPI_TRY(
-        MPI_Irecv(number, 1, MPI_UINT64_T, 0, TAG_NUMBER, m->alarm, &request));
-    MPI_TRY(MPI_Send(&nothing, 1, MPI_INT, 0, TAG_CLAIM, m->alarm));
+        MPI_Irecv(index, 1, MPI_UINT64_T, 0, TAG_INDEX, m->control, &request));
+    MPI_TRY(MPI_Send(&nothing, 1, MPI_INT, 0, TAG_CLAIM, m->control));
     return comm_mpi_wait(c, site, &request);
 }

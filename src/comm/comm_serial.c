@@ -2,8 +2,8 @@
 #include "comm/comm.h"
 #include "comm/launch.h"
 
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/stderr_queue.h"
 
 #include <stdio.h>
@@ -11,27 +11,27 @@
 #include <string.h>
 #include <unistd.h>
 
-struct serial {
-    uint64_t next_number;
+struct comm_serial {
+    uint64_t next_index;
     uint32_t flags[COMM_FLAGS_MAX];
     size_t first, n; /* a ring */
 };
 
-void comm_library(char *out, size_t room)
+void comm_library_version(char *out, size_t capacity)
 {
-    snprintf(out, room, "none");
+    snprintf(out, capacity, "none");
 }
 
 enum vd_err comm_open(struct comm *c, double timeout_s)
 {
-    VD_TRY(comm_begin(c, timeout_s));
+    VD_TRY(comm_open_start(c, timeout_s));
     VD_TRY(launch_check_size(1));
-    c->impl = mem_new(1, sizeof(struct serial));
-    c->hosts = mem_new(1, sizeof *c->hosts);
+    c->impl = xcalloc(1, sizeof(struct comm_serial));
+    c->hosts = xcalloc(1, sizeof *c->hosts);
     gethostname(c->hosts[0], COMM_HOST_MAX - 1);
     log_set_rank(0, 1, c->hosts[0]);
-    VD_TRY(fault_at(SITE_OPEN, 0));
-    comm_has_begun(c);
+    VD_TRY(fault_at(SITE_INIT, 0));
+    comm_open_finish(c);
     return VD_OK;
 }
 
@@ -55,14 +55,14 @@ void comm_abort(struct comm *c, enum vd_err why)
 
 void comm_progress(struct comm *c)
 {
-    comm_goes_on(c);
+    comm_heartbeat(c);
 }
 
 enum vd_err comm_agree(struct comm *c, enum fault_site site, enum vd_err mine)
 {
     enum vd_err injected = fault_at(site, 0);
-    c->verdict = injected > mine ? injected : mine;
-    return c->verdict;
+    c->agreed_err = injected > mine ? injected : mine;
+    return c->agreed_err;
 }
 
 enum vd_err comm_bcast(struct comm *c, enum fault_site site, void *bytes,
@@ -88,7 +88,8 @@ enum vd_err comm_gather(struct comm *c, enum fault_site site, const void *mine,
                         size_t n, void **all, size_t *sizes)
 {
     void *copy = NULL;
-    VD_TRY(comm_agree(c, site, mem_alloc(&copy, n + 1, 1, "gathered rows")));
+    VD_TRY(
+        comm_agree(c, site, alloc_aligned(&copy, n + 1, 1, "gathered rows")));
     if (n)
         memcpy(copy, mine, n);
     sizes[0] = n;
@@ -105,11 +106,12 @@ enum vd_err comm_sum_int64(struct comm *c, enum fault_site site,
     return fault_at(site, 0);
 }
 
-enum vd_err comm_claim(struct comm *c, enum fault_site site, uint64_t *number)
+enum vd_err comm_claim_index(struct comm *c, enum fault_site site,
+                             uint64_t *index)
 {
-    struct serial *s = c->impl;
+    struct comm_serial *s = c->impl;
     VD_TRY(fault_at(site, 0));
-    *number = s->next_number++;
+    *index = s->next_index++;
     return VD_OK;
 }
 
@@ -122,7 +124,7 @@ enum vd_err comm_barrier(struct comm *c, enum fault_site site)
 enum vd_err comm_flags_start(struct comm *c, enum fault_site site,
                              uint32_t mine)
 {
-    struct serial *s = c->impl;
+    struct comm_serial *s = c->impl;
     VD_TRY(fault_at(site, 0));
     VD_ASSERT(s->n < COMM_FLAGS_MAX);
     s->flags[(s->first + s->n++) % COMM_FLAGS_MAX] = mine;
@@ -131,7 +133,7 @@ enum vd_err comm_flags_start(struct comm *c, enum fault_site site,
 
 enum vd_err comm_flags_finish(struct comm *c, uint32_t *any)
 {
-    struct serial *s = c->impl;
+    struct comm_serial *s = c->impl;
     VD_ASSERT(s->n > 0);
     *any = s->flags[s->first];
     s->first = (s->first + 1) % COMM_FLAGS_MAX;

@@ -1,7 +1,7 @@
 #include "comm/cores.h"
 
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -12,39 +12,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool holds(const struct cores *c, int core)
+static bool mask_has_core(const struct cores *c, int core)
 {
     return c->bits[core / 64] >> (core % 64) & 1;
 }
 
-static int holders(const struct cores *node, int n, int core)
+static int count_ranks_on_core(const struct cores *node, int n, int core)
 {
     int count = 0;
     for (int r = 0; r < n; r++)
-        count += holds(&node[r], core);
+        count += mask_has_core(&node[r], core);
     return count;
 }
 
-int cores_share(const struct cores *mine, const struct cores *node, int n)
+int cores_fair_share(const struct cores *mine, const struct cores *node, int n)
 {
     double share = 0;
     for (int core = 0; core < 64 * CORES_WORDS; core++)
-        if (holds(mine, core))
-            share += 1.0 / holders(node, n, core);
+        if (mask_has_core(mine, core))
+            share += 1.0 / count_ranks_on_core(node, n, core);
     // Three thirds must be one: far above rounding, far below 1 / ranks.
     int threads = (int)(share + 1e-6);
     return threads > 1 ? threads : 1;
 }
 
-int cores_idle(const struct cores *usable, const struct cores *node, int n)
+int cores_count_idle(const struct cores *usable, const struct cores *node,
+                     int n)
 {
     int idle = 0;
     for (int core = 0; core < 64 * CORES_WORDS; core++)
-        idle += holds(usable, core) && holders(node, n, core) == 0;
+        idle += mask_has_core(usable, core) &&
+                count_ranks_on_core(node, n, core) == 0;
     return idle;
 }
 
-enum vd_err cores_mine(struct cores *out)
+enum vd_err cores_read_affinity(struct cores *out)
 {
     struct cores mine = {0};
     if (sched_getaffinity(0, sizeof mine, (cpu_set_t *)mine.bits) != 0)
@@ -56,7 +58,7 @@ enum vd_err cores_mine(struct cores *out)
 
 /* The kernel cuts a mask down to the cores of the control group: ask for all,
  * read back what was given. In a thread, so that ours stays as it is. */
-static void *ask_for_all(void *ctx)
+static void *probe_usable_cores(void *ctx)
 {
     struct cores all;
     memset(&all, 0xff, sizeof all);
@@ -67,29 +69,30 @@ static void *ask_for_all(void *ctx)
     return NULL;
 }
 
-enum vd_err cores_usable(struct cores *out)
+enum vd_err cores_read_usable(struct cores *out)
 {
     pthread_t thread;
     struct cores usable;
-    VD_TRY(cores_mine(&usable));
-    int rc = pthread_create(&thread, NULL, ask_for_all, &usable);
+    VD_TRY(cores_read_affinity(&usable));
+    int rc = pthread_create(&thread, NULL, probe_usable_cores, &usable);
     if (rc != 0)
-        return memory_no_thread("counting cores", rc);
+        return memory_raise_no_thread("counting cores", rc);
     pthread_join(thread, NULL);
     *out = usable;
     return VD_OK;
 }
 
-static int count_of(const struct cores *c)
+static int count_cores(const struct cores *c)
 {
-    return cores_idle(c, NULL, 0);
+    return cores_count_idle(c, NULL, 0);
 }
 
 /* Without control groups a Slurm job sees cores that are not its own. */
-static int idle_here(const struct cores *usable, const struct cores *node,
-                     int n)
+static int count_idle_granted(const struct cores *usable,
+                              const struct cores *node, int n)
 {
-    int idle = cores_idle(usable, node, n), used = count_of(usable) - idle;
+    int idle = cores_count_idle(usable, node, n),
+        used = count_cores(usable) - idle;
     const char *text = getenv("SLURM_CPUS_ON_NODE");
     int64_t granted;
     if (!text || !text_to_int64(text, &granted) || granted >= used + idle)
@@ -97,7 +100,7 @@ static int idle_here(const struct cores *usable, const struct cores *node,
     return granted > used ? (int)granted - used : 0;
 }
 
-static void warn_of_idle(const struct comm *c, const int *idle)
+static void warn_idle_cores(const struct comm *c, const int *idle)
 {
     int hosts = 0, first = -1;
     for (int r = 0; r < c->size; r++)
@@ -117,37 +120,37 @@ static bool same_quota(const struct cpus_quota *a, const struct cpus_quota *b)
            a->id == b->id;
 }
 
-struct cores_threads cores_limit(const struct cores_row *mine,
-                                 const struct cores_row *node, int n)
+struct cores_threads cores_limit(const struct cores_info *mine,
+                                 const struct cores_info *node, int n)
 {
-    struct cores *masks = mem_new((size_t)n, sizeof *masks);
+    struct cores *masks = xcalloc((size_t)n, sizeof *masks);
     struct cores_threads t = {0};
-    int sharers = 0;
+    int quota_ranks = 0;
     for (int r = 0; r < n; r++) {
         masks[r] = node[r].mask;
-        sharers += same_quota(&mine->quota, &node[r].quota);
+        quota_ranks += same_quota(&mine->quota, &node[r].quota);
     }
-    t.n = t.share = cores_share(&mine->mask, masks, n);
+    t.n = t.share = cores_fair_share(&mine->mask, masks, n);
     free(masks);
-    double allowed = sharers ? mine->quota.cpus / sharers : t.n;
+    double allowed = quota_ranks ? mine->quota.cpus / quota_ranks : t.n;
     if (allowed + 1e-6 < t.n) {
         t.n = allowed < 1 ? 1 : (int)(allowed + 1e-6);
         t.quota = mine->quota;
-        t.sharers = sharers;
+        t.quota_ranks = quota_ranks;
     }
-    if (mine->openmp > 0 && mine->openmp < t.n) {
-        t.n = mine->openmp;
+    if (mine->omp_num_threads > 0 && mine->omp_num_threads < t.n) {
+        t.n = mine->omp_num_threads;
         t.quota.cpus = 0;
-        t.by_openmp = true;
+        t.limited_by_omp = true;
     }
     return t;
 }
 
 /* The rows of the ranks on our node, `node` [node_size]. */
-static enum vd_err gather_node(struct comm *c, const struct cores_row *mine,
-                               struct cores_row *node)
+static enum vd_err gather_node(struct comm *c, const struct cores_info *mine,
+                               struct cores_info *node)
 {
-    struct cores_row *all = mem_new((size_t)c->size, sizeof *all);
+    struct cores_info *all = xcalloc((size_t)c->size, sizeof *all);
     enum vd_err err = comm_allgather(c, SITE_CORES, mine, sizeof *mine, all);
     for (int r = 0, n = 0; err == VD_OK && r < c->size; r++)
         if (all[r].node_root == c->node_root && n < c->node_size)
@@ -157,39 +160,39 @@ static enum vd_err gather_node(struct comm *c, const struct cores_row *mine,
 }
 
 /* Of this node, by its first rank. */
-static int count_idle(const struct comm *c, const struct cores *usable,
-                      const struct cores_row *node)
+static int count_idle_on_node(const struct comm *c, const struct cores *usable,
+                              const struct cores_info *node)
 {
     if (c->node_rank != 0)
         return 0;
-    struct cores *masks = mem_new((size_t)c->node_size, sizeof *masks);
+    struct cores *masks = xcalloc((size_t)c->node_size, sizeof *masks);
     for (int r = 0; r < c->node_size; r++)
         masks[r] = node[r].mask;
-    int idle = idle_here(usable, masks, c->node_size);
+    int idle = count_idle_granted(usable, masks, c->node_size);
     free(masks);
     return idle;
 }
 
-enum vd_err cores_divide_why(struct comm *c, struct cores_threads *threads)
+enum vd_err cores_explain_threads(struct comm *c, struct cores_threads *threads)
 {
     struct cores usable = {0};
-    struct cores_row mine, *node = mem_new((size_t)c->node_size, sizeof *node);
-    int *idle = mem_new((size_t)c->size, sizeof *idle), my_idle;
+    struct cores_info mine, *node = xcalloc((size_t)c->node_size, sizeof *node);
+    int *idle = xcalloc((size_t)c->size, sizeof *idle), my_idle;
     memset(&mine, 0, sizeof mine); /* padding travels, too */
     mine.node_root = c->node_root;
-    mine.openmp = cpus_of_openmp();
+    mine.omp_num_threads = cpus_omp_num_threads();
     cpus_read_quota(&mine.quota, "");
-    enum vd_err err = cores_mine(&mine.mask);
+    enum vd_err err = cores_read_affinity(&mine.mask);
 
     if (err == VD_OK)
-        err = cores_usable(&usable);
-    VD_TRY_ELSE(out, err, comm_agree(c, SITE_CORES, err));
-    VD_TRY_ELSE(out, err, gather_node(c, &mine, node));
-    my_idle = count_idle(c, &usable, node);
-    VD_TRY_ELSE(out, err,
+        err = cores_read_usable(&usable);
+    VD_TRY_GOTO(out, err, comm_agree(c, SITE_CORES, err));
+    VD_TRY_GOTO(out, err, gather_node(c, &mine, node));
+    my_idle = count_idle_on_node(c, &usable, node);
+    VD_TRY_GOTO(out, err,
                 comm_allgather(c, SITE_CORES, &my_idle, sizeof my_idle, idle));
     if (c->rank == 0)
-        warn_of_idle(c, idle);
+        warn_idle_cores(c, idle);
     *threads = cores_limit(&mine, node, c->node_size);
 out:
     free(idle);
@@ -197,10 +200,10 @@ out:
     return err;
 }
 
-enum vd_err cores_divide(struct comm *c, int *threads)
+enum vd_err cores_assign_threads(struct comm *c, int *threads)
 {
     struct cores_threads why = {0};
-    VD_TRY(cores_divide_why(c, &why));
+    VD_TRY(cores_explain_threads(c, &why));
     *threads = why.n;
     return VD_OK;
 }

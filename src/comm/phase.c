@@ -1,8 +1,8 @@
 #include "comm/phase.h"
 
+#include "base/alloc.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/text.h"
 
 #include <stdbool.h>
@@ -10,26 +10,26 @@
 #include <string.h>
 
 /* Messages one after the other: level as a character, text, NUL. */
-static void hold(void *ctx, enum log_level level, const char *message)
+static void buffer_message(void *ctx, enum log_level level, const char *message)
 {
-    struct text *held = ctx;
+    struct text *buffered = ctx;
     char first = (char)level;
-    text_add_bytes(held, &first, 1);
-    text_add_bytes(held, message, strlen(message) + 1);
+    text_add_bytes(buffered, &first, 1);
+    text_add_bytes(buffered, message, strlen(message) + 1);
 }
 
-static void say(const struct text *held)
+static void log_emit(const struct text *buffered)
 {
-    for (size_t at = 0; at < held->length;) {
-        enum log_level level = (enum log_level)held->bytes[at];
-        const char *message = held->bytes + at + 1;
+    for (size_t at = 0; at < buffered->length;) {
+        enum log_level level = (enum log_level)buffered->bytes[at];
+        const char *message = buffered->bytes + at + 1;
         log_at(level, "%s", message);
         at += strlen(message) + 2;
     }
 }
 
 /* Where memory ends, the same thing happens to each rank at another number. */
-static void drop_numbers(struct text *t)
+static void strip_digits(struct text *t)
 {
     size_t n = 0;
     for (size_t i = 0; i < t->length; i++)
@@ -39,17 +39,17 @@ static void drop_numbers(struct text *t)
 }
 
 /* Is there a lower rank that says the same? */
-static enum vd_err said_before(struct comm *c, enum fault_site site,
-                               const struct text *held, enum vd_err verdict,
-                               bool *before)
+static enum vd_err logged_by_lower_rank(struct comm *c, enum fault_site site,
+                                        const struct text *buffered,
+                                        enum vd_err verdict, bool *before)
 {
-    struct text gist = {0};
-    text_add_bytes(&gist, held->bytes, held->length);
+    struct text normalized = {0};
+    text_add_bytes(&normalized, buffered->bytes, buffered->length);
     if (verdict == VD_SYSTEM)
-        drop_numbers(&gist);
-    uint64_t mine = hash_bytes(gist.bytes, gist.length);
-    free(gist.bytes);
-    uint64_t *all = mem_new((size_t)c->size, sizeof *all);
+        strip_digits(&normalized);
+    uint64_t mine = hash_bytes(normalized.bytes, normalized.length);
+    free(normalized.bytes);
+    uint64_t *all = xcalloc((size_t)c->size, sizeof *all);
     enum vd_err err = comm_allgather(c, site, &mine, sizeof mine, all);
     *before = false;
     for (int r = 0; err == VD_OK && r < c->rank; r++)
@@ -61,15 +61,16 @@ static enum vd_err said_before(struct comm *c, enum fault_site site,
 enum vd_err comm_phase(struct comm *c, enum fault_site site, phase_fn *run,
                        void *ctx)
 {
-    struct text held = {0};
+    struct text buffered = {0};
     bool before = false;
-    struct log_sink before_us = log_swap_sink((struct log_sink){hold, &held});
+    struct log_sink previous_sink =
+        log_swap_sink((struct log_sink){buffer_message, &buffered});
     enum vd_err mine = run(ctx), injected = fault_at(site, c->rank);
-    log_swap_sink(before_us);
-    enum vd_err err = said_before(c, site, &held, mine, &before);
+    log_swap_sink(previous_sink);
+    enum vd_err err = logged_by_lower_rank(c, site, &buffered, mine, &before);
     if (!before)
-        say(&held);
-    free(held.bytes);
+        log_emit(&buffered);
+    free(buffered.bytes);
     VD_TRY(err);
     return comm_agree(c, site, injected > mine ? injected : mine);
 }

@@ -5,10 +5,10 @@
 
 #include <stdlib.h>
 
-#define SMALLEST_MICRO 2 /* one value has no variance */
-#define SMALL_MICRO    8
+#define MIN_MICRO_BATCH   2 /* one value has no variance */
+#define SMALL_MICRO_BATCH 8
 
-double batch_ceiling(int64_t replicas, int64_t n_ranks)
+double batch_max_efficiency(int64_t replicas, int64_t n_ranks)
 {
     int64_t most = (replicas + n_ranks - 1) / n_ranks;
     return (double)replicas / (double)(n_ranks * most);
@@ -18,19 +18,19 @@ double batch_ceiling(int64_t replicas, int64_t n_ranks)
  * The remedy for a global batch that cannot be: the micro-batch first, then
  * the valid global batches on either side of `wanted`.
  */
-static void add_offer(int64_t replicas, int64_t wanted, int64_t n_images,
-                      struct text *out)
+static void append_valid_batches(int64_t replicas, int64_t wanted,
+                                 int64_t n_images, struct text *out)
 {
     int64_t most = n_images / replicas; // largest micro-batch there is
     int64_t below = wanted / replicas, above = (wanted - 1) / replicas + 1;
     if (below > most)
         below = most;
-    if (above < SMALLEST_MICRO)
-        above = SMALLEST_MICRO;
-    bool has_below = below >= SMALLEST_MICRO, has_above = above <= most;
+    if (above < MIN_MICRO_BATCH)
+        above = MIN_MICRO_BATCH;
+    bool has_below = below >= MIN_MICRO_BATCH, has_above = above <= most;
     if (!has_below && !has_above) {
         text_add(out, "use more images or fewer replicas: each needs %d images",
-                 SMALLEST_MICRO);
+                 MIN_MICRO_BATCH);
         return;
     }
     text_add(out, "give --train.micro_batch %lld, or --train.global_batch ",
@@ -42,50 +42,52 @@ static void add_offer(int64_t replicas, int64_t wanted, int64_t n_images,
                  (long long)(above * replicas));
 }
 
-static enum vd_err refuse(const struct batch_plan *b, int64_t n_images,
-                          const char *why)
+static enum vd_err fail_batch(const struct batch_plan *b, int64_t n_images,
+                              const char *why)
 {
-    struct text offer = {0};
-    add_offer(b->replicas, b->global_batch, n_images, &offer);
+    struct text remedy = {0};
+    append_valid_batches(b->replicas, b->global_batch, n_images, &remedy);
     enum vd_err err = VD_FAIL(
         VD_CONFIG, "a global batch of %lld over %lld replicas %s\n%s",
-        (long long)b->global_batch, (long long)b->replicas, why, offer.bytes);
-    free(offer.bytes);
+        (long long)b->global_batch, (long long)b->replicas, why, remedy.bytes);
+    free(remedy.bytes);
     return err;
 }
 
-static enum vd_err check(const struct batch_plan *b, int64_t n_images)
+static enum vd_err check_batch(const struct batch_plan *b, int64_t n_images)
 {
     if (b->global_batch > n_images) {
         struct text why = {0};
         text_add(&why, "is more than the %lld training images",
                  (long long)n_images);
-        enum vd_err err = refuse(b, n_images, why.bytes);
+        enum vd_err err = fail_batch(b, n_images, why.bytes);
         free(why.bytes);
         return err;
     }
     if (b->global_batch % b->replicas)
-        return refuse(b, n_images, "does not divide evenly");
-    if (b->micro_batch < SMALLEST_MICRO)
-        return refuse(b, n_images,
-                      "leaves one image to each, too few for the head's batch "
-                      "norm");
+        return fail_batch(b, n_images, "does not divide evenly");
+    if (b->micro_batch < MIN_MICRO_BATCH)
+        return fail_batch(
+            b, n_images,
+            "leaves one image to each, too few for the head's batch "
+            "norm");
     return VD_OK;
 }
 
-static void warn(const struct batch_plan *b, int64_t n_ranks)
+static void warn_batch(const struct batch_plan *b, int64_t n_ranks)
 {
-    if (b->micro_batch < SMALL_MICRO)
+    if (b->micro_batch < SMALL_MICRO_BATCH)
         log_warn_global("a micro-batch of %lld makes batch statistics noisy\n"
                         "give --train.micro_batch %d or more",
-                        (long long)b->micro_batch, SMALL_MICRO);
+                        (long long)b->micro_batch, SMALL_MICRO_BATCH);
     if (b->replicas % n_ranks)
         log_warn_global(
             "%lld replicas do not divide evenly over %lld ranks: at most "
             "%.0f %% of the possible speed\n"
             "start a number of ranks that divides %lld",
             (long long)b->replicas, (long long)n_ranks,
-            100 * batch_ceiling(b->replicas, n_ranks), (long long)b->replicas);
+            100 * batch_max_efficiency(b->replicas, n_ranks),
+            (long long)b->replicas);
 }
 
 enum vd_err batch_resolve(const struct config *config, int64_t n_ranks,
@@ -109,8 +111,8 @@ enum vd_err batch_resolve(const struct config *config, int64_t n_ranks,
         b.global_batch = b.replicas * b.micro_batch;
     else
         b.micro_batch = b.global_batch / b.replicas;
-    VD_TRY(check(&b, n_images));
-    warn(&b, n_ranks);
+    VD_TRY(check_batch(&b, n_images));
+    warn_batch(&b, n_ranks);
     *out = b;
     return VD_OK;
 }

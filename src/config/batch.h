@@ -5,7 +5,7 @@
  *
  * A replica is one micro-batch with batch-norm statistics of its own. Of R
  * replicas, rank r of N hosts [rR/N, (r+1)R/N), one after the other, so the
- * result depends on R only (exchange/tree.h). Local and pure.
+ * result depends on R only (exchange/reduction_tree.h). Local and pure.
  */
 #ifndef VOCDIST_CONFIG_BATCH_H
 #define VOCDIST_CONFIG_BATCH_H
@@ -31,6 +31,6 @@ enum vd_err batch_resolve(const struct config *config, int64_t n_ranks,
 
 /* Best possible images/s as a share of n_ranks busy ranks: R / (N ceil(R/N)),
  * since all wait for the rank with the most replicas. */
-double batch_ceiling(int64_t replicas, int64_t n_ranks);
+double batch_max_efficiency(int64_t replicas, int64_t n_ranks);
 
 #endif

@@ -1,9 +1,9 @@
 #include "config/config.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "config/option_internal.h"
 
 #include <stdlib.h>
@@ -18,7 +18,7 @@ static int table_index(const struct option_set *set)
     return t;
 }
 
-static struct config *config_of(const struct option_set *set)
+static struct config *get_config(const struct option_set *set)
 {
     return set->targets[table_index(set)];
 }
@@ -98,8 +98,8 @@ static enum vd_err check_schedule(const struct option_set *set,
 }
 
 /* Keys that are there for backends to come: never taken without effect. */
-static enum vd_err check_version(const struct option_set *set,
-                                 const struct config *c)
+static enum vd_err check_supported(const struct option_set *set,
+                                   const struct config *c)
 {
     if (strcmp(c->tune, "auto") && strcmp(c->tune, "off"))
         return VD_FAIL(VD_UNSUPPORTED,
@@ -139,12 +139,12 @@ static enum vd_err check_name(const struct option_set *set,
 }
 
 /* Later kinds of origin win; two files are of one kind. */
-static int origin_rank(const struct option_set *set, const char *key)
+static int origin_priority(const struct option_set *set, const char *key)
 {
     const char *origin = options_origin(set, key);
-    if (!options_given(set, key))
+    if (!options_is_set(set, key))
         return 0;
-    if (!strcmp(origin, ORIGIN_ARGUMENTS))
+    if (!strcmp(origin, ORIGIN_COMMAND_LINE))
         return 3;
     return strncmp(origin, "environment ", 12) ? 1 : 2;
 }
@@ -155,12 +155,13 @@ static int origin_rank(const struct option_set *set, const char *key)
  * that has a global batch; from one kind, both must agree (as they do in a
  * run's own config.yaml).
  */
-static enum vd_err settle_batch(const struct option_set *set, struct config *c)
+static enum vd_err resolve_batch_keys(const struct option_set *set,
+                                      struct config *c)
 {
     int64_t *global = &c->train.global_batch, *micro = &c->train.micro_batch;
     int64_t replicas = c->train.replicas;
-    int global_rank = origin_rank(set, "train.global_batch");
-    int micro_rank = origin_rank(set, "train.micro_batch");
+    int global_priority = origin_priority(set, "train.global_batch");
+    int micro_priority = origin_priority(set, "train.micro_batch");
 
     if (*micro == CONFIG_AUTO) {
         if (*global == CONFIG_AUTO)
@@ -170,7 +171,7 @@ static enum vd_err settle_batch(const struct option_set *set, struct config *c)
     if (*global == CONFIG_AUTO ||
         (replicas != CONFIG_AUTO && *global == *micro * replicas))
         return VD_OK;
-    if (global_rank == micro_rank && global_rank > 0)
+    if (global_priority == micro_priority && global_priority > 0)
         return VD_FAIL(
             VD_CONFIG,
             "both train.global_batch %lld (%s) and train.micro_batch %lld (%s) "
@@ -178,18 +179,18 @@ static enum vd_err settle_batch(const struct option_set *set, struct config *c)
             "give one of them: global batch = replicas x micro-batch",
             (long long)*global, options_origin(set, "train.global_batch"),
             (long long)*micro, options_origin(set, "train.micro_batch"));
-    *(global_rank > micro_rank ? micro : global) = CONFIG_AUTO;
+    *(global_priority > micro_priority ? micro : global) = CONFIG_AUTO;
     return VD_OK;
 }
 
 /* "configs/voc2007.yaml" names the run "voc2007". */
-static enum vd_err name_run(struct option_set *set, const char *first_file)
+static enum vd_err set_run_name(struct option_set *set, const char *first_file)
 {
-    if (*config_of(set)->train.name)
+    if (*get_config(set)->train.name)
         return VD_OK;
     if (!first_file)
         return options_set(set, "train.name", "default", "default");
-    char *stem = mem_copy_text(file_name(first_file));
+    char *stem = xstrdup(file_basename(first_file));
     char *dot = strrchr(stem, '.');
     if (dot && dot != stem)
         *dot = '\0';
@@ -200,13 +201,13 @@ static enum vd_err name_run(struct option_set *set, const char *first_file)
 
 enum vd_err config_check(struct option_set *set, const char *first_file)
 {
-    struct config *c = config_of(set);
-    VD_TRY(name_run(set, first_file));
+    struct config *c = get_config(set);
+    VD_TRY(set_run_name(set, first_file));
     VD_TRY(check_name(set, c));
     VD_TRY(check_model(set, c));
     VD_TRY(check_schedule(set, c));
-    VD_TRY(check_version(set, c));
-    return settle_batch(set, c);
+    VD_TRY(check_supported(set, c));
+    return resolve_batch_keys(set, c);
 }
 
 /* ---- digest ------------------------------------------------------------ */
@@ -220,48 +221,48 @@ uint64_t config_digest(const struct option_set *set, unsigned classes)
         const struct option *o = &config_table.rows[i];
         if (!(classes & CONFIG_CLASS(o->class)))
             continue;
-        struct option_at at = option_at(set, t, i);
+        struct option_ref at = option_ref(set, t, i);
         struct text line = {0};
         text_add(&line, "%s: ", o->key);
-        option_text(&at, &line);
-        hash_add(&h, line.bytes, line.length + 1); // the NUL ends the value
+        option_format_value(&at, &line);
+        hash_update(&h, line.bytes, line.length + 1); // the NUL ends the value
         free(line.bytes);
     }
-    return hash_end(&h);
+    return hash_final(&h);
 }
 
 /* ---- resume ------------------------------------------------------------ */
 
 /* One row of a resumed run: what is asked for now, and what was saved. */
-struct pair {
+struct resume_row {
     const struct option *row;
-    struct option_at now, saved;
+    struct option_ref now, saved;
     char *now_text, *saved_text; /* owned */
 };
 
-static void pair_init(struct pair *p, const struct option_set *set,
-                      const struct option_set *saved, size_t row)
+static void resume_row_init(struct resume_row *p, const struct option_set *set,
+                            const struct option_set *saved, size_t row)
 {
     struct text now = {0}, old = {0};
     p->row = &config_table.rows[row];
-    p->now = option_at(set, table_index(set), row);
-    p->saved = option_at(saved, 0, row);
+    p->now = option_ref(set, table_index(set), row);
+    p->saved = option_ref(saved, 0, row);
     text_add(&now, "%s", "");
     text_add(&old, "%s", "");
-    option_text(&p->now, &now);
-    option_text(&p->saved, &old);
+    option_format_value(&p->now, &now);
+    option_format_value(&p->saved, &old);
     p->now_text = now.bytes;
     p->saved_text = old.bytes;
 }
 
-static void pair_clear(struct pair *p)
+static void resume_row_clear(struct resume_row *p)
 {
     free(p->now_text);
     free(p->saved_text);
 }
 
 /* Given now, and not as "auto", which means "as it was". */
-static bool is_asked(const struct pair *p)
+static bool is_set_now(const struct resume_row *p)
 {
     return *p->now.origin && strcmp(p->now_text, "auto");
 }
@@ -274,16 +275,16 @@ static int64_t extent(const void *field)
 }
 
 /* Only numbers have an extent; auto (from the epochs) has no size here. */
-static bool shrinks(const struct pair *p)
+static bool shrinks(const struct resume_row *p)
 {
     int64_t now = extent(p->now.field), old = extent(p->saved.field);
     return now != CONFIG_AUTO && old != CONFIG_AUTO && now < old;
 }
 
 /* Adds to `problems` where the pair cannot be resumed. */
-static void compare(const struct pair *p, struct text *problems)
+static void check_resume_row(const struct resume_row *p, struct text *problems)
 {
-    if (!is_asked(p) || !strcmp(p->now_text, p->saved_text))
+    if (!is_set_now(p) || !strcmp(p->now_text, p->saved_text))
         return;
     bool refused = p->row->class == OPTION_IDENTITY ||
                    (p->row->class == OPTION_EXTENT && shrinks(p));
@@ -300,22 +301,23 @@ static void compare(const struct pair *p, struct text *problems)
                  p->now_text, p->saved_text);
 }
 
-static enum vd_err take_over(struct option_set *set, const struct pair *p)
+static enum vd_err inherit_saved(struct option_set *set,
+                                 const struct resume_row *p)
 {
-    if (p->row->class == OPTION_FREE || is_asked(p) || !*p->saved.origin)
+    if (p->row->class == OPTION_FREE || is_set_now(p) || !*p->saved.origin)
         return VD_OK;
     return options_set(set, p->row->key, p->saved_text, *p->saved.origin);
 }
 
 /* A new number of epochs is what counts, also where the run was started with
  * a number of steps. */
-static bool asks_for_epochs(const struct option_set *set,
-                            const struct option_set *saved)
+static bool epochs_changed(const struct option_set *set,
+                           const struct option_set *saved)
 {
     const struct config *old = saved->targets[0];
-    return options_given(set, "train.epochs") &&
-           config_of(set)->train.epochs != old->train.epochs &&
-           config_of(set)->train.steps == CONFIG_AUTO;
+    return options_is_set(set, "train.epochs") &&
+           get_config(set)->train.epochs != old->train.epochs &&
+           get_config(set)->train.steps == CONFIG_AUTO;
 }
 
 static enum vd_err resume_from(struct option_set *set,
@@ -324,12 +326,12 @@ static enum vd_err resume_from(struct option_set *set,
 {
     enum vd_err err = VD_OK;
     struct text problems = {0};
-    struct pair p;
-    bool by_epochs = asks_for_epochs(set, saved);
+    struct resume_row p;
+    bool by_epochs = epochs_changed(set, saved);
     for (size_t i = 0; i < config_table.n; i++) {
-        pair_init(&p, set, saved, i);
-        compare(&p, &problems);
-        pair_clear(&p);
+        resume_row_init(&p, set, saved, i);
+        check_resume_row(&p, &problems);
+        resume_row_clear(&p);
     }
     if (problems.length)
         err = VD_FAIL(VD_CONFIG,
@@ -337,9 +339,9 @@ static enum vd_err resume_from(struct option_set *set,
                       "leave these keys out to go on, or %s",
                       name, problems.bytes, remedy);
     for (size_t i = 0; err == VD_OK && i < config_table.n; i++) {
-        pair_init(&p, set, saved, i);
-        err = take_over(set, &p);
-        pair_clear(&p);
+        resume_row_init(&p, set, saved, i);
+        err = inherit_saved(set, &p);
+        resume_row_clear(&p);
     }
     if (err == VD_OK && by_epochs)
         err = options_set(set, "train.steps", "auto",
@@ -357,21 +359,21 @@ static enum vd_err read_saved(struct option_set *saved, struct config *old,
     return options_read_yaml_text(saved, name, yaml, n);
 }
 
-enum vd_err config_changes(const struct option_set *set, const char *name,
-                           const char *yaml, size_t n, struct text *out)
+enum vd_err config_diff(const struct option_set *set, const char *name,
+                        const char *yaml, size_t n, struct text *out)
 {
     struct config old;
     struct option_set saved;
     enum vd_err err = read_saved(&saved, &old, name, yaml, n);
     for (size_t i = 0; err == VD_OK && i < config_table.n; i++) {
-        struct pair p;
-        pair_init(&p, set, &saved, i);
+        struct resume_row p;
+        resume_row_init(&p, set, &saved, i);
         if (strcmp(p.now_text, p.saved_text))
             text_add(out, "%s: %s -> %s (%s)\n", p.row->key,
                      *p.saved_text ? p.saved_text : "none",
                      *p.now_text ? p.now_text : "none",
                      options_origin(set, p.row->key));
-        pair_clear(&p);
+        resume_row_clear(&p);
     }
     options_clear(&saved);
     return err;

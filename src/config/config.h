@@ -177,8 +177,8 @@ enum vd_err config_resume(struct option_set *set, const char *name,
 
 /* Adds a line "key: old -> new (origin of the new)" for each value that
  * differs from the saved one, of whatever class. */
-enum vd_err config_changes(const struct option_set *set, const char *name,
-                           const char *yaml, size_t n,
-                           struct text *out) VD_MUST_USE;
+enum vd_err config_diff(const struct option_set *set, const char *name,
+                        const char *yaml, size_t n,
+                        struct text *out) VD_MUST_USE;
 
 #endif

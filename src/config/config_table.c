@@ -3,47 +3,47 @@
 
 #include <stddef.h>
 
-#define AT(field) offsetof(struct config, field)
+#define FIELD(field) offsetof(struct config, field)
 /* Whole numbers up to here are exact as doubles, which the limits are. */
-#define MANY 9007199254740992.0 /* 2^53 */
+#define MAX_INT 9007199254740992.0 /* 2^53 */
 
 #define FREE     OPTION_FREE
 #define IDENTITY OPTION_IDENTITY
 #define EXTENT   OPTION_EXTENT
 
-#define BOOL(key, field, class_, fallback_, help_)                     \
-    {                                                                  \
-        key, OPTION_BOOL, AT(field), fallback_, help_, .class = class_ \
+#define BOOL(key, field, class_, default_, help_)                        \
+    {                                                                    \
+        key, OPTION_BOOL, FIELD(field), default_, help_, .class = class_ \
     }
-#define INT(key, field, class_, low, high, fallback_, help_) \
-    {                                                        \
-        key, OPTION_INT, AT(field), fallback_, help_,        \
-            .min = (low), .max = (high), .class = class_     \
+#define INT(key, field, class_, low, high, default_, help_) \
+    {                                                       \
+        key, OPTION_INT, FIELD(field), default_, help_,     \
+            .min = (low), .max = (high), .class = class_    \
     }
-#define INT_AUTO(key, field, class_, low, high, fallback_, help_)         \
+#define INT_AUTO(key, field, class_, low, high, default_, help_)          \
     {                                                                     \
-        key, OPTION_INT, AT(field), fallback_, help_,                     \
+        key, OPTION_INT, FIELD(field), default_, help_,                   \
             .min = (low), .max = (high), .class = class_, .is_auto = true \
     }
-#define REAL(key, field, class_, low, high, fallback_, help_) \
-    {                                                         \
-        key, OPTION_REAL, AT(field), fallback_, help_,        \
-            .min = (low), .max = (high), .class = class_      \
+#define REAL(key, field, class_, low, high, default_, help_) \
+    {                                                        \
+        key, OPTION_REAL, FIELD(field), default_, help_,     \
+            .min = (low), .max = (high), .class = class_     \
     }
-#define TEXT(key, field, class_, metavar_, fallback_, help_)                \
-    {                                                                       \
-        key, OPTION_TEXT, AT(field), fallback_, help_, .metavar = metavar_, \
-                                                       .class = class_      \
-    }
-#define CHOICE(key, field, class_, choices_, fallback_, help_)                \
+#define TEXT(key, field, class_, metavar_, default_, help_)                   \
     {                                                                         \
-        key, OPTION_CHOICE, AT(field), fallback_, help_, .choices = choices_, \
+        key, OPTION_TEXT, FIELD(field), default_, help_, .metavar = metavar_, \
                                                          .class = class_      \
     }
-#define INTS(key, field, class_, low, high, fallback_, help_) \
+#define CHOICE(key, field, class_, choices_, default_, help_) \
     {                                                         \
-        key, OPTION_INTS, AT(field), fallback_, help_,        \
-            .min = (low), .max = (high), .class = class_      \
+        key, OPTION_CHOICE, FIELD(field), default_, help_,    \
+            .choices = choices_, .class = class_              \
+    }
+#define INTS(key, field, class_, low, high, default_, help_) \
+    {                                                        \
+        key, OPTION_INTS, FIELD(field), default_, help_,     \
+            .min = (low), .max = (high), .class = class_     \
     }
 
 /*
@@ -110,18 +110,19 @@ CHOICE("optim.lr_scale", optim.lr_scale, IDENTITY, "none|sqrt|linear", "none",
 CHOICE("optim.schedule", optim.schedule, IDENTITY, "constant|step|cosine|onecycle",
      "constant", "how the learning rate changes over the steps"),
 /* Growing it is an explicit wish; left alone, an extended run keeps it. */
-INT_AUTO("optim.schedule_steps", optim.schedule_steps, EXTENT, 1, MANY, "auto",
+INT_AUTO("optim.schedule_steps", optim.schedule_steps, EXTENT, 1,
+         MAX_INT, "auto",
      "steps the schedule spans; auto: the first start's total"),
-INT("optim.warmup", optim.warmup, IDENTITY, 0, MANY, "0",
+INT("optim.warmup", optim.warmup, IDENTITY, 0, MAX_INT, "0",
      "steps over which the learning rate rises from 0"),
-INTS("optim.milestones", optim.milestones, IDENTITY, 1, MANY, "",
+INTS("optim.milestones", optim.milestones, IDENTITY, 1, MAX_INT, "",
      "schedule step: steps after which the rate is multiplied by optim.gamma"),
 REAL("optim.gamma", optim.gamma, IDENTITY, 0, 1, "0.1",
      "schedule step: the factor"),
 
 INT("train.epochs", train.epochs, EXTENT, 1, 1e6, "5",
      "passes over the training images"),
-INT_AUTO("train.steps", train.steps, EXTENT, 1, MANY, "auto",
+INT_AUTO("train.steps", train.steps, EXTENT, 1, MAX_INT, "auto",
      "steps in all, instead of train.epochs"),
 INT_AUTO("train.global_batch", train.global_batch, IDENTITY, 2, 1e6, "64",
      "images per step over all replicas"),
@@ -129,7 +130,7 @@ INT_AUTO("train.micro_batch", train.micro_batch, IDENTITY, 2, 1e5, "auto",
      "images per step and replica, instead of train.global_batch"),
 INT_AUTO("train.replicas", train.replicas, IDENTITY, 1, 65536, "auto",
      "copies with batch statistics of their own; auto: one per rank"),
-INT("train.seed", train.seed, IDENTITY, 0, MANY, "1",
+INT("train.seed", train.seed, IDENTITY, 0, MAX_INT, "1",
      "start of all randomness"),
 CHOICE("train.precision", train.precision, IDENTITY, "fp32|tf32|bf16|fp16",
      "fp32", "arithmetic of the convolutions"),
@@ -137,11 +138,11 @@ TEXT("train.name", train.name, FREE, "NAME", "",
      "the run; default: name of the first -c file"),
 TEXT("train.dir", train.dir, FREE, "DIR", "runs",
      "where runs are kept"),
-INT("train.stop_at", train.stop_at, FREE, 0, MANY, "0",
+INT("train.stop_at", train.stop_at, FREE, 0, MAX_INT, "0",
      "stop after this step, to be resumed; 0: off"),
 REAL("train.max_time", train.max_time, FREE, 0, 1e6, "0",
      "stop after so many minutes, to be resumed; 0: off"),
-INT("train.patience", train.patience, EXTENT, 0, MANY, "0",
+INT("train.patience", train.patience, EXTENT, 0, MAX_INT, "0",
      "end the run after so many validated epochs in a row without a lower "
      "loss; 0: off"),
 
@@ -176,7 +177,7 @@ CHOICE("exchange.order", exchange.order, IDENTITY, "fixed|fast", "fixed",
 
 TEXT("resume", resume, FREE, "auto|none|PATH", "auto",
      "go on where the run stopped, start anew, or start from a checkpoint"),
-INT("checkpoint.every", checkpoint.every, FREE, 0, MANY, "0",
+INT("checkpoint.every", checkpoint.every, FREE, 0, MAX_INT, "0",
      "steps between checkpoints; 0: after each epoch only"),
 REAL("checkpoint.minutes", checkpoint.minutes, FREE, 0, 1e6, "10",
      "minutes between checkpoints; 0: off"),

@@ -1,6 +1,6 @@
 #include "config/option.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "config/option_internal.h"
 
 #include <stdio.h>
@@ -12,10 +12,11 @@
 
 /* ---- the set and its rows ---------------------------------------------- */
 
-struct option_at option_at(const struct option_set *set, int table, size_t row)
+struct option_ref option_ref(const struct option_set *set, int table,
+                             size_t row)
 {
     const struct option *o = &set->tables[table]->rows[row];
-    return (struct option_at){
+    return (struct option_ref){
         .row = o,
         .field = (char *)set->targets[table] + o->offset,
         .origin = &set->origins[table][row],
@@ -23,24 +24,24 @@ struct option_at option_at(const struct option_set *set, int table, size_t row)
 }
 
 bool option_find(const struct option_set *set, const char *key,
-                 struct option_at *out)
+                 struct option_ref *out)
 {
     for (int t = 0; t < set->n; t++)
         for (size_t i = 0; i < set->tables[t]->n; i++)
             if (!strcmp(set->tables[t]->rows[i].key, key)) {
-                *out = option_at(set, t, i);
+                *out = option_ref(set, t, i);
                 return true;
             }
     return false;
 }
 
 bool option_find_letter(const struct option_set *set, char letter,
-                        struct option_at *out)
+                        struct option_ref *out)
 {
     for (int t = 0; t < set->n; t++)
         for (size_t i = 0; i < set->tables[t]->n; i++)
             if (letter && set->tables[t]->rows[i].letter == letter) {
-                *out = option_at(set, t, i);
+                *out = option_ref(set, t, i);
                 return true;
             }
     return false;
@@ -51,13 +52,13 @@ void options_init(struct option_set *set)
     *set = (struct option_set){0};
 }
 
-static enum vd_err put(const struct option_at *at, const char *text,
-                       const char *origin);
+static enum vd_err store_value(const struct option_ref *at, const char *text,
+                               const char *origin);
 
 /* No other row of the set may have its key or letter. */
 static bool is_unique(const struct option_set *set, const struct option *row)
 {
-    struct option_at first;
+    struct option_ref first;
     return option_find(set, row->key, &first) && first.row == row &&
            (!option_find_letter(set, row->letter, &first) || first.row == row);
 }
@@ -69,13 +70,14 @@ void options_add(struct option_set *set, const struct option_table *table,
     int t = set->n++;
     set->tables[t] = table;
     set->targets[t] = target;
-    set->origins[t] = mem_new(table->n, sizeof *set->origins[t]);
+    set->origins[t] = xcalloc(table->n, sizeof *set->origins[t]);
     for (size_t i = 0; i < table->n; i++) {
-        struct option_at at = option_at(set, t, i);
+        struct option_ref at = option_ref(set, t, i);
         VD_ASSERT(is_unique(set, at.row));
         if (at.row->type == OPTION_TEXT)
             *(char **)at.field = NULL;
-        VD_ASSERT(put(&at, at.row->fallback, "built-in default") == VD_OK);
+        VD_ASSERT(store_value(&at, at.row->default_text, "built-in default") ==
+                  VD_OK);
     }
 }
 
@@ -83,7 +85,7 @@ void options_clear(struct option_set *set)
 {
     for (int t = 0; t < set->n; t++) {
         for (size_t i = 0; i < set->tables[t]->n; i++) {
-            struct option_at at = option_at(set, t, i);
+            struct option_ref at = option_ref(set, t, i);
             free(*at.origin);
             if (at.row->type != OPTION_TEXT)
                 continue;
@@ -95,16 +97,16 @@ void options_clear(struct option_set *set)
     *set = (struct option_set){0};
 }
 
-bool options_given(const struct option_set *set, const char *key)
+bool options_is_set(const struct option_set *set, const char *key)
 {
-    struct option_at at;
+    struct option_ref at;
     VD_ASSERT(option_find(set, key, &at));
     return *at.origin != NULL;
 }
 
 const char *options_origin(const struct option_set *set, const char *key)
 {
-    struct option_at at;
+    struct option_ref at;
     VD_ASSERT(option_find(set, key, &at));
     return *at.origin ? *at.origin : "default";
 }
@@ -116,7 +118,7 @@ const char *option_suggest(const struct option_set *set, const char *key)
     const char *found = NULL, **keys = NULL;
     size_t n = 0;
     for (int t = 0; t < set->n; t++) {
-        keys = mem_grow(keys, n + set->tables[t]->n + 1, sizeof *keys);
+        keys = xreallocarray(keys, n + set->tables[t]->n + 1, sizeof *keys);
         for (size_t i = 0; i < set->tables[t]->n; i++)
             keys[n++] = set->tables[t]->rows[i].key;
     }
@@ -134,9 +136,9 @@ const char *option_suggest(const struct option_set *set, const char *key)
 
 /* ---- values ------------------------------------------------------------ */
 
-struct option_shown option_show(const char *text)
+struct option_excerpt option_make_excerpt(const char *text)
 {
-    struct option_shown shown;
+    struct option_excerpt shown;
     size_t n = strlen(text), most = sizeof shown.text - 4;
     snprintf(shown.text, sizeof shown.text, "%.*s%s", (int)most, text,
              n > most ? "..." : "");
@@ -146,18 +148,19 @@ struct option_shown option_show(const char *text)
     return shown;
 }
 
-static enum vd_err refuse(const struct option_at *at, const char *text,
-                          const char *origin, const char *what,
-                          const char *remedy)
+static enum vd_err fail_value(const struct option_ref *at, const char *text,
+                              const char *origin, const char *what,
+                              const char *remedy)
 {
-    enum vd_err err = strcmp(origin, ORIGIN_ARGUMENTS) ? VD_CONFIG : VD_USAGE;
+    enum vd_err err =
+        strcmp(origin, ORIGIN_COMMAND_LINE) ? VD_CONFIG : VD_USAGE;
     return VD_FAIL(err, "%s: %s: '%s' is %s\n%s", origin, at->row->key,
-                   option_show(text).text, what, remedy);
+                   option_make_excerpt(text).text, what, remedy);
 }
 
 /* "a whole number from 1 to 64, or auto" */
-static enum vd_err refuse_number(const struct option_at *at, const char *text,
-                                 const char *origin, bool is_number)
+static enum vd_err fail_number(const struct option_ref *at, const char *text,
+                               const char *origin, bool is_number)
 {
     const struct option *o = at->row;
     struct text remedy = {0};
@@ -172,12 +175,12 @@ static enum vd_err refuse_number(const struct option_at *at, const char *text,
     if (o->is_auto)
         text_add(&remedy, ", or auto");
     enum vd_err err =
-        refuse(at, text, origin,
-               is_number                ? "out of range"
-               : o->type == OPTION_REAL ? "not a number"
-               : o->type == OPTION_INTS ? "not a list of whole numbers"
-                                        : "not a whole number",
-               remedy.bytes);
+        fail_value(at, text, origin,
+                   is_number                ? "out of range"
+                   : o->type == OPTION_REAL ? "not a number"
+                   : o->type == OPTION_INTS ? "not a list of whole numbers"
+                                            : "not a whole number",
+                   remedy.bytes);
     free(remedy.bytes);
     return err;
 }
@@ -199,54 +202,54 @@ bool option_parse_bool(const char *text, bool *out)
     return false;
 }
 
-static enum vd_err put_bool(const struct option_at *at, const char *text,
-                            const char *origin)
+static enum vd_err store_bool(const struct option_ref *at, const char *text,
+                              const char *origin)
 {
     if (option_parse_bool(text, at->field))
         return VD_OK;
-    return refuse(at, text, origin, "neither true nor false",
-                  "give true or false");
+    return fail_value(at, text, origin, "neither true nor false",
+                      "give true or false");
 }
 
-static enum vd_err put_int(const struct option_at *at, const char *text,
-                           const char *origin)
+static enum vd_err store_int(const struct option_ref *at, const char *text,
+                             const char *origin)
 {
     int64_t value = AUTO;
     if (!at->row->is_auto || strcmp(text, "auto")) {
         if (!text_to_int64(text, &value))
-            return refuse_number(at, text, origin, false);
+            return fail_number(at, text, origin, false);
         if (!in_range(at->row, (double)value))
-            return refuse_number(at, text, origin, true);
+            return fail_number(at, text, origin, true);
     }
     *(int64_t *)at->field = value;
     return VD_OK;
 }
 
-static enum vd_err put_real(const struct option_at *at, const char *text,
-                            const char *origin)
+static enum vd_err store_real(const struct option_ref *at, const char *text,
+                              const char *origin)
 {
     double value;
     if (!text_to_double(text, &value))
-        return refuse_number(at, text, origin, false);
+        return fail_number(at, text, origin, false);
     if (!in_range(at->row, value))
-        return refuse_number(at, text, origin, true);
+        return fail_number(at, text, origin, true);
     *(double *)at->field = value;
     return VD_OK;
 }
 
-static enum vd_err put_ints(const struct option_at *at, const char *text,
-                            const char *origin)
+static enum vd_err store_ints(const struct option_ref *at, const char *text,
+                              const char *origin)
 {
     struct option_ints list = {0};
-    char *copy = mem_copy_text(text), *rest = copy;
+    char *copy = xstrdup(text), *rest = copy;
     enum vd_err err = VD_OK;
     while (err == VD_OK && *text && rest) {
         int64_t value;
         char *piece = text_trim(strsep(&rest, ","));
         if (list.n == OPTION_MAX_INTS || !text_to_int64(piece, &value))
-            err = refuse_number(at, text, origin, false);
+            err = fail_number(at, text, origin, false);
         else if (!in_range(at->row, (double)value))
-            err = refuse_number(at, text, origin, true);
+            err = fail_number(at, text, origin, true);
         else
             list.values[list.n++] = value;
     }
@@ -262,8 +265,8 @@ static size_t choice_length(const char *p)
     return strcspn(p, "|");
 }
 
-static enum vd_err put_choice(const struct option_at *at, const char *text,
-                              const char *origin)
+static enum vd_err store_choice(const struct option_ref *at, const char *text,
+                                const char *origin)
 {
     int index = 0;
     for (const char *p = at->row->choices;; index++) {
@@ -276,46 +279,47 @@ static enum vd_err put_choice(const struct option_at *at, const char *text,
             break;
         p += n + 1;
     }
-    char *remedy = mem_format("give one of %s", at->row->choices);
-    enum vd_err err = refuse(at, text, origin, "not a known choice", remedy);
+    char *remedy = xasprintf("give one of %s", at->row->choices);
+    enum vd_err err =
+        fail_value(at, text, origin, "not a known choice", remedy);
     free(remedy);
     return err;
 }
 
 /* Values must survive a round trip through YAML, which is UTF-8. */
-static enum vd_err put_text(const struct option_at *at, const char *text,
-                            const char *origin)
+static enum vd_err store_text(const struct option_ref *at, const char *text,
+                              const char *origin)
 {
     uint32_t code;
     for (const char *p = text; *p;) {
-        size_t n = text_utf8(p, &code);
+        size_t n = text_decode_utf8(p, &code);
         if (n == 0)
-            return refuse(at, text, origin, "not valid UTF-8",
-                          "rename the file, or give another value");
+            return fail_value(at, text, origin, "not valid UTF-8",
+                              "rename the file, or give another value");
         p += n;
     }
-    char *copy = mem_copy_text(text);
+    char *copy = xstrdup(text);
     free(*(char **)at->field);
     *(char **)at->field = copy;
     return VD_OK;
 }
 
-static enum vd_err put(const struct option_at *at, const char *text,
-                       const char *origin)
+static enum vd_err store_value(const struct option_ref *at, const char *text,
+                               const char *origin)
 {
     switch (at->row->type) {
     case OPTION_BOOL:
-        return put_bool(at, text, origin);
+        return store_bool(at, text, origin);
     case OPTION_INT:
-        return put_int(at, text, origin);
+        return store_int(at, text, origin);
     case OPTION_REAL:
-        return put_real(at, text, origin);
+        return store_real(at, text, origin);
     case OPTION_TEXT:
-        return put_text(at, text, origin);
+        return store_text(at, text, origin);
     case OPTION_CHOICE:
-        return put_choice(at, text, origin);
+        return store_choice(at, text, origin);
     case OPTION_INTS:
-        return put_ints(at, text, origin);
+        return store_ints(at, text, origin);
     }
     err_bug(__FILE__, __LINE__, "an option type");
 }
@@ -323,16 +327,17 @@ static enum vd_err put(const struct option_at *at, const char *text,
 enum vd_err options_set(struct option_set *set, const char *key,
                         const char *text, const char *origin)
 {
-    struct option_at at;
+    struct option_ref at;
     if (!option_find(set, key, &at)) {
         const char *near = option_suggest(set, key);
-        return VD_FAIL(strcmp(origin, ORIGIN_ARGUMENTS) ? VD_CONFIG : VD_USAGE,
+        return VD_FAIL(strcmp(origin, ORIGIN_COMMAND_LINE) ? VD_CONFIG
+                                                           : VD_USAGE,
                        near ? "%s: unknown key '%s'\ndid you mean '%s'?"
                             : "%s: unknown key '%s'\n--help lists all keys",
-                       origin, option_show(key).text, near);
+                       origin, option_make_excerpt(key).text, near);
     }
-    char *copy = mem_copy_text(origin); // `origin` may be the one replaced
-    enum vd_err err = put(&at, text, copy);
+    char *copy = xstrdup(origin); // `origin` may be the one replaced
+    enum vd_err err = store_value(&at, text, copy);
     if (err != VD_OK) {
         free(copy);
         return err;
@@ -357,7 +362,7 @@ static void add_real(double value, struct text *out)
     text_add(out, "%s", piece);
 }
 
-static void add_choice(const struct option_at *at, struct text *out)
+static void add_choice(const struct option_ref *at, struct text *out)
 {
     const char *p = at->row->choices;
     for (int i = *(const int *)at->field; i > 0; i--)
@@ -365,7 +370,7 @@ static void add_choice(const struct option_at *at, struct text *out)
     text_add_bytes(out, p, choice_length(p));
 }
 
-void option_text(const struct option_at *at, struct text *out)
+void option_format_value(const struct option_ref *at, struct text *out)
 {
     switch (at->row->type) {
     case OPTION_BOOL:

@@ -59,11 +59,11 @@ struct option {
     const char *key; /* "optim.lr": --optim.lr, VOCDIST_OPTIM_LR, optim: lr: */
     enum option_type type;
     size_t offset;
-    const char *fallback; /* the built-in default, as text */
-    const char *help;     /* one line, lower case; units in it */
-    const char *metavar;  /* "FILE", "N"; NULL: from the type */
-    const char *choices;  /* "none|sqrt|linear"; for CHOICE */
-    double min, max;      /* INT and REAL and each of INTS; both 0: no limit */
+    const char *default_text; /* the built-in default, as text */
+    const char *help;         /* one line, lower case; units in it */
+    const char *metavar;      /* "FILE", "N"; NULL: from the type */
+    const char *choices;      /* "none|sqrt|linear"; for CHOICE */
+    double min, max; /* INT and REAL and each of INTS; both 0: no limit */
     enum option_class class;
     char letter;  /* 'j' for -j, or 0 */
     bool is_auto; /* INT: the word "auto" is allowed too, stored as -1 */
@@ -87,8 +87,8 @@ struct option_set {
 };
 
 /* Arguments that are not options, borrowed from argv. */
-struct option_words {
-    char **words; /* owned array; free() it */
+struct option_args {
+    char **args; /* owned array; free() it */
     int n;
 };
 
@@ -117,19 +117,19 @@ enum vd_err options_read_yaml_text(struct option_set *set, const char *name,
  */
 enum vd_err options_read_environment(struct option_set *set) VD_MUST_USE;
 /* A debug line for each of the latter that is set. */
-void options_say_environment(void);
+void options_log_environment(void);
 /* --key value, --key=value, -j 4, -j4, --flag or --flag true, "--" ends. */
 enum vd_err options_read_arguments(struct option_set *set, int argc,
                                    char **argv,
-                                   struct option_words *words) VD_MUST_USE;
+                                   struct option_args *words) VD_MUST_USE;
 /* All values `key` has on the command line, in order, setting nothing: for
  * what must be acted on before the rest is read (-c FILE, --help). */
 enum vd_err options_collect_arguments(const struct option_set *set, int argc,
                                       char **argv, const char *key,
-                                      struct option_words *values) VD_MUST_USE;
+                                      struct option_args *values) VD_MUST_USE;
 
 /* Was it given anywhere (not the default)? Unknown keys are our bug. */
-bool options_given(const struct option_set *set, const char *key);
+bool options_is_set(const struct option_set *set, const char *key);
 /* Where its value comes from; "default" when it was not given. */
 const char *options_origin(const struct option_set *set, const char *key);
 

@@ -1,4 +1,4 @@
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "config/option.h"
 #include "config/option_internal.h"
 
@@ -7,20 +7,20 @@
 #include <string.h>
 
 /* Where a walk over the arguments stands, and what it found last. */
-struct walk {
+struct arg_parser {
     const struct option_set *set;
     char **argv;
     int argc, next;
-    bool only_words;     /* "--" was seen */
-    struct option_at at; /* at.row is NULL for a word */
-    const char *value;   /* borrowed from argv, or static */
+    bool only_positional; /* "--" was seen */
+    struct option_ref at; /* at.row is NULL for a word */
+    const char *value;    /* borrowed from argv, or static */
 };
 
-static void words_add(struct option_words *words, const char *word)
+static void args_append(struct option_args *words, const char *word)
 {
-    words->words =
-        mem_grow(words->words, (size_t)words->n + 1, sizeof *words->words);
-    words->words[words->n++] = (char *)word;
+    words->args =
+        xreallocarray(words->args, (size_t)words->n + 1, sizeof *words->args);
+    words->args[words->n++] = (char *)word;
 }
 
 static bool is_negative_number(const char *word)
@@ -36,7 +36,7 @@ static bool looks_like_option(const char *word)
 }
 
 /* Takes the value of the option just found from the next argument. */
-static enum vd_err take_value(struct walk *w, const char *shown)
+static enum vd_err take_value(struct arg_parser *w, const char *shown)
 {
     const char *next = w->next < w->argc ? w->argv[w->next] : NULL;
     if (w->at.row->type == OPTION_BOOL) {
@@ -56,11 +56,11 @@ static enum vd_err take_value(struct walk *w, const char *shown)
     return VD_OK;
 }
 
-static enum vd_err long_option(struct walk *w, const char *word)
+static enum vd_err long_option(struct arg_parser *w, const char *word)
 {
     const char *equals = strchr(word, '=');
     size_t length = equals ? (size_t)(equals - word) : strlen(word);
-    char *key = mem_format("%.*s", (int)(length - 2), word + 2);
+    char *key = xasprintf("%.*s", (int)(length - 2), word + 2);
     enum vd_err err = VD_OK;
     if (!option_find(w->set, key, &w->at)) {
         const char *near = option_suggest(w->set, key);
@@ -69,7 +69,7 @@ static enum vd_err long_option(struct walk *w, const char *word)
                              "did you mean --%s?"
                            : "command line: unknown option --%s\n"
                              "--help lists all options",
-                      option_show(key).text, near);
+                      option_make_excerpt(key).text, near);
     } else if (equals) {
         w->value = equals + 1;
     } else {
@@ -79,14 +79,14 @@ static enum vd_err long_option(struct walk *w, const char *word)
     return err;
 }
 
-static enum vd_err letter_option(struct walk *w, const char *word)
+static enum vd_err letter_option(struct arg_parser *w, const char *word)
 {
     if (!option_find_letter(w->set, word[1], &w->at) ||
         (word[2] && w->at.row->type == OPTION_BOOL))
         return VD_FAIL(VD_USAGE,
                        "command line: unknown option %s\n"
                        "--help lists all options",
-                       option_show(word).text);
+                       option_make_excerpt(word).text);
     if (!word[2])
         return take_value(w, word);
     w->value = word + 2;
@@ -94,12 +94,12 @@ static enum vd_err letter_option(struct walk *w, const char *word)
 }
 
 /* The next option or word; only while w->next < w->argc. */
-static enum vd_err step(struct walk *w)
+static enum vd_err parse_next(struct arg_parser *w)
 {
     const char *word = w->argv[w->next++];
-    w->at = (struct option_at){0};
+    w->at = (struct option_ref){0};
     w->value = word;
-    if (w->only_words || word[0] != '-' || !word[1])
+    if (w->only_positional || word[0] != '-' || !word[1])
         return VD_OK;
     if (word[1] == '-')
         return long_option(w, word);
@@ -107,53 +107,53 @@ static enum vd_err step(struct walk *w)
 }
 
 /* Steps over "--"; false at the end of the arguments. */
-static bool more(struct walk *w)
+static bool has_next(struct arg_parser *w)
 {
-    if (!w->only_words && w->next < w->argc &&
+    if (!w->only_positional && w->next < w->argc &&
         !strcmp(w->argv[w->next], "--")) {
-        w->only_words = true;
+        w->only_positional = true;
         w->next++;
     }
     return w->next < w->argc;
 }
 
 enum vd_err options_read_arguments(struct option_set *set, int argc,
-                                   char **argv, struct option_words *words)
+                                   char **argv, struct option_args *words)
 {
-    struct walk w = {.set = set, .argc = argc, .argv = argv};
-    struct option_words found = {0};
+    struct arg_parser w = {.set = set, .argc = argc, .argv = argv};
+    struct option_args found = {0};
     enum vd_err err = VD_OK;
-    while (more(&w)) {
-        VD_TRY_ELSE(out, err, step(&w));
+    while (has_next(&w)) {
+        VD_TRY_GOTO(out, err, parse_next(&w));
         if (!w.at.row)
-            words_add(&found, w.value);
+            args_append(&found, w.value);
         else
-            VD_TRY_ELSE(
+            VD_TRY_GOTO(
                 out, err,
-                options_set(set, w.at.row->key, w.value, ORIGIN_ARGUMENTS));
+                options_set(set, w.at.row->key, w.value, ORIGIN_COMMAND_LINE));
     }
     *words = found;
-    found.words = NULL;
+    found.args = NULL;
 out:
-    free(found.words);
+    free(found.args);
     return err;
 }
 
 enum vd_err options_collect_arguments(const struct option_set *set, int argc,
                                       char **argv, const char *key,
-                                      struct option_words *values)
+                                      struct option_args *values)
 {
-    struct walk w = {.set = set, .argc = argc, .argv = argv};
-    struct option_words found = {0};
+    struct arg_parser w = {.set = set, .argc = argc, .argv = argv};
+    struct option_args found = {0};
     enum vd_err err = VD_OK;
-    while (more(&w)) {
-        VD_TRY_ELSE(out, err, step(&w));
+    while (has_next(&w)) {
+        VD_TRY_GOTO(out, err, parse_next(&w));
         if (w.at.row && !strcmp(w.at.row->key, key))
-            words_add(&found, w.value);
+            args_append(&found, w.value);
     }
     *values = found;
-    found.words = NULL;
+    found.args = NULL;
 out:
-    free(found.words);
+    free(found.args);
     return err;
 }

@@ -1,5 +1,5 @@
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "config/option.h"
 #include "config/option_internal.h"
 
@@ -8,32 +8,32 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PREFIX  "VOCDIST_"
-#define N(list) (sizeof(list) / sizeof *(list))
+#define PREFIX           "VOCDIST_"
+#define ARRAY_SIZE(list) (sizeof(list) / sizeof *(list))
 
 /* For tests and scripts, read by others. */
-static const char *const not_options[] = {
+static const char *const reserved_variables[] = {
     "VOCDIST_TEST_DATA",
     "VOCDIST_FAULT",
     "VOCDIST_LAUNCHER",
 };
 
 /* Set by module systems for every package (Lmod, Spack, EasyBuild). */
-static const char *const of_modules[] = {
+static const char *const module_variables[] = {
     "VOCDIST_ROOT", "VOCDIST_HOME", "VOCDIST_DIR",  "VOCDIST_VERSION",
     "VOCDIST_LIB",  "VOCDIST_INC",  "VOCDIST_BASE", "VOCDIST_PREFIX",
 };
 
-char *option_variable(const char *key)
+char *option_env_name(const char *key)
 {
-    char *name = mem_format(PREFIX "%s", key);
+    char *name = xasprintf(PREFIX "%s", key);
     for (char *p = name + strlen(PREFIX); *p; p++)
         *p = *p == '.' || *p == '-' ? '_' : (char)toupper((unsigned char)*p);
     return name;
 }
 
 /* All variable names of the set's config tables; owned, `n` of them. */
-static char **variables(const struct option_set *set, size_t *n)
+static char **env_names(const struct option_set *set, size_t *n)
 {
     char **names = NULL;
     *n = 0;
@@ -41,15 +41,15 @@ static char **variables(const struct option_set *set, size_t *n)
         const struct option_table *table = set->tables[t];
         if (!table->is_config)
             continue;
-        names = mem_grow(names, *n + table->n, sizeof *names);
+        names = xreallocarray(names, *n + table->n, sizeof *names);
         for (size_t i = 0; i < table->n; i++)
-            names[(*n)++] = option_variable(table->rows[i].key);
+            names[(*n)++] = option_env_name(table->rows[i].key);
     }
     return names;
 }
 
 /* Is the name of `entry`, "VOCDIST_OPTIM_LR=1e-3", one of `names`? */
-static bool is_among(const char *entry, const char *const *names, size_t n)
+static bool is_listed(const char *entry, const char *const *names, size_t n)
 {
     size_t length = strcspn(entry, "=");
     for (size_t i = 0; i < n; i++)
@@ -59,34 +59,34 @@ static bool is_among(const char *entry, const char *const *names, size_t n)
 }
 
 /* `entry` is "VOCDIST_OPTIM_LR=1e-3". */
-static enum vd_err check_known(const char *entry, char **names, size_t n)
+static enum vd_err check_variable(const char *entry, char **names, size_t n)
 {
     size_t length = strcspn(entry, "=");
-    if (is_among(entry, not_options, N(not_options)) ||
-        is_among(entry, of_modules, N(of_modules)) ||
-        is_among(entry, (const char *const *)names, n))
+    if (is_listed(entry, reserved_variables, ARRAY_SIZE(reserved_variables)) ||
+        is_listed(entry, module_variables, ARRAY_SIZE(module_variables)) ||
+        is_listed(entry, (const char *const *)names, n))
         return VD_OK;
-    char *word = mem_format("%.*s", (int)length, entry);
+    char *word = xasprintf("%.*s", (int)length, entry);
     const char *near = text_nearest(word, (const char *const *)names, n);
     enum vd_err err =
         VD_FAIL(VD_CONFIG,
                 near ? "environment: unknown variable %s\ndid you mean %s?"
                      : "environment: unknown variable %s\nunset it; names are "
                        "VOCDIST_SECTION_KEY, as in VOCDIST_OPTIM_LR",
-                option_show(word).text, near);
+                option_make_excerpt(word).text, near);
     free(word);
     return err;
 }
 
-static enum vd_err read_table(struct option_set *set,
-                              const struct option_table *table)
+static enum vd_err read_table_variables(struct option_set *set,
+                                        const struct option_table *table)
 {
     enum vd_err err = VD_OK;
     for (size_t i = 0; err == VD_OK && i < table->n; i++) {
-        char *name = option_variable(table->rows[i].key);
+        char *name = option_env_name(table->rows[i].key);
         const char *value = getenv(name);
         if (value) {
-            char *origin = mem_format("environment %s", name);
+            char *origin = xasprintf("environment %s", name);
             err = options_set(set, table->rows[i].key, value, origin);
             free(origin);
         }
@@ -99,24 +99,24 @@ enum vd_err options_read_environment(struct option_set *set)
 {
     enum vd_err err = VD_OK;
     size_t n = 0;
-    char **names = variables(set, &n);
+    char **names = env_names(set, &n);
     for (char **e = environ; err == VD_OK && e && *e; e++)
         if (!strncmp(*e, PREFIX, strlen(PREFIX)))
-            err = check_known(*e, names, n);
+            err = check_variable(*e, names, n);
     for (int t = 0; err == VD_OK && t < set->n; t++)
         if (set->tables[t]->is_config)
-            err = read_table(set, set->tables[t]);
+            err = read_table_variables(set, set->tables[t]);
     for (size_t i = 0; i < n; i++)
         free(names[i]);
     free(names);
     return err;
 }
 
-void options_say_environment(void)
+void options_log_environment(void)
 {
     for (char **e = environ; e && *e; e++)
-        if (is_among(*e, of_modules, N(of_modules)))
+        if (is_listed(*e, module_variables, ARRAY_SIZE(module_variables)))
             log_debug("environment: %s is no setting; a module system sets it: "
                       "ignored",
-                      option_show(*e).text);
+                      option_make_excerpt(*e).text);
 }

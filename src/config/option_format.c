@@ -1,4 +1,4 @@
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "config/option.h"
 #include "config/option_internal.h"
 
@@ -46,7 +46,7 @@ static void add_quoted(const char *text, struct text *out)
     text_add(out, "\"");
     while (*text) {
         uint32_t code = 0;
-        size_t n = text_utf8(text, &code);
+        size_t n = text_decode_utf8(text, &code);
         VD_ASSERT(n > 0); // options_set() let it in
         if (code == '"' || code == '\\')
             text_add(out, "\\%c", (int)code);
@@ -59,11 +59,11 @@ static void add_quoted(const char *text, struct text *out)
     text_add(out, "\"");
 }
 
-static void add_value(const struct option_at *at, struct text *out)
+static void add_value(const struct option_ref *at, struct text *out)
 {
     struct text plain = {0};
     text_add(&plain, "%s", "");
-    option_text(at, &plain);
+    option_format_value(at, &plain);
     if (at->row->type == OPTION_INTS)
         text_add(out, "[%s]", plain.bytes);
     else if (at->row->type == OPTION_TEXT && !is_plain(plain.bytes))
@@ -76,14 +76,14 @@ static void add_value(const struct option_at *at, struct text *out)
 void options_format(const struct option_set *set, const char *key,
                     struct text *out)
 {
-    struct option_at at;
+    struct option_ref at;
     VD_ASSERT(option_find(set, key, &at));
     add_value(&at, out);
 }
 
 /* ---- the whole config -------------------------------------------------- */
 
-static void add_origin(const struct option_at *at, size_t start,
+static void add_origin(const struct option_ref *at, size_t start,
                        struct text *out)
 {
     int width = (int)(out->length - start);
@@ -100,7 +100,7 @@ static void add_table(const struct option_set *set, int table,
     const char *section = "";
     size_t section_length = 0;
     for (size_t i = 0; i < set->tables[table]->n; i++) {
-        struct option_at at = option_at(set, table, i);
+        struct option_ref at = option_ref(set, table, i);
         const char *key = at.row->key, *dot = strchr(key, '.');
         size_t length = dot ? (size_t)(dot - key) : 0;
         if (length != section_length || strncmp(key, section, length)) {

@@ -1,4 +1,4 @@
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "config/option.h"
 #include "config/option_internal.h"
 
@@ -10,30 +10,30 @@
 #define WIDTH       80
 
 /* Owned; "" for a flag. */
-static char *metavar(const struct option *o)
+static char *metavar_text(const struct option *o)
 {
     if (o->metavar)
-        return mem_copy_text(o->metavar);
+        return xstrdup(o->metavar);
     switch (o->type) {
     case OPTION_BOOL:
-        return mem_copy_text(strcmp(o->fallback, "true") ? "" : "BOOL");
+        return xstrdup(strcmp(o->default_text, "true") ? "" : "BOOL");
     case OPTION_INT:
-        return mem_copy_text(o->is_auto ? "N|auto" : "N");
+        return xstrdup(o->is_auto ? "N|auto" : "N");
     case OPTION_REAL:
-        return mem_copy_text("X");
+        return xstrdup("X");
     case OPTION_TEXT:
-        return mem_copy_text("TEXT");
+        return xstrdup("TEXT");
     case OPTION_CHOICE:
         // A long list would push the help aside: it follows there instead.
-        return mem_copy_text(strlen(o->choices) > 16 ? "WORD" : o->choices);
+        return xstrdup(strlen(o->choices) > 16 ? "WORD" : o->choices);
     case OPTION_INTS:
-        return mem_copy_text("N,N,...");
+        return xstrdup("N,N,...");
     }
     return NULL;
 }
 
 /* What the row does, its choices where the metavar has no room, its default. */
-static char *explanation(const struct option *o)
+static char *help_text(const struct option *o)
 {
     struct text t = {0};
     text_add(&t, "%s", o->help);
@@ -42,9 +42,9 @@ static char *explanation(const struct option *o)
         for (const char *p = o->choices; *p; p++)
             text_add(&t, "%s", *p == '|' ? ", " : (char[]){*p, '\0'});
     }
-    bool is_flag = o->type == OPTION_BOOL && !strcmp(o->fallback, "false");
-    if (*o->fallback && !is_flag)
-        text_add(&t, " (%s)", o->fallback);
+    bool is_flag = o->type == OPTION_BOOL && !strcmp(o->default_text, "false");
+    if (*o->default_text && !is_flag)
+        text_add(&t, " (%s)", o->default_text);
     return t.bytes;
 }
 
@@ -72,7 +72,7 @@ static void add_wrapped(const char *text, struct text *out)
 static void add_row(const struct option *o, struct text *out)
 {
     size_t start = out->length;
-    char *value = metavar(o), *help = explanation(o);
+    char *value = metavar_text(o), *help = help_text(o);
     if (o->letter)
         text_add(out, "  -%c, ", o->letter);
     else

@@ -1,5 +1,5 @@
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "config/option.h"
 #include "config/option_internal.h"
 
@@ -14,7 +14,7 @@
  * libyaml's events are flattened to keys ("optim.lr") as they come. Recursion
  * is bounded: only sections that have options are entered.
  */
-struct reader {
+struct yaml_reader {
     yaml_parser_t parser;
     struct option_set *set;
     const char *name; /* the path, for messages */
@@ -28,12 +28,12 @@ struct reader {
 #define FAIL_AT(r, line, format, ...) \
     VD_FAIL(VD_CONFIG, "%s:%zu: " format, (r)->name, (line), __VA_ARGS__)
 
-static size_t line_of(const yaml_event_t *e)
+static size_t event_line(const yaml_event_t *e)
 {
     return e->start_mark.line + 1;
 }
 
-static enum vd_err parser_failed(const struct reader *r)
+static enum vd_err fail_parser(const struct yaml_reader *r)
 {
     const yaml_parser_t *p = &r->parser;
     const char *why = p->problem ? p->problem : "not understood";
@@ -48,11 +48,11 @@ static enum vd_err parser_failed(const struct reader *r)
 }
 
 /* The next event, which must be deleted; none that we refuse anywhere. */
-static enum vd_err next_event(struct reader *r, yaml_event_t *e)
+static enum vd_err next_event(struct yaml_reader *r, yaml_event_t *e)
 {
     const yaml_char_t *anchor = NULL, *tag = NULL;
     if (!yaml_parser_parse(&r->parser, e))
-        return parser_failed(r);
+        return fail_parser(r);
     if (e->type == YAML_ALIAS_EVENT) {
         anchor = e->data.alias.anchor;
     } else if (e->type == YAML_SCALAR_EVENT) {
@@ -68,21 +68,21 @@ static enum vd_err next_event(struct reader *r, yaml_event_t *e)
     if (!anchor && !tag)
         return VD_OK;
     enum vd_err err =
-        anchor ? FAIL_AT(r, line_of(e),
+        anchor ? FAIL_AT(r, event_line(e),
                          "anchors and aliases (%s) are not supported\n"
                          "write the value out",
-                         option_show((const char *)anchor).text)
-               : FAIL_AT(r, line_of(e),
+                         option_make_excerpt((const char *)anchor).text)
+               : FAIL_AT(r, event_line(e),
                          "the tag %s is not supported\n"
                          "remove it: types come from the option",
-                         option_show((const char *)tag).text);
+                         option_make_excerpt((const char *)tag).text);
     yaml_event_delete(e);
     return err;
 }
 
 /* ---- which keys there are ---------------------------------------------- */
 
-static const char *key_of(const struct option_set *set, int table, size_t row)
+static const char *yaml_key(const struct option_set *set, int table, size_t row)
 {
     const struct option_table *t = set->tables[table];
     return t->is_config ? t->rows[row].key : "";
@@ -93,7 +93,7 @@ static bool is_section(const struct option_set *set, const char *name)
     size_t n = strlen(name);
     for (int t = 0; t < set->n; t++)
         for (size_t i = 0; i < set->tables[t]->n; i++) {
-            const char *key = key_of(set, t, i);
+            const char *key = yaml_key(set, t, i);
             if (!strncmp(key, name, n) && key[n] == '.')
                 return true;
         }
@@ -102,12 +102,12 @@ static bool is_section(const struct option_set *set, const char *name)
 
 /* Options of the command line only are unknown here. */
 static bool find_leaf(const struct option_set *set, const char *key,
-                      struct option_at *out)
+                      struct option_ref *out)
 {
     for (int t = 0; t < set->n; t++)
         for (size_t i = 0; i < set->tables[t]->n; i++)
-            if (*key && !strcmp(key_of(set, t, i), key)) {
-                *out = option_at(set, t, i);
+            if (*key && !strcmp(yaml_key(set, t, i), key)) {
+                *out = option_ref(set, t, i);
                 return true;
             }
     return false;
@@ -119,9 +119,9 @@ static char *suggest_section(const struct option_set *set, const char *word)
     char *best = NULL;
     for (int t = 0; t < set->n; t++)
         for (size_t i = 0; i < set->tables[t]->n; i++) {
-            const char *key = key_of(set, t, i);
+            const char *key = yaml_key(set, t, i);
             int n = (int)strcspn(key, ".");
-            char *section = mem_format("%.*s", n, key);
+            char *section = xasprintf("%.*s", n, key);
             const char *const pair[] = {section, best ? best : ""};
             if (key[n] && text_nearest(word, pair, best ? 2 : 1) == section) {
                 free(best);
@@ -133,8 +133,8 @@ static char *suggest_section(const struct option_set *set, const char *word)
     return best;
 }
 
-static enum vd_err unknown_key(const struct reader *r, const char *key,
-                               size_t line)
+static enum vd_err fail_unknown_key(const struct yaml_reader *r,
+                                    const char *key, size_t line)
 {
     const char *near = option_suggest(r->set, key);
     char *section = near ? NULL : suggest_section(r->set, key);
@@ -142,14 +142,15 @@ static enum vd_err unknown_key(const struct reader *r, const char *key,
         near = section;
     enum vd_err err =
         near ? FAIL_AT(r, line, "unknown key '%s'\ndid you mean '%s'?",
-                       option_show(key).text, near)
+                       option_make_excerpt(key).text, near)
              : FAIL_AT(r, line, "unknown key '%s'\n--help lists all keys",
-                       option_show(key).text);
+                       option_make_excerpt(key).text);
     free(section);
     return err;
 }
 
-static enum vd_err remember(struct reader *r, const char *key, size_t line)
+static enum vd_err record_key(struct yaml_reader *r, const char *key,
+                              size_t line)
 {
     for (size_t i = 0; i < r->n_seen; i++)
         if (!strcmp(r->seen[i].key, key))
@@ -157,18 +158,18 @@ static enum vd_err remember(struct reader *r, const char *key, size_t line)
                            "'%s' is given twice, first in line %zu\n"
                            "keep one of them",
                            key, r->seen[i].line);
-    r->seen = mem_grow(r->seen, r->n_seen + 1, sizeof *r->seen);
-    r->seen[r->n_seen].key = mem_copy_text(key);
+    r->seen = xreallocarray(r->seen, r->n_seen + 1, sizeof *r->seen);
+    r->seen[r->n_seen].key = xstrdup(key);
     r->seen[r->n_seen++].line = line;
     return VD_OK;
 }
 
 /* ---- values ------------------------------------------------------------ */
 
-static enum vd_err set_text(struct reader *r, const char *key, const char *text,
-                            size_t line)
+static enum vd_err set_option(struct yaml_reader *r, const char *key,
+                              const char *text, size_t line)
 {
-    char *origin = mem_format("%s:%zu", r->name, line);
+    char *origin = xasprintf("%s:%zu", r->name, line);
     enum vd_err err = options_set(r->set, key, text, origin);
     free(origin);
     return err;
@@ -181,37 +182,40 @@ static bool is_null(const yaml_event_t *e)
            (!*text || !strcmp(text, "~") || !strcmp(text, "null"));
 }
 
-static enum vd_err check_scalar(const struct reader *r, const yaml_event_t *e)
+static enum vd_err check_scalar(const struct yaml_reader *r,
+                                const yaml_event_t *e)
 {
     if (strlen((const char *)e->data.scalar.value) != e->data.scalar.length)
-        return FAIL_AT(r, line_of(e), "a NUL character%s", "\nremove it");
+        return FAIL_AT(r, event_line(e), "a NUL character%s", "\nremove it");
     return VD_OK;
 }
 
-static enum vd_err read_scalar(struct reader *r, const char *key,
+static enum vd_err read_scalar(struct yaml_reader *r, const char *key,
                                const yaml_event_t *e)
 {
-    struct option_at at;
+    struct option_ref at;
     if (!find_leaf(r->set, key, &at))
-        return FAIL_AT(r, line_of(e),
+        return FAIL_AT(r, event_line(e),
                        "'%s' is a section, not a value\n"
                        "put its keys below it, indented",
                        key);
     VD_TRY(check_scalar(r, e));
     if (!is_null(e))
-        return set_text(r, key, (const char *)e->data.scalar.value, line_of(e));
+        return set_option(r, key, (const char *)e->data.scalar.value,
+                          event_line(e));
     if (at.row->type != OPTION_TEXT)
-        return FAIL_AT(r, line_of(e),
+        return FAIL_AT(r, event_line(e),
                        "'%s' has no value\n"
                        "give one, or leave the key out",
                        key);
-    return set_text(r, key, "", line_of(e));
+    return set_option(r, key, "", event_line(e));
 }
 
 /* [3, 4, 6, 3] for OPTION_INTS, after its start. */
-static enum vd_err read_list(struct reader *r, const char *key, size_t line)
+static enum vd_err read_list(struct yaml_reader *r, const char *key,
+                             size_t line)
 {
-    struct option_at at;
+    struct option_ref at;
     struct text list = {0};
     yaml_event_t e = {0};
     enum vd_err err = VD_OK;
@@ -221,31 +225,31 @@ static enum vd_err read_list(struct reader *r, const char *key, size_t line)
                                                : "give one value");
     text_add(&list, "%s", "");
     for (;;) {
-        VD_TRY_ELSE(out, err, next_event(r, &e));
+        VD_TRY_GOTO(out, err, next_event(r, &e));
         if (e.type == YAML_SEQUENCE_END_EVENT)
             break;
         if (e.type != YAML_SCALAR_EVENT || is_null(&e)) {
-            err = FAIL_AT(r, line_of(&e),
+            err = FAIL_AT(r, event_line(&e),
                           "'%s' must be a list of whole numbers\n"
                           "as in [3, 4, 6, 3]",
                           key);
             goto out;
         }
-        VD_TRY_ELSE(out, err, check_scalar(r, &e));
+        VD_TRY_GOTO(out, err, check_scalar(r, &e));
         text_add(&list, "%s%s", list.length ? "," : "",
                  (const char *)e.data.scalar.value);
         yaml_event_delete(&e);
     }
-    err = set_text(r, key, list.bytes, line);
+    err = set_option(r, key, list.bytes, line);
 out:
     yaml_event_delete(&e);
     free(list.bytes);
     return err;
 }
 
-static enum vd_err read_mapping(struct reader *r, const char *section);
+static enum vd_err read_mapping(struct yaml_reader *r, const char *section);
 
-static enum vd_err read_value(struct reader *r, const char *key)
+static enum vd_err read_value(struct yaml_reader *r, const char *key)
 {
     yaml_event_t e;
     VD_TRY(next_event(r, &e));
@@ -253,32 +257,32 @@ static enum vd_err read_value(struct reader *r, const char *key)
     if (e.type == YAML_SCALAR_EVENT)
         err = read_scalar(r, key, &e);
     else if (e.type == YAML_SEQUENCE_START_EVENT)
-        err = read_list(r, key, line_of(&e));
+        err = read_list(r, key, event_line(&e));
     else if (is_section(r->set, key))
         err = read_mapping(r, key);
     else
-        err = FAIL_AT(r, line_of(&e),
+        err = FAIL_AT(r, event_line(&e),
                       "'%s' is a value, not a section\ngive one value", key);
     yaml_event_delete(&e);
     return err;
 }
 
 /* One key and its value. */
-static enum vd_err read_pair(struct reader *r, const char *section,
+static enum vd_err read_pair(struct yaml_reader *r, const char *section,
                              const yaml_event_t *e)
 {
-    struct option_at at;
+    struct option_ref at;
     if (e->type != YAML_SCALAR_EVENT)
-        return FAIL_AT(r, line_of(e), "a key must be a word%s",
+        return FAIL_AT(r, event_line(e), "a key must be a word%s",
                        "\nwrite KEY: VALUE");
     VD_TRY(check_scalar(r, e));
-    char *key = mem_format("%s%s%s", section, *section ? "." : "",
-                           (const char *)e->data.scalar.value);
+    char *key = xasprintf("%s%s%s", section, *section ? "." : "",
+                          (const char *)e->data.scalar.value);
     enum vd_err err = VD_OK;
     if (!find_leaf(r->set, key, &at) && !is_section(r->set, key))
-        err = unknown_key(r, key, line_of(e));
+        err = fail_unknown_key(r, key, event_line(e));
     if (err == VD_OK)
-        err = remember(r, key, line_of(e));
+        err = record_key(r, key, event_line(e));
     if (err == VD_OK)
         err = read_value(r, key);
     free(key);
@@ -286,7 +290,7 @@ static enum vd_err read_pair(struct reader *r, const char *section,
 }
 
 /* After the mapping's start, up to and with its end. */
-static enum vd_err read_mapping(struct reader *r, const char *section)
+static enum vd_err read_mapping(struct yaml_reader *r, const char *section)
 {
     for (;;) {
         yaml_event_t e;
@@ -301,7 +305,7 @@ static enum vd_err read_mapping(struct reader *r, const char *section)
 
 /* ---- the file ---------------------------------------------------------- */
 
-static enum vd_err read_root(struct reader *r)
+static enum vd_err read_root(struct yaml_reader *r)
 {
     yaml_event_t e;
     VD_TRY(next_event(r, &e));
@@ -309,21 +313,21 @@ static enum vd_err read_root(struct reader *r)
     if (e.type == YAML_MAPPING_START_EVENT)
         err = read_mapping(r, "");
     else if (e.type != YAML_SCALAR_EVENT || !is_null(&e))
-        err = FAIL_AT(r, line_of(&e), "not a mapping of keys to values%s",
+        err = FAIL_AT(r, event_line(&e), "not a mapping of keys to values%s",
                       "\nwrite KEY: VALUE lines");
     yaml_event_delete(&e);
     return err;
 }
 
 /* At most one document; an empty file has none. */
-static enum vd_err read_stream(struct reader *r)
+static enum vd_err read_stream(struct yaml_reader *r)
 {
     bool had_one = false;
     for (;;) {
         yaml_event_t e;
         VD_TRY(next_event(r, &e));
         yaml_event_type_t type = e.type;
-        size_t line = line_of(&e);
+        size_t line = event_line(&e);
         yaml_event_delete(&e);
         if (type == YAML_STREAM_END_EVENT)
             return VD_OK;
@@ -340,7 +344,7 @@ static enum vd_err read_stream(struct reader *r)
 enum vd_err options_read_yaml_text(struct option_set *set, const char *name,
                                    const char *bytes, size_t n)
 {
-    struct reader r = {.set = set, .name = name};
+    struct yaml_reader r = {.set = set, .name = name};
     VD_ASSERT(yaml_parser_initialize(&r.parser));
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)bytes, n);

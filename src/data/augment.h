@@ -1,15 +1,15 @@
 /*
- * Augmentation: what is done to a picture in training is drawn here, on the
+ * Augmentation: what is done to an image in training is drawn here, on the
  * host, as a function of (seed, position) alone; the backend does it to the
  * pixels. Boxes are transformed here. Local and pure.
  *
  * Flip first, then an anticlockwise turn about the centre; the box becomes the
- * upright box around its turned corners, clipped to the picture.
+ * upright box around its turned corners, clipped to the image.
  */
 #ifndef VOCDIST_DATA_AUGMENT_H
 #define VOCDIST_DATA_AUGMENT_H
 
-#include "data/slot.h"
+#include "data/batch_item.h"
 
 #include <stdbool.h>
 
@@ -23,11 +23,11 @@ struct augment {
 };
 
 /*
- * Fills warp, color, order and box of `slot`, whose position is set, from the
- * stored box, for pictures of `size` pixels. With NULL or a disabled
- * `augment` the picture stays as it is.
+ * Fills warp, color, order and box of `item`, whose position is set, from the
+ * stored box, for images of `size` pixels. With NULL or a disabled
+ * `augment` the image stays as it is.
  */
 void augment_draw(const struct augment *augment, uint64_t seed, int size,
-                  const float box[4], struct slot *slot);
+                  const float box[4], struct batch_item *item);
 
 #endif

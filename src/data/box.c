@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-static float clip(double value, int high)
+static float clip_to_side(double value, int high)
 {
     return (float)fmin(fmax(value, 0), high);
 }
@@ -11,7 +11,7 @@ void box_scale(const double in[4], const int from[2], const int to[2],
                float out[4])
 {
     for (int k = 0; k < 4; k++)
-        out[k] = clip(in[k] * to[k % 2] / from[k % 2], to[k % 2]);
+        out[k] = clip_to_side(in[k] * to[k % 2] / from[k % 2], to[k % 2]);
 }
 
 void box_flip(const float in[4], int width, float out[4])
@@ -23,8 +23,8 @@ void box_flip(const float in[4], int width, float out[4])
     out[3] = in[3];
 }
 
-void box_turn(const float in[4], double degrees, int width, int height,
-              float out[4])
+void box_rotate(const float in[4], double degrees, int width, int height,
+                float out[4])
 {
     const double radians = degrees * (3.14159265358979323846 / 180);
     const double c = cos(radians), s = sin(radians);
@@ -39,10 +39,10 @@ void box_turn(const float in[4], double degrees, int width, int height,
             high[k] = fmax(high[k], turned[k]);
         }
     }
-    out[0] = clip(low[0], width);
-    out[1] = clip(low[1], height);
-    out[2] = clip(high[0], width);
-    out[3] = clip(high[1], height);
+    out[0] = clip_to_side(low[0], width);
+    out[1] = clip_to_side(low[1], height);
+    out[2] = clip_to_side(high[0], width);
+    out[3] = clip_to_side(high[1], height);
 }
 
 double box_area(const float b[4])

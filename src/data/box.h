@@ -6,21 +6,21 @@
 #ifndef VOCDIST_DATA_BOX_H
 #define VOCDIST_DATA_BOX_H
 
-/* From an original picture of from[0] x from[1] pixels to a stored one of
+/* From an original image of from[0] x from[1] pixels to a stored one of
  * to[0] x to[1]; clipped to it. */
 void box_scale(const double in[4], const int from[2], const int to[2],
                float out[4]);
 
-/* Mirrored left to right in a picture `width` wide. */
+/* Mirrored left to right in an image `width` wide. */
 void box_flip(const float in[4], int width, float out[4]);
 
 /*
- * The upright hull of the box's corners after the picture was turned about its
- * centre, anticlockwise as seen, clipped to the picture. A small box near a
- * corner may leave the picture: then it has no area, on the border.
+ * The upright hull of the box's corners after the image was turned about its
+ * centre, anticlockwise as seen, clipped to the image. A small box near a
+ * corner may leave the image: then it has no area, on the border.
  */
-void box_turn(const float in[4], double degrees, int width, int height,
-              float out[4]);
+void box_rotate(const float in[4], double degrees, int width, int height,
+                float out[4]);
 
 /* 0 for a box without area: x2 <= x1, y2 <= y1, or an edge that is NaN. */
 double box_area(const float box[4]);

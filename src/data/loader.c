@@ -1,7 +1,7 @@
 #include "data/loader.h"
 
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/memory.h"
 
 #include <pthread.h>
@@ -9,22 +9,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum place_state { PLACE_FREE, PLACE_FILLING, PLACE_READY };
+enum buffer_state { BUFFER_FREE, BUFFER_FILLING, BUFFER_READY };
 
-/* One micro-batch of the ring; place i holds k = i, i + n_places, ... */
-struct place {
-    struct loaded loaded; /* first, so that loader_done() finds its place */
-    uint8_t *memory;      /* owned, all pictures */
-    enum place_state state;
+/* One micro-batch of the ring; buffer i holds k = i, i + n_buffers, ... */
+struct batch_buffer {
+    struct loaded_batch loaded; /* first: loader_release() casts it */
+    uint8_t *memory;            /* owned, all images */
+    enum buffer_state state;
     enum vd_err err;
     char cause[512]; /* of err, said when this micro-batch's turn comes */
 };
 
 struct loader {
     struct loader_spec spec;
-    size_t picture_bytes;
-    struct place *places;
-    size_t n_places;
+    size_t image_bytes;
+    struct batch_buffer *buffers;
+    size_t n_buffers;
     pthread_t *threads;
     int n_threads;
     pthread_mutex_t lock;
@@ -33,80 +33,81 @@ struct loader {
     bool stopping;
 };
 
-static enum vd_err fill_place(const struct loader *l, struct place *p, size_t k)
+static enum vd_err fill_buffer(const struct loader *l, struct batch_buffer *p,
+                               size_t k)
 {
-    l->spec.fill(l->spec.ctx, k, p->loaded.slots);
+    l->spec.fill(l->spec.ctx, k, p->loaded.items);
     for (int i = 0; i < l->spec.micro_batch; i++) {
-        size_t sample = (size_t)p->loaded.slots[i].sample;
+        size_t sample = (size_t)p->loaded.items[i].index;
         VD_TRY(shard_set_read(l->spec.data, sample, p->loaded.pixels[i]));
     }
     return VD_OK;
 }
 
 /* Reading ahead may fail in any order; the first cause is kept for its turn. */
-static void keep_cause(void *ctx, enum log_level level, const char *message)
+static void keep_batch_error(void *ctx, enum log_level level,
+                             const char *message)
 {
-    struct place *p = ctx;
+    struct batch_buffer *p = ctx;
     if (level == LOG_LEVEL_ERROR && !*p->cause)
         snprintf(p->cause, sizeof p->cause, "%s", message);
 }
 
-static void *read_ahead(void *ctx)
+static void *loader_thread(void *ctx)
 {
     struct loader *l = ctx;
     pthread_mutex_lock(&l->lock);
     while (!l->stopping && l->next_fill < l->spec.n_batches) {
-        struct place *p = &l->places[l->next_fill % l->n_places];
-        if (p->state != PLACE_FREE) {
+        struct batch_buffer *p = &l->buffers[l->next_fill % l->n_buffers];
+        if (p->state != BUFFER_FREE) {
             pthread_cond_wait(&l->changed, &l->lock);
             continue;
         }
         size_t k = l->next_fill++;
-        p->state = PLACE_FILLING;
+        p->state = BUFFER_FILLING;
         pthread_mutex_unlock(&l->lock);
-        log_divert(keep_cause, p);
-        enum vd_err err = fill_place(l, p, k);
-        log_divert(NULL, NULL);
+        log_set_sink(keep_batch_error, p);
+        enum vd_err err = fill_buffer(l, p, k);
+        log_set_sink(NULL, NULL);
         pthread_mutex_lock(&l->lock);
         p->err = err;
-        p->state = PLACE_READY;
+        p->state = BUFFER_READY;
         pthread_cond_broadcast(&l->changed);
     }
     pthread_mutex_unlock(&l->lock);
     return NULL;
 }
 
-static enum vd_err make_place(struct loader *l, struct place *p)
+static enum vd_err alloc_buffer(struct loader *l, struct batch_buffer *p)
 {
     size_t n = (size_t)l->spec.micro_batch;
-    VD_TRY(mem_alloc((void **)&p->memory, n, l->picture_bytes,
-                     "pictures read ahead"));
-    p->loaded.slots = mem_new(n, sizeof *p->loaded.slots);
-    p->loaded.pixels = mem_new(n, sizeof *p->loaded.pixels);
+    VD_TRY(alloc_aligned((void **)&p->memory, n, l->image_bytes,
+                         "images read ahead"));
+    p->loaded.items = xcalloc(n, sizeof *p->loaded.items);
+    p->loaded.pixels = xcalloc(n, sizeof *p->loaded.pixels);
     for (size_t i = 0; i < n; i++)
-        p->loaded.pixels[i] = p->memory + i * l->picture_bytes;
+        p->loaded.pixels[i] = p->memory + i * l->image_bytes;
     return VD_OK;
 }
 
 enum vd_err loader_new(struct loader **out, const struct loader_spec *spec)
 {
     enum vd_err err = VD_OK;
-    struct loader *l = mem_new(1, sizeof *l);
+    struct loader *l = xcalloc(1, sizeof *l);
     l->spec = *spec;
-    l->picture_bytes =
-        (size_t)spec->data->width * (size_t)spec->data->height * 3;
-    l->n_places = (size_t)spec->threads + 2;
-    l->places = mem_new(l->n_places, sizeof *l->places);
-    l->threads = mem_new((size_t)spec->threads, sizeof *l->threads);
+    l->image_bytes = (size_t)spec->data->width * (size_t)spec->data->height * 3;
+    l->n_buffers = (size_t)spec->threads + 2;
+    l->buffers = xcalloc(l->n_buffers, sizeof *l->buffers);
+    l->threads = xcalloc((size_t)spec->threads, sizeof *l->threads);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
-    for (size_t i = 0; i < l->n_places; i++)
-        VD_TRY_ELSE(fail, err, make_place(l, &l->places[i]));
+    for (size_t i = 0; i < l->n_buffers; i++)
+        VD_TRY_GOTO(fail, err, alloc_buffer(l, &l->buffers[i]));
     for (; l->n_threads < spec->threads; l->n_threads++) {
         pthread_t *thread = &l->threads[l->n_threads];
-        int cause = pthread_create(thread, NULL, read_ahead, l);
+        int cause = pthread_create(thread, NULL, loader_thread, l);
         if (cause) {
-            err = memory_no_thread("reading ahead", cause);
+            err = memory_raise_no_thread("reading ahead", cause);
             goto fail;
         }
     }
@@ -117,12 +118,12 @@ fail:
     return err;
 }
 
-enum vd_err loader_next(struct loader *l, struct loaded **out)
+enum vd_err loader_next(struct loader *l, struct loaded_batch **out)
 {
     VD_ASSERT(l->next_out < l->spec.n_batches);
-    struct place *p = &l->places[l->next_out++ % l->n_places];
+    struct batch_buffer *p = &l->buffers[l->next_out++ % l->n_buffers];
     pthread_mutex_lock(&l->lock);
-    while (p->state != PLACE_READY)
+    while (p->state != BUFFER_READY)
         pthread_cond_wait(&l->changed, &l->lock);
     pthread_mutex_unlock(&l->lock);
     if (p->err != VD_OK)
@@ -131,11 +132,11 @@ enum vd_err loader_next(struct loader *l, struct loaded **out)
     return VD_OK;
 }
 
-void loader_done(struct loader *l, struct loaded *batch)
+void loader_release(struct loader *l, struct loaded_batch *batch)
 {
-    struct place *p = (struct place *)batch;
+    struct batch_buffer *p = (struct batch_buffer *)batch;
     pthread_mutex_lock(&l->lock);
-    p->state = PLACE_FREE;
+    p->state = BUFFER_FREE;
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->lock);
 }
@@ -150,14 +151,14 @@ void loader_free(struct loader *l)
     pthread_mutex_unlock(&l->lock);
     for (int i = 0; i < l->n_threads; i++)
         pthread_join(l->threads[i], NULL);
-    for (size_t i = 0; i < l->n_places; i++) {
-        mem_free(l->places[i].memory);
-        free(l->places[i].loaded.slots);
-        free(l->places[i].loaded.pixels);
+    for (size_t i = 0; i < l->n_buffers; i++) {
+        alloc_aligned_free(l->buffers[i].memory);
+        free(l->buffers[i].loaded.items);
+        free(l->buffers[i].loaded.pixels);
     }
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->changed);
-    free(l->places);
+    free(l->buffers);
     free(l->threads);
     free(l);
 }

@@ -8,12 +8,12 @@
 #define VOCDIST_DATA_LOADER_H
 
 #include "base/err.h"
+#include "data/batch_item.h"
 #include "data/shard.h"
-#include "data/slot.h"
 
-/* Fills slots [micro_batch] of micro-batch k, without padding; called from
+/* Fills items [micro_batch] of micro-batch k, without padding; called from
  * loader threads. */
-typedef void loader_fill_fn(void *ctx, size_t k, struct slot *slots);
+typedef void loader_fill_fn(void *ctx, size_t k, struct batch_item *items);
 
 struct loader_spec {
     const struct shard_set *data; /* borrowed */
@@ -24,9 +24,9 @@ struct loader_spec {
     void *ctx; /* borrowed */
 };
 
-/* Pictures [micro_batch] of [H, W, 3]. */
-struct loaded {
-    struct slot *slots;
+/* Images [micro_batch] of [H, W, 3]. */
+struct loaded_batch {
+    struct batch_item *items;
     uint8_t **pixels;
 };
 
@@ -35,9 +35,10 @@ enum vd_err loader_new(struct loader **out,
                        const struct loader_spec *spec) VD_MUST_USE;
 /* Waits for the next micro-batch, or says why it cannot be read (causes come
  * in the order of micro-batches, however early they were met). Borrowed until
- * loader_done(). */
-enum vd_err loader_next(struct loader *l, struct loaded **out) VD_MUST_USE;
-void loader_done(struct loader *l, struct loaded *batch);
+ * loader_release(). */
+enum vd_err loader_next(struct loader *l,
+                        struct loaded_batch **out) VD_MUST_USE;
+void loader_release(struct loader *l, struct loaded_batch *batch);
 /* Wakes and ends all threads; NULL is fine. */
 void loader_free(struct loader *l);
 

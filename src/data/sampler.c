@@ -9,7 +9,8 @@
  * see. */
 #define ROUNDS 8
 
-static uint64_t exact(const struct sampler *s, uint64_t epoch, uint64_t index)
+static uint64_t shuffle_exact(const struct sampler *s, uint64_t epoch,
+                              uint64_t index)
 {
     uint8_t order[SAMPLER_EXACT];
     for (uint32_t k = 0; k < s->n; k++) {
@@ -23,8 +24,8 @@ static uint64_t exact(const struct sampler *s, uint64_t epoch, uint64_t index)
     return order[index];
 }
 
-static uint64_t feistel(const struct sampler *s, uint64_t epoch,
-                        uint32_t half_bits, uint64_t value)
+static uint64_t feistel_permute(const struct sampler *s, uint64_t epoch,
+                                uint32_t half_bits, uint64_t value)
 {
     const uint32_t mask = ((uint32_t)1 << half_bits) - 1;
     uint32_t left = (uint32_t)(value >> half_bits),
@@ -38,13 +39,14 @@ static uint64_t feistel(const struct sampler *s, uint64_t epoch,
     return (uint64_t)left << half_bits | right;
 }
 
-static uint64_t walk(const struct sampler *s, uint64_t epoch, uint64_t index)
+static uint64_t shuffle_cycle_walk(const struct sampler *s, uint64_t epoch,
+                                   uint64_t index)
 {
     uint32_t half_bits = 1;
     while ((uint64_t)1 << (2 * half_bits) < s->n)
         half_bits++;
     do /* ends: a permutation's cycle comes back to where it began */
-        index = feistel(s, epoch, half_bits, index);
+        index = feistel_permute(s, epoch, half_bits, index);
     while (index >= s->n);
     return index;
 }
@@ -52,12 +54,13 @@ static uint64_t walk(const struct sampler *s, uint64_t epoch, uint64_t index)
 uint64_t sampler_at(const struct sampler *s, uint64_t position, uint64_t *epoch)
 {
     VD_ASSERT(s->n >= 1 && s->n <= SAMPLER_MAX_IMAGES);
-    uint64_t turn = position / s->n, index = position % s->n;
+    uint64_t this_epoch = position / s->n, index = position % s->n;
     if (epoch)
-        *epoch = turn;
+        *epoch = this_epoch;
     if (!s->shuffle)
         return index;
-    return s->n <= SAMPLER_EXACT ? exact(s, turn, index) : walk(s, turn, index);
+    return s->n <= SAMPLER_EXACT ? shuffle_exact(s, this_epoch, index)
+                                 : shuffle_cycle_walk(s, this_epoch, index);
 }
 
 uint64_t sampler_steps(uint64_t n, uint64_t epochs, uint64_t batch)

@@ -1,13 +1,13 @@
 /*
- * Which picture is at which position of the training. No state: the answer is
- * a function of (seed, number of pictures, position), so any rank may ask for
+ * Which image is at which position of the training. No state: the answer is
+ * a function of (seed, number of images, position), so any rank may ask for
  * any position, in any order, after any restart.
  *
- * Epochs are permutations of all pictures laid end to end; step s takes the
+ * Epochs are permutations of all images laid end to end; step s takes the
  * positions [s x batch, (s + 1) x batch), which may straddle two epochs.
  * Epochs, steps and positions count from 0.
  *
- * A permutation of up to SAMPLER_EXACT pictures is drawn exactly (Fisher and
+ * A permutation of up to SAMPLER_EXACT images is drawn exactly (Fisher and
  * Yates); a larger one is a Feistel network over the next power of four,
  * walked until it lands inside, which takes constant time and no memory. All
  * calls are Local and pure.

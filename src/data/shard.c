@@ -1,7 +1,7 @@
 #include "data/shard.h"
 
 #include "base/hash.h"
-#include "data/shard_private.h"
+#include "data/shard_internal.h"
 #include "store/json.h"
 
 #include <stdbool.h>
@@ -16,14 +16,14 @@ uint64_t shard_digest(const struct shard_sample *s, size_t n_pixel_bytes)
 {
     struct hash h;
     hash_init(&h);
-    hash_add(&h, s->pixels, n_pixel_bytes);
-    hash_add(&h, &s->class, sizeof s->class);
-    hash_add(&h, s->box, sizeof s->box);
-    hash_add(&h, s->size, sizeof s->size);
-    hash_add(&h, s->id, strlen(s->id));
+    hash_update(&h, s->pixels, n_pixel_bytes);
+    hash_update(&h, &s->class, sizeof s->class);
+    hash_update(&h, s->box, sizeof s->box);
+    hash_update(&h, s->size, sizeof s->size);
+    hash_update(&h, s->id, strlen(s->id));
     if (s->n_objects)
-        hash_add(&h, s->objects, (size_t)s->n_objects * sizeof *s->objects);
-    return hash_end(&h);
+        hash_update(&h, s->objects, (size_t)s->n_objects * sizeof *s->objects);
+    return hash_final(&h);
 }
 
 uint64_t shard_file_digest(const uint64_t *digests, size_t n)
@@ -31,7 +31,7 @@ uint64_t shard_file_digest(const uint64_t *digests, size_t n)
     return hash_bytes(digests, n * sizeof *digests);
 }
 
-static bool is_name(const char *text, size_t max_bytes)
+static bool is_valid_name(const char *text, size_t max_bytes)
 {
     size_t n = strlen(text);
     for (size_t k = 0; k < n; k++) {
@@ -46,14 +46,14 @@ enum vd_err shard_check_format(const char *where, const struct shard_format *f)
 {
     if (f->width < 1 || f->width > SHARD_MAX_SIDE || f->height < 1 ||
         f->height > SHARD_MAX_SIDE)
-        return VD_FAIL(VD_DATA, "%s: pictures of %d x %d, not 1 to %d", where,
+        return VD_FAIL(VD_DATA, "%s: images of %d x %d, not 1 to %d", where,
                        f->width, f->height, SHARD_MAX_SIDE);
     if (f->n_classes < 1 || f->n_classes > SHARD_MAX_CLASSES)
         return VD_FAIL(VD_DATA, "%s: %d classes, not 1 to %d", where,
                        f->n_classes, SHARD_MAX_CLASSES);
     for (int k = 0; k < f->n_classes; k++)
-        if (!is_name(f->classes[k], SHARD_MAX_CLASS_BYTES) ||
-            !json_can_hold(f->classes[k]))
+        if (!is_valid_name(f->classes[k], SHARD_MAX_CLASS_BYTES) ||
+            !json_is_utf8(f->classes[k]))
             return VD_FAIL(VD_DATA,
                            "%s: the name of class %d is empty, longer than %d "
                            "bytes or not printable UTF-8",
@@ -62,7 +62,7 @@ enum vd_err shard_check_format(const char *where, const struct shard_format *f)
 }
 
 /* Written so that NaN fails. */
-static bool is_box(const float box[4], const struct shard_format *f)
+static bool is_valid_box(const float box[4], const struct shard_format *f)
 {
     return box[0] >= 0 && box[1] >= 0 && box[2] <= (float)f->width &&
            box[3] <= (float)f->height && box[0] < box[2] && box[1] < box[3];
@@ -77,8 +77,8 @@ static enum vd_err check_objects(const char *where,
                        s->n_objects, SHARD_MAX_OBJECTS);
     for (int k = 0; k < s->n_objects; k++) {
         const struct shard_object *o = &s->objects[k];
-        if (!is_box(o->box, f) || o->class < 0 || o->class >= f->n_classes ||
-            o->difficult < 0 || o->difficult > 1)
+        if (!is_valid_box(o->box, f) || o->class < 0 ||
+            o->class >= f->n_classes || o->difficult < 0 || o->difficult > 1)
             return VD_FAIL(VD_DATA,
                            "%s: %s: object %d: class %d, difficult %d, box "
                            "%g %g %g %g: out of range",
@@ -92,7 +92,7 @@ static enum vd_err check_objects(const char *where,
 enum vd_err shard_check_sample(const char *where, const struct shard_format *f,
                                const struct shard_sample *s)
 {
-    if (!is_name(s->id, SHARD_MAX_ID) || strchr(s->id, '/'))
+    if (!is_valid_name(s->id, SHARD_MAX_ID) || strchr(s->id, '/'))
         return VD_FAIL(VD_DATA,
                        "%s: an id that is empty, longer than %d bytes, or has "
                        "a control character or '/'",
@@ -100,7 +100,7 @@ enum vd_err shard_check_sample(const char *where, const struct shard_format *f,
     if (s->class < 0 || s->class >= f->n_classes)
         return VD_FAIL(VD_DATA, "%s: %s: class %d, not 0 to %d", where, s->id,
                        s->class, f->n_classes - 1);
-    if (!is_box(s->box, f))
+    if (!is_valid_box(s->box, f))
         return VD_FAIL(VD_DATA,
                        "%s: %s: box %g %g %g %g: not inside %d x %d, or "
                        "without area",

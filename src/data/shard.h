@@ -1,11 +1,11 @@
 /* clang-format off */
 /*
- * Shards: HDF5 files of squashed pictures with their labels.
+ * Shards: HDF5 files of resized images with their labels.
  *
- *     /images        uint8   [N, H, W, 3]  RGB; one picture a chunk, no filter
+ *     /images        uint8   [N, H, W, 3]  RGB; one image a chunk, no filter
  *     /class         int32   [N]           of the largest object
  *     /box           float32 [N, 4]        x1 y1 x2 y2, pixels of the stored
- *                                          picture, 0-based, x2 y2 exclusive
+ *                                          image, 0-based, x2 y2 exclusive
  *     /size          int32   [N, 2]        original width, height
  *     /id            strings [N]           fixed length, NUL padded
  *     /objects       float32 [M, 6]        x1 y1 x2 y2 class difficult
@@ -16,10 +16,10 @@
  * A folder of shards is a data set: shard-00000.h5, ..., with pack.json, the
  * manifest, which is written last: a folder without it is unfinished.
  * Pixels carry no filter (deflate costs 50 times the reading speed), so the
- * digest is checked whenever a picture is read; labels carry fletcher32, and
+ * digest is checked whenever an image is read; labels carry fletcher32, and
  * metadata HDF5's own checksums (format 1.10).
  *
- * Boxes are finite, inside the picture and have an area. Ids need not be
+ * Boxes are finite, inside the image and have an area. Ids need not be
  * unique; they have no control character and no '/', so that they can become
  * file names.
  *
@@ -39,7 +39,7 @@
 #define SHARD_MAX_ID      255 /* bytes */
 #define SHARD_MAX_CLASSES 10000
 #define SHARD_MAX_SIDE    4096  /* pixels */
-#define SHARD_MAX_OBJECTS 10000 /* in one picture */
+#define SHARD_MAX_OBJECTS 10000 /* in one image */
 #define SHARD_MAX_IMAGES  16384 /* in one file */
 #define SHARD_MAX_FILES   10000 /* in one data set */
 
@@ -49,7 +49,7 @@ struct shard_object {
     int32_t difficult; /* 0 or 1 */
 };
 
-/* One picture with everything that is known of it. */
+/* One image with everything that is known of it. */
 struct shard_sample {
     const uint8_t *pixels; /* [H, W, 3] */
     int32_t class;
@@ -74,7 +74,7 @@ struct shard_format {
  */
 uint64_t shard_digest(const struct shard_sample *sample, size_t n_pixel_bytes);
 
-/* ---- writing: one file, pictures in order, appears whole on commit ---- */
+/* ---- writing: one file, images in order, appears whole on commit ---- */
 
 struct shard_writer;
 enum vd_err shard_writer_new(struct shard_writer **out, const char *path,
@@ -82,8 +82,8 @@ enum vd_err shard_writer_new(struct shard_writer **out, const char *path,
 /* Copies all of it. VD_DATA, naming the id, when the sample is not valid. */
 enum vd_err shard_writer_add(struct shard_writer *w,
                              const struct shard_sample *sample) VD_MUST_USE;
-/* Publishes the file; `digest` is that of all its pictures' digests. Refused
- * without a picture. Once only, whatever it returns. */
+/* Publishes the file; `digest` is that of all its images' digests. Refused
+ * without an image. Once only, whatever it returns. */
 enum vd_err shard_writer_commit(struct shard_writer *w, size_t *n_images,
                                 uint64_t *digest) VD_MUST_USE;
 /* Frees; removes the file unless it was committed. NULL is fine. */
@@ -121,19 +121,19 @@ struct shard_set {
     char **id;      /* [n_images], all in one block: id[0] */
     struct shard_object *objects;
     int64_t *object_start; /* [n_images + 1] */
-    void *impl;            /* files, addresses of pictures, digests */
+    void *impl;            /* files, addresses of images, digests */
 };
 
 /*
  * Opens and checks every shard named by the manifest and reads all labels;
- * pictures stay on disk. VD_NOINPUT without a folder or manifest (the message
+ * images stay on disk. VD_NOINPUT without a folder or manifest (the message
  * says how to make one), VD_DATA when anything does not hold.
  */
 enum vd_err shard_set_open(struct shard_set *set,
                            const char *folder) VD_MUST_USE;
 /*
- * Reads picture i into pixels [H, W, 3] and checks its digest. Thread-safe:
- * a plain pread() at the picture's address, past HDF5's global lock.
+ * Reads image i into pixels [H, W, 3] and checks its digest. Thread-safe:
+ * a plain pread() at the image's address, past HDF5's global lock.
  */
 enum vd_err shard_set_read(const struct shard_set *set, size_t i,
                            uint8_t *pixels) VD_MUST_USE;

@@ -1,7 +1,7 @@
+#include "base/alloc.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/mem.h"
-#include "data/shard_private.h"
+#include "data/shard_internal.h"
 #include "store/atomic.h"
 #include "store/json.h"
 
@@ -21,16 +21,16 @@ static uint64_t set_digest(const struct shard_format *f,
     int32_t size[2] = {f->width, f->height};
     hash_init(&h);
     for (int k = 0; k < f->n_classes; k++)
-        hash_add(&h, f->classes[k], strlen(f->classes[k]) + 1);
-    hash_add(&h, size, sizeof size);
+        hash_update(&h, f->classes[k], strlen(f->classes[k]) + 1);
+    hash_update(&h, size, sizeof size);
     for (size_t k = 0; k < n; k++)
-        hash_add(&h, &entries[k].digest, sizeof entries[k].digest);
-    return hash_end(&h);
+        hash_update(&h, &entries[k].digest, sizeof entries[k].digest);
+    return hash_final(&h);
 }
 
 /* ---- writing ---- */
 
-static void put_digest(struct json *object, uint64_t digest)
+static void manifest_put_digest(struct json *object, uint64_t digest)
 {
     char hex[17];
     snprintf(hex, sizeof hex, "%016llx", (unsigned long long)digest);
@@ -44,14 +44,15 @@ static struct json *shards_to_json(const struct shard_entry *entries, size_t n)
         struct json *o = json_new_object();
         json_put_text(o, "file", entries[k].file);
         json_put_int(o, "images", (int64_t)entries[k].n_images);
-        put_digest(o, entries[k].digest);
+        manifest_put_digest(o, entries[k].digest);
         json_add(list, o);
     }
     return list;
 }
 
-static struct json *to_json(const struct shard_format *f,
-                            const struct shard_entry *entries, size_t n)
+static struct json *manifest_to_json(const struct shard_format *f,
+                                     const struct shard_entry *entries,
+                                     size_t n)
 {
     struct json *root = json_new_object(), *classes = json_new_list();
     int64_t n_images = 0;
@@ -66,14 +67,14 @@ static struct json *to_json(const struct shard_format *f,
     json_put_text(root, "source", f->source ? f->source : "");
     json_put_int(root, "images", n_images);
     json_put(root, "shards", shards_to_json(entries, n));
-    put_digest(root, set_digest(f, entries, n));
+    manifest_put_digest(root, set_digest(f, entries, n));
     return root;
 }
 
 static char *format_lines(const struct json *root)
 {
     char *text = json_format(root, 2);
-    char *lines = mem_format("%s\n", text);
+    char *lines = xasprintf("%s\n", text);
     free(text);
     return lines;
 }
@@ -102,11 +103,11 @@ enum vd_err shard_write_manifest(const char *folder,
 {
     enum vd_err err = VD_OK;
     struct json *root = NULL, *extra = NULL;
-    char *path = mem_format("%s/%s", folder, SHARD_MANIFEST), *lines = NULL;
-    VD_TRY_ELSE(out, err, shard_check_format(path, format));
-    root = to_json(format, entries, n);
+    char *path = xasprintf("%s/%s", folder, SHARD_MANIFEST), *lines = NULL;
+    VD_TRY_GOTO(out, err, shard_check_format(path, format));
+    root = manifest_to_json(format, entries, n);
     if (report)
-        VD_TRY_ELSE(
+        VD_TRY_GOTO(
             out, err,
             json_parse(&extra, "the packer's report", report, strlen(report)));
     lines = extra ? with_report(root, path, extra) : format_lines(root);
@@ -120,8 +121,8 @@ out:
 
 /* ---- reading ---- */
 
-static enum vd_err get_digest(const struct json *object, const char *where,
-                              uint64_t *out)
+static enum vd_err manifest_get_digest(const struct json *object,
+                                       const char *where, uint64_t *out)
 {
     const char *text = NULL;
     VD_TRY(json_get_text(object, where, "digest", &text));
@@ -132,8 +133,9 @@ static enum vd_err get_digest(const struct json *object, const char *where,
     return VD_OK;
 }
 
-static enum vd_err get_entry(const struct json *object, const char *where,
-                             struct shard_entry *out)
+static enum vd_err manifest_get_entry(const struct json *object,
+                                      const char *where,
+                                      struct shard_entry *out)
 {
     const char *file = NULL;
     int64_t n = 0;
@@ -145,23 +147,25 @@ static enum vd_err get_entry(const struct json *object, const char *where,
                        "%s: \"file\": expected the name of a file beside it",
                        where);
     VD_TRY(json_get_int(object, where, "images", 1, SHARD_MAX_IMAGES, &n));
-    VD_TRY(get_digest(object, where, &out->digest));
+    VD_TRY(manifest_get_digest(object, where, &out->digest));
     out->n_images = (size_t)n;
-    out->file = mem_copy_text(file);
+    out->file = xstrdup(file);
     return VD_OK;
 }
 
-static enum vd_err get_shards(const struct json *root, const char *where,
-                              struct shard_manifest *m)
+static enum vd_err manifest_get_shards(const struct json *root,
+                                       const char *where,
+                                       struct shard_manifest *m)
 {
     const struct json *list = NULL;
     VD_TRY(json_get_list(root, where, "shards", SHARD_MAX_FILES, &list));
     size_t n = json_count(list);
-    m->entries = mem_new(n, sizeof *m->entries);
+    m->entries = xcalloc(n, sizeof *m->entries);
     for (size_t k = 0; k < n; k++) {
-        char *place = mem_format("%s: shard %zu", where, k);
-        enum vd_err err = get_entry(json_at(list, k), place, &m->entries[k]);
-        free(place);
+        char *location = xasprintf("%s: shard %zu", where, k);
+        enum vd_err err =
+            manifest_get_entry(json_at(list, k), location, &m->entries[k]);
+        free(location);
         VD_TRY(err);
         m->n_entries++;
         m->n_images += m->entries[k].n_images;
@@ -169,28 +173,31 @@ static enum vd_err get_shards(const struct json *root, const char *where,
     return VD_OK;
 }
 
-static enum vd_err get_classes(const struct json *root, const char *where,
-                               struct shard_manifest *m)
+static enum vd_err manifest_get_classes(const struct json *root,
+                                        const char *where,
+                                        struct shard_manifest *m)
 {
     const struct json *list = NULL;
-    char *place = mem_format("%s: classes", where);
+    char *location = xasprintf("%s: classes", where);
     enum vd_err err =
         json_get_list(root, where, "classes", SHARD_MAX_CLASSES, &list);
-    VD_TRY_ELSE(out, err, err);
+    VD_TRY_GOTO(out, err, err);
     size_t n = json_count(list);
-    m->classes = mem_new(n, sizeof *m->classes);
+    m->classes = xcalloc(n, sizeof *m->classes);
     for (size_t k = 0; k < n; k++) {
         const char *name = NULL;
-        VD_TRY_ELSE(out, err, json_text_at(list, place, k, &name));
-        m->classes[m->n_classes++] = mem_copy_text(name);
+        VD_TRY_GOTO(out, err, json_text_at(list, location, k, &name));
+        m->classes[m->n_classes++] = xstrdup(name);
     }
 out:
-    free(place);
+    free(location);
     return err;
 }
 
-static enum vd_err get_numbers(const struct json *root, const char *where,
-                               struct shard_manifest *m, int64_t *n_images)
+static enum vd_err manifest_get_numbers(const struct json *root,
+                                        const char *where,
+                                        struct shard_manifest *m,
+                                        int64_t *n_images)
 {
     int64_t format = 0, width = 0, height = 0;
     VD_TRY(json_get_int(root, where, "format", 1, INT32_MAX, &format));
@@ -205,17 +212,18 @@ static enum vd_err get_numbers(const struct json *root, const char *where,
                         (int64_t)SHARD_MAX_IMAGES * SHARD_MAX_FILES, n_images));
     m->width = (int)width;
     m->height = (int)height;
-    return get_digest(root, where, &m->digest);
+    return manifest_get_digest(root, where, &m->digest);
 }
 
-static enum vd_err get_all(const struct json *root, const char *where,
-                           struct shard_manifest *m)
+static enum vd_err manifest_from_json(const struct json *root,
+                                      const char *where,
+                                      struct shard_manifest *m)
 {
     int64_t n_images = 0;
     VD_TRY(json_check_object(root, where));
-    VD_TRY(get_numbers(root, where, m, &n_images));
-    VD_TRY(get_classes(root, where, m));
-    VD_TRY(get_shards(root, where, m));
+    VD_TRY(manifest_get_numbers(root, where, m, &n_images));
+    VD_TRY(manifest_get_classes(root, where, m));
+    VD_TRY(manifest_get_shards(root, where, m));
     struct shard_format format = {m->width, m->height,
                                   (const char *const *)m->classes, m->n_classes,
                                   NULL};
@@ -238,7 +246,7 @@ enum vd_err shard_manifest_parse(struct shard_manifest *m, const char *where,
     struct json *root = NULL;
     *m = (struct shard_manifest){0};
     VD_TRY(json_parse(&root, where, bytes, n));
-    enum vd_err err = get_all(root, where, m);
+    enum vd_err err = manifest_from_json(root, where, m);
     json_free(root);
     if (err != VD_OK)
         shard_manifest_clear(m);

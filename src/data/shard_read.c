@@ -1,7 +1,7 @@
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "base/text.h"
-#include "data/shard_private.h"
+#include "data/shard_internal.h"
 #include "store/h5.h"
 
 #include <errno.h>
@@ -16,19 +16,19 @@
 struct shard_file {
     char *path; /* owned */
     int fd;
-    size_t first; /* index of its first picture in the set */
+    size_t first; /* index of its first image in the set */
 };
 
-struct reader {
+struct shard_reader {
     struct shard_file *files; /* owned */
     size_t n_files;
     uint64_t *address, *digest; /* owned, [n_images] */
 };
 
-/* One shard while its labels are read: n pictures, behind those before. */
-struct loading {
+/* One shard while its labels are read: n images, behind those before. */
+struct shard_loading {
     struct shard_set *set;
-    struct reader *reader;
+    struct shard_reader *reader;
     const struct shard_format *format;
     const char *path;
     struct h5_file *h5;
@@ -37,7 +37,7 @@ struct loading {
     struct text *ids; /* all texts so far, each with its NUL */
 };
 
-static enum vd_err check_attributes(const struct loading *l)
+static enum vd_err check_attributes(const struct shard_loading *l)
 {
     int64_t format = 0;
     char **classes = NULL;
@@ -59,22 +59,23 @@ static enum vd_err check_attributes(const struct loading *l)
     return VD_OK;
 }
 
-static void make_room(const struct loading *l)
+static void grow_set_arrays(const struct shard_loading *l)
 {
     struct shard_set *s = l->set;
     size_t n = l->first + l->n;
-    s->class = mem_grow(s->class, n, sizeof *s->class);
-    s->box = mem_grow(s->box, n, 4 * sizeof *s->box);
-    s->size = mem_grow(s->size, n, 2 * sizeof *s->size);
-    s->id = mem_grow(s->id, n, sizeof *s->id);
-    s->object_start = mem_grow(s->object_start, n + 1, sizeof *s->object_start);
+    s->class = xreallocarray(s->class, n, sizeof *s->class);
+    s->box = xreallocarray(s->box, n, 4 * sizeof *s->box);
+    s->size = xreallocarray(s->size, n, 2 * sizeof *s->size);
+    s->id = xreallocarray(s->id, n, sizeof *s->id);
+    s->object_start =
+        xreallocarray(s->object_start, n + 1, sizeof *s->object_start);
     l->reader->address =
-        mem_grow(l->reader->address, n, sizeof *l->reader->address);
+        xreallocarray(l->reader->address, n, sizeof *l->reader->address);
     l->reader->digest =
-        mem_grow(l->reader->digest, n, sizeof *l->reader->digest);
+        xreallocarray(l->reader->digest, n, sizeof *l->reader->digest);
 }
 
-static enum vd_err read_arrays(const struct loading *l)
+static enum vd_err read_arrays(const struct shard_loading *l)
 {
     struct shard_set *s = l->set;
     const uint64_t n = l->n;
@@ -92,7 +93,7 @@ static enum vd_err read_arrays(const struct loading *l)
     return h5_read(l->h5, "digest", &digest, l->reader->digest + l->first);
 }
 
-static enum vd_err read_ids(const struct loading *l)
+static enum vd_err read_ids(const struct shard_loading *l)
 {
     struct h5_shape shape;
     VD_TRY(h5_shape(l->h5, "id", &shape));
@@ -102,7 +103,7 @@ static enum vd_err read_ids(const struct loading *l)
                        "%s: id: expected %zu texts of at most %d bytes",
                        l->path, l->n, SHARD_MAX_ID);
     size_t bytes = shape.text_bytes;
-    char *block = mem_new(l->n, bytes);
+    char *block = xcalloc(l->n, bytes);
     enum vd_err err = h5_read(l->h5, "id", &shape, block);
     for (size_t k = 0; err == VD_OK && k < l->n; k++) {
         text_add_bytes(l->ids, block + k * bytes,
@@ -113,7 +114,7 @@ static enum vd_err read_ids(const struct loading *l)
     return err;
 }
 
-static enum vd_err read_object_starts(struct loading *l)
+static enum vd_err read_object_starts(struct shard_loading *l)
 {
     struct h5_shape shape = {H5_TYPE_INT64, 0, 1, {l->n + 1}};
     int64_t *start = l->set->object_start + l->first;
@@ -132,14 +133,14 @@ static enum vd_err read_object_starts(struct loading *l)
 
 /* A small whole number; NaN and all others become -1, which the check of the
  * sample refuses. */
-static int32_t to_whole(float value)
+static int32_t to_small_int(float value)
 {
     bool ok =
         value >= 0 && value <= SHARD_MAX_CLASSES && value == floorf(value);
     return ok ? (int32_t)value : -1;
 }
 
-static enum vd_err read_objects(struct loading *l)
+static enum vd_err read_shard_objects(struct shard_loading *l)
 {
     struct h5_shape shape;
     struct shard_set *s = l->set;
@@ -148,16 +149,17 @@ static enum vd_err read_objects(struct loading *l)
         return VD_FAIL(VD_DATA, "%s: objects: expected float32 [M, 6]",
                        l->path);
     size_t m = l->n_objects = shape.dims[0];
-    s->objects = mem_grow(s->objects, l->first_object + m, sizeof *s->objects);
+    s->objects =
+        xreallocarray(s->objects, l->first_object + m, sizeof *s->objects);
     VD_TRY(read_object_starts(l));
 
-    float *block = mem_new(m, 6 * sizeof *block);
+    float *block = xcalloc(m, 6 * sizeof *block);
     enum vd_err err = h5_read(l->h5, "objects", &shape, block);
     for (size_t k = 0; err == VD_OK && k < m; k++) {
         struct shard_object *o = &s->objects[l->first_object + k];
         memcpy(o->box, block + 6 * k, sizeof o->box);
-        o->class = to_whole(block[6 * k + 4]);
-        o->difficult = to_whole(block[6 * k + 5]);
+        o->class = to_small_int(block[6 * k + 4]);
+        o->difficult = to_small_int(block[6 * k + 5]);
     }
     free(block);
     return err;
@@ -177,7 +179,8 @@ static struct shard_sample sample_at(const struct shard_set *s, size_t i)
     };
 }
 
-static enum vd_err check_samples(const struct loading *l, size_t first_text)
+static enum vd_err check_samples(const struct shard_loading *l,
+                                 size_t first_text)
 {
     char *id = l->ids->bytes + first_text;
     for (size_t k = 0; k < l->n; k++) {
@@ -189,13 +192,13 @@ static enum vd_err check_samples(const struct loading *l, size_t first_text)
     return VD_OK;
 }
 
-static enum vd_err load(struct loading *l, uint64_t digest)
+static enum vd_err load_labels(struct shard_loading *l, uint64_t digest)
 {
     size_t first_text = l->ids->length;
     VD_TRY(check_attributes(l));
     VD_TRY(read_arrays(l));
     VD_TRY(read_ids(l));
-    VD_TRY(read_objects(l));
+    VD_TRY(read_shard_objects(l));
     VD_TRY(check_samples(l, first_text));
     if (shard_file_digest(l->reader->digest + l->first, l->n) != digest)
         return VD_FAIL(
@@ -205,11 +208,11 @@ static enum vd_err load(struct loading *l, uint64_t digest)
     return VD_OK;
 }
 
-static enum vd_err open_shard(struct loading *l, const char *folder,
+static enum vd_err open_shard(struct shard_loading *l, const char *folder,
                               const struct shard_entry *entry)
 {
     struct shard_file *file = &l->reader->files[l->reader->n_files++];
-    file->path = mem_format("%s/%s", folder, entry->file);
+    file->path = xasprintf("%s/%s", folder, entry->file);
     file->first = l->first;
     file->fd = -1;
     if (!file_exists(file->path))
@@ -218,9 +221,9 @@ static enum vd_err open_shard(struct loading *l, const char *folder,
     VD_TRY(file_open_input(file->path, &file->fd, NULL));
     l->path = file->path;
     l->n = entry->n_images;
-    make_room(l);
+    grow_set_arrays(l);
     VD_TRY(h5_open(&l->h5, file->path));
-    enum vd_err err = load(l, entry->digest);
+    enum vd_err err = load_labels(l, entry->digest);
     enum vd_err closed = h5_close(l->h5);
     l->first += l->n;
     l->first_object += l->n_objects;
@@ -233,22 +236,22 @@ static enum vd_err open_all(struct shard_set *set, const char *folder,
     struct shard_format format = {m->width, m->height,
                                   (const char *const *)m->classes, m->n_classes,
                                   NULL};
-    struct reader *reader = mem_new(1, sizeof *reader);
-    struct loading l = {
+    struct shard_reader *reader = xcalloc(1, sizeof *reader);
+    struct shard_loading l = {
         .set = set, .reader = reader, .format = &format, .ids = ids};
     set->impl = reader;
     set->width = m->width;
     set->height = m->height;
     set->digest = m->digest;
-    reader->files = mem_new(m->n_entries, sizeof *reader->files);
+    reader->files = xcalloc(m->n_entries, sizeof *reader->files);
     for (size_t k = 0; k < m->n_entries; k++)
         VD_TRY(open_shard(&l, folder, &m->entries[k]));
     set->n_images = m->n_images;
     return VD_OK;
 }
 
-static void own(struct shard_set *set, struct shard_manifest *m,
-                struct text *ids)
+static void take_ownership(struct shard_set *set, struct shard_manifest *m,
+                           struct text *ids)
 {
     char *id = ids->bytes;
     for (size_t k = 0; k < set->n_images; k++) {
@@ -266,16 +269,16 @@ static void own(struct shard_set *set, struct shard_manifest *m,
  * validation: without a split both would hold the same images. Owned. */
 static char *packing_remedy(const char *folder)
 {
-    const char *name = file_name(folder);
-    char *parent = file_folder(folder), *text = NULL;
+    const char *name = file_basename(folder);
+    char *parent = file_dirname(folder), *text = NULL;
     if (!strcmp(name, "train") || !strcmp(name, "val"))
-        text = mem_format("make the shards of both sets with: vocpack pack "
-                          "VOCROOT --split train,val -o %s",
-                          parent);
+        text = xasprintf("make the shards of both sets with: vocpack pack "
+                         "VOCROOT --split train,val -o %s",
+                         parent);
     else
-        text = mem_format("make the shards with: vocpack pack VOCROOT --split "
-                          "NAME -o %s",
-                          folder);
+        text = xasprintf("make the shards with: vocpack pack VOCROOT --split "
+                         "NAME -o %s",
+                         folder);
     free(parent);
     return text;
 }
@@ -334,12 +337,12 @@ enum vd_err shard_set_open(struct shard_set *set, const char *folder)
     struct shard_manifest m = {0};
     struct text ids = {0};
     *set = (struct shard_set){0};
-    char *path = mem_format("%s/%s", folder, SHARD_MANIFEST);
+    char *path = xasprintf("%s/%s", folder, SHARD_MANIFEST);
     enum vd_err err = read_manifest(&m, folder, path);
     if (err == VD_OK)
         err = open_all(set, folder, &m, &ids);
     if (err == VD_OK)
-        own(set, &m, &ids);
+        take_ownership(set, &m, &ids);
     else
         shard_set_close(set);
     free(ids.bytes);
@@ -348,7 +351,8 @@ enum vd_err shard_set_open(struct shard_set *set, const char *folder)
     return err;
 }
 
-static const struct shard_file *file_of(const struct reader *r, size_t i)
+static const struct shard_file *find_shard_file(const struct shard_reader *r,
+                                                size_t i)
 {
     size_t low = 0, high = r->n_files;
     while (high - low > 1) {
@@ -361,8 +365,8 @@ static const struct shard_file *file_of(const struct reader *r, size_t i)
     return &r->files[low];
 }
 
-static enum vd_err read_at(const struct shard_file *file, uint64_t at,
-                           uint8_t *to, size_t n)
+static enum vd_err pread_all(const struct shard_file *file, uint64_t at,
+                             uint8_t *to, size_t n)
 {
     while (n > 0) {
         ssize_t got = pread(file->fd, to, n, (off_t)at);
@@ -385,22 +389,22 @@ static enum vd_err read_at(const struct shard_file *file, uint64_t at,
 enum vd_err shard_set_read(const struct shard_set *set, size_t i,
                            uint8_t *pixels)
 {
-    const struct reader *r = set->impl;
+    const struct shard_reader *r = set->impl;
     VD_ASSERT(i < set->n_images);
-    const struct shard_file *file = file_of(r, i);
+    const struct shard_file *file = find_shard_file(r, i);
     size_t bytes = (size_t)set->width * (size_t)set->height * 3;
-    VD_TRY(read_at(file, r->address[i], pixels, bytes));
+    VD_TRY(pread_all(file, r->address[i], pixels, bytes));
     struct shard_sample sample = sample_at(set, i);
     sample.pixels = pixels;
     if (shard_digest(&sample, bytes) != r->digest[i])
         return VD_FAIL(
             VD_DATA,
-            "%s: picture %zu, id %s: damaged: digest differs\n" SHARD_REMEDY,
+            "%s: image %zu, id %s: damaged: digest differs\n" SHARD_REMEDY,
             file->path, i - file->first, sample.id);
     return VD_OK;
 }
 
-static void reader_free(struct reader *r)
+static void reader_free(struct shard_reader *r)
 {
     for (size_t k = 0; r && k < r->n_files; k++) {
         if (r->files[k].fd >= 0)
@@ -441,7 +445,7 @@ bool shard_set_has_classes(const struct shard_set *set, char *const *classes,
     return same;
 }
 
-static int by_value(const void *a, const void *b)
+static int compare_u64(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return x < y ? -1 : x > y;
@@ -450,14 +454,14 @@ static int by_value(const void *a, const void *b)
 size_t shard_set_count_shared(const struct shard_set *a,
                               const struct shard_set *b, size_t *example)
 {
-    const struct reader *ra = a->impl, *rb = b->impl;
+    const struct shard_reader *ra = a->impl, *rb = b->impl;
     size_t n_shared = 0;
-    uint64_t *sorted = mem_new(a->n_images, sizeof *sorted);
+    uint64_t *sorted = xcalloc(a->n_images, sizeof *sorted);
     memcpy(sorted, ra->digest, a->n_images * sizeof *sorted);
-    qsort(sorted, a->n_images, sizeof *sorted, by_value);
+    qsort(sorted, a->n_images, sizeof *sorted, compare_u64);
     for (size_t i = 0; i < b->n_images; i++)
         if (bsearch(&rb->digest[i], sorted, a->n_images, sizeof *sorted,
-                    by_value) &&
+                    compare_u64) &&
             n_shared++ == 0)
             *example = i;
     free(sorted);

@@ -1,6 +1,6 @@
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
-#include "data/shard_private.h"
+#include "data/shard_internal.h"
 #include "store/atomic.h"
 #include "store/h5.h"
 
@@ -26,12 +26,12 @@ struct shard_writer {
 static void copy_format(struct shard_format *to,
                         const struct shard_format *from)
 {
-    char **classes = mem_new((size_t)from->n_classes, sizeof *classes);
+    char **classes = xcalloc((size_t)from->n_classes, sizeof *classes);
     for (int k = 0; k < from->n_classes; k++)
-        classes[k] = mem_copy_text(from->classes[k]);
+        classes[k] = xstrdup(from->classes[k]);
     *to = *from;
     to->classes = (const char *const *)classes;
-    to->source = mem_copy_text(from->source ? from->source : "");
+    to->source = xstrdup(from->source ? from->source : "");
 }
 
 static void clear_format(struct shard_format *f)
@@ -42,7 +42,7 @@ static void clear_format(struct shard_format *f)
     free((char *)(uintptr_t)f->source);
 }
 
-static enum vd_err start(struct shard_writer *w, const char *path)
+static enum vd_err create_shard_file(struct shard_writer *w, const char *path)
 {
     const struct shard_format *f = &w->format;
     struct h5_shape row = {
@@ -59,11 +59,11 @@ enum vd_err shard_writer_new(struct shard_writer **out, const char *path,
                              const struct shard_format *format)
 {
     VD_TRY(shard_check_format(path, format));
-    struct shard_writer *w = mem_new(1, sizeof *w);
+    struct shard_writer *w = xcalloc(1, sizeof *w);
     copy_format(&w->format, format);
     w->pixel_bytes = (size_t)format->width * (size_t)format->height * 3;
-    w->object_start = mem_new(1, sizeof *w->object_start);
-    enum vd_err err = start(w, path);
+    w->object_start = xcalloc(1, sizeof *w->object_start);
+    enum vd_err err = create_shard_file(w, path);
     if (err == VD_OK)
         *out = w;
     else
@@ -71,18 +71,18 @@ enum vd_err shard_writer_new(struct shard_writer **out, const char *path,
     return err;
 }
 
-static void make_room(struct shard_writer *w)
+static void grow_writer_arrays(struct shard_writer *w)
 {
     if (w->n < w->room)
         return;
     w->room = w->room ? 2 * w->room : 64;
-    w->class = mem_grow(w->class, w->room, sizeof *w->class);
-    w->box = mem_grow(w->box, w->room, 4 * sizeof *w->box);
-    w->size = mem_grow(w->size, w->room, 2 * sizeof *w->size);
-    w->digest = mem_grow(w->digest, w->room, sizeof *w->digest);
-    w->id = mem_grow(w->id, w->room, sizeof *w->id);
+    w->class = xreallocarray(w->class, w->room, sizeof *w->class);
+    w->box = xreallocarray(w->box, w->room, 4 * sizeof *w->box);
+    w->size = xreallocarray(w->size, w->room, 2 * sizeof *w->size);
+    w->digest = xreallocarray(w->digest, w->room, sizeof *w->digest);
+    w->id = xreallocarray(w->id, w->room, sizeof *w->id);
     w->object_start =
-        mem_grow(w->object_start, w->room + 1, sizeof *w->object_start);
+        xreallocarray(w->object_start, w->room + 1, sizeof *w->object_start);
 }
 
 static void add_objects(struct shard_writer *w, const struct shard_sample *s)
@@ -91,7 +91,7 @@ static void add_objects(struct shard_writer *w, const struct shard_sample *s)
     if (need > w->object_room) {
         w->object_room = 2 * need;
         w->objects =
-            mem_grow(w->objects, w->object_room, 6 * sizeof *w->objects);
+            xreallocarray(w->objects, w->object_room, 6 * sizeof *w->objects);
     }
     for (int k = 0; k < s->n_objects; k++) {
         const struct shard_object *o = &s->objects[k];
@@ -108,7 +108,7 @@ enum vd_err shard_writer_add(struct shard_writer *w,
 {
     VD_TRY(shard_check_sample(w->file.path, &w->format, s));
     VD_TRY(h5_rows_add(w->images, s->pixels));
-    make_room(w);
+    grow_writer_arrays(w);
     size_t n = w->n++, id_bytes = strlen(s->id);
     w->class[n] = s->class;
     memcpy(w->box + 4 * n, s->box, sizeof s->box);
@@ -127,7 +127,7 @@ static enum vd_err write_ids(struct shard_writer *w)
 {
     size_t bytes = w->longest_id + 1;
     struct h5_shape shape = {H5_TYPE_TEXT, bytes, 1, {w->n}};
-    char *block = mem_new(w->n, bytes);
+    char *block = xcalloc(w->n, bytes);
     for (size_t k = 0; k < w->n; k++)
         memcpy(block + k * bytes, w->id[k], bytes);
     enum vd_err err = h5_write(w->h5, "id", &shape, block);
@@ -135,7 +135,7 @@ static enum vd_err write_ids(struct shard_writer *w)
     return err;
 }
 
-static enum vd_err write_labels(struct shard_writer *w)
+static enum vd_err write_label_arrays(struct shard_writer *w)
 {
     const uint64_t n = w->n, m = w->n_objects;
     struct h5_shape class = {H5_TYPE_INT32, 0, 1, {n}};
@@ -165,8 +165,8 @@ enum vd_err shard_writer_commit(struct shard_writer *w, size_t *n_images,
                                 uint64_t *digest)
 {
     if (w->n == 0)
-        return VD_FAIL(VD_DATA, "%s: a shard without a picture", w->file.path);
-    VD_TRY(write_labels(w));
+        return VD_FAIL(VD_DATA, "%s: a shard without an image", w->file.path);
+    VD_TRY(write_label_arrays(w));
     VD_TRY(close_h5(w));
     VD_TRY(atomic_commit(&w->file));
     *n_images = w->n;

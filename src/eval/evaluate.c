@@ -1,6 +1,6 @@
 #include "eval/evaluate.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "base/memory.h"
 #include "data/augment.h"
 
@@ -12,7 +12,7 @@
 struct worker {
     struct evaluator *owner;
     struct net *net;
-    struct slot *slots;
+    struct batch_item *items;
     uint8_t *memory;
     const uint8_t **pixels;
     struct result *results;
@@ -30,22 +30,23 @@ struct evaluator {
     int n_workers;
     size_t first, stride, n_batches; /* my batches: first, + stride, ... */
     pthread_mutex_t lock;
-    size_t next;           /* of my batches, the next nobody has */
-    struct eval_row *mine; /* [my batches, B], padding has sample -1 */
+    size_t next;                 /* of my batches, the next nobody has */
+    struct eval_row *local_rows; /* [my batches, B], padding has sample -1 */
 };
 
 static enum vd_err worker_init(struct worker *w, struct evaluator *e)
 {
     size_t n = (size_t)e->spec.micro_batch;
-    size_t picture = (size_t)e->data->width * (size_t)e->data->height * 3;
+    size_t image_bytes = (size_t)e->data->width * (size_t)e->data->height * 3;
     w->owner = e;
-    w->slots = mem_new(n, sizeof *w->slots);
-    w->pixels = mem_new(n, sizeof *w->pixels);
-    w->results = mem_new(n, sizeof *w->results);
-    VD_TRY(mem_alloc((void **)&w->memory, n, picture, "evaluation pictures"));
+    w->items = xcalloc(n, sizeof *w->items);
+    w->pixels = xcalloc(n, sizeof *w->pixels);
+    w->results = xcalloc(n, sizeof *w->results);
+    VD_TRY(alloc_aligned((void **)&w->memory, n, image_bytes,
+                         "evaluation images"));
     struct net_spec spec = e->spec;
     spec.threads = 1;
-    spec.like = e->workers[0].net; /* NULL for the first */
+    spec.share_from = e->workers[0].net; /* NULL for the first */
     return e->backend->ops->net_new(e->backend, &spec, &w->net);
 }
 
@@ -53,8 +54,8 @@ static void worker_clear(struct worker *w, const struct backend_ops *ops)
 {
     if (w->net)
         ops->net_free(w->net);
-    mem_free(w->memory);
-    free(w->slots);
+    alloc_aligned_free(w->memory);
+    free(w->items);
     free(w->pixels);
     free(w->results);
 }
@@ -63,7 +64,7 @@ struct evaluator *evaluator_new(struct backend *backend,
                                 const struct net_spec *spec,
                                 const struct shard_set *data)
 {
-    struct evaluator *e = mem_new(1, sizeof *e);
+    struct evaluator *e = xcalloc(1, sizeof *e);
     size_t B = (size_t)spec->micro_batch;
     e->backend = backend;
     e->spec = *spec;
@@ -87,34 +88,35 @@ void evaluator_limit(struct evaluator *e, size_t n_batches)
         e->n_batches = n_batches;
 }
 
-static enum vd_err load(struct worker *w, size_t batch)
+static enum vd_err load_batch(struct worker *w, size_t batch)
 {
     const struct shard_set *data = w->owner->data;
     size_t B = (size_t)w->owner->spec.micro_batch;
-    size_t picture = (size_t)data->width * (size_t)data->height * 3;
+    size_t image_bytes = (size_t)data->width * (size_t)data->height * 3;
     for (size_t i = 0; i < B; i++) {
         size_t sample = batch * B + i;
         const float nowhere[4] = {0, 0, 1, 1};
         bool real = sample < data->n_images;
-        w->slots[i] = (struct slot){.position = sample,
-                                    .sample = real ? (int64_t)sample : -1,
-                                    .class = real ? data->class[sample] : 0};
+        w->items[i] =
+            (struct batch_item){.position = sample,
+                                .index = real ? (int64_t)sample : -1,
+                                .class = real ? data->class[sample] : 0};
         augment_draw(NULL, 0, data->width,
-                     real ? &data->box[4 * sample] : nowhere, &w->slots[i]);
-        w->pixels[i] = real ? w->memory + i * picture : NULL;
+                     real ? &data->box[4 * sample] : nowhere, &w->items[i]);
+        w->pixels[i] = real ? w->memory + i * image_bytes : NULL;
         if (real)
-            VD_TRY(shard_set_read(data, sample, w->memory + i * picture));
+            VD_TRY(shard_set_read(data, sample, w->memory + i * image_bytes));
     }
     return VD_OK;
 }
 
-static enum vd_err compute(struct worker *w, size_t index)
+static enum vd_err evaluate_batch(struct worker *w, size_t index)
 {
     struct evaluator *e = w->owner;
     const struct backend_ops *ops = e->backend->ops;
     bool replayed = false;
-    VD_TRY(load(w, e->first + index * e->stride));
-    struct batch batch = {.slots = w->slots, .pixels = w->pixels};
+    VD_TRY(load_batch(w, e->first + index * e->stride));
+    struct batch batch = {.items = w->items, .pixels = w->pixels};
     VD_TRY(ops->stage(w->net, &batch));
     VD_TRY(ops->begin(w->net, 0, &replayed));
     if (!replayed)
@@ -124,19 +126,19 @@ static enum vd_err compute(struct worker *w, size_t index)
     if (w == e->workers) /* the main thread */
         comm_progress(e->comm);
     else
-        comm_goes_on(e->comm);
+        comm_heartbeat(e->comm);
     size_t B = (size_t)e->spec.micro_batch;
     for (size_t i = 0; i < B; i++) {
-        struct eval_row *row = &e->mine[index * B + i];
-        *row = (struct eval_row){.sample = w->slots[i].sample,
+        struct eval_row *row = &e->local_rows[index * B + i];
+        *row = (struct eval_row){.sample = w->items[i].index,
                                  .result = w->results[i]};
         if (row->sample >= 0)
-            eval_judge(e->data, row);
+            eval_fill_metrics(e->data, row);
     }
     return VD_OK;
 }
 
-static void *work(void *ctx)
+static void *worker_thread(void *ctx)
 {
     struct worker *w = ctx;
     struct evaluator *e = w->owner;
@@ -146,7 +148,7 @@ static void *work(void *ctx)
         pthread_mutex_unlock(&e->lock);
         if (e->first + index * e->stride >= e->n_batches)
             break;
-        w->err = compute(w, index);
+        w->err = evaluate_batch(w, index);
     }
     return NULL;
 }
@@ -158,14 +160,14 @@ static enum vd_err run_workers(struct evaluator *e)
     int started = 1;
     e->next = 0;
     for (; started < e->n_workers; started++) {
-        int cause = pthread_create(&e->workers[started].thread, NULL, work,
-                                   &e->workers[started]);
+        int cause = pthread_create(&e->workers[started].thread, NULL,
+                                   worker_thread, &e->workers[started]);
         if (cause) {
-            err = memory_no_thread("evaluating", cause);
+            err = memory_raise_no_thread("evaluating", cause);
             break;
         }
     }
-    work(&e->workers[0]);
+    worker_thread(&e->workers[0]);
     for (int i = 1; i < started; i++)
         pthread_join(e->workers[i].thread, NULL);
     for (int i = 0; i < started && err == VD_OK; i++)
@@ -174,12 +176,12 @@ static enum vd_err run_workers(struct evaluator *e)
 }
 
 /* All of my batches. */
-static enum vd_err compute_mine(struct evaluator *e, size_t n_mine)
+static enum vd_err evaluate_local_batches(struct evaluator *e, size_t n_local)
 {
     enum vd_err err = VD_OK;
     size_t most = (size_t)e->spec.threads;
-    e->n_workers = (int)(n_mine < most ? n_mine : most);
-    e->workers = mem_new((size_t)e->n_workers, sizeof *e->workers);
+    e->n_workers = (int)(n_local < most ? n_local : most);
+    e->workers = xcalloc((size_t)e->n_workers, sizeof *e->workers);
     for (int i = 0; i < e->n_workers && err == VD_OK; i++)
         err = worker_init(&e->workers[i], e);
     if (err == VD_OK && e->n_workers > 0)
@@ -191,13 +193,13 @@ static enum vd_err compute_mine(struct evaluator *e, size_t n_mine)
 }
 
 /* Puts the ranks' rows, which carry their sample's index, into data order. */
-static enum vd_err collect(struct evaluator *e, struct comm *comm,
-                           size_t n_mine, struct eval_row *rows)
+static enum vd_err gather_rows(struct evaluator *e, struct comm *comm,
+                               size_t n_local, struct eval_row *rows)
 {
     void *all = NULL;
-    size_t *sizes = mem_new((size_t)comm->size, sizeof *sizes), total = 0;
-    enum vd_err err = comm_gather(comm, SITE_EVAL, e->mine,
-                                  n_mine * sizeof *e->mine, &all, sizes);
+    size_t *sizes = xcalloc((size_t)comm->size, sizeof *sizes), total = 0;
+    enum vd_err err = comm_gather(comm, SITE_EVAL, e->local_rows,
+                                  n_local * sizeof *e->local_rows, &all, sizes);
     for (int r = 0; r < comm->size; r++)
         total += sizes[r];
     if (err == VD_OK && comm->rank == 0) {
@@ -206,7 +208,7 @@ static enum vd_err collect(struct evaluator *e, struct comm *comm,
             if (from[i].sample >= 0)
                 rows[from[i].sample] = from[i];
     }
-    mem_free(all);
+    alloc_aligned_free(all);
     free(sizes);
     return err;
 }
@@ -244,7 +246,7 @@ static enum vd_err check_outputs(const struct evaluator *e,
         bad, n);
 }
 
-static enum vd_err share_summary(struct comm *comm, struct eval_summary *s)
+static enum vd_err broadcast_summary(struct comm *comm, struct eval_summary *s)
 {
     VD_TRY(comm_bcast(comm, SITE_EVAL, &s->means, sizeof s->means, 0));
     return comm_bcast(comm, SITE_EVAL, s->classes,
@@ -260,27 +262,27 @@ static enum vd_err summarize(const struct evaluator *e, struct comm *comm,
     n = comm->rank == 0 ? n : 0;
     VD_TRY(comm_agree(comm, SITE_EVAL, check_outputs(e, rows, n)));
     eval_summarize(e->data, &e->spec.graph->loss, rows, n, summary);
-    return share_summary(comm, summary);
+    return broadcast_summary(comm, summary);
 }
 
 enum vd_err evaluator_run(struct evaluator *e, struct comm *comm,
                           struct eval_row *rows, struct eval_summary *summary)
 {
-    size_t B = (size_t)e->spec.micro_batch, n_mine;
+    size_t B = (size_t)e->spec.micro_batch, n_local;
     e->comm = comm;
     e->first = (size_t)comm->rank;
     e->stride = (size_t)comm->size;
-    n_mine = e->n_batches > e->first
-                 ? (e->n_batches - e->first + e->stride - 1) / e->stride
-                 : 0;
-    e->mine = mem_new(n_mine * B, sizeof *e->mine);
-    enum vd_err err = compute_mine(e, n_mine);
+    n_local = e->n_batches > e->first
+                  ? (e->n_batches - e->first + e->stride - 1) / e->stride
+                  : 0;
+    e->local_rows = xcalloc(n_local * B, sizeof *e->local_rows);
+    enum vd_err err = evaluate_local_batches(e, n_local);
     err = comm_agree(comm, SITE_EVAL, err);
     if (err == VD_OK)
-        err = collect(e, comm, n_mine * B, rows);
+        err = gather_rows(e, comm, n_local * B, rows);
     if (err == VD_OK)
         err = summarize(e, comm, rows, summary);
-    free(e->mine);
-    e->mine = NULL;
+    free(e->local_rows);
+    e->local_rows = NULL;
     return err;
 }

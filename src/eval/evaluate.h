@@ -1,9 +1,9 @@
 /*
- * Exact evaluation: every picture once, at any number of ranks and threads,
+ * Exact evaluation: every image once, at any number of ranks and threads,
  * with the same bits.
  *
- * Batch b is pictures [b B, (b + 1) B), the last one padded; rank r takes
- * b = r, r + N, ... A picture has the same neighbours and the same place
+ * Batch b is images [b B, (b + 1) B), the last one padded; rank r takes
+ * b = r, r + N, ... An image has the same neighbours and the same place
  * whoever computes it, and a batch is computed by ONE thread (libraries choose
  * blocking and split sums by the number of threads); threads take different
  * batches.
@@ -29,7 +29,7 @@ struct evaluator *evaluator_new(struct backend *backend,
 void evaluator_free(struct evaluator *e);
 
 /* Local, the same on all ranks: only the first `n_batches` are computed; rows
- * of other pictures stay as they are, the summary is without them. */
+ * of other images stay as they are, the summary is without them. */
 void evaluator_limit(struct evaluator *e, size_t n_batches);
 
 /*

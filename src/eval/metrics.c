@@ -1,6 +1,6 @@
 #include "eval/metrics.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "data/box.h"
 #include "store/atomic.h"
 
@@ -8,22 +8,22 @@
 #include <stdlib.h>
 
 /* The score is a softmax's largest value; one that is NaN names no class. */
-static bool is_of_class(const struct result *r, int32_t class)
+static bool predicts_class(const struct result *r, int32_t class)
 {
     return r->class == class && r->score > 0;
 }
 
-void eval_judge(const struct shard_set *data, struct eval_row *row)
+void eval_fill_metrics(const struct shard_set *data, struct eval_row *row)
 {
     const float *truth = &data->box[4 * row->sample];
     row->iou = (float)box_iou(truth, row->result.box);
-    row->loc50 =
-        is_of_class(&row->result, data->class[row->sample]) && row->iou >= 0.5f;
+    row->loc50 = predicts_class(&row->result, data->class[row->sample]) &&
+                 row->iou >= 0.5f;
     row->any50 = row->loc50;
     for (int64_t k = data->object_start[row->sample];
          k < data->object_start[row->sample + 1]; k++) {
         const struct shard_object *o = &data->objects[k];
-        if (is_of_class(&row->result, o->class) &&
+        if (predicts_class(&row->result, o->class) &&
             box_iou(o->box, row->result.box) >= 0.5)
             row->any50 = true;
     }
@@ -40,12 +40,12 @@ void eval_summarize(const struct shard_set *data, const struct graph_loss *loss,
 {
     struct eval_means m = {.n = (int64_t)n};
     struct eval_class *classes =
-        mem_new((size_t)data->n_classes, sizeof *classes);
+        xcalloc((size_t)data->n_classes, sizeof *classes);
     for (size_t i = 0; i < n; i++) {
         const struct eval_row *row = &rows[i];
         int32_t truth = data->class[row->sample];
         struct eval_class *c = &classes[truth];
-        bool right = is_of_class(&row->result, truth);
+        bool right = predicts_class(&row->result, truth);
         double l1 = row->result.l1, ce = row->result.ce;
         m.l1 += l1;
         m.ce += ce;
@@ -56,7 +56,7 @@ void eval_summarize(const struct shard_set *data, const struct graph_loss *loss,
         m.loc50 += row->loc50;
         m.any50 += row->any50;
         c->n++;
-        c->right += right;
+        c->n_correct += right;
         c->loc50 += row->loc50;
         c->iou += row->iou;
         c->l1 += l1;
@@ -107,7 +107,7 @@ enum vd_err eval_write_rows(const char *path, const struct shard_set *data,
     return atomic_commit(&f);
 }
 
-/* Order of the table: worst first, classes without pictures last. */
+/* Order of the table: worst first, classes without images last. */
 struct ranked {
     int class;
     double loc50;
@@ -121,7 +121,7 @@ static int worst_first(const void *a, const void *b)
     return x->class - y->class;
 }
 
-static double share(int64_t part, int64_t whole)
+static double percentage(int64_t part, int64_t whole)
 {
     return whole ? 100.0 * (double)part / (double)whole : 0;
 }
@@ -131,19 +131,20 @@ static void format_class(const char *name, const struct eval_class *c,
 {
     double n = c->n ? (double)c->n : 1;
     text_add(out, "%-16s %7lld %8.1f %10.1f %8.3f %8.1f %8.1f\n", name,
-             (long long)c->n, share(c->right, c->n),
-             share(c->right, c->predicted), c->iou / n, share(c->loc50, c->n),
-             c->l1 / n);
+             (long long)c->n, percentage(c->n_correct, c->n),
+             percentage(c->n_correct, c->predicted), c->iou / n,
+             percentage(c->loc50, c->n), c->l1 / n);
 }
 
 void eval_format(const struct shard_set *data, const struct eval_summary *s,
                  struct text *out)
 {
-    struct ranked *order = mem_new((size_t)s->n_classes, sizeof *order);
+    struct ranked *order = xcalloc((size_t)s->n_classes, sizeof *order);
     for (int k = 0; k < s->n_classes; k++)
-        order[k] = (struct ranked){
-            k, s->classes[k].n ? share(s->classes[k].loc50, s->classes[k].n)
-                               : 101};
+        order[k] =
+            (struct ranked){k, s->classes[k].n ? percentage(s->classes[k].loc50,
+                                                            s->classes[k].n)
+                                               : 101};
     qsort(order, (size_t)s->n_classes, sizeof *order, worst_first);
 
     text_add(out, "%-16s %7s %8s %10s %8s %8s %8s\n", "class", "images",

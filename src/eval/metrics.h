@@ -1,12 +1,12 @@
 /*
- * What a prediction is worth: formulas per picture, sums over a data set, a
+ * What a prediction is worth: formulas per image, sums over a data set, a
  * table per class, and the per-image file. Sums are formed in data order in
  * double, so they do not depend on who computed what. Local.
  *
  *     l1 px     mean over the four edges of |predicted - true|, input pixels
  *     IoU       intersection over union of the two boxes
  *     LOC@0.5   right class and IoU >= 0.5, for the largest object (strict);
- *     any@0.5   the same for any object of the picture
+ *     any@0.5   the same for any object of the image
  */
 #ifndef VOCDIST_EVAL_METRICS_H
 #define VOCDIST_EVAL_METRICS_H
@@ -17,7 +17,7 @@
 
 #include <stdint.h>
 
-/* Everything that is known of one evaluated picture. */
+/* Everything that is known of one evaluated image. */
 struct eval_row {
     int64_t sample;
     struct result result;
@@ -25,7 +25,7 @@ struct eval_row {
     bool loc50, any50;
 };
 
-/* Means over pictures; NaN where there are none. */
+/* Means over images; NaN where there are none. */
 struct eval_means {
     int64_t n;
     double l1, ce, loss; /* loss: as the training's, terms scaled */
@@ -33,7 +33,7 @@ struct eval_means {
 };
 
 struct eval_class { /* sums */
-    int64_t n, right, predicted, loc50;
+    int64_t n, n_correct, predicted, loc50;
     double iou, l1;
 };
 
@@ -45,7 +45,7 @@ struct eval_summary {
 
 /* Fills iou, loc50 and any50 of a row whose sample and result are set. A box
  * with NaN has IoU 0, a class whose score is NaN is never right. */
-void eval_judge(const struct shard_set *data, struct eval_row *row);
+void eval_fill_metrics(const struct shard_set *data, struct eval_row *row);
 
 /* Rows in data order. */
 void eval_summarize(const struct shard_set *data, const struct graph_loss *loss,

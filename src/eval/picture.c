@@ -1,13 +1,13 @@
 #include "eval/picture.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "data/box.h"
 #include "image/draw.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#define CELL    224 /* pixels of one picture on the sheet */
+#define CELL    224 /* pixels of one image on the sheet */
 #define COLUMNS 4
 
 static const struct draw_color truth_color = {0.1, 0.8, 0.2};
@@ -23,12 +23,12 @@ static enum vd_err read_scaled(struct image *im, double *scale,
     const int side = data->width > data->height ? data->width : data->height;
     enum vd_err err = VD_OK;
     *scale = (double)CELL / side;
-    VD_TRY_ELSE(out, err, image_new(&stored, data->width, data->height));
-    VD_TRY_ELSE(out, err, shard_set_read(data, i, stored.rgb));
-    VD_TRY_ELSE(out, err,
+    VD_TRY_GOTO(out, err, image_new(&stored, data->width, data->height));
+    VD_TRY_GOTO(out, err, shard_set_read(data, i, stored.rgb));
+    VD_TRY_GOTO(out, err,
                 image_new(im, (int)fmax(1, round(data->width * *scale)),
                           (int)fmax(1, round(data->height * *scale))));
-    err = image_squash(&stored, im->width, im->height, im->rgb);
+    err = image_resize(&stored, im->width, im->height, im->rgb);
 out:
     image_clear(&stored);
     return err;
@@ -50,11 +50,10 @@ static char *new_caption(const struct shard_set *data,
     const char *truth = data->classes[data->class[row->sample]];
     const char *guess = data->classes[row->result.class];
     bool right = data->class[row->sample] == row->result.class;
-    char *name =
-        right ? mem_copy_text(truth) : mem_format("%s, not %s", truth, guess);
+    char *name = right ? xstrdup(truth) : xasprintf("%s, not %s", truth, guess);
     char *caption = box_area(row->result.box) > 0
-                        ? mem_format("%s, IoU %.2f", name, (double)row->iou)
-                        : mem_format("%s, box without area", name);
+                        ? xasprintf("%s, IoU %.2f", name, (double)row->iou)
+                        : xasprintf("%s, box without area", name);
     free(name);
     return caption;
 }
@@ -78,24 +77,24 @@ enum vd_err eval_write_picture(const char *path, const struct shard_set *data,
 {
     enum vd_err err = VD_OK;
     int shown = n < (size_t)most ? (int)n : most;
-    struct image *pictures = mem_new((size_t)shown, sizeof *pictures);
-    char **captions = mem_new((size_t)shown, sizeof *captions);
+    struct image *images = xcalloc((size_t)shown, sizeof *images);
+    char **captions = xcalloc((size_t)shown, sizeof *captions);
     struct image sheet = {0};
     for (int k = 0; k < shown; k++)
-        VD_TRY_ELSE(out, err,
-                    draw_row(&pictures[k], &captions[k], data,
+        VD_TRY_GOTO(out, err,
+                    draw_row(&images[k], &captions[k], data,
                              &rows[n * (size_t)k / (size_t)shown]));
-    VD_TRY_ELSE(out, err,
-                draw_sheet(&sheet, pictures, (const char *const *)captions,
-                           shown, COLUMNS, CELL));
+    VD_TRY_GOTO(out, err,
+                draw_sheet(&sheet, images, (const char *const *)captions, shown,
+                           COLUMNS, CELL));
     err = image_write_png(&sheet, path);
 out:
     for (int k = 0; k < shown; k++) {
-        image_clear(&pictures[k]);
+        image_clear(&images[k]);
         free(captions[k]);
     }
     image_clear(&sheet);
-    free(pictures);
+    free(images);
     free(captions);
     return err;
 }

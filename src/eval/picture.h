@@ -1,5 +1,5 @@
 /*
- * A sheet of evaluated pictures: true box green, predicted one red (orange
+ * A sheet of evaluated images: true box green, predicted one red (orange
  * where class and box are right), class names under each. A predicted box
  * without area is a dashed line between its corners. Local.
  */

@@ -9,18 +9,19 @@ extern const struct exchange_ops exchange_none;
 extern const struct exchange_ops exchange_mpi;
 #endif
 
-static const struct exchange_ops *const built[] = {
+static const struct exchange_ops *const built_exchanges[] = {
     &exchange_none,
 #ifdef VOCDIST_HAVE_MPI
     &exchange_mpi,
 #endif
 };
 
-static const struct exchange_ops *find(const char *name)
+static const struct exchange_ops *find_exchange(const char *name)
 {
-    for (size_t i = 0; i < sizeof built / sizeof *built; i++)
-        if (!strcmp(built[i]->name, name))
-            return built[i];
+    for (size_t i = 0; i < sizeof built_exchanges / sizeof *built_exchanges;
+         i++)
+        if (!strcmp(built_exchanges[i]->name, name))
+            return built_exchanges[i];
     return NULL;
 }
 
@@ -30,10 +31,10 @@ enum vd_err exchange_open(struct exchange *x, const char *name,
     *x = (struct exchange){.spec = *spec};
     if (!strcmp(name, "auto"))
         name = spec->comm->size > 1 ? "mpi" : "none";
-    const struct exchange_ops *ops = find(name);
-    bool is_alone = ops == &exchange_none && spec->comm->size > 1;
+    const struct exchange_ops *ops = find_exchange(name);
+    bool is_none_on_many = ops == &exchange_none && spec->comm->size > 1;
     /* All ranks fail alike: one of them says so. */
-    if (spec->comm->rank != 0 && (!ops || is_alone))
+    if (spec->comm->rank != 0 && (!ops || is_none_on_many))
         return ops ? VD_CONFIG : VD_UNSUPPORTED;
     if (!ops)
         return VD_FAIL(VD_UNSUPPORTED,
@@ -44,7 +45,7 @@ enum vd_err exchange_open(struct exchange *x, const char *name,
                              "use --exchange.name auto, or build with "
                              "-DVOCDIST_MPI=ON",
                        name);
-    if (is_alone)
+    if (is_none_on_many)
         return VD_FAIL(VD_CONFIG,
                        "exchange.name none: %d ranks would not average\n"
                        "use --exchange.name auto",

@@ -1,16 +1,17 @@
 /*
  * Gradient averaging: the mean over all R replicas of an exchange buffer (see
- * model/graph.h), formed along the one reduction tree (exchange/tree.h), so
- * the bits do not depend on the number of ranks.
+ * model/graph.h), formed along the one reduction tree
+ * (exchange/reduction_tree.h), so the bits do not depend on the number of
+ * ranks.
  *
  *     none   one rank: the tree is complete already, only the division is left
  *     mpi    slice i of a range goes to rank i, which finishes the tree and
  *            divides by R once; then all ranks get all slices. Any number of
  *            ranks, also one.
  *
- * Every rank calls mean() for the same ranges in the same order; it only
- * queues. poll() is called now and then while the device computes, since MPI
- * moves data inside its own calls only. settle() ends the step.
+ * Every rank calls enqueue_mean() for the same ranges in the same order; it
+ * only queues. test() is called now and then while the device computes, since
+ * MPI moves data inside its own calls only. wait_all() ends the step.
  *
  * An exchange that is `in_step` is called between the backend's begin and end,
  * from `ready` on, so it runs beside backward (mpi, in place in host memory)
@@ -23,10 +24,10 @@
 #include "backend/backend.h"
 #include "base/err.h"
 #include "comm/comm.h"
-#include "exchange/tree.h"
+#include "exchange/reduction_tree.h"
 
 /* Elements per range that are worth a message of their own (4 MB). */
-#define EXCHANGE_BUCKET ((size_t)1 << 20)
+#define EXCHANGE_BUCKET_ELEMENTS ((size_t)1 << 20)
 
 struct exchange_spec {
     /* All borrowed. */
@@ -35,10 +36,11 @@ struct exchange_spec {
     struct net *net;
     const struct graph *graph;
     int replicas;
-    /* This rank's plan and, for each of its plan->n_left nodes, the buffer
-     * that holds it when mean() is called. left[0] receives the mean. */
-    const struct tree_plan *plan;
-    struct buf *const *left;
+    /* This rank's plan and, for each of its plan->n_partials nodes, the buffer
+     * that holds it when enqueue_mean() is called. partials[0] receives the
+     * mean. */
+    const struct reduction_plan *plan;
+    struct buf *const *partials;
 };
 
 struct exchange {
@@ -53,13 +55,14 @@ struct exchange_ops {
     /* Collective. */
     enum vd_err (*open)(struct exchange *x) VD_MUST_USE;
     void (*close)(struct exchange *x);
-    /* Collective; does not wait for peers unless many ranges are pending. */
-    enum vd_err (*mean)(struct exchange *x, struct range range) VD_MUST_USE;
+    /* Collective; does not wait for peers unless many ranges are in flight. */
+    enum vd_err (*enqueue_mean)(struct exchange *x,
+                                struct range range) VD_MUST_USE;
     /* Local. */
-    enum vd_err (*poll)(struct exchange *x) VD_MUST_USE;
+    enum vd_err (*test)(struct exchange *x) VD_MUST_USE;
     /* Collective: all queued means have arrived. VD_COMM after the comm's time
      * limit, naming who is late; the buffers may still be written to. */
-    enum vd_err (*settle)(struct exchange *x) VD_MUST_USE;
+    enum vd_err (*wait_all)(struct exchange *x) VD_MUST_USE;
 };
 
 /*

@@ -3,7 +3,7 @@
 
 static enum vd_err none_open(struct exchange *x)
 {
-    VD_ASSERT(x->spec.plan->n_left == 1);
+    VD_ASSERT(x->spec.plan->n_partials == 1);
     x->in_step = true;
     return VD_OK;
 }
@@ -13,16 +13,16 @@ static void none_close(struct exchange *x)
     (void)x;
 }
 
-static enum vd_err none_mean(struct exchange *x, struct range range)
+static enum vd_err none_enqueue_mean(struct exchange *x, struct range range)
 {
     const struct exchange_spec *spec = &x->spec;
     if (spec->replicas == 1)
         return VD_OK;
-    return spec->backend->ops->divide(spec->net, spec->left[0], range,
+    return spec->backend->ops->divide(spec->net, spec->partials[0], range,
                                       (float)spec->replicas);
 }
 
-static enum vd_err none_poll(struct exchange *x)
+static enum vd_err none_complete(struct exchange *x)
 {
     (void)x;
     return VD_OK;
@@ -33,7 +33,7 @@ const struct exchange_ops exchange_none = {
     .name = "none",
     .open = none_open,
     .close = none_close,
-    .mean = none_mean,
-    .poll = none_poll,
-    .settle = none_poll,
+    .enqueue_mean = none_enqueue_mean,
+    .test = none_complete,
+    .wait_all = none_complete,
 };

@@ -1,7 +1,7 @@
 /* The only user of cairo. */
 #include "image/draw.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -14,16 +14,16 @@
 
 #define SHEET_MARGIN  8.0
 #define SHEET_FONT    13.0
-#define SHEET_CAPTION 22.0 /* height under a picture, pixels */
+#define SHEET_CAPTION 22.0 /* height under an image, pixels */
 #define SMALLEST_FONT 7.0
 
-/* A picture while cairo draws on it. */
-struct canvas {
+/* An image while cairo draws on it. */
+struct cairo_canvas {
     cairo_surface_t *surface; /* owned */
     cairo_t *cairo;           /* owned */
 };
 
-static enum vd_err canvas_check(const struct canvas *c)
+static enum vd_err canvas_check(const struct cairo_canvas *c)
 {
     cairo_status_t status = cairo_status(c->cairo);
     if (status == CAIRO_STATUS_SUCCESS)
@@ -31,17 +31,18 @@ static enum vd_err canvas_check(const struct canvas *c)
     return VD_FAIL(VD_SYSTEM, "drawing: %s", cairo_status_to_string(status));
 }
 
-static void canvas_close(struct canvas *c)
+static void canvas_close(struct cairo_canvas *c)
 {
     cairo_destroy(c->cairo);
     cairo_surface_destroy(c->surface);
 }
 
-static enum vd_err canvas_open(struct canvas *c, int64_t width, int64_t height)
+static enum vd_err canvas_open(struct cairo_canvas *c, int64_t width,
+                               int64_t height)
 {
     if (width > CAIRO_MAX_SIDE || height > CAIRO_MAX_SIDE)
         return VD_FAIL(VD_DATA,
-                       "drawing: a picture of %lld x %lld pixels, more than %d "
+                       "drawing: an image of %lld x %lld pixels, more than %d "
                        "a side\nscale it down first",
                        (long long)width, (long long)height, CAIRO_MAX_SIDE);
     c->surface =
@@ -60,14 +61,14 @@ static enum vd_err canvas_open(struct canvas *c, int64_t width, int64_t height)
 }
 
 /* Cairo keeps a pixel as one native 32-bit word, 0x00RRGGBB. */
-static uint32_t *canvas_row(const struct canvas *c, int y)
+static uint32_t *canvas_row(const struct cairo_canvas *c, int y)
 {
     uint8_t *data = cairo_image_surface_get_data(c->surface);
     int stride = cairo_image_surface_get_stride(c->surface);
     return (uint32_t *)(void *)(data + (ptrdiff_t)y * stride);
 }
 
-static void canvas_put(struct canvas *c, int left, int top,
+static void canvas_put(struct cairo_canvas *c, int left, int top,
                        const struct image *im)
 {
     const uint8_t *from = im->rgb;
@@ -80,7 +81,7 @@ static void canvas_put(struct canvas *c, int left, int top,
     cairo_surface_mark_dirty(c->surface);
 }
 
-static void canvas_get(const struct canvas *c, struct image *im)
+static void canvas_get(const struct cairo_canvas *c, struct image *im)
 {
     uint8_t *to = im->rgb;
     cairo_surface_flush(c->surface);
@@ -98,9 +99,9 @@ static void canvas_get(const struct canvas *c, struct image *im)
  * The built-in font has ASCII only, and cairo refuses bytes that are not
  * UTF-8: each other character becomes one '?'.
  */
-static char *printable(const char *text)
+static char *to_printable_ascii(const char *text)
 {
-    char *copy = mem_copy_text(text), *to = copy;
+    char *copy = xstrdup(text), *to = copy;
     for (const char *from = text; *from; from++) {
         const unsigned char byte = (unsigned char)*from;
         if ((byte & 0xc0) != 0x80) // not inside a UTF-8 sequence
@@ -127,12 +128,12 @@ static double fit_font(cairo_t *cairo, const char *text, double size,
 }
 
 /* NaN becomes `low`. */
-static double clamp(double x, double low, double high)
+static double clamp_coordinate(double x, double low, double high)
 {
     return !(x > low) ? low : (x > high ? high : x);
 }
 
-/* Lines that stay visible when a large picture is shown small. */
+/* Lines that stay visible when a large image is shown small. */
 static double line_width(const struct image *im)
 {
     const double side = im->width < im->height ? im->width : im->height;
@@ -152,10 +153,10 @@ static bool has_area(const float box[4])
 /* In whole pixels, so that lines are crisp; any corners, also outside. */
 static struct rect box_rect(const struct image *im, const float box[4])
 {
-    const double x1 = round(clamp(box[0], 0, im->width));
-    const double y1 = round(clamp(box[1], 0, im->height));
-    const double x2 = round(clamp(box[2], 0, im->width));
-    const double y2 = round(clamp(box[3], 0, im->height));
+    const double x1 = round(clamp_coordinate(box[0], 0, im->width));
+    const double y1 = round(clamp_coordinate(box[1], 0, im->height));
+    const double x2 = round(clamp_coordinate(box[2], 0, im->width));
+    const double y2 = round(clamp_coordinate(box[3], 0, im->height));
     return (struct rect){fmin(x1, x2), fmin(y1, y2), fabs(x2 - x1),
                          fabs(y2 - y1)};
 }
@@ -184,10 +185,10 @@ static void draw_diagonal(cairo_t *cairo, const struct image *im,
                           struct draw_color color)
 {
     const double dash = 3 * line;
-    cairo_move_to(cairo, clamp(box[0], 0, im->width),
-                  clamp(box[1], 0, im->height));
-    cairo_line_to(cairo, clamp(box[2], 0, im->width),
-                  clamp(box[3], 0, im->height));
+    cairo_move_to(cairo, clamp_coordinate(box[0], 0, im->width),
+                  clamp_coordinate(box[1], 0, im->height));
+    cairo_line_to(cairo, clamp_coordinate(box[2], 0, im->width),
+                  clamp_coordinate(box[3], 0, im->height));
     cairo_set_line_cap(cairo, CAIRO_LINE_CAP_ROUND); /* a point is a dot */
     cairo_set_dash(cairo, &dash, 1, 0);
     cairo_set_line_width(cairo, line);
@@ -196,20 +197,21 @@ static void draw_diagonal(cairo_t *cairo, const struct image *im,
 }
 
 /* Above the box where there is room, else inside its top edge; moved sideways
- * and made smaller as far as needed to stay inside the picture. */
+ * and made smaller as far as needed to stay inside the image. */
 static void draw_label(cairo_t *cairo, const struct image *im, struct rect r,
                        double line, struct draw_color color, const char *label)
 {
     cairo_font_extents_t font;
     const double pad = line + 1;
-    char *text = printable(label);
+    char *text = to_printable_ascii(label);
     const double width =
         fit_font(cairo, text, 4 + 4 * line, im->width - 2 * pad) + 2 * pad;
     cairo_font_extents(cairo, &font);
     const double height = ceil(font.ascent + font.descent + line);
-    const double left = floor(clamp(r.x, 0, im->width - width));
+    const double left = floor(clamp_coordinate(r.x, 0, im->width - width));
     const double above = r.y - height;
-    const double top = above >= 0 ? above : clamp(r.y, 0, im->height - height);
+    const double top =
+        above >= 0 ? above : clamp_coordinate(r.y, 0, im->height - height);
 
     cairo_rectangle(cairo, left, top, ceil(width), height);
     cairo_set_source_rgb(cairo, color.r, color.g, color.b);
@@ -226,7 +228,7 @@ static void draw_label(cairo_t *cairo, const struct image *im, struct rect r,
 enum vd_err draw_box(struct image *im, const float box[4],
                      struct draw_color color, const char *label)
 {
-    struct canvas c;
+    struct cairo_canvas c;
     VD_TRY(canvas_open(&c, im->width, im->height));
     canvas_put(&c, 0, 0, im);
     const struct rect r = box_rect(im, box);
@@ -245,8 +247,8 @@ enum vd_err draw_box(struct image *im, const float box[4],
 }
 
 /* As large as fits into the cell, down at the caption. */
-static enum vd_err put_scaled(struct canvas *c, const struct image *im,
-                              struct rect cell)
+static enum vd_err draw_scaled_image(struct cairo_canvas *c,
+                                     const struct image *im, struct rect cell)
 {
     struct image small;
     const double scale =
@@ -254,7 +256,7 @@ static enum vd_err put_scaled(struct canvas *c, const struct image *im,
     const int width = (int)fmax(1, round(im->width * scale));
     const int height = (int)fmax(1, round(im->height * scale));
     VD_TRY(image_new(&small, width, height));
-    enum vd_err err = image_squash(im, width, height, small.rgb);
+    enum vd_err err = image_resize(im, width, height, small.rgb);
     if (err == VD_OK)
         canvas_put(c, (int)(cell.x + (cell.width - width) / 2),
                    (int)(cell.y + cell.height - height), &small);
@@ -264,7 +266,7 @@ static enum vd_err put_scaled(struct canvas *c, const struct image *im,
 
 static void draw_caption(cairo_t *cairo, struct rect cell, const char *caption)
 {
-    char *text = printable(caption);
+    char *text = to_printable_ascii(caption);
     const double width = fit_font(cairo, text, SHEET_FONT, cell.width);
     const double bottom = cell.y + cell.height;
     cairo_save(cairo);
@@ -278,7 +280,8 @@ static void draw_caption(cairo_t *cairo, struct rect cell, const char *caption)
     free(text);
 }
 
-static enum vd_err draw_cells(struct canvas *c, const struct image *pictures,
+static enum vd_err draw_cells(struct cairo_canvas *c,
+                              const struct image *images,
                               const char *const *captions, int n, int columns,
                               int cell)
 {
@@ -290,14 +293,14 @@ static enum vd_err draw_cells(struct canvas *c, const struct image *pictures,
         const struct rect r = {SHEET_MARGIN + i % columns * step,
                                SHEET_MARGIN + i / columns * step_down, cell,
                                cell};
-        VD_TRY(put_scaled(c, &pictures[i], r));
+        VD_TRY(draw_scaled_image(c, &images[i], r));
         if (captions && captions[i])
             draw_caption(c->cairo, r, captions[i]);
     }
     return canvas_check(c);
 }
 
-enum vd_err draw_sheet(struct image *sheet, const struct image *pictures,
+enum vd_err draw_sheet(struct image *sheet, const struct image *images,
                        const char *const *captions, int n, int columns,
                        int cell)
 {
@@ -306,10 +309,10 @@ enum vd_err draw_sheet(struct image *sheet, const struct image *pictures,
     const int64_t step_down = step + (captions ? (int64_t)SHEET_CAPTION : 0);
     const int64_t rows = ((int64_t)n + columns - 1) / columns;
     const int64_t used = n < columns ? n : columns;
-    struct canvas c;
+    struct cairo_canvas c;
     struct image im = {0};
     VD_TRY(canvas_open(&c, margin + used * step, margin + rows * step_down));
-    enum vd_err err = draw_cells(&c, pictures, captions, n, columns, cell);
+    enum vd_err err = draw_cells(&c, images, captions, n, columns, cell);
     if (err == VD_OK)
         err = image_new(&im, cairo_image_surface_get_width(c.surface),
                         cairo_image_surface_get_height(c.surface));

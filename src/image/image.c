@@ -1,8 +1,8 @@
 #include "image/image.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
-#include "image/codec.h"
+#include "image/image_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +12,16 @@ enum vd_err image_new(struct image *im, int width, int height)
     VD_ASSERT(width > 0 && height > 0);
     size_t n_pixels = 0;
     void *rgb = NULL;
-    if (!mem_mul((size_t)width, (size_t)height, &n_pixels))
-        return VD_FAIL(VD_SYSTEM, "picture: a size beyond the address space");
-    VD_TRY(mem_alloc(&rgb, n_pixels, 3, "picture"));
+    if (!alloc_mul_size((size_t)width, (size_t)height, &n_pixels))
+        return VD_FAIL(VD_SYSTEM, "image: a size beyond the address space");
+    VD_TRY(alloc_aligned(&rgb, n_pixels, 3, "image"));
     *im = (struct image){rgb, width, height};
     return VD_OK;
 }
 
 void image_clear(struct image *im)
 {
-    mem_free(im->rgb);
+    alloc_aligned_free(im->rgb);
     *im = (struct image){0};
 }
 
@@ -29,24 +29,24 @@ enum vd_err image_check_size(const struct image_input *in, uint32_t width,
                              uint32_t height)
 {
     if (width == 0 || height == 0)
-        return VD_FAIL(VD_DATA, "%s: a picture of %u x %u pixels is empty",
+        return VD_FAIL(VD_DATA, "%s: an image of %u x %u pixels is empty",
                        in->name, width, height);
     if (width > IMAGE_MAX_SIDE || height > IMAGE_MAX_SIDE ||
         (int64_t)width * height > in->max_pixels)
         return VD_FAIL(VD_DATA,
                        "%s: claims %u x %u pixels, more than the %lld (and %d "
                        "a side) allowed here\n"
-                       "scale the picture down if the size is genuine",
+                       "scale the image down if the size is genuine",
                        in->name, width, height, (long long)in->max_pixels,
                        IMAGE_MAX_SIDE);
     return VD_OK;
 }
 
 /*
- * EXIF orientations as steps through the stored picture: those from 5 on swap
+ * EXIF orientations as steps through the stored image: those from 5 on swap
  * columns and rows; then either may run backwards.
  */
-static enum vd_err turn_upright(struct image *im, int orientation)
+static enum vd_err apply_exif_orientation(struct image *im, int orientation)
 {
     const int o = orientation;
     const bool swap = o >= 5;
@@ -82,49 +82,49 @@ static bool starts_with(const struct image_input *in, const char *mark,
 }
 
 enum vd_err image_decode_input(const struct image_input *in, struct image *im,
-                               struct image_source *source)
+                               struct image_file_info *info)
 {
     struct image stored = {0};
-    struct image_source about = {.orientation = 1};
+    struct image_file_info stored_info = {.orientation = 1};
     if (in->n == 0)
         return VD_FAIL(VD_DATA, "%s: an empty file", in->name);
     if (starts_with(in, "\xff\xd8\xff", 3))
-        VD_TRY(image_jpeg_decode(in, &stored, &about.orientation));
+        VD_TRY(image_jpeg_decode(in, &stored, &stored_info.orientation));
     else if (starts_with(in, "\x89PNG\r\n\x1a\n", 8))
-        VD_TRY(image_png_decode(in, &stored, &about.orientation));
+        VD_TRY(image_png_decode(in, &stored, &stored_info.orientation));
     else
         return VD_FAIL(VD_DATA,
-                       "%s: neither a JPEG nor a PNG picture\n"
+                       "%s: neither a JPEG nor a PNG image\n"
                        "convert it to one of them",
                        in->name);
 
-    about.width = stored.width;
-    about.height = stored.height;
-    enum vd_err err = turn_upright(&stored, about.orientation);
+    stored_info.width = stored.width;
+    stored_info.height = stored.height;
+    enum vd_err err = apply_exif_orientation(&stored, stored_info.orientation);
     if (err != VD_OK) {
         image_clear(&stored);
         return err;
     }
     *im = stored;
-    if (source)
-        *source = about;
+    if (info)
+        *info = stored_info;
     return VD_OK;
 }
 
-enum vd_err image_decode(struct image *im, struct image_source *source,
+enum vd_err image_decode(struct image *im, struct image_file_info *info,
                          const char *name, const void *bytes, size_t n)
 {
     struct image_input in = {name, bytes, n, IMAGE_MAX_PIXELS};
-    return image_decode_input(&in, im, source);
+    return image_decode_input(&in, im, info);
 }
 
-enum vd_err image_read(struct image *im, struct image_source *source,
+enum vd_err image_read(struct image *im, struct image_file_info *info,
                        const char *path)
 {
     char *bytes = NULL;
     size_t n = 0;
     VD_TRY(file_read(path, IMAGE_MAX_FILE_BYTES, &bytes, &n));
-    enum vd_err err = image_decode(im, source, path, bytes, n);
+    enum vd_err err = image_decode(im, info, path, bytes, n);
     free(bytes);
     return err;
 }

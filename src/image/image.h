@@ -1,5 +1,5 @@
 /*
- * Pictures in memory and in files. All calls are Local and thread-safe.
+ * Images in memory and in files. All calls are Local and thread-safe.
  */
 #ifndef VOCDIST_IMAGE_IMAGE_H
 #define VOCDIST_IMAGE_IMAGE_H
@@ -20,7 +20,7 @@ enum vd_err image_new(struct image *im, int width, int height) VD_MUST_USE;
 void image_clear(struct image *im);
 
 /* What the file said about itself before it was turned upright. */
-struct image_source {
+struct image_file_info {
     int width, height; /* as stored */
     int orientation;   /* EXIF 1..8; 1 when absent */
 };
@@ -39,7 +39,7 @@ struct image_source {
  * white), told apart by content, as RGB, turned upright by its EXIF tag.
  * `name` is for messages. VD_DATA when malformed, truncated or over a limit.
  * libjpeg's warnings are errors (a truncated file only warns); bytes behind
- * the picture's end are not looked at.
+ * the image's end are not looked at.
  *
  * JPEG pixels come from libjpeg's accurate integer transform with smooth
  * chroma, the setting of PIL and torchvision: equal to theirs bit by bit where
@@ -48,11 +48,11 @@ struct image_source {
  * bits are rounded to 8; alpha is applied to the stored values; gamma and
  * color profiles are not.
  */
-enum vd_err image_decode(struct image *im, struct image_source *source,
+enum vd_err image_decode(struct image *im, struct image_file_info *info,
                          const char *name, const void *bytes,
                          size_t n) VD_MUST_USE;
-/* The same from a file. `source` may be NULL. */
-enum vd_err image_read(struct image *im, struct image_source *source,
+/* The same from a file. `info` may be NULL. */
+enum vd_err image_read(struct image *im, struct image_file_info *info,
                        const char *path) VD_MUST_USE;
 
 enum vd_err image_write_png(const struct image *im,
@@ -62,13 +62,13 @@ enum vd_err image_write_jpeg(const struct image *im, const char *path,
                              int quality) VD_MUST_USE;
 
 /*
- * Squashes (aspect ratio not kept) to width x height with a triangle filter
+ * Resizes (aspect ratio not kept) to width x height with a triangle filter
  * whose support grows with the reduction, as PyTorch's
  * interpolate(mode="bilinear", antialias=True) does, rounded to nearest (ties
- * to even). The picture's own size copies it. The same bits on every machine.
+ * to even). The image's own size copies it. The same bits on every machine.
  * `out` is [height, width, 3].
  */
-enum vd_err image_squash(const struct image *im, int width, int height,
+enum vd_err image_resize(const struct image *im, int width, int height,
                          uint8_t *out) VD_MUST_USE;
 
 #endif

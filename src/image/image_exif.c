@@ -1,5 +1,5 @@
 /* The only user of libexif. */
-#include "image/codec.h"
+#include "image/image_internal.h"
 
 #include <libexif/exif-data.h>
 

@@ -1,11 +1,11 @@
 /*
- * The only user of libjpeg. Its errors leave by longjmp to run_*(), whose only
- * variable is a pointer that never changes; everything that has to be freed
- * is reachable through it.
+ * The only user of libjpeg. Its errors leave by longjmp to *_guarded(), whose
+ * only variable is a pointer that never changes; everything that has to be
+ * freed is reachable through it.
  */
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "base/memory.h"
-#include "image/codec.h"
+#include "image/image_internal.h"
 #include "store/atomic.h"
 
 #include <setjmp.h>
@@ -17,39 +17,39 @@
 
 #include <jerror.h>
 
-/* Coefficients of a progressive picture of four full planes. */
+/* Coefficients of a progressive image of four full planes. */
 #define MAX_MEMORY ((long)(8 * IMAGE_MAX_PIXELS))
 
-struct guard {
+struct jpeg_guard {
     struct jpeg_error_mgr error;
     jmp_buf escape;
     char text[JMSG_LENGTH_MAX];
 };
 
-static void on_error(j_common_ptr common)
+static void on_jpeg_error(j_common_ptr common)
 {
-    struct guard *g = common->client_data;
+    struct jpeg_guard *g = common->client_data;
     common->err->format_message(common, g->text);
     longjmp(g->escape, 1);
 }
 
 /* Negative levels are warnings: the only sign of a truncated file. */
-static void on_message(j_common_ptr common, int level)
+static void on_jpeg_message(j_common_ptr common, int level)
 {
     if (level < 0)
-        on_error(common);
+        on_jpeg_error(common);
 }
 
-static void guard_set(struct guard *g, j_common_ptr common)
+static void set_error_handlers(struct jpeg_guard *g, j_common_ptr common)
 {
     common->err = jpeg_std_error(&g->error);
     common->client_data = g;
-    g->error.error_exit = on_error;
-    g->error.emit_message = on_message;
+    g->error.error_exit = on_jpeg_error;
+    g->error.emit_message = on_jpeg_message;
 }
 
-struct reader {
-    struct guard guard;
+struct jpeg_reader {
+    struct jpeg_guard guard;
     struct jpeg_decompress_struct jpeg;
     struct jpeg_progress_mgr progress;
     const struct image_input *in; /* borrowed */
@@ -60,14 +60,14 @@ struct reader {
 
 static void stop_at_many_scans(j_common_ptr common)
 {
-    struct guard *g = common->client_data;
+    struct jpeg_guard *g = common->client_data;
     if (((j_decompress_ptr)common)->input_scan_number <= IMAGE_MAX_SCANS)
         return;
     snprintf(g->text, sizeof g->text, "more than %d scans", IMAGE_MAX_SCANS);
     longjmp(g->escape, 1);
 }
 
-static int orientation(j_decompress_ptr jpeg)
+static int read_jpeg_orientation(j_decompress_ptr jpeg)
 {
     const size_t n = sizeof IMAGE_EXIF_MARK;
     for (jpeg_saved_marker_ptr m = jpeg->marker_list; m; m = m->next)
@@ -90,7 +90,7 @@ static void rgb_from_cmyk(uint8_t *rgb, const uint8_t *cmyk, size_t n)
             rgb[c] = scale_byte(cmyk[c], cmyk[3]);
 }
 
-static enum vd_err decode_header(struct reader *r)
+static enum vd_err decode_jpeg_header(struct jpeg_reader *r)
 {
     j_decompress_ptr jpeg = &r->jpeg;
     jpeg_create_decompress(jpeg);
@@ -103,11 +103,11 @@ static enum vd_err decode_header(struct reader *r)
     return image_check_size(r->in, jpeg->image_width, jpeg->image_height);
 }
 
-static enum vd_err decode(struct reader *r)
+static enum vd_err decode_jpeg(struct jpeg_reader *r)
 {
     j_decompress_ptr jpeg = &r->jpeg;
-    VD_TRY(decode_header(r));
-    r->orientation = orientation(jpeg);
+    VD_TRY(decode_jpeg_header(r));
+    r->orientation = read_jpeg_orientation(jpeg);
     const bool four = jpeg->num_components == 4;
     jpeg->out_color_space = four ? JCS_CMYK : JCS_RGB;
     jpeg->dct_method = JDCT_ISLOW;
@@ -116,7 +116,7 @@ static enum vd_err decode(struct reader *r)
     const size_t width = jpeg->output_width;
     VD_TRY(image_new(&r->im, (int)width, (int)jpeg->output_height));
     if (four)
-        r->cmyk = mem_new(width, 4);
+        r->cmyk = xcalloc(width, 4);
     while (jpeg->output_scanline < jpeg->output_height) {
         uint8_t *to = r->im.rgb + 3 * width * jpeg->output_scanline;
         JSAMPROW row = four ? r->cmyk : to;
@@ -128,12 +128,12 @@ static enum vd_err decode(struct reader *r)
     return VD_OK;
 }
 
-static enum vd_err run_decode(struct reader *r)
+static enum vd_err decode_jpeg_guarded(struct jpeg_reader *r)
 {
     if (!setjmp(r->guard.escape))
-        return decode(r);
+        return decode_jpeg(r);
     if (r->guard.error.msg_code == JERR_OUT_OF_MEMORY)
-        return memory_refused(r->in->name, 0);
+        return memory_raise_oom(r->in->name, 0);
     return VD_FAIL(VD_DATA,
                    "%s: JPEG: %s\n"
                    "the file is damaged or cut off: fetch or convert it anew",
@@ -143,9 +143,9 @@ static enum vd_err run_decode(struct reader *r)
 enum vd_err image_jpeg_decode(const struct image_input *in, struct image *im,
                               int *orientation_out)
 {
-    struct reader r = {.in = in};
-    guard_set(&r.guard, (j_common_ptr)&r.jpeg);
-    enum vd_err err = run_decode(&r);
+    struct jpeg_reader r = {.in = in};
+    set_error_handlers(&r.guard, (j_common_ptr)&r.jpeg);
+    enum vd_err err = decode_jpeg_guarded(&r);
     if (err == VD_OK) {
         *im = r.im;
         *orientation_out = r.orientation;
@@ -156,15 +156,15 @@ enum vd_err image_jpeg_decode(const struct image_input *in, struct image *im,
     return err;
 }
 
-struct writer {
-    struct guard guard;
+struct jpeg_writer {
+    struct jpeg_guard guard;
     struct jpeg_compress_struct jpeg;
     struct atomic_file file; /* owned */
     const struct image *im;  /* borrowed */
     int quality;
 };
 
-static void encode(struct writer *w)
+static void encode_jpeg(struct jpeg_writer *w)
 {
     j_compress_ptr jpeg = &w->jpeg;
     const struct image *im = w->im;
@@ -185,21 +185,21 @@ static void encode(struct writer *w)
     jpeg_finish_compress(jpeg);
 }
 
-static enum vd_err run_encode(struct writer *w)
+static enum vd_err encode_jpeg_guarded(struct jpeg_writer *w)
 {
     if (setjmp(w->guard.escape))
         return VD_FAIL(VD_IO, "%s: JPEG: %s", w->file.path, w->guard.text);
-    encode(w);
+    encode_jpeg(w);
     return VD_OK;
 }
 
 enum vd_err image_write_jpeg(const struct image *im, const char *path,
                              int quality)
 {
-    struct writer w = {.im = im, .quality = quality};
+    struct jpeg_writer w = {.im = im, .quality = quality};
     VD_TRY(atomic_open(&w.file, path));
-    guard_set(&w.guard, (j_common_ptr)&w.jpeg);
-    enum vd_err err = run_encode(&w);
+    set_error_handlers(&w.guard, (j_common_ptr)&w.jpeg);
+    enum vd_err err = encode_jpeg_guarded(&w);
     jpeg_destroy_compress(&w.jpeg);
     if (err == VD_OK)
         err = atomic_commit(&w.file);

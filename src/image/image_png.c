@@ -1,10 +1,10 @@
 /*
- * The only user of libpng. Its errors leave by longjmp to run_*(), whose only
- * variable is a pointer that never changes; everything that has to be freed
- * is reachable through it.
+ * The only user of libpng. Its errors leave by longjmp to *_guarded(), whose
+ * only variable is a pointer that never changes; everything that has to be
+ * freed is reachable through it.
  */
-#include "base/mem.h"
-#include "image/codec.h"
+#include "base/alloc.h"
+#include "image/image_internal.h"
 #include "store/atomic.h"
 
 #include <setjmp.h>
@@ -14,27 +14,27 @@
 
 #include <png.h>
 
-struct guard {
+struct png_guard {
     jmp_buf escape;
     char text[256];
 };
 
-static _Noreturn void on_error(png_structp png, png_const_charp text)
+static _Noreturn void on_png_error(png_structp png, png_const_charp text)
 {
-    struct guard *g = png_get_error_ptr(png);
+    struct png_guard *g = png_get_error_ptr(png);
     snprintf(g->text, sizeof g->text, "%s", text);
     longjmp(g->escape, 1);
 }
 
 /* Real files are full of harmless ones; damage to pixels is an error. */
-static void on_warning(png_structp png, png_const_charp text)
+static void on_png_warning(png_structp png, png_const_charp text)
 {
     (void)png;
     (void)text;
 }
 
-struct reader {
-    struct guard guard;
+struct png_reader {
+    struct png_guard guard;
     png_structp png;              /* owned */
     png_infop info;               /* owned */
     const struct image_input *in; /* borrowed */
@@ -43,9 +43,9 @@ struct reader {
     int orientation;
 };
 
-static void take_bytes(png_structp png, png_bytep to, size_t n)
+static void read_png_bytes(png_structp png, png_bytep to, size_t n)
 {
-    struct reader *r = png_get_io_ptr(png);
+    struct png_reader *r = png_get_io_ptr(png);
     if (n > r->in->n - r->at)
         png_error(png, "the file ends early");
     memcpy(to, r->in->bytes + r->at, n);
@@ -58,7 +58,7 @@ static void take_bytes(png_structp png, png_bytep to, size_t n)
  * than the file is refused before memory is taken for it, which libpng does
  * only when its "benign" errors are errors.
  */
-static void set_limits(struct reader *r)
+static void set_png_limits(struct png_reader *r)
 {
     static const png_byte exif[] = "eXIf";
     png_set_crc_action(r->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
@@ -69,14 +69,14 @@ static void set_limits(struct reader *r)
     png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_AS_DEFAULT, exif, 1);
 }
 
-static int orientation(struct reader *r)
+static int read_png_orientation(struct png_reader *r)
 {
     const size_t mark = sizeof IMAGE_EXIF_MARK;
     png_bytep exif = NULL;
     png_uint_32 n = 0;
     if (!png_get_eXIf_1(r->png, r->info, &n, &exif))
         return 1;
-    uint8_t *block = mem_new(mark + n, 1); // PNG leaves the mark away
+    uint8_t *block = xcalloc(mark + n, 1); // PNG leaves the mark away
     memcpy(block, IMAGE_EXIF_MARK, mark);
     memcpy(block + mark, exif, n);
     int value = image_exif_orientation(block, mark + n);
@@ -95,7 +95,7 @@ static void rgb_from_rgba(uint8_t *pixels, size_t n)
     }
 }
 
-static enum vd_err decode_pixels(struct reader *r)
+static enum vd_err decode_png_pixels(struct png_reader *r)
 {
     const size_t width = png_get_image_width(r->png, r->info);
     const size_t height = png_get_image_height(r->png, r->info);
@@ -109,7 +109,7 @@ static enum vd_err decode_pixels(struct reader *r)
     VD_ASSERT(png_get_rowbytes(r->png, r->info) == row && channels >= 3);
 
     void *pixels = NULL;
-    VD_TRY(mem_alloc(&pixels, row, height, "picture"));
+    VD_TRY(alloc_aligned(&pixels, row, height, "image"));
     r->im = (struct image){pixels, (int)width, (int)height};
     for (int pass = 0; pass < n_passes; pass++)
         for (size_t y = 0; y < height; y++)
@@ -120,24 +120,24 @@ static enum vd_err decode_pixels(struct reader *r)
     return VD_OK;
 }
 
-static enum vd_err decode(struct reader *r)
+static enum vd_err decode_png(struct png_reader *r)
 {
-    r->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r->guard, on_error,
-                                    on_warning);
+    r->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r->guard,
+                                    on_png_error, on_png_warning);
     r->info = r->png ? png_create_info_struct(r->png) : NULL;
     if (!r->info)
         return VD_FAIL(VD_SYSTEM, "%s: libpng does not start", r->in->name);
-    png_set_read_fn(r->png, r, take_bytes);
-    set_limits(r);
+    png_set_read_fn(r->png, r, read_png_bytes);
+    set_png_limits(r);
     png_read_info(r->png, r->info);
     VD_TRY(image_check_size(r->in, png_get_image_width(r->png, r->info),
                             png_get_image_height(r->png, r->info)));
-    VD_TRY(decode_pixels(r));
-    r->orientation = orientation(r);
+    VD_TRY(decode_png_pixels(r));
+    r->orientation = read_png_orientation(r);
     return VD_OK;
 }
 
-static enum vd_err run_decode(struct reader *r)
+static enum vd_err decode_png_guarded(struct png_reader *r)
 {
     if (setjmp(r->guard.escape))
         return VD_FAIL(VD_DATA,
@@ -145,14 +145,14 @@ static enum vd_err run_decode(struct reader *r)
                        "the file is damaged or cut off: fetch or convert it "
                        "anew",
                        r->in->name, r->guard.text);
-    return decode(r);
+    return decode_png(r);
 }
 
 enum vd_err image_png_decode(const struct image_input *in, struct image *im,
                              int *orientation_out)
 {
-    struct reader r = {.in = in};
-    enum vd_err err = run_decode(&r);
+    struct png_reader r = {.in = in};
+    enum vd_err err = decode_png_guarded(&r);
     if (err == VD_OK) {
         *im = r.im;
         *orientation_out = r.orientation;
@@ -162,19 +162,19 @@ enum vd_err image_png_decode(const struct image_input *in, struct image *im,
     return err;
 }
 
-struct writer {
-    struct guard guard;
+struct png_writer {
+    struct png_guard guard;
     png_structp png;         /* owned */
     png_infop info;          /* owned */
     struct atomic_file file; /* owned */
     const struct image *im;  /* borrowed */
 };
 
-static enum vd_err encode(struct writer *w)
+static enum vd_err encode_png(struct png_writer *w)
 {
     const struct image *im = w->im;
-    w->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &w->guard, on_error,
-                                     on_warning);
+    w->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &w->guard,
+                                     on_png_error, on_png_warning);
     w->info = w->png ? png_create_info_struct(w->png) : NULL;
     if (!w->info)
         return VD_FAIL(VD_SYSTEM, "%s: libpng does not start", w->file.path);
@@ -190,18 +190,18 @@ static enum vd_err encode(struct writer *w)
     return VD_OK;
 }
 
-static enum vd_err run_encode(struct writer *w)
+static enum vd_err encode_png_guarded(struct png_writer *w)
 {
     if (setjmp(w->guard.escape))
         return VD_FAIL(VD_IO, "%s: PNG: %s", w->file.path, w->guard.text);
-    return encode(w);
+    return encode_png(w);
 }
 
 enum vd_err image_write_png(const struct image *im, const char *path)
 {
-    struct writer w = {.im = im};
+    struct png_writer w = {.im = im};
     VD_TRY(atomic_open(&w.file, path));
-    enum vd_err err = run_encode(&w);
+    enum vd_err err = encode_png_guarded(&w);
     png_destroy_write_struct(&w.png, &w.info);
     if (err == VD_OK)
         err = atomic_commit(&w.file);

@@ -2,8 +2,8 @@
 
 #include "base/rng.h"
 
-void dropout_keep(uint64_t seed, uint64_t position, int32_t ordinal,
-                  double rate, size_t n, uint8_t *keep)
+void dropout_mask(uint64_t seed, uint64_t position, int32_t ordinal,
+                  double rate, size_t n, uint8_t *mask)
 {
     const double limit = rate * 0x1p32;
     for (size_t at = 0; at < n; at += 4) {
@@ -11,6 +11,6 @@ void dropout_keep(uint64_t seed, uint64_t position, int32_t ordinal,
         uint32_t element = ((uint32_t)ordinal << 24) + (uint32_t)(at / 4);
         rng_words(seed, RNG_DROPOUT, position, element, words);
         for (size_t k = 0; k < 4 && at + k < n; k++)
-            keep[at + k] = !((double)words[k] < limit);
+            mask[at + k] = !((double)words[k] < limit);
     }
 }

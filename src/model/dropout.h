@@ -1,11 +1,11 @@
 /*
  * Which values dropout drops; one definition for every backend.
  *
- * Value `index` (of the node's [c, h, w], counted flat) of the picture with
+ * Value `index` (of the node's [c, h, w], counted flat) of the image with
  * key `position` is decided by one word of Philox:
  *
  *     stream    RNG_DROPOUT
- *     position  struct slot's position
+ *     position  struct batch_item's position
  *     element   (ordinal << 24) + index / 4
  *     word      index % 4
  *
@@ -18,8 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* keep[index] = 1 or 0 for all n values of one picture. */
-void dropout_keep(uint64_t seed, uint64_t position, int32_t ordinal,
-                  double rate, size_t n, uint8_t *keep);
+/* mask[index] = 1 or 0 for all n values of one image. */
+void dropout_mask(uint64_t seed, uint64_t position, int32_t ordinal,
+                  double rate, size_t n, uint8_t *mask);
 
 #endif

@@ -1,7 +1,7 @@
 #include "model/graph.h"
 
+#include "base/alloc.h"
 #include "base/hash.h"
-#include "base/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static struct graph_node *add_node(struct graph *g, enum graph_op op, int in)
 {
     VD_ASSERT(in < g->n_nodes && (in >= 0) == (op != GRAPH_INPUT));
     size_t n = (size_t)g->n_nodes + 1;
-    g->nodes = mem_grow(g->nodes, n, sizeof *g->nodes);
+    g->nodes = xreallocarray(g->nodes, n, sizeof *g->nodes);
     struct graph_node *node = &g->nodes[g->n_nodes++];
     *node =
         (struct graph_node){.op = op, .in = {in, -1}, .param = -1, .stats = -1};
@@ -40,17 +40,17 @@ static struct graph_node *add_node(struct graph *g, enum graph_op op, int in)
     return node;
 }
 
-static struct graph_tensor *append(struct graph_tensor **table, int *n)
+static struct graph_tensor *append_tensor(struct graph_tensor **table, int *n)
 {
-    *table = mem_grow(*table, (size_t)*n + 1, sizeof **table);
+    *table = xreallocarray(*table, (size_t)*n + 1, sizeof **table);
     struct graph_tensor *t = &(*table)[(*n)++];
     *t = (struct graph_tensor){.n_dims = 0};
     return t;
 }
 
 /* Names "layer.part" and sets the shape; unused dims are 0. */
-static void describe(struct graph_tensor *t, const char *layer,
-                     const char *part, const int32_t dims[4])
+static void set_name_and_shape(struct graph_tensor *t, const char *layer,
+                               const char *part, const int32_t dims[4])
 {
     int n = snprintf(t->name, sizeof t->name, "%s.%s", layer, part);
     VD_ASSERT(n > 0 && (size_t)n < sizeof t->name);
@@ -66,8 +66,8 @@ static void describe(struct graph_tensor *t, const char *layer,
 static int add_param(struct graph *g, const char *layer, const char *part,
                      const int32_t dims[4], enum graph_init init, int32_t fan)
 {
-    struct graph_tensor *t = append(&g->params, &g->n_param_tensors);
-    describe(t, layer, part, dims);
+    struct graph_tensor *t = append_tensor(&g->params, &g->n_param_tensors);
+    set_name_and_shape(t, layer, part, dims);
     t->init = init;
     t->fan = fan;
     return g->n_param_tensors - 1;
@@ -76,8 +76,8 @@ static int add_param(struct graph *g, const char *layer, const char *part,
 static int add_stats(struct graph *g, const char *layer, const char *part,
                      int32_t c, enum graph_init init)
 {
-    struct graph_tensor *t = append(&g->stats, &g->n_stats_tensors);
-    describe(t, layer, part, (int32_t[4]){c});
+    struct graph_tensor *t = append_tensor(&g->stats, &g->n_stats_tensors);
+    set_name_and_shape(t, layer, part, (int32_t[4]){c});
     t->init = init;
     t->offset = g->n_stats;
     g->n_stats += t->count;
@@ -94,7 +94,7 @@ int graph_input(struct graph *g, int32_t size)
 }
 
 /* Number of places a window takes along a side. */
-static int32_t window_places(int32_t side, const struct graph_node *node)
+static int32_t window_output_size(int32_t side, const struct graph_node *node)
 {
     int32_t span = side + 2 * node->pad - node->kernel;
     VD_ASSERT(node->kernel > 0 && node->stride > 0 && span >= 0);
@@ -108,8 +108,8 @@ static void set_window(struct graph_node *node, int32_t kernel, int32_t stride,
     node->kernel = kernel;
     node->stride = stride;
     node->pad = pad;
-    node->h = window_places(node->h, node);
-    node->w = window_places(node->w, node);
+    node->h = window_output_size(node->h, node);
+    node->w = window_output_size(node->w, node);
 }
 
 int graph_conv(struct graph *g, int in, const char *name, int32_t out,
@@ -201,7 +201,7 @@ int graph_loss(struct graph *g, int in, const struct graph_loss *loss)
     g->loss = *loss;
     if (loss->class_weights) {
         size_t n = (size_t)loss->classes;
-        g->loss.class_weights = mem_new(n, sizeof(double));
+        g->loss.class_weights = xcalloc(n, sizeof(double));
         memcpy(g->loss.class_weights, loss->class_weights, n * sizeof(double));
     }
     return g->n_nodes - 1;
@@ -213,7 +213,7 @@ int graph_loss(struct graph *g, int in, const struct graph_loss *loss)
 static void order_params(struct graph *g)
 {
     struct graph_tensor *ordered =
-        mem_new((size_t)g->n_param_tensors + 1, sizeof *ordered);
+        xcalloc((size_t)g->n_param_tensors + 1, sizeof *ordered);
     int at = 0;
     for (int i = g->n_nodes - 1; i >= 0; i--) {
         struct graph_node *node = &g->nodes[i];
@@ -253,7 +253,8 @@ void graph_finish(struct graph *g, int first_trainable, bool fixed_norms)
 
 /* ---- questions ---- */
 
-static int find(const struct graph_tensor *table, int n, const char *name)
+static int find_tensor(const struct graph_tensor *table, int n,
+                       const char *name)
 {
     for (int i = 0; i < n; i++) {
         if (strcmp(table[i].name, name) == 0)
@@ -264,12 +265,12 @@ static int find(const struct graph_tensor *table, int n, const char *name)
 
 int graph_find_param(const struct graph *g, const char *name)
 {
-    return find(g->params, g->n_param_tensors, name);
+    return find_tensor(g->params, g->n_param_tensors, name);
 }
 
 int graph_find_stats(const struct graph *g, const char *name)
 {
-    return find(g->stats, g->n_stats_tensors, name);
+    return find_tensor(g->stats, g->n_stats_tensors, name);
 }
 
 static void hash_table(struct hash *h, const struct graph_tensor *table, int n)
@@ -279,8 +280,8 @@ static void hash_table(struct hash *h, const struct graph_tensor *table, int n)
         int32_t numbers[] = {t->n_dims,  t->dims[0],       t->dims[1],
                              t->dims[2], t->dims[3],       t->fan,
                              t->head,    (int32_t)t->init, t->trainable};
-        hash_add(h, t->name, strlen(t->name) + 1);
-        hash_add(h, numbers, sizeof numbers);
+        hash_update(h, t->name, strlen(t->name) + 1);
+        hash_update(h, numbers, sizeof numbers);
     }
 }
 
@@ -295,8 +296,8 @@ uint64_t graph_digest(const struct graph *g)
                              node->param,       node->stats, node->kernel,
                              node->stride,      node->pad,   node->ordinal,
                              node->fixed_norm};
-        hash_add(&h, numbers, sizeof numbers);
-        hash_add(&h, &node->rate, sizeof node->rate);
+        hash_update(&h, numbers, sizeof numbers);
+        hash_update(&h, &node->rate, sizeof node->rate);
     }
     hash_table(&h, g->params, g->n_param_tensors);
     hash_table(&h, g->stats, g->n_stats_tensors);
@@ -304,7 +305,7 @@ uint64_t graph_digest(const struct graph *g)
     int32_t shape[] = {loss->size, loss->classes, g->first_trainable};
     double scales[] = {loss->box_scale, loss->class_scale, g->norm_eps,
                        g->norm_momentum};
-    hash_add(&h, shape, sizeof shape);
-    hash_add(&h, scales, sizeof scales);
-    return hash_end(&h);
+    hash_update(&h, shape, sizeof shape);
+    hash_update(&h, scales, sizeof scales);
+    return hash_final(&h);
 }

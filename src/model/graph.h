@@ -3,7 +3,7 @@
  *
  * A graph says what is computed, backends decide how: they may fuse any run
  * of nodes and keep private layouts, as long as every node's value can be
- * asked for in tests. Loss and dropout are nodes. Shapes are per picture,
+ * asked for in tests. Loss and dropout are nodes. Shapes are per image,
  * [c, h, w] (a vector is [c, 1, 1]); the batch is the backend's business.
  *
  * Build it node by node, then graph_finish() lays out the flat buffers:
@@ -34,7 +34,7 @@
 #include <stdint.h>
 
 enum graph_op {
-    GRAPH_INPUT, /* the staged picture, [3, S, S], float */
+    GRAPH_INPUT, /* the staged image, [3, S, S], float */
     GRAPH_CONV,  /* square kernel, no bias; weight [out, in, k, k] */
     GRAPH_NORM,  /* batch norm over batch, h and w; weight, bias [c] */
     GRAPH_RELU,
@@ -49,7 +49,7 @@ enum graph_op {
 struct graph_node {
     enum graph_op op;
     int in[2];       /* producers, -1: none */
-    int32_t c, h, w; /* of the result, per picture */
+    int32_t c, h, w; /* of the result, per image */
     int param;       /* index of the weight in the table, bias follows; -1 */
     int stats;       /* index of running_mean, running_var follows; -1 */
     int32_t kernel, stride, pad;
@@ -59,14 +59,14 @@ struct graph_node {
 };
 
 /*
- * Per picture, from the last linear's y [4 + classes]:
+ * Per image, from the last linear's y [4 + classes]:
  *
  *     box    b_i = S sigmoid(y_i), i < 4           x1 y1 x2 y2 in pixels
  *     l1     = mean over i of |b_i - target_i|     pixels
  *     ce     = -log softmax(y_4..)[class]          nats
  *     loss   = box_scale l1 + class_scale w[class] ce
  *
- * and the micro-batch's loss is the mean over its pictures.
+ * and the micro-batch's loss is the mean over its images.
  */
 struct graph_loss {
     int32_t size; /* S */
@@ -142,7 +142,7 @@ int graph_loss(struct graph *g, int in, const struct graph_loss *loss);
  */
 void graph_finish(struct graph *g, int first_trainable, bool fixed_norms);
 
-/* Elements of one picture's value of this node. */
+/* Elements of one image's value of this node. */
 static inline size_t graph_node_count(const struct graph_node *node)
 {
     return (size_t)node->c * (size_t)node->h * (size_t)node->w;

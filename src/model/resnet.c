@@ -12,7 +12,7 @@ enum vd_err resnet_check(const struct resnet_spec *spec)
     int32_t size = spec->size;
     if (size < MIN_SIZE || size > MAX_SIZE || size % RESNET_STRIDE)
         return VD_FAIL(VD_CONFIG,
-                       "pictures of %d x %d pixels: the network takes "
+                       "images of %d x %d pixels: the network takes "
                        "multiples of %d from %d to %d\n"
                        "pack the data again with --size %d",
                        size, size, RESNET_STRIDE, MIN_SIZE, MAX_SIZE, 224);
@@ -38,13 +38,13 @@ enum vd_err resnet_check(const struct resnet_spec *spec)
 }
 
 /* "layer1.0" + "conv1"; 64 layers of 64 blocks fit easily. */
-struct name {
+struct layer_name {
     char text[GRAPH_MAX_NAME];
 };
 
-static struct name name_of(int layer, int block, const char *part)
+static struct layer_name layer_name(int layer, int block, const char *part)
 {
-    struct name name;
+    struct layer_name name;
     snprintf(name.text, sizeof name.text, "layer%d.%d.%s", layer, block, part);
     return name;
 }
@@ -54,24 +54,27 @@ static struct name name_of(int layer, int block, const char *part)
 static int basic_block(struct graph *g, int in, int layer, int block,
                        int32_t width, int32_t stride)
 {
-    int x = graph_conv(g, in, name_of(layer, block, "conv1").text, width, 3,
+    int x = graph_conv(g, in, layer_name(layer, block, "conv1").text, width, 3,
                        stride, 1);
-    x = graph_norm(g, x, name_of(layer, block, "bn1").text);
+    x = graph_norm(g, x, layer_name(layer, block, "bn1").text);
     x = graph_relu(g, x);
-    x = graph_conv(g, x, name_of(layer, block, "conv2").text, width, 3, 1, 1);
-    x = graph_norm(g, x, name_of(layer, block, "bn2").text);
+    x = graph_conv(g, x, layer_name(layer, block, "conv2").text, width, 3, 1,
+                   1);
+    x = graph_norm(g, x, layer_name(layer, block, "bn2").text);
     int shortcut = in;
     if (stride != 1 || g->nodes[in].c != width) {
-        shortcut = graph_conv(g, in, name_of(layer, block, "downsample.0").text,
-                              width, 1, stride, 0);
         shortcut =
-            graph_norm(g, shortcut, name_of(layer, block, "downsample.1").text);
+            graph_conv(g, in, layer_name(layer, block, "downsample.0").text,
+                       width, 1, stride, 0);
+        shortcut = graph_norm(g, shortcut,
+                              layer_name(layer, block, "downsample.1").text);
     }
     return graph_relu(g, graph_add(g, x, shortcut));
 }
 
 /* Returns the first node with parameters. */
-static int add_head(struct graph *g, int x, const struct resnet_spec *spec)
+static int add_resnet_head(struct graph *g, int x,
+                           const struct resnet_spec *spec)
 {
     x = graph_relu(g, graph_flatten(g, x));
     x = graph_dropout(g, x, spec->head_dropout);
@@ -100,6 +103,6 @@ void resnet_build(struct graph *g, const struct resnet_spec *spec)
             x = basic_block(g, x, i + 1, k, spec->width << i,
                             (i && !k) ? 2 : 1);
     }
-    first[RESNET_FREEZE_BACKBONE] = add_head(g, x, spec);
+    first[RESNET_FREEZE_BACKBONE] = add_resnet_head(g, x, spec);
     graph_finish(g, first[spec->freeze], spec->freeze_bn_eval);
 }

@@ -28,7 +28,7 @@ enum resnet_freeze {
 };
 
 struct resnet_spec {
-    int32_t size;  /* of the square input picture, pixels */
+    int32_t size;  /* of the square input image, pixels */
     int32_t width; /* channels of the stem and of layer1 */
     int32_t blocks[4];
     double head_dropout; /* 0 <= rate < 1, both places */

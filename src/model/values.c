@@ -5,7 +5,7 @@
 /* The flag is collected without a branch, so that the compiler vectorizes the
  * pass over sound values, the only one in practice. NaN fails both
  * comparisons. */
-static bool is_sound(const float *values, size_t n, bool is_variance)
+static bool all_valid(const float *values, size_t n, bool is_variance)
 {
     const float low = is_variance ? 0 : -INFINITY;
     unsigned bad = 0;
@@ -15,12 +15,12 @@ static bool is_sound(const float *values, size_t n, bool is_variance)
     return !bad;
 }
 
-size_t values_first_bad(const float *values, size_t n, bool is_variance)
+size_t values_first_invalid(const float *values, size_t n, bool is_variance)
 {
-    if (is_sound(values, n, is_variance))
+    if (all_valid(values, n, is_variance))
         return n;
     size_t i = 0;
-    while (is_sound(values + i, 1, is_variance))
+    while (all_valid(values + i, 1, is_variance))
         i++;
     return i;
 }
@@ -31,7 +31,7 @@ bool values_is_variance(int i)
 }
 
 /* One flat buffer; its tensors lie in the table's order. */
-struct buffer {
+struct value_buffer {
     const char *name;
     const float *values; /* or NULL */
     const struct graph_tensor *table;
@@ -40,7 +40,8 @@ struct buffer {
     bool is_stats, trainable_only;
 };
 
-static bool find_in_buffer(const struct buffer *b, struct value_fault *fault)
+static bool find_in_buffer(const struct value_buffer *b,
+                           struct invalid_value *invalid)
 {
     for (int i = 0; b->values && i < b->n_tensors; i++) {
         const struct graph_tensor *t = &b->table[i];
@@ -49,21 +50,21 @@ static bool find_in_buffer(const struct buffer *b, struct value_fault *fault)
         bool is_variance =
             b->is_variance || (b->is_stats && values_is_variance(i));
         size_t at =
-            values_first_bad(b->values + t->offset, t->count, is_variance);
+            values_first_invalid(b->values + t->offset, t->count, is_variance);
         if (at == t->count)
             continue;
-        *fault = (struct value_fault){b->name, t->name, at,
-                                      b->values[t->offset + at]};
+        *invalid = (struct invalid_value){b->name, t->name, at,
+                                          b->values[t->offset + at]};
         return true;
     }
     return false;
 }
 
-bool values_find_fault(const struct graph *g,
-                       const struct network_values *values,
-                       struct value_fault *fault)
+bool values_find_invalid(const struct graph *g,
+                         const struct network_values *values,
+                         struct invalid_value *invalid)
 {
-    const struct buffer buffers[] = {
+    const struct value_buffer buffers[] = {
         {.name = "parameter",
          .values = values->param,
          .table = g->params,
@@ -86,7 +87,7 @@ bool values_find_fault(const struct graph *g,
          .trainable_only = true},
     };
     for (size_t k = 0; k < sizeof buffers / sizeof *buffers; k++)
-        if (find_in_buffer(&buffers[k], fault))
+        if (find_in_buffer(&buffers[k], invalid))
             return true;
     return false;
 }
@@ -95,9 +96,10 @@ enum vd_err values_check(const struct graph *g,
                          const struct network_values *values, enum vd_err code,
                          const char *where, const char *remedy)
 {
-    struct value_fault fault;
-    if (!values_find_fault(g, values, &fault))
+    struct invalid_value invalid;
+    if (!values_find_invalid(g, values, &invalid))
         return VD_OK;
-    return VD_FAIL(code, "%s: tensor %s: %s %zu is %g\n%s", where, fault.tensor,
-                   fault.buffer, fault.index, (double)fault.value, remedy);
+    return VD_FAIL(code, "%s: tensor %s: %s %zu is %g\n%s", where,
+                   invalid.tensor, invalid.buffer, invalid.index,
+                   (double)invalid.value, remedy);
 }

@@ -18,26 +18,26 @@ struct network_values {
 };
 
 /* The first one that is not allowed. */
-struct value_fault {
+struct invalid_value {
     const char *buffer; /* "parameter", "second moment", ... */
     const char *tensor; /* borrowed from the graph */
     size_t index;       /* in the tensor, canonical order */
     float value;
 };
 
-/* True and `fault` when there is one. */
-bool values_find_fault(const struct graph *g,
-                       const struct network_values *values,
-                       struct value_fault *fault);
+/* True and `invalid` when there is one. */
+bool values_find_invalid(const struct graph *g,
+                         const struct network_values *values,
+                         struct invalid_value *invalid);
 
 /* Index of the first value that is not finite or, of variances, negative; n
  * when there is none. */
-size_t values_first_bad(const float *values, size_t n, bool is_variance);
+size_t values_first_invalid(const float *values, size_t n, bool is_variance);
 
 /* Tensor `i` of graph.stats is a running variance. */
 bool values_is_variance(int i);
 
-/* `code` where values_find_fault(): "WHERE: tensor NAME: second moment 3 is
+/* `code` where values_find_invalid(): "WHERE: tensor NAME: second moment 3 is
  * nan", and the remedy on a line of its own. */
 enum vd_err values_check(const struct graph *g,
                          const struct network_values *values, enum vd_err code,

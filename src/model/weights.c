@@ -1,6 +1,6 @@
-#include "model/weights_private.h"
+#include "model/weights_internal.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "base/text.h"
 #include "model/values.h"
 #include "store/safetensors.h"
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LISTED 5 /* names in a message */
+#define MAX_LISTED_NAMES 5 /* names in a message */
 
 void weights_report_clear(struct weights_report *report)
 {
@@ -20,59 +20,60 @@ void weights_report_clear(struct weights_report *report)
 
 /* The name without what wrappers (DataParallel, torch.compile(), a class of
  * one's own) put in front of it. */
-static const char *bare_name(const char *name)
+static const char *strip_wrapper_prefixes(const char *name)
 {
     const char *const prefixes[] = {"module.", "model.", "backbone.",
                                     "_orig_mod."};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         size_t n = strlen(prefixes[i]);
         if (strncmp(name, prefixes[i], n) == 0)
-            return bare_name(name + n);
+            return strip_wrapper_prefixes(name + n);
     }
     return name;
 }
 
-static bool is_counter(const char *name)
+static bool is_batch_counter(const char *name)
 {
     const char *dot = strrchr(name, '.');
     return dot && strcmp(dot, ".num_batches_tracked") == 0;
 }
 
 /* Names for a message; all are counted, the first few are listed. */
-struct name_list {
+struct tensor_names {
     struct text text;
     size_t n;
 };
 
-static void list_name(struct name_list *list, const char *name)
+static void add_tensor_name(struct tensor_names *list, const char *name)
 {
-    if (list->n < LISTED)
+    if (list->n < MAX_LISTED_NAMES)
         text_add(&list->text, "%s%s", list->n ? ", " : "", name);
     list->n++;
 }
 
-static void end_list(struct name_list *list)
+static void add_omitted_count(struct tensor_names *list)
 {
-    if (list->n > LISTED)
-        text_add(&list->text, " and %zu more", list->n - LISTED);
+    if (list->n > MAX_LISTED_NAMES)
+        text_add(&list->text, " and %zu more", list->n - MAX_LISTED_NAMES);
 }
 
 /* ---- loading ---- */
 
 /* One file on its way into the buffers. */
-struct load {
+struct weights_loader {
     struct safetensors file;
     bool *used; /* [file.n], owned */
-    struct name_list missing;
+    struct tensor_names missing;
 };
 
 /* Where the file has the tensor; file.n: nowhere. */
-static enum vd_err look_up(const struct load *load, const char *name,
-                           size_t *out)
+static enum vd_err find_file_tensor(const struct weights_loader *load,
+                                    const char *name, size_t *out)
 {
     *out = load->file.n;
     for (size_t i = 0; i < load->file.n; i++) {
-        if (strcmp(bare_name(load->file.tensors[i].name), name) != 0)
+        if (strcmp(strip_wrapper_prefixes(load->file.tensors[i].name), name) !=
+            0)
             continue;
         if (*out < load->file.n)
             return VD_FAIL(VD_DATA, "%s: both %s and %s are %s",
@@ -102,8 +103,8 @@ static bool same_shape(const struct safetensors_tensor *have,
     return same;
 }
 
-static enum vd_err check_shape(const struct load *load, size_t at,
-                               const struct graph_tensor *t)
+static enum vd_err check_tensor_shape(const struct weights_loader *load,
+                                      size_t at, const struct graph_tensor *t)
 {
     const struct safetensors_tensor *have = &load->file.tensors[at];
     if (same_shape(have, t))
@@ -116,7 +117,7 @@ static enum vd_err check_shape(const struct load *load, size_t at,
     enum vd_err err = VD_FAIL(
         VD_DATA,
         "%s: %s has shape %s, the network needs %s\n"
-        "it belongs to another model.width, model.blocks, picture size or "
+        "it belongs to another model.width, model.blocks, image size or "
         "number of classes",
         load->file.path, have->name, has, needs);
     free(has);
@@ -124,11 +125,12 @@ static enum vd_err check_shape(const struct load *load, size_t at,
     return err;
 }
 
-static enum vd_err check_values(const struct load *load, size_t at,
-                                const float *values, bool is_variance)
+static enum vd_err check_tensor_values(const struct weights_loader *load,
+                                       size_t at, const float *values,
+                                       bool is_variance)
 {
     const struct safetensors_tensor *t = &load->file.tensors[at];
-    size_t bad = values_first_bad(values, t->n, is_variance);
+    size_t bad = values_first_invalid(values, t->n, is_variance);
     if (bad == t->n)
         return VD_OK;
     return VD_FAIL(VD_DATA,
@@ -137,23 +139,25 @@ static enum vd_err check_values(const struct load *load, size_t at,
                    load->file.path, t->name, bad, (double)values[bad]);
 }
 
-static enum vd_err load_tensor(struct load *load, const struct graph_tensor *t,
-                               bool is_variance, float *to)
+static enum vd_err load_tensor(struct weights_loader *load,
+                               const struct graph_tensor *t, bool is_variance,
+                               float *to)
 {
     size_t at;
-    VD_TRY(look_up(load, t->name, &at));
+    VD_TRY(find_file_tensor(load, t->name, &at));
     if (at == load->file.n) {
-        list_name(&load->missing, t->name);
+        add_tensor_name(&load->missing, t->name);
         return VD_OK;
     }
-    VD_TRY(check_shape(load, at, t));
+    VD_TRY(check_tensor_shape(load, at, t));
     load->used[at] = true;
     VD_TRY(safetensors_read_f32(&load->file, at, to));
-    return check_values(load, at, to, is_variance);
+    return check_tensor_values(load, at, to, is_variance);
 }
 
-static enum vd_err load_tables(struct load *load, const struct graph *g,
-                               bool with_head, float *params, float *stats)
+static enum vd_err load_tables(struct weights_loader *load,
+                               const struct graph *g, bool with_head,
+                               float *params, float *stats)
 {
     for (int i = 0; i < g->n_param_tensors; i++) {
         const struct graph_tensor *t = &g->params[i];
@@ -169,10 +173,11 @@ static enum vd_err load_tables(struct load *load, const struct graph *g,
     return VD_OK;
 }
 
-static bool has_head(const struct load *load)
+static bool has_head(const struct weights_loader *load)
 {
     for (size_t i = 0; i < load->file.n; i++) {
-        if (strncmp(bare_name(load->file.tensors[i].name), "head.", 5) == 0)
+        if (strncmp(strip_wrapper_prefixes(load->file.tensors[i].name), "head.",
+                    5) == 0)
             return true;
     }
     return false;
@@ -180,15 +185,15 @@ static bool has_head(const struct load *load)
 
 /* No tensor of the file's head has another shape than the network's. What is
  * missing is found later. */
-static enum vd_err head_fits(const struct load *load, const struct graph *g,
-                             bool *out)
+static enum vd_err head_fits(const struct weights_loader *load,
+                             const struct graph *g, bool *out)
 {
     bool fits = true;
     for (int i = 0; i < g->n_param_tensors; i++) {
         const struct graph_tensor *t = &g->params[i];
         size_t at = load->file.n;
         if (t->head)
-            VD_TRY(look_up(load, t->name, &at));
+            VD_TRY(find_file_tensor(load, t->name, &at));
         if (at < load->file.n && !same_shape(&load->file.tensors[at], t))
             fits = false;
     }
@@ -197,11 +202,11 @@ static enum vd_err head_fits(const struct load *load, const struct graph *g,
 }
 
 /* Bottleneck blocks have a third convolution, and fit no setting. */
-static enum vd_err check_blocks(const struct load *load)
+static enum vd_err check_blocks(const struct weights_loader *load)
 {
     const char mark[] = "layer1.0.conv3.weight";
     for (size_t i = 0; i < load->file.n; i++)
-        if (!strcmp(bare_name(load->file.tensors[i].name), mark))
+        if (!strcmp(strip_wrapper_prefixes(load->file.tensors[i].name), mark))
             return VD_FAIL(VD_DATA,
                            "%s: of a ResNet with bottleneck blocks (ResNet50, "
                            "101, 152): it has %s; this program has basic "
@@ -212,11 +217,11 @@ static enum vd_err check_blocks(const struct load *load)
     return VD_OK;
 }
 
-static enum vd_err check_missing(struct load *load)
+static enum vd_err check_missing(struct weights_loader *load)
 {
     if (load->missing.n == 0)
         return VD_OK;
-    end_list(&load->missing);
+    add_omitted_count(&load->missing);
     return VD_FAIL(VD_DATA,
                    "%s: %zu tensors of the network are missing: %s\n"
                    "it needs torchvision's names; for other than ResNet34 set "
@@ -224,17 +229,17 @@ static enum vd_err check_missing(struct load *load)
                    load->file.path, load->missing.n, load->missing.text.bytes);
 }
 
-static void make_report(const struct load *load, bool head,
+static void make_report(const struct weights_loader *load, bool head,
                         struct weights_report *report)
 {
-    struct name_list unused = {.n = 0};
+    struct tensor_names unused = {.n = 0};
     struct text text = {0};
     for (size_t i = 0; i < load->file.n; i++) {
         const char *name = load->file.tensors[i].name;
-        if (!load->used[i] && !is_counter(name))
-            list_name(&unused, name);
+        if (!load->used[i] && !is_batch_counter(name))
+            add_tensor_name(&unused, name);
     }
-    end_list(&unused);
+    add_omitted_count(&unused);
     *report = (struct weights_report){.n_file = load->file.n,
                                       .n_loaded = load->file.n - unused.n,
                                       .head = head};
@@ -250,10 +255,10 @@ enum vd_err weights_load(const struct graph *g, const char *path,
                          bool needs_head, float *params, float *stats,
                          struct weights_report *report)
 {
-    struct load load = {.used = NULL};
+    struct weights_loader load = {.used = NULL};
     VD_TRY(weights_check_kind(path));
     VD_TRY(safetensors_open(&load.file, path));
-    load.used = mem_new(load.file.n + 1, sizeof *load.used);
+    load.used = xcalloc(load.file.n + 1, sizeof *load.used);
     bool head = has_head(&load);
     enum vd_err err = VD_OK;
     if (needs_head && !head)

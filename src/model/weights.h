@@ -30,24 +30,24 @@ enum vd_err weights_load(const struct graph *g, const char *path,
                          struct weights_report *report) VD_MUST_USE;
 
 /* What a file says about itself, so that it can be used without its run. */
-struct weights_facts {
+struct weights_metadata {
     char **classes; /* owned with its names */
     size_t n_classes;
     int32_t size, width, blocks[4];
     float mean[3], std[3]; /* input normalisation, of values in 0..1 */
 };
 
-void weights_facts_clear(struct weights_facts *facts);
+void weights_metadata_clear(struct weights_metadata *metadata);
 
 /* VD_DATA when the file was not written by weights_save(). */
-enum vd_err weights_facts_read(struct weights_facts *facts,
-                               const char *path) VD_MUST_USE;
+enum vd_err weights_metadata_read(struct weights_metadata *metadata,
+                                  const char *path) VD_MUST_USE;
 
-/* Parameters and statistics of the graph, and the facts as notes; nothing of
+/* Parameters and statistics of the graph, and the metadata as notes; nothing of
  * the time, the host or the run. VD_NUMERIC, and no file, for values that a
  * network may not have (model/values.h). */
 enum vd_err weights_save(const struct graph *g, const char *path,
                          const float *params, const float *stats,
-                         const struct weights_facts *facts) VD_MUST_USE;
+                         const struct weights_metadata *metadata) VD_MUST_USE;
 
 #endif

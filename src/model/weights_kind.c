@@ -1,5 +1,5 @@
 /* Files that are given as weights and are something else. */
-#include "model/weights_private.h"
+#include "model/weights_internal.h"
 #include "store/file_kind.h"
 
 #define CONVERT                                                        \
@@ -9,7 +9,7 @@
     "state_dict in it)"
 
 /* The commonest mistake: a .pth. */
-static enum vd_err refuse_torch(const char *path, enum file_kind kind)
+static enum vd_err fail_torch_file(const char *path, enum file_kind kind)
 {
     if (kind == FILE_KIND_ZIP)
         return VD_FAIL(VD_DATA,
@@ -25,11 +25,11 @@ static enum vd_err refuse_torch(const char *path, enum file_kind kind)
 enum vd_err weights_check_kind(const char *path)
 {
     enum file_kind kind;
-    VD_TRY(file_kind_read(path, &kind));
+    VD_TRY(file_kind_detect(path, &kind));
     switch (kind) {
     case FILE_KIND_ZIP:
     case FILE_KIND_PICKLE:
-        return refuse_torch(path, kind);
+        return fail_torch_file(path, kind);
     case FILE_KIND_HDF5:
         return VD_FAIL(
             VD_DATA,

@@ -1,8 +1,8 @@
 #include "store/atomic.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 /* More left-overs of dead processes under one name than anyone has. */
 #define MAX_TRIES 1000
 
-static void forget(struct atomic_file *f)
+static void clear_atomic_file(struct atomic_file *f)
 {
     free(f->path);
     free(f->temporary);
@@ -27,12 +27,12 @@ void atomic_abort(struct atomic_file *f)
         fclose(f->stream);
     if (f->temporary)
         unlink(f->temporary);
-    forget(f);
+    clear_atomic_file(f);
 }
 
 /* The rename would replace a device (/dev/null) or a link (/dev/stdout) for
  * everybody on the machine. A folder makes it fail by itself. */
-static enum vd_err check_place(const char *path)
+static enum vd_err check_replaceable(const char *path)
 {
     struct stat s;
     if (lstat(path, &s) || S_ISREG(s.st_mode) || S_ISDIR(s.st_mode))
@@ -48,15 +48,16 @@ static enum vd_err check_place(const char *path)
  * another thread, to another host's process of the same number, or to a dead
  * process.
  */
-static enum vd_err create(struct atomic_file *f, const char *path, int *out)
+static enum vd_err create_temporary(struct atomic_file *f, const char *path,
+                                    int *out)
 {
     *f = (struct atomic_file){0};
-    VD_TRY(check_place(path));
+    VD_TRY(check_replaceable(path));
     for (int k = 0; k < MAX_TRIES; k++) {
-        char *name = mem_format("%s.tmp-%ld-%d", path, (long)getpid(), k);
+        char *name = xasprintf("%s.tmp-%ld-%d", path, (long)getpid(), k);
         int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (fd >= 0) {
-            f->path = mem_copy_text(path);
+            f->path = xstrdup(path);
             f->temporary = name;
             *out = fd;
             return VD_OK;
@@ -75,7 +76,7 @@ static enum vd_err create(struct atomic_file *f, const char *path, int *out)
 enum vd_err atomic_reserve(struct atomic_file *f, const char *path)
 {
     int fd = -1;
-    VD_TRY(create(f, path, &fd));
+    VD_TRY(create_temporary(f, path, &fd));
     close(fd);
     return VD_OK;
 }
@@ -83,14 +84,14 @@ enum vd_err atomic_reserve(struct atomic_file *f, const char *path)
 enum vd_err atomic_open(struct atomic_file *f, const char *path)
 {
     int fd = -1;
-    VD_TRY(create(f, path, &fd));
+    VD_TRY(create_temporary(f, path, &fd));
     f->stream = fdopen(fd, "w");
     VD_ASSERT(f->stream);
     return VD_OK;
 }
 
-static enum vd_err failed(const struct atomic_file *f, const char *step,
-                          int reason)
+static enum vd_err fail_step(const struct atomic_file *f, const char *step,
+                             int reason)
 {
     return VD_FAIL(VD_IO, "%s: %s: %s", f->path, step, strerror(reason));
 }
@@ -102,29 +103,29 @@ static enum vd_err sync_stream(struct atomic_file *f)
     errno = 0;
     if (fflush(f->stream) || ferror(f->stream)) {
         int reason = f->reason ? f->reason : errno;
-        return failed(f, "write", reason ? reason : EIO);
+        return fail_step(f, "write", reason ? reason : EIO);
     }
     if (fsync(fileno(f->stream)))
-        return failed(f, "fsync", errno);
+        return fail_step(f, "fsync", errno);
     FILE *stream = f->stream;
     f->stream = NULL;
     if (fclose(stream))
-        return failed(f, "close", errno);
+        return fail_step(f, "close", errno);
     return VD_OK;
 }
 
 static enum vd_err sync_folder(const char *path)
 {
-    char *folder = file_folder(path);
+    char *folder = file_dirname(path);
     enum vd_err err = file_sync(folder, folder);
     free(folder);
     return err;
 }
 
-static enum vd_err publish(struct atomic_file *f)
+static enum vd_err rename_temporary(struct atomic_file *f)
 {
     if (rename(f->temporary, f->path))
-        return failed(f, "rename", errno);
+        return fail_step(f, "rename", errno);
     free(f->temporary); /* from here on the name may be someone else's */
     f->temporary = NULL;
     return sync_folder(f->path);
@@ -135,15 +136,15 @@ enum vd_err atomic_commit(struct atomic_file *f)
     enum vd_err err =
         f->stream ? sync_stream(f) : file_sync(f->temporary, f->path);
     if (err == VD_OK)
-        err = publish(f);
+        err = rename_temporary(f);
     if (err == VD_OK)
-        forget(f);
+        clear_atomic_file(f);
     else
         atomic_abort(f);
     return err;
 }
 
-void atomic_put(struct atomic_file *f, const void *bytes, size_t n)
+void atomic_append(struct atomic_file *f, const void *bytes, size_t n)
 {
     if (fwrite(bytes, 1, n, f->stream) != n && !f->reason)
         f->reason = errno;
@@ -153,18 +154,18 @@ enum vd_err atomic_write(const char *path, const void *bytes, size_t n)
 {
     struct atomic_file f;
     VD_TRY(atomic_open(&f, path));
-    atomic_put(&f, bytes, n);
+    atomic_append(&f, bytes, n);
     return atomic_commit(&f);
 }
 
-enum vd_err atomic_link(const char *path, const char *target)
+enum vd_err atomic_symlink(const char *path, const char *target)
 {
     enum vd_err err = VD_OK;
     char *temporary = NULL;
     int reason = EEXIST; /* left by a dead process of our number */
     for (int k = 0; reason == EEXIST && k < MAX_TRIES; k++) {
         free(temporary);
-        temporary = mem_format("%s.tmp-%ld-%d", path, (long)getpid(), k);
+        temporary = xasprintf("%s.tmp-%ld-%d", path, (long)getpid(), k);
         reason = symlink(target, temporary) ? errno : 0;
     }
     if (reason)
@@ -177,8 +178,8 @@ enum vd_err atomic_link(const char *path, const char *target)
     return err == VD_OK ? sync_folder(path) : err;
 }
 
-/* "f.tmp-12-0", as create() makes them. */
-static bool is_left_over(const char *name)
+/* "f.tmp-12-0", as create_temporary() makes them. */
+static bool is_stale_temporary(const char *name)
 {
     const char *digits = "0123456789", *end = NULL;
     for (const char *p = name; (p = strstr(p, ".tmp-")); p = end)
@@ -190,15 +191,15 @@ static bool is_left_over(const char *name)
            !end[n + 1 + strspn(end + n + 1, digits)];
 }
 
-void atomic_remove_left_overs(const char *folder)
+void atomic_remove_stale(const char *folder)
 {
     struct file_list list;
     if (file_list_read(&list, folder) != VD_OK)
         return;
     for (size_t i = 0; i < list.n; i++) {
-        if (!is_left_over(list.names[i]))
+        if (!is_stale_temporary(list.names[i]))
             continue;
-        char *path = mem_format("%s/%s", folder, list.names[i]);
+        char *path = xasprintf("%s/%s", folder, list.names[i]);
         if (unlink(path))
             log_warn("%s: cannot be removed: %s", path, strerror(errno));
         free(path);

@@ -25,13 +25,13 @@
 struct atomic_file {
     char *path, *temporary; /* owned */
     FILE *stream;           /* owned; NULL when others write `temporary` */
-    int reason;             /* of the first atomic_put() that failed, or 0 */
+    int reason;             /* of the first atomic_append() that failed, or 0 */
 };
 
 /* Opens `temporary` for writing through `stream`. */
 enum vd_err atomic_open(struct atomic_file *f, const char *path) VD_MUST_USE;
 /* Writes through `stream`; atomic_commit() tells of a failure. */
-void atomic_put(struct atomic_file *f, const void *bytes, size_t n);
+void atomic_append(struct atomic_file *f, const void *bytes, size_t n);
 /* Only reserves the name: a library (HDF5) creates `temporary` and closes it
  * before atomic_commit. */
 enum vd_err atomic_reserve(struct atomic_file *f, const char *path) VD_MUST_USE;
@@ -43,10 +43,10 @@ enum vd_err atomic_write(const char *path, const void *bytes,
                          size_t n) VD_MUST_USE;
 
 /* The symbolic link path -> target, new or replaced; durable as well. */
-enum vd_err atomic_link(const char *path, const char *target) VD_MUST_USE;
+enum vd_err atomic_symlink(const char *path, const char *target) VD_MUST_USE;
 
 /* Removes the temporary files of dead processes from a folder that only this
  * process writes into. What cannot be removed is a warning. */
-void atomic_remove_left_overs(const char *folder);
+void atomic_remove_stale(const char *folder);
 
 #endif

@@ -20,6 +20,6 @@ enum file_kind {
 };
 
 /* VD_NOINPUT with the system's reason when it cannot be opened. */
-enum vd_err file_kind_read(const char *path, enum file_kind *out) VD_MUST_USE;
+enum vd_err file_kind_detect(const char *path, enum file_kind *out) VD_MUST_USE;
 
 #endif

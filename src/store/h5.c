@@ -1,11 +1,11 @@
 /* Files, types and errors. Data sets: h5_write.c, h5_read.c. */
 #include "store/h5.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/memory.h"
-#include "store/h5_private.h"
+#include "store/h5_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,19 +20,19 @@
      (H5_VERS_MINOR == 10 && H5_VERS_RELEASE >= 7))
 
 /* To open a file HDF5 takes a few MB; it crashes where it gets nothing. */
-#define ROOM ((size_t)16 << 20)
+#define MIN_MEMORY ((size_t)16 << 20)
 
-struct cause {
+struct h5_cause {
     char text[256];
     bool is_memory; /* there was none */
 };
 
 /* Of a failed system call HDF5 tells time, descriptor and addresses over two
  * lines; what counts is the system's reason. */
-static herr_t note_cause(unsigned depth, const H5E_error2_t *error, void *ctx)
+static herr_t read_cause(unsigned depth, const H5E_error2_t *error, void *ctx)
 {
     const char mark[] = "error message = '";
-    struct cause *out = ctx;
+    struct h5_cause *out = ctx;
     if (depth != 0 || !error->desc)
         return 0;
     const char *reason = strstr(error->desc, mark), *text = error->desc;
@@ -45,31 +45,29 @@ static herr_t note_cause(unsigned depth, const H5E_error2_t *error, void *ctx)
     return 0;
 }
 
-enum vd_err h5_failed(const struct h5_file *f, const char *name,
-                      const char *what)
+enum vd_err h5_fail(const struct h5_file *f, const char *name, const char *what)
 {
-    struct cause cause = {.text = ""};
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, note_cause, &cause);
+    struct h5_cause cause = {.text = ""};
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, read_cause, &cause);
     /* Not each of its functions says that it was memory. */
-    if (cause.is_memory || memory_is_short())
-        return memory_refused(f->label, 0);
+    if (cause.is_memory || memory_is_low())
+        return memory_raise_oom(f->label, 0);
     return VD_FAIL(f->writing ? VD_IO : VD_DATA, "%s: %s%s%s%s", f->label,
                    name ? name : "", name ? ": " : "", what, cause.text);
 }
 
-enum vd_err h5_write_failed(struct h5_file *f, const char *name,
-                            const char *what)
+enum vd_err h5_fail_write(struct h5_file *f, const char *name, const char *what)
 {
-    f->failed = h5_failed(f, name, what);
+    f->failed = h5_fail(f, name, what);
     return f->failed;
 }
 
-bool h5_drop(hid_t id)
+bool h5_close_id(hid_t id)
 {
     return id < 0 || H5Idec_ref(id) >= 0;
 }
 
-void h5_quiet(void)
+void h5_silence_errors(void)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
@@ -80,7 +78,7 @@ hid_t h5_text_type(size_t bytes)
     if (type < 0 || H5Tset_size(type, bytes) < 0 ||
         H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 ||
         H5Tset_cset(type, H5T_CSET_UTF8) < 0) {
-        h5_drop(type);
+        h5_close_id(type);
         return H5I_INVALID_HID;
     }
     return type;
@@ -127,7 +125,7 @@ bool h5_classify(hid_t type, struct h5_shape *out)
         hid_t little = h5_stored_type(out, false);
         hid_t big = h5_stored_type(out, true);
         bool same = H5Tequal(type, little) > 0 || H5Tequal(type, big) > 0;
-        if (h5_drop(little) && h5_drop(big) && same)
+        if (h5_close_id(little) && h5_close_id(big) && same)
             return true;
     }
     return false;
@@ -150,11 +148,11 @@ static size_t element_bytes(const struct h5_shape *shape)
     return 0;
 }
 
-enum vd_err h5_bytes(const struct h5_shape *shape, size_t *out)
+enum vd_err h5_shape_bytes(const struct h5_shape *shape, size_t *out)
 {
     size_t bytes = element_bytes(shape);
     for (int k = 0; k < shape->rank; k++)
-        if (!mem_mul(bytes, shape->dims[k], &bytes))
+        if (!alloc_mul_size(bytes, shape->dims[k], &bytes))
             return VD_FAIL(VD_DATA, "a data set beyond the address space");
     *out = bytes;
     return VD_OK;
@@ -163,7 +161,7 @@ enum vd_err h5_bytes(const struct h5_shape *shape, size_t *out)
 /* How files are opened: plain files, no locks, the library's newest format
  * that HDF5 1.10 reads; closing fails while one of our ids is still open.
  * Negative on failure. */
-static hid_t access_list(void)
+static hid_t file_access_plist(void)
 {
     hid_t list = H5Pcreate(H5P_FILE_ACCESS);
     herr_t bad = H5Pset_fapl_sec2(list);
@@ -173,7 +171,7 @@ static hid_t access_list(void)
     bad |= H5Pset_file_locking(list, false, true);
 #endif
     if (bad < 0) {
-        h5_drop(list);
+        h5_close_id(list);
         return H5I_INVALID_HID;
     }
     return list;
@@ -181,14 +179,14 @@ static hid_t access_list(void)
 
 static struct h5_file *file_new(const char *label, bool writing)
 {
-    struct h5_file *f = mem_new(1, sizeof *f);
+    struct h5_file *f = xcalloc(1, sizeof *f);
     f->id = H5I_INVALID_HID;
     f->writing = writing;
-    f->label = mem_copy_text(label);
+    f->label = xstrdup(label);
     /* Everything is closed by us. The library's own clean-up at exit would
      * touch again, and crash on, a file whose close failed on a full disk. */
     H5dont_atexit();
-    h5_quiet();
+    h5_silence_errors();
     return f;
 }
 
@@ -200,16 +198,15 @@ static void file_free(struct h5_file *f)
 
 enum vd_err h5_create(struct h5_file **out, const char *path, const char *label)
 {
-    VD_TRY(memory_room(label, ROOM));
+    VD_TRY(memory_check_available(label, MIN_MEMORY));
     struct h5_file *f = file_new(label, true);
-    hid_t list = access_list();
+    hid_t list = file_access_plist();
     hid_t root = H5Pcreate(H5P_FILE_CREATE);
     H5Pset_obj_track_times(root, false); /* the same bytes at any time */
     f->id = H5Fcreate(path, H5F_ACC_TRUNC, root, list);
-    enum vd_err err =
-        f->id < 0 ? h5_failed(f, NULL, "cannot create it") : VD_OK;
-    h5_drop(root);
-    h5_drop(list);
+    enum vd_err err = f->id < 0 ? h5_fail(f, NULL, "cannot create it") : VD_OK;
+    h5_close_id(root);
+    h5_close_id(list);
     if (err == VD_OK)
         *out = f;
     else
@@ -221,18 +218,18 @@ enum vd_err h5_open(struct h5_file **out, const char *path)
 {
     int64_t bytes = 0;
     int fd = -1;
-    VD_TRY(memory_room(path, ROOM));
+    VD_TRY(memory_check_available(path, MIN_MEMORY));
     /* The library calls a file damaged that cannot be opened. */
     VD_TRY(file_open_input(path, &fd, &bytes));
     close(fd);
     struct h5_file *f = file_new(path, false);
     f->bytes = (uint64_t)bytes;
     H5PLset_loading_state(0);
-    hid_t list = access_list();
+    hid_t list = file_access_plist();
     f->id = H5Fopen(path, H5F_ACC_RDONLY, list);
     enum vd_err err =
-        f->id < 0 ? h5_failed(f, NULL, "not readable as HDF5") : VD_OK;
-    h5_drop(list);
+        f->id < 0 ? h5_fail(f, NULL, "not readable as HDF5") : VD_OK;
+    h5_close_id(list);
     if (err == VD_OK)
         *out = f;
     else
@@ -242,13 +239,13 @@ enum vd_err h5_open(struct h5_file **out, const char *path)
 
 bool h5_has(const struct h5_file *f, const char *name)
 {
-    h5_quiet();
+    h5_silence_errors();
     return H5Lexists(f->id, name, H5P_DEFAULT) != 0;
 }
 
-/* Of a file that stays open (h5_write_failed()): its room on the disk is freed,
+/* Of a file that stays open (h5_fail_write()): its room on the disk is freed,
  * its inode is not, by which HDF5 tells files apart. */
-static void empty(const struct h5_file *f)
+static void truncate_failed(const struct h5_file *f)
 {
     int *fd = NULL;
     if (H5Fget_vfd_handle(f->id, H5P_DEFAULT, (void **)&fd) < 0 ||
@@ -260,14 +257,14 @@ enum vd_err h5_close(struct h5_file *f)
 {
     if (!f)
         return VD_OK;
-    h5_quiet();
+    h5_silence_errors();
     enum vd_err err = f->failed;
     if (err == VD_OK && f->writing && H5Fflush(f->id, H5F_SCOPE_LOCAL) < 0)
-        err = h5_write_failed(f, NULL, "cannot close it");
+        err = h5_fail_write(f, NULL, "cannot close it");
     if (f->failed != VD_OK)
-        empty(f);
+        truncate_failed(f);
     else if (H5Fclose(f->id) < 0)
-        err = h5_failed(f, NULL, "cannot close it");
+        err = h5_fail(f, NULL, "cannot close it");
     file_free(f);
     return err;
 }

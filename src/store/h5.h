@@ -43,7 +43,8 @@ struct h5_shape {
 };
 
 /* Bytes in memory; a shape beyond the address space is VD_DATA. */
-enum vd_err h5_bytes(const struct h5_shape *shape, size_t *out) VD_MUST_USE;
+enum vd_err h5_shape_bytes(const struct h5_shape *shape,
+                           size_t *out) VD_MUST_USE;
 
 struct h5_file;
 

@@ -1,5 +1,5 @@
-#include "base/mem.h"
-#include "store/h5_private.h"
+#include "base/alloc.h"
+#include "store/h5_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,23 +9,23 @@
 /* The best that deflate does is 1032 to 1. */
 #define MAX_EXPANSION 1032
 
-struct data_set {
+struct h5_dataset {
     hid_t id, list, space, type;
     bool deflated;
     int n_filters;
     struct h5_shape shape;
 };
 
-static void data_set_clear(struct data_set *d)
+static void h5_dataset_clear(struct h5_dataset *d)
 {
-    h5_drop(d->type);
-    h5_drop(d->space);
-    h5_drop(d->list);
-    h5_drop(d->id);
+    h5_close_id(d->type);
+    h5_close_id(d->space);
+    h5_close_id(d->list);
+    h5_close_id(d->id);
 }
 
-static enum vd_err refuse(const struct h5_file *f, const char *name,
-                          const char *why)
+static enum vd_err fail_object(const struct h5_file *f, const char *name,
+                               const char *why)
 {
     return VD_FAIL(VD_DATA, "%s: %s: %s", f->label, name, why);
 }
@@ -34,74 +34,77 @@ static enum vd_err check_link(const struct h5_file *f, const char *name)
 {
     H5L_info_t link;
     if (H5Lexists(f->id, name, H5P_DEFAULT) <= 0)
-        return refuse(f, name, "no such data set");
+        return fail_object(f, name, "no such data set");
     if (H5Lget_info(f->id, name, &link, H5P_DEFAULT) < 0)
-        return h5_failed(f, name, "unreadable");
+        return h5_fail(f, name, "unreadable");
     if (link.type != H5L_TYPE_HARD)
-        return refuse(f, name, "a link to elsewhere, which is not followed");
+        return fail_object(f, name,
+                           "a link to elsewhere, which is not followed");
     return VD_OK;
 }
 
 static enum vd_err check_filters(const struct h5_file *f, const char *name,
-                                 struct data_set *d)
+                                 struct h5_dataset *d)
 {
     d->n_filters = H5Pget_nfilters(d->list);
     if (d->n_filters < 0)
-        return h5_failed(f, name, "unreadable");
+        return h5_fail(f, name, "unreadable");
     for (int k = 0; k < d->n_filters; k++) {
         unsigned flags = 0;
         size_t n = 0;
         H5Z_filter_t filter = H5Pget_filter2(d->list, (unsigned)k, &flags, &n,
                                              NULL, 0, NULL, NULL);
         if (filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_FLETCHER32)
-            return refuse(f, name,
-                          "a filter other than deflate and fletcher32");
+            return fail_object(f, name,
+                               "a filter other than deflate and fletcher32");
         d->deflated |= filter == H5Z_FILTER_DEFLATE;
     }
     return VD_OK;
 }
 
 static enum vd_err check_chunk(const struct h5_file *f, const char *name,
-                               const struct data_set *d)
+                               const struct h5_dataset *d)
 {
     hsize_t chunk[H5S_MAX_RANK];
     int rank = H5Pget_chunk(d->list, H5S_MAX_RANK, chunk);
     size_t bytes = H5Tget_size(d->type);
     if (rank < 0)
-        return h5_failed(f, name, "unreadable");
+        return h5_fail(f, name, "unreadable");
     for (int k = 0; k < rank; k++)
-        if (!mem_mul(bytes, chunk[k], &bytes) || bytes > MAX_CHUNK_BYTES)
-            return refuse(f, name, "chunks of more than 256 MB");
+        if (!alloc_mul_size(bytes, chunk[k], &bytes) || bytes > MAX_CHUNK_BYTES)
+            return fail_object(f, name, "chunks of more than 256 MB");
     return VD_OK;
 }
 
 /* Where its bytes are: in this file, in a layout without side effects. The
  * order matters: a virtual data set's own calls open other files. */
 static enum vd_err check_layout(const struct h5_file *f, const char *name,
-                                struct data_set *d)
+                                struct h5_dataset *d)
 {
     H5D_layout_t layout = H5Pget_layout(d->list);
     if (layout == H5D_VIRTUAL)
-        return refuse(f, name, "a virtual data set: its bytes lie elsewhere");
+        return fail_object(f, name,
+                           "a virtual data set: its bytes lie elsewhere");
     if (layout < 0)
-        return h5_failed(f, name, "unreadable");
+        return h5_fail(f, name, "unreadable");
     if (H5Pget_external_count(d->list) != 0)
-        return refuse(f, name, "external storage: its bytes lie elsewhere");
+        return fail_object(f, name,
+                           "external storage: its bytes lie elsewhere");
     VD_TRY(check_filters(f, name, d));
     d->type = H5Dget_type(d->id);
     if (d->type < 0)
-        return h5_failed(f, name, "unreadable");
+        return h5_fail(f, name, "unreadable");
     return layout == H5D_CHUNKED ? check_chunk(f, name, d) : VD_OK;
 }
 
 static enum vd_err check_size(const struct h5_file *f, const char *name,
-                              const struct data_set *d)
+                              const struct h5_dataset *d)
 {
     size_t claimed = 0;
-    VD_TRY(h5_bytes(&d->shape, &claimed));
+    VD_TRY(h5_shape_bytes(&d->shape, &claimed));
     hsize_t stored = H5Dget_storage_size(d->id);
     size_t most = stored;
-    if (d->deflated && !mem_mul(stored, MAX_EXPANSION, &most))
+    if (d->deflated && !alloc_mul_size(stored, MAX_EXPANSION, &most))
         most = SIZE_MAX;
     if (stored > f->bytes || claimed > most)
         return VD_FAIL(VD_DATA,
@@ -112,18 +115,18 @@ static enum vd_err check_size(const struct h5_file *f, const char *name,
     return VD_OK;
 }
 
-static enum vd_err get_shape(const struct h5_file *f, const char *name,
-                             struct data_set *d)
+static enum vd_err read_dataset_shape(const struct h5_file *f, const char *name,
+                                      struct h5_dataset *d)
 {
     hsize_t dims[H5S_MAX_RANK];
     if (!h5_classify(d->type, &d->shape))
-        return refuse(f, name, "of a type that is not expected here");
+        return fail_object(f, name, "of a type that is not expected here");
     d->space = H5Dget_space(d->id);
     int rank = H5Sget_simple_extent_dims(d->space, dims, NULL);
     if (d->space < 0 || rank < 0)
-        return h5_failed(f, name, "unreadable");
+        return h5_fail(f, name, "unreadable");
     if (rank < 1 || rank > H5_MAX_RANK)
-        return refuse(f, name, "of a rank that is not expected here");
+        return fail_object(f, name, "of a rank that is not expected here");
     d->shape.rank = rank;
     for (int k = 0; k < rank; k++)
         d->shape.dims[k] = dims[k];
@@ -131,31 +134,31 @@ static enum vd_err get_shape(const struct h5_file *f, const char *name,
 }
 
 /* On error `d` is to be cleared too. */
-static enum vd_err open_data_set(const struct h5_file *f, const char *name,
-                                 struct data_set *d)
+static enum vd_err open_dataset(const struct h5_file *f, const char *name,
+                                struct h5_dataset *d)
 {
-    *d = (struct data_set){H5I_INVALID_HID,
-                           H5I_INVALID_HID,
-                           H5I_INVALID_HID,
-                           H5I_INVALID_HID,
-                           false,
-                           0,
-                           {0}};
+    *d = (struct h5_dataset){H5I_INVALID_HID,
+                             H5I_INVALID_HID,
+                             H5I_INVALID_HID,
+                             H5I_INVALID_HID,
+                             false,
+                             0,
+                             {0}};
     VD_ASSERT(!strchr(name, '/'));
-    h5_quiet();
+    h5_silence_errors();
     VD_TRY(check_link(f, name));
     d->id = H5Dopen2(f->id, name, H5P_DEFAULT);
     d->list = d->id < 0 ? H5I_INVALID_HID : H5Dget_create_plist(d->id);
     if (d->list < 0)
-        return h5_failed(f, name, "not a readable data set");
+        return h5_fail(f, name, "not a readable data set");
     VD_TRY(check_layout(f, name, d));
-    VD_TRY(get_shape(f, name, d));
+    VD_TRY(read_dataset_shape(f, name, d));
     return check_size(f, name, d);
 }
 
-static enum vd_err expect(const struct h5_file *f, const char *name,
-                          const struct h5_shape *have,
-                          const struct h5_shape *want)
+static enum vd_err check_shape(const struct h5_file *f, const char *name,
+                               const struct h5_shape *have,
+                               const struct h5_shape *want)
 {
     bool same =
         have->type == want->type && have->rank == want->rank &&
@@ -163,51 +166,51 @@ static enum vd_err expect(const struct h5_file *f, const char *name,
     for (int k = 0; same && k < want->rank; k++)
         same = have->dims[k] == want->dims[k];
     if (!same)
-        return refuse(f, name, "not of the expected type and shape");
+        return fail_object(f, name, "not of the expected type and shape");
     return VD_OK;
 }
 
 enum vd_err h5_shape(struct h5_file *f, const char *name, struct h5_shape *out)
 {
-    struct data_set d;
-    enum vd_err err = open_data_set(f, name, &d);
+    struct h5_dataset d;
+    enum vd_err err = open_dataset(f, name, &d);
     if (err == VD_OK)
         *out = d.shape;
-    data_set_clear(&d);
+    h5_dataset_clear(&d);
     return err;
 }
 
 enum vd_err h5_read(struct h5_file *f, const char *name,
                     const struct h5_shape *expected, void *out)
 {
-    struct data_set d;
+    struct h5_dataset d;
     hid_t memory = H5I_INVALID_HID;
-    enum vd_err err = open_data_set(f, name, &d);
+    enum vd_err err = open_dataset(f, name, &d);
     if (err == VD_OK)
-        err = expect(f, name, &d.shape, expected);
+        err = check_shape(f, name, &d.shape, expected);
     if (err != VD_OK)
         goto out;
     /* Texts as they are stored: HDF5 converts no character sets. */
     memory = expected->type == H5_TYPE_TEXT ? H5Tcopy(d.type)
                                             : h5_memory_type(expected);
-    H5_TRY_ELSE(out, err,
+    H5_TRY_GOTO(out, err,
                 H5Dread(d.id, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, out), f,
                 name, "cannot be read");
 out:
-    h5_drop(memory);
-    data_set_clear(&d);
+    h5_close_id(memory);
+    h5_dataset_clear(&d);
     return err;
 }
 
 static enum vd_err row_address(const struct h5_file *f, const char *name,
-                               const struct data_set *d, uint64_t row,
+                               const struct h5_dataset *d, uint64_t row,
                                size_t bytes, uint64_t *out)
 {
     hsize_t at[H5_MAX_RANK] = {row}, size = 0;
     unsigned skipped = 0;
     haddr_t address = HADDR_UNDEF;
     if (H5Dget_chunk_info_by_coord(d->id, at, &skipped, &address, &size) < 0)
-        return h5_failed(f, name, "unreadable index");
+        return h5_fail(f, name, "unreadable index");
     if (address == HADDR_UNDEF || size != bytes || bytes > f->bytes ||
         address > f->bytes - bytes)
         return VD_FAIL(VD_DATA, "%s: %s: row %llu is not in the file", f->label,
@@ -217,20 +220,21 @@ static enum vd_err row_address(const struct h5_file *f, const char *name,
 }
 
 static enum vd_err check_rows(const struct h5_file *f, const char *name,
-                              const struct data_set *d)
+                              const struct h5_dataset *d)
 {
     hsize_t chunk[H5S_MAX_RANK];
     if (H5Pget_layout(d->list) != H5D_CHUNKED || d->n_filters != 0 ||
         H5Pget_chunk(d->list, H5S_MAX_RANK, chunk) != d->shape.rank)
-        return refuse(f, name, "not stored as one chunk a row, unfiltered");
+        return fail_object(f, name,
+                           "not stored as one chunk a row, unfiltered");
     for (int k = 0; k < d->shape.rank; k++)
         if (chunk[k] != (k == 0 ? 1 : d->shape.dims[k]))
-            return refuse(f, name, "not stored as one chunk a row");
+            return fail_object(f, name, "not stored as one chunk a row");
     return VD_OK;
 }
 
-static enum vd_err all_addresses(const struct h5_file *f, const char *name,
-                                 const struct data_set *d, size_t bytes,
+static enum vd_err row_addresses(const struct h5_file *f, const char *name,
+                                 const struct h5_dataset *d, size_t bytes,
                                  uint64_t *out)
 {
     uint64_t n = d->shape.dims[0];
@@ -254,114 +258,115 @@ static enum vd_err all_addresses(const struct h5_file *f, const char *name,
 enum vd_err h5_rows_addresses(struct h5_file *f, const char *name,
                               const struct h5_shape *expected, uint64_t *out)
 {
-    struct data_set d;
+    struct h5_dataset d;
     hid_t creation = H5I_INVALID_HID;
     hsize_t user_block = 0;
     size_t bytes = 0;
     struct h5_shape row = *expected;
     row.dims[0] = 1;
-    enum vd_err err = open_data_set(f, name, &d);
-    VD_TRY_ELSE(out, err, err);
-    VD_TRY_ELSE(out, err, expect(f, name, &d.shape, expected));
-    VD_TRY_ELSE(out, err, check_rows(f, name, &d));
-    VD_TRY_ELSE(out, err, h5_bytes(&row, &bytes));
+    enum vd_err err = open_dataset(f, name, &d);
+    VD_TRY_GOTO(out, err, err);
+    VD_TRY_GOTO(out, err, check_shape(f, name, &d.shape, expected));
+    VD_TRY_GOTO(out, err, check_rows(f, name, &d));
+    VD_TRY_GOTO(out, err, h5_shape_bytes(&row, &bytes));
     creation = H5Fget_create_plist(f->id);
-    H5_TRY_ELSE(out, err, H5Pget_userblock(creation, &user_block), f, name,
+    H5_TRY_GOTO(out, err, H5Pget_userblock(creation, &user_block), f, name,
                 "unreadable");
     if (user_block != 0) /* addresses would not be offsets */
-        err = refuse(f, name, "in a file with a user block");
+        err = fail_object(f, name, "in a file with a user block");
     else
-        err = all_addresses(f, name, &d, bytes, out);
+        err = row_addresses(f, name, &d, bytes, out);
 out:
-    h5_drop(creation);
-    data_set_clear(&d);
+    h5_close_id(creation);
+    h5_dataset_clear(&d);
     return err;
 }
 
 /* ---- attributes ---- */
 
-struct attribute {
+struct h5_attribute {
     hid_t id, type, space;
     struct h5_shape shape;
     uint64_t n;
 };
 
-static void attribute_clear(struct attribute *a)
+static void h5_attribute_clear(struct h5_attribute *a)
 {
-    h5_drop(a->space);
-    h5_drop(a->type);
-    h5_drop(a->id);
+    h5_close_id(a->space);
+    h5_close_id(a->type);
+    h5_close_id(a->id);
 }
 
 static enum vd_err open_attribute(const struct h5_file *f, const char *name,
-                                  struct attribute *a)
+                                  struct h5_attribute *a)
 {
-    *a = (struct attribute){
+    *a = (struct h5_attribute){
         H5I_INVALID_HID, H5I_INVALID_HID, H5I_INVALID_HID, {0}, 0};
-    h5_quiet();
+    h5_silence_errors();
     if (H5Aexists(f->id, name) <= 0)
-        return refuse(f, name, "no such attribute");
+        return fail_object(f, name, "no such attribute");
     a->id = H5Aopen(f->id, name, H5P_DEFAULT);
     if (a->id < 0)
-        return h5_failed(f, name, "unreadable attribute");
+        return h5_fail(f, name, "unreadable attribute");
     a->type = H5Aget_type(a->id);
     a->space = H5Aget_space(a->id);
     hssize_t n = H5Sget_simple_extent_npoints(a->space);
     if (a->type < 0 || n < 0)
-        return h5_failed(f, name, "unreadable attribute");
+        return h5_fail(f, name, "unreadable attribute");
     if (!h5_classify(a->type, &a->shape))
-        return refuse(f, name, "an attribute of a type that is not expected");
+        return fail_object(f, name,
+                           "an attribute of a type that is not expected");
     a->n = (uint64_t)n;
     return VD_OK;
 }
 
 enum vd_err h5_get_int(struct h5_file *f, const char *name, int64_t *out)
 {
-    struct attribute a;
+    struct h5_attribute a;
     int64_t value = 0;
     enum vd_err err = open_attribute(f, name, &a);
-    VD_TRY_ELSE(out, err, err);
+    VD_TRY_GOTO(out, err, err);
     if (a.n != 1 ||
         (a.shape.type != H5_TYPE_INT64 && a.shape.type != H5_TYPE_INT32))
-        err = refuse(f, name, "expected one integer");
+        err = fail_object(f, name, "expected one integer");
     else if (H5Aread(a.id, H5T_NATIVE_INT64, &value) < 0)
-        err = h5_failed(f, name, "unreadable attribute");
+        err = h5_fail(f, name, "unreadable attribute");
     else
         *out = value;
 out:
-    attribute_clear(&a);
+    h5_attribute_clear(&a);
     return err;
 }
 
 enum vd_err h5_get_texts(struct h5_file *f, const char *name, size_t n,
                          size_t max_bytes, char ***out)
 {
-    struct attribute a;
+    struct h5_attribute a;
     char *block = NULL;
     size_t bytes = 0;
     enum vd_err err = open_attribute(f, name, &a);
-    VD_TRY_ELSE(out, err, err);
+    VD_TRY_GOTO(out, err, err);
     if (a.shape.type != H5_TYPE_TEXT || a.n != n ||
         a.shape.text_bytes > max_bytes + 1 ||
-        !mem_mul(n, a.shape.text_bytes, &bytes)) {
+        !alloc_mul_size(n, a.shape.text_bytes, &bytes)) {
         err =
             VD_FAIL(VD_DATA, "%s: %s: expected %zu texts of at most %zu bytes",
                     f->label, name, n, max_bytes);
         goto out;
     }
-    block = mem_new(bytes, 1);
+    block = xcalloc(bytes, 1);
     if (H5Aread(a.id, a.type, block) < 0) {
-        err = h5_failed(f, name, "unreadable attribute");
+        err = h5_fail(f, name, "unreadable attribute");
         goto out;
     }
-    char **texts = mem_new(n, sizeof *texts);
+    char **texts = xcalloc(n, sizeof *texts);
     for (size_t k = 0; k < n; k++)
-        texts[k] = mem_format("%.*s", (int)a.shape.text_bytes,
-                              block + k * a.shape.text_bytes);
+        texts[k] = xasprintf("%.*s", (int)a.shape.text_bytes,
+                             block + k * a.shape.text_bytes);
     *out = texts;
 out:
     free(block);
-    attribute_clear(&a);
+    h5_attribute_clear(&a);
     return err;
 }
 

@@ -1,5 +1,5 @@
-#include "base/mem.h"
-#include "store/h5_private.h"
+#include "base/alloc.h"
+#include "store/h5_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ struct h5_rows {
     uint64_t max_rows;
 };
 
-static hid_t space_of(const struct h5_shape *shape)
+static hid_t create_dataspace(const struct h5_shape *shape)
 {
     hsize_t dims[H5_MAX_RANK];
     for (int k = 0; k < shape->rank; k++)
@@ -28,7 +28,7 @@ static hid_t space_of(const struct h5_shape *shape)
 
 /* Chunks of whole rows with fletcher32; without elements: contiguous, as a
  * chunk cannot be larger than its data set. */
-static hid_t creation_list(const struct h5_shape *shape, size_t bytes)
+static hid_t dataset_create_plist(const struct h5_shape *shape, size_t bytes)
 {
     hsize_t chunk[H5_MAX_RANK];
     hid_t list = H5Pcreate(H5P_DATASET_CREATE);
@@ -42,19 +42,19 @@ static hid_t creation_list(const struct h5_shape *shape, size_t bytes)
     chunk[0] = rows < shape->dims[0] ? rows : shape->dims[0];
     if (H5Pset_chunk(list, shape->rank, chunk) < 0 ||
         H5Pset_fletcher32(list) < 0) {
-        h5_drop(list);
+        h5_close_id(list);
         return H5I_INVALID_HID;
     }
     return list;
 }
 
-/* Everything is written before it is closed: see h5_write_failed(). */
-static enum vd_err close_data_set(struct h5_file *f, const char *name, hid_t id)
+/* Everything is written before it is closed: see h5_fail_write(). */
+static enum vd_err close_dataset(struct h5_file *f, const char *name, hid_t id)
 {
     if (f->failed != VD_OK)
         return f->failed;
-    if (H5Dflush(id) < 0 || !h5_drop(id))
-        return h5_write_failed(f, name, "cannot close it");
+    if (H5Dflush(id) < 0 || !h5_close_id(id))
+        return h5_fail_write(f, name, "cannot close it");
     return VD_OK;
 }
 
@@ -65,23 +65,24 @@ enum vd_err h5_write(struct h5_file *f, const char *name,
     size_t bytes = 0;
     VD_ASSERT(shape->rank >= 1 && shape->rank <= H5_MAX_RANK);
     VD_ASSERT(!strchr(name, '/'));
-    VD_TRY(h5_bytes(shape, &bytes));
-    h5_quiet();
+    VD_TRY(h5_shape_bytes(shape, &bytes));
+    h5_silence_errors();
     hid_t stored = h5_stored_type(shape, false), memory = h5_memory_type(shape);
-    hid_t space = space_of(shape), list = creation_list(shape, bytes);
+    hid_t space = create_dataspace(shape),
+          list = dataset_create_plist(shape, bytes);
     hid_t id =
         H5Dcreate2(f->id, name, stored, space, H5P_DEFAULT, list, H5P_DEFAULT);
     if (id < 0)
-        err = h5_write_failed(f, name, "cannot create it");
+        err = h5_fail_write(f, name, "cannot create it");
     else if (bytes &&
              H5Dwrite(id, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
-        err = h5_write_failed(f, name, "write failed");
+        err = h5_fail_write(f, name, "write failed");
     else
-        err = close_data_set(f, name, id);
-    h5_drop(list);
-    h5_drop(space);
-    h5_drop(memory);
-    h5_drop(stored);
+        err = close_dataset(f, name, id);
+    h5_close_id(list);
+    h5_close_id(space);
+    h5_close_id(memory);
+    h5_close_id(stored);
     return err;
 }
 
@@ -103,9 +104,9 @@ static hid_t create_rows(struct h5_rows *rows, const struct h5_shape *row)
     H5Pset_obj_track_times(list, false);
     hid_t id = H5Dcreate2(rows->file->id, rows->name, type, space, H5P_DEFAULT,
                           list, H5P_DEFAULT);
-    h5_drop(list);
-    h5_drop(space);
-    h5_drop(type);
+    h5_close_id(list);
+    h5_close_id(space);
+    h5_close_id(type);
     return id;
 }
 
@@ -118,12 +119,12 @@ enum vd_err h5_rows_create(struct h5_rows **out, struct h5_file *f,
     struct h5_shape one = *row;
     one.dims[0] = 1;
     size_t row_bytes = 0;
-    VD_TRY(h5_bytes(&one, &row_bytes));
-    h5_quiet();
+    VD_TRY(h5_shape_bytes(&one, &row_bytes));
+    h5_silence_errors();
 
-    struct h5_rows *rows = mem_new(1, sizeof *rows);
+    struct h5_rows *rows = xcalloc(1, sizeof *rows);
     rows->file = f;
-    rows->name = mem_copy_text(name);
+    rows->name = xstrdup(name);
     rows->row_bytes = row_bytes;
     rows->rank = row->rank;
     rows->max_rows = max_rows;
@@ -131,7 +132,7 @@ enum vd_err h5_rows_create(struct h5_rows **out, struct h5_file *f,
         rows->dims[k] = row->dims[k];
     rows->id = create_rows(rows, row);
     if (rows->id < 0) {
-        (void)h5_write_failed(f, name, "cannot create it");
+        (void)h5_fail_write(f, name, "cannot create it");
         return h5_rows_close(rows);
     }
     *out = rows;
@@ -145,12 +146,12 @@ enum vd_err h5_rows_add(struct h5_rows *rows, const void *bytes)
         return VD_FAIL(VD_DATA, "%s: %s: more than %llu rows",
                        rows->file->label, rows->name,
                        (unsigned long long)rows->max_rows);
-    h5_quiet();
+    h5_silence_errors();
     rows->dims[0]++;
     if (H5Dset_extent(rows->id, rows->dims) < 0 ||
         H5Dwrite_chunk(rows->id, H5P_DEFAULT, 0, at, rows->row_bytes, bytes) <
             0)
-        return h5_write_failed(rows->file, rows->name, "write failed");
+        return h5_fail_write(rows->file, rows->name, "write failed");
     return VD_OK;
 }
 
@@ -158,8 +159,8 @@ enum vd_err h5_rows_close(struct h5_rows *rows)
 {
     if (!rows)
         return VD_OK;
-    h5_quiet();
-    enum vd_err err = close_data_set(rows->file, rows->name, rows->id);
+    h5_silence_errors();
+    enum vd_err err = close_dataset(rows->file, rows->name, rows->id);
     free(rows->name);
     free(rows);
     return err;
@@ -169,14 +170,14 @@ static enum vd_err set_attribute(struct h5_file *f, const char *name,
                                  hid_t stored, hid_t memory, hid_t space,
                                  const void *data)
 {
-    h5_quiet();
+    h5_silence_errors();
     hid_t id = H5Acreate2(f->id, name, stored, space, H5P_DEFAULT, H5P_DEFAULT);
     if (id < 0)
-        return h5_write_failed(f, name, "cannot create the attribute");
+        return h5_fail_write(f, name, "cannot create the attribute");
     if (H5Awrite(id, memory, data) < 0)
-        return h5_write_failed(f, name, "cannot write the attribute");
-    if (!h5_drop(id))
-        return h5_write_failed(f, name, "cannot close the attribute");
+        return h5_fail_write(f, name, "cannot write the attribute");
+    if (!h5_close_id(id))
+        return h5_fail_write(f, name, "cannot close the attribute");
     return VD_OK;
 }
 
@@ -185,7 +186,7 @@ enum vd_err h5_set_int(struct h5_file *f, const char *name, int64_t value)
     hid_t space = H5Screate(H5S_SCALAR);
     enum vd_err err =
         set_attribute(f, name, H5T_STD_I64LE, H5T_NATIVE_INT64, space, &value);
-    h5_drop(space);
+    h5_close_id(space);
     return err;
 }
 
@@ -195,8 +196,8 @@ enum vd_err h5_set_text(struct h5_file *f, const char *name, const char *value)
     hid_t type = h5_text_type(strlen(value) + 1);
     hid_t space = H5Screate(H5S_SCALAR);
     enum vd_err err = set_attribute(f, name, type, type, space, value);
-    h5_drop(space);
-    h5_drop(type);
+    h5_close_id(space);
+    h5_close_id(type);
     return err;
 }
 
@@ -206,7 +207,7 @@ enum vd_err h5_set_texts(struct h5_file *f, const char *name,
     size_t longest = 0;
     for (size_t k = 0; k < n; k++)
         longest = strlen(values[k]) > longest ? strlen(values[k]) : longest;
-    char *block = mem_new(n, longest + 1);
+    char *block = xcalloc(n, longest + 1);
     for (size_t k = 0; k < n; k++)
         memcpy(block + k * (longest + 1), values[k], strlen(values[k]));
 
@@ -214,8 +215,8 @@ enum vd_err h5_set_texts(struct h5_file *f, const char *name,
     hid_t type = h5_text_type(longest + 1);
     hid_t space = H5Screate_simple(1, &dims, NULL);
     enum vd_err err = set_attribute(f, name, type, type, space, block);
-    h5_drop(space);
-    h5_drop(type);
+    h5_close_id(space);
+    h5_close_id(type);
     free(block);
     return err;
 }

@@ -1,19 +1,19 @@
 #include "store/json.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *raw(struct json *value)
+static json_t *to_jansson(struct json *value)
 {
     return (json_t *)value;
 }
 
-static const json_t *peek(const struct json *value)
+static const json_t *to_jansson_const(const struct json *value)
 {
     return (const json_t *)value;
 }
@@ -50,26 +50,26 @@ enum vd_err json_read_object(struct json **out, const char *path,
 
 void json_free(struct json *root)
 {
-    json_decref(raw(root));
+    json_decref(to_jansson(root));
 }
 
 enum vd_err json_check_object(const struct json *value, const char *where)
 {
-    if (!json_is_object(peek(value)))
+    if (!json_is_object(to_jansson_const(value)))
         return VD_FAIL(VD_DATA, "%s: expected an object { }", where);
     return VD_OK;
 }
 
 enum vd_err json_check_list(const struct json *value, const char *where)
 {
-    if (!json_is_array(peek(value)))
+    if (!json_is_array(to_jansson_const(value)))
         return VD_FAIL(VD_DATA, "%s: expected a list [ ]", where);
     return VD_OK;
 }
 
-static enum vd_err to_int(const json_t *value, const char *where,
-                          const char *key, int64_t min, int64_t max,
-                          int64_t *out)
+static enum vd_err check_int(const json_t *value, const char *where,
+                             const char *key, int64_t min, int64_t max,
+                             int64_t *out)
 {
     int64_t number = json_is_integer(value) ? json_integer_value(value) : 0;
     if (!json_is_integer(value) || number < min || number > max)
@@ -80,8 +80,8 @@ static enum vd_err to_int(const json_t *value, const char *where,
     return VD_OK;
 }
 
-static enum vd_err to_text(const json_t *value, const char *where,
-                           const char *key, const char **out)
+static enum vd_err check_text(const json_t *value, const char *where,
+                              const char *key, const char **out)
 {
     if (!json_is_string(value))
         return VD_FAIL(VD_DATA, "%s: \"%s\": expected a text", where, key);
@@ -93,14 +93,14 @@ enum vd_err json_get_int(const struct json *object, const char *where,
                          const char *key, int64_t min, int64_t max,
                          int64_t *out)
 {
-    return to_int(json_object_get(peek(object), key), where, key, min, max,
-                  out);
+    return check_int(json_object_get(to_jansson_const(object), key), where, key,
+                     min, max, out);
 }
 
 enum vd_err json_get_real(const struct json *object, const char *where,
                           const char *key, double *out)
 {
-    const json_t *value = json_object_get(peek(object), key);
+    const json_t *value = json_object_get(to_jansson_const(object), key);
     if (!json_is_number(value))
         return VD_FAIL(VD_DATA, "%s: %s is missing or no number", where, key);
     *out = json_number_value(value);
@@ -110,14 +110,15 @@ enum vd_err json_get_real(const struct json *object, const char *where,
 enum vd_err json_get_text(const struct json *object, const char *where,
                           const char *key, const char **out)
 {
-    return to_text(json_object_get(peek(object), key), where, key, out);
+    return check_text(json_object_get(to_jansson_const(object), key), where,
+                      key, out);
 }
 
 enum vd_err json_get_list(const struct json *object, const char *where,
                           const char *key, size_t max_n,
                           const struct json **out)
 {
-    const json_t *value = json_object_get(peek(object), key);
+    const json_t *value = json_object_get(to_jansson_const(object), key);
     if (!json_is_array(value) || json_array_size(value) > max_n)
         return VD_FAIL(VD_DATA,
                        "%s: \"%s\": expected a list [ ] of at most %zu", where,
@@ -128,18 +129,19 @@ enum vd_err json_get_list(const struct json *object, const char *where,
 
 bool json_has(const struct json *object, const char *key)
 {
-    return json_object_get(peek(object), key) != NULL;
+    return json_object_get(to_jansson_const(object), key) != NULL;
 }
 
 size_t json_count(const struct json *value)
 {
-    return json_is_array(peek(value)) ? json_array_size(peek(value))
-                                      : json_object_size(peek(value));
+    return json_is_array(to_jansson_const(value))
+               ? json_array_size(to_jansson_const(value))
+               : json_object_size(to_jansson_const(value));
 }
 
 const struct json *json_at(const struct json *list, size_t i)
 {
-    const json_t *value = json_array_get(peek(list), i);
+    const json_t *value = json_array_get(to_jansson_const(list), i);
     VD_ASSERT(value);
     return (const struct json *)value;
 }
@@ -149,7 +151,8 @@ enum vd_err json_int_at(const struct json *list, const char *where, size_t i,
 {
     char key[32];
     snprintf(key, sizeof key, "[%zu]", i);
-    return to_int(peek(json_at(list, i)), where, key, min, max, out);
+    return check_int(to_jansson_const(json_at(list, i)), where, key, min, max,
+                     out);
 }
 
 enum vd_err json_text_at(const struct json *list, const char *where, size_t i,
@@ -157,23 +160,23 @@ enum vd_err json_text_at(const struct json *list, const char *where, size_t i,
 {
     char key[32];
     snprintf(key, sizeof key, "[%zu]", i);
-    return to_text(peek(json_at(list, i)), where, key, out);
+    return check_text(to_jansson_const(json_at(list, i)), where, key, out);
 }
 
 /* The library's iterator writes nothing, it only lacks the const. */
-static json_t *walk(const struct json *object)
+static json_t *to_jansson_iterable(const struct json *object)
 {
     return (json_t *)(uintptr_t)object;
 }
 
 void *json_first(const struct json *object)
 {
-    return json_object_iter(walk(object));
+    return json_object_iter(to_jansson_iterable(object));
 }
 
 void *json_next(const struct json *object, void *at)
 {
-    return json_object_iter_next(walk(object), at);
+    return json_object_iter_next(to_jansson_iterable(object), at);
 }
 
 const char *json_key(void *at)
@@ -200,7 +203,7 @@ struct json *json_new_list(void)
     return (struct json *)list;
 }
 
-bool json_can_hold(const char *text)
+bool json_is_utf8(const char *text)
 {
     json_t *value = json_string(text);
     bool ok = value;
@@ -208,11 +211,11 @@ bool json_can_hold(const char *text)
     return ok;
 }
 
-static struct json *new_text(const char *text)
+static struct json *new_string(const char *text)
 {
     json_t *value = json_string(text);
     if (!value) {
-        char *plain = mem_copy_text(text);
+        char *plain = xstrdup(text);
         for (char *p = plain; *p; p++)
             *p = (unsigned char)*p < 0x80 ? *p : '?';
         value = json_string(plain);
@@ -224,12 +227,13 @@ static struct json *new_text(const char *text)
 
 void json_put(struct json *object, const char *key, struct json *child)
 {
-    VD_ASSERT(json_object_set_new_nocheck(raw(object), key, raw(child)) == 0);
+    VD_ASSERT(json_object_set_new_nocheck(to_jansson(object), key,
+                                          to_jansson(child)) == 0);
 }
 
 void json_add(struct json *list, struct json *child)
 {
-    VD_ASSERT(json_array_append_new(raw(list), raw(child)) == 0);
+    VD_ASSERT(json_array_append_new(to_jansson(list), to_jansson(child)) == 0);
 }
 
 void json_put_int(struct json *object, const char *key, int64_t value)
@@ -249,7 +253,7 @@ void json_put_bool(struct json *object, const char *key, bool value)
 
 void json_put_text(struct json *object, const char *key, const char *text)
 {
-    json_put(object, key, new_text(text));
+    json_put(object, key, new_string(text));
 }
 
 void json_add_int(struct json *list, int64_t value)
@@ -259,13 +263,13 @@ void json_add_int(struct json *list, int64_t value)
 
 void json_add_text(struct json *list, const char *text)
 {
-    json_add(list, new_text(text));
+    json_add(list, new_string(text));
 }
 
 char *json_format(const struct json *root, int indent)
 {
     size_t flags = indent ? JSON_INDENT((size_t)indent) : JSON_COMPACT;
-    char *text = json_dumps(peek(root), flags);
+    char *text = json_dumps(to_jansson_const(root), flags);
     VD_ASSERT(text);
     return text;
 }

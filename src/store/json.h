@@ -66,7 +66,7 @@ const struct json *json_value(void *at);
 /* ---- building ---- */
 
 /* Is it UTF-8? Bytes of a text that is not are put as '?'. */
-bool json_can_hold(const char *text);
+bool json_is_utf8(const char *text);
 struct json *json_new_object(void);
 struct json *json_new_list(void);
 void json_put_int(struct json *object, const char *key, int64_t value);

@@ -1,7 +1,7 @@
 #include "store/safetensors.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "store/atomic.h"
 #include "store/json.h"
 
@@ -11,13 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_TENSORS    100000
-#define MAX_NAME       1024
-#define MAX_DIMENSION  ((int64_t)1 << 40)
-#define ALIGNMENT      64 /* of the first tensor; no larger gap is accepted */
-#define METADATA       "__metadata__"
-#define HALVES_AT_ONCE 4096
-#define REMEDY         "it is cut off or of another kind: copy or write it again"
+#define MAX_TENSORS   100000
+#define MAX_NAME      1024
+#define MAX_DIMENSION ((int64_t)1 << 40)
+#define ALIGNMENT     64 /* of the first tensor; no larger gap is accepted */
+#define METADATA      "__metadata__"
+#define HALF_CHUNK    4096
+#define REMEDY        "it is cut off or of another kind: copy or write it again"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "the format is little-endian, values are copied as they are");
@@ -38,8 +38,8 @@ static const struct {
     {"F8_E5M2", SAFETENSORS_OTHER, 1},
 };
 
-static enum vd_err read_at(const struct safetensors *f, uint64_t at, void *to,
-                           size_t n)
+static enum vd_err read_bytes_at(const struct safetensors *f, uint64_t at,
+                                 void *to, size_t n)
 {
     for (char *p = to; n > 0;) {
         ssize_t got = pread(f->fd, p, n, (off_t)at);
@@ -58,8 +58,8 @@ static enum vd_err read_at(const struct safetensors *f, uint64_t at, void *to,
 
 /* ---- the header ---- */
 
-static enum vd_err get_type(const struct json *object, const char *where,
-                            struct safetensors_tensor *t, size_t *bytes)
+static enum vd_err parse_dtype(const struct json *object, const char *where,
+                               struct safetensors_tensor *t, size_t *bytes)
 {
     const char *name = NULL;
     VD_TRY(json_get_text(object, where, "dtype", &name));
@@ -74,8 +74,8 @@ static enum vd_err get_type(const struct json *object, const char *where,
     return VD_FAIL(VD_DATA, "%s: dtype \"%.32s\" is not known", where, name);
 }
 
-static enum vd_err get_shape(const struct json *object, const char *where,
-                             struct safetensors_tensor *t)
+static enum vd_err parse_shape(const struct json *object, const char *where,
+                               struct safetensors_tensor *t)
 {
     const struct json *shape = NULL;
     VD_TRY(json_get_list(object, where, "shape", SAFETENSORS_MAX_RANK, &shape));
@@ -84,7 +84,7 @@ static enum vd_err get_shape(const struct json *object, const char *where,
     for (int k = 0; k < t->rank; k++) {
         VD_TRY(json_int_at(shape, where, (size_t)k, 0, MAX_DIMENSION,
                            &t->dims[k]));
-        if (!mem_mul(t->n, (size_t)t->dims[k], &t->n))
+        if (!alloc_mul_size(t->n, (size_t)t->dims[k], &t->n))
             return VD_FAIL(VD_DATA, "%s: more elements than can be counted",
                            where);
     }
@@ -92,9 +92,9 @@ static enum vd_err get_shape(const struct json *object, const char *where,
 }
 
 /* `data` is where the tensors begin, `end` the size of the file. */
-static enum vd_err get_place(const struct json *object, const char *where,
-                             struct safetensors_tensor *t, size_t item,
-                             uint64_t data, uint64_t end)
+static enum vd_err parse_offsets(const struct json *object, const char *where,
+                                 struct safetensors_tensor *t, size_t item,
+                                 uint64_t data, uint64_t end)
 {
     const struct json *pair = NULL;
     int64_t first = 0, last = 0, most = (int64_t)(end - data);
@@ -104,7 +104,8 @@ static enum vd_err get_place(const struct json *object, const char *where,
         return VD_FAIL(VD_DATA, "%s: \"data_offsets\": expected two", where);
     VD_TRY(json_int_at(pair, where, 0, 0, most, &first));
     VD_TRY(json_int_at(pair, where, 1, first, most, &last));
-    if (!mem_mul(t->n, item, &bytes) || bytes != (uint64_t)(last - first))
+    if (!alloc_mul_size(t->n, item, &bytes) ||
+        bytes != (uint64_t)(last - first))
         return VD_FAIL(VD_DATA, "%s: %zu elements of %s do not take %lld bytes",
                        where, t->n, t->type_name, (long long)(last - first));
     t->offset = data + (uint64_t)first;
@@ -112,29 +113,29 @@ static enum vd_err get_place(const struct json *object, const char *where,
     return VD_OK;
 }
 
-static enum vd_err get_tensor(struct safetensors *f, const char *name,
-                              const struct json *object, uint64_t data,
-                              uint64_t end)
+static enum vd_err parse_tensor(struct safetensors *f, const char *name,
+                                const struct json *object, uint64_t data,
+                                uint64_t end)
 {
     struct safetensors_tensor t = {0};
     size_t item = 0;
     if (!*name || strlen(name) > MAX_NAME)
         return VD_FAIL(VD_DATA, "%s: a tensor's name is empty or too long",
                        f->path);
-    char *where = mem_format("%s: tensor %s", f->path, name);
+    char *where = xasprintf("%s: tensor %s", f->path, name);
     enum vd_err err = json_check_object(object, where);
-    VD_TRY_ELSE(out, err, err);
-    VD_TRY_ELSE(out, err, get_type(object, where, &t, &item));
-    VD_TRY_ELSE(out, err, get_shape(object, where, &t));
-    VD_TRY_ELSE(out, err, get_place(object, where, &t, item, data, end));
-    t.name = mem_copy_text(name);
+    VD_TRY_GOTO(out, err, err);
+    VD_TRY_GOTO(out, err, parse_dtype(object, where, &t, &item));
+    VD_TRY_GOTO(out, err, parse_shape(object, where, &t));
+    VD_TRY_GOTO(out, err, parse_offsets(object, where, &t, item, data, end));
+    t.name = xstrdup(name);
     f->tensors[f->n++] = t;
 out:
     free(where);
     return err;
 }
 
-static int by_place(const void *a, const void *b)
+static int compare_offsets(const void *a, const void *b)
 {
     const struct safetensors_tensor *s = a, *t = b;
     if (s->offset != t->offset)
@@ -144,11 +145,11 @@ static int by_place(const void *a, const void *b)
     return strcmp(s->name, t->name);
 }
 
-static enum vd_err check_places(struct safetensors *f, uint64_t data,
-                                uint64_t end)
+static enum vd_err check_offsets(struct safetensors *f, uint64_t data,
+                                 uint64_t end)
 {
     if (f->n)
-        qsort(f->tensors, f->n, sizeof *f->tensors, by_place);
+        qsort(f->tensors, f->n, sizeof *f->tensors, compare_offsets);
     uint64_t at = data;
     for (size_t k = 0; k < f->n; k++) {
         const struct safetensors_tensor *t = &f->tensors[k];
@@ -166,19 +167,19 @@ static enum vd_err check_places(struct safetensors *f, uint64_t data,
     return VD_OK;
 }
 
-static enum vd_err get_tensors(struct safetensors *f, const struct json *root,
-                               uint64_t data, uint64_t end)
+static enum vd_err parse_tensors(struct safetensors *f, const struct json *root,
+                                 uint64_t data, uint64_t end)
 {
     VD_TRY(json_check_object(root, f->path));
     size_t n = json_count(root);
     if (n > MAX_TENSORS)
         return VD_FAIL(VD_DATA, "%s: %zu tensors, more than %d", f->path, n,
                        MAX_TENSORS);
-    f->tensors = mem_new(n, sizeof *f->tensors);
+    f->tensors = xcalloc(n, sizeof *f->tensors);
     for (void *at = json_first(root); at; at = json_next(root, at))
         if (strcmp(json_key(at), METADATA))
-            VD_TRY(get_tensor(f, json_key(at), json_value(at), data, end));
-    return check_places(f, data, end);
+            VD_TRY(parse_tensor(f, json_key(at), json_value(at), data, end));
+    return check_offsets(f, data, end);
 }
 
 /* Of a file of `end` bytes. */
@@ -188,19 +189,19 @@ static enum vd_err read_header(struct safetensors *f, uint64_t end)
     if (end < sizeof length)
         return VD_FAIL(VD_DATA, "%s: too short for a safetensors file\n" REMEDY,
                        f->path);
-    VD_TRY(read_at(f, 0, &length, sizeof length));
+    VD_TRY(read_bytes_at(f, 0, &length, sizeof length));
     if (length > SAFETENSORS_MAX_HEADER || length > end - sizeof length)
         return VD_FAIL(VD_DATA,
                        "%s: not a safetensors file: a header of %llu bytes in "
                        "a file of %llu\n" REMEDY,
                        f->path, (unsigned long long)length,
                        (unsigned long long)end);
-    char *header = mem_new(length, 1);
-    enum vd_err err = read_at(f, sizeof length, header, length);
+    char *header = xcalloc(length, 1);
+    enum vd_err err = read_bytes_at(f, sizeof length, header, length);
     if (err == VD_OK)
         err = json_parse(&f->header, f->path, header, length);
     if (err == VD_OK)
-        err = get_tensors(f, f->header, sizeof length + length, end);
+        err = parse_tensors(f, f->header, sizeof length + length, end);
     free(header);
     return err;
 }
@@ -210,7 +211,7 @@ enum vd_err safetensors_open(struct safetensors *f, const char *path)
     *f = (struct safetensors){0};
     int64_t bytes = 0;
     VD_TRY(file_open_input(path, &f->fd, &bytes));
-    f->path = mem_copy_text(path);
+    f->path = xstrdup(path);
     enum vd_err err = read_header(f, (uint64_t)bytes);
     if (err != VD_OK)
         safetensors_close(f);
@@ -239,7 +240,8 @@ const struct safetensors_tensor *safetensors_find(const struct safetensors *f,
 }
 
 /* The member, NULL when there is none. */
-static const struct json *member(const struct json *object, const char *key)
+static const struct json *find_member(const struct json *object,
+                                      const char *key)
 {
     for (void *at = json_first(object); at; at = json_next(object, at))
         if (!strcmp(json_key(at), key))
@@ -247,27 +249,28 @@ static const struct json *member(const struct json *object, const char *key)
     return NULL;
 }
 
-enum vd_err safetensors_note(const struct safetensors *f, const char *key,
-                             const char **out)
+enum vd_err safetensors_metadata(const struct safetensors *f, const char *key,
+                                 const char **out)
 {
     *out = NULL;
-    const struct json *notes = member(f->header, METADATA);
+    const struct json *notes = find_member(f->header, METADATA);
     if (!notes)
         return VD_OK;
     VD_TRY(json_check_object(notes, f->path));
-    return member(notes, key) ? json_get_text(notes, f->path, key, out) : VD_OK;
+    return find_member(notes, key) ? json_get_text(notes, f->path, key, out)
+                                   : VD_OK;
 }
 
 /* ---- reading ---- */
 
-static float from_bits(uint32_t bits)
+static float float_from_bits(uint32_t bits)
 {
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-static float from_half(uint16_t half)
+static float float_from_half(uint16_t half)
 {
     uint32_t sign = (uint32_t)(half & 0x8000) << 16;
     uint32_t exponent = half >> 10 & 0x1f, fraction = half & 0x3ff;
@@ -276,22 +279,22 @@ static float from_half(uint16_t half)
         return sign ? -value : value;
     }
     if (exponent == 31) /* infinity and NaN */
-        return from_bits(sign | 0x7f800000 | fraction << 13);
-    return from_bits(sign | (exponent + 112) << 23 | fraction << 13);
+        return float_from_bits(sign | 0x7f800000 | fraction << 13);
+    return float_from_bits(sign | (exponent + 112) << 23 | fraction << 13);
 }
 
 static enum vd_err read_halves(const struct safetensors *f,
                                const struct safetensors_tensor *t, float *out)
 {
-    uint16_t part[HALVES_AT_ONCE];
+    uint16_t part[HALF_CHUNK];
     for (size_t done = 0; done < t->n;) {
         size_t n = t->n - done;
-        n = n < HALVES_AT_ONCE ? n : HALVES_AT_ONCE;
-        VD_TRY(read_at(f, t->offset + 2 * done, part, 2 * n));
+        n = n < HALF_CHUNK ? n : HALF_CHUNK;
+        VD_TRY(read_bytes_at(f, t->offset + 2 * done, part, 2 * n));
         for (size_t k = 0; k < n; k++)
             out[done + k] = t->type == SAFETENSORS_F16
-                                ? from_half(part[k])
-                                : from_bits((uint32_t)part[k] << 16);
+                                ? float_from_half(part[k])
+                                : float_from_bits((uint32_t)part[k] << 16);
         done += n;
     }
     return VD_OK;
@@ -308,23 +311,24 @@ enum vd_err safetensors_read_f32(const struct safetensors *f, size_t index,
                        "weights must be F32, F16 or BF16",
                        f->path, t->name, t->type_name);
     if (t->type == SAFETENSORS_F32)
-        return read_at(f, t->offset, out, t->bytes);
+        return read_bytes_at(f, t->offset, out, t->bytes);
     return read_halves(f, t, out);
 }
 
 /* ---- writing ---- */
 
-static size_t count(const struct safetensors_output *t)
+static size_t n_elements(const struct safetensors_output *t)
 {
     size_t n = 1;
     for (int k = 0; k < t->rank; k++)
-        VD_ASSERT(mem_mul(n, (size_t)t->dims[k], &n));
+        VD_ASSERT(alloc_mul_size(n, (size_t)t->dims[k], &n));
     return n;
 }
 
-static struct json *new_header(const struct safetensors_output *tensors,
-                               size_t n, const struct safetensors_note *notes,
-                               size_t n_notes)
+static struct json *build_header(const struct safetensors_output *tensors,
+                                 size_t n,
+                                 const struct safetensors_metadata *notes,
+                                 size_t n_notes)
 {
     struct json *root = json_new_object(), *metadata = json_new_object();
     int64_t at = 0;
@@ -337,7 +341,7 @@ static struct json *new_header(const struct safetensors_output *tensors,
         for (int d = 0; d < tensors[k].rank; d++)
             json_add_int(shape, tensors[k].dims[d]);
         json_add_int(pair, at);
-        at += (int64_t)(count(&tensors[k]) * sizeof(float));
+        at += (int64_t)(n_elements(&tensors[k]) * sizeof(float));
         json_add_int(pair, at);
         json_put_text(o, "dtype", "F32");
         json_put(o, "shape", shape);
@@ -349,22 +353,24 @@ static struct json *new_header(const struct safetensors_output *tensors,
 
 enum vd_err safetensors_write(const char *path,
                               const struct safetensors_output *tensors,
-                              size_t n, const struct safetensors_note *notes,
+                              size_t n,
+                              const struct safetensors_metadata *notes,
                               size_t n_notes)
 {
     struct atomic_file f;
     VD_TRY(atomic_open(&f, path));
-    struct json *root = new_header(tensors, n, notes, n_notes);
+    struct json *root = build_header(tensors, n, notes, n_notes);
     char *header = json_format(root, 0);
     size_t used = strlen(header) + sizeof(uint64_t);
     int blanks = (int)((ALIGNMENT - used % ALIGNMENT) % ALIGNMENT);
-    char *padded = mem_format("%s%*s", header, blanks, "");
+    char *padded = xasprintf("%s%*s", header, blanks, "");
     uint64_t length = strlen(padded);
-    atomic_put(&f, &length, sizeof length);
-    atomic_put(&f, padded, length);
+    atomic_append(&f, &length, sizeof length);
+    atomic_append(&f, padded, length);
     for (size_t k = 0; k < n; k++)
-        if (count(&tensors[k])) /* an empty one may have no data at all */
-            atomic_put(&f, tensors[k].data, count(&tensors[k]) * sizeof(float));
+        if (n_elements(&tensors[k])) /* an empty one may have no data at all */
+            atomic_append(&f, tensors[k].data,
+                          n_elements(&tensors[k]) * sizeof(float));
     free(padded);
     free(header);
     json_free(root);

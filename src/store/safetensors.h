@@ -57,8 +57,8 @@ void safetensors_close(struct safetensors *f);
 const struct safetensors_tensor *safetensors_find(const struct safetensors *f,
                                                   const char *name);
 /* The text of `key` in __metadata__, borrowed; NULL when there is none. */
-enum vd_err safetensors_note(const struct safetensors *f, const char *key,
-                             const char **out) VD_MUST_USE;
+enum vd_err safetensors_metadata(const struct safetensors *f, const char *key,
+                                 const char **out) VD_MUST_USE;
 /* Exact (F16 and BF16 are subsets); `out` has room for tensors[index].n. */
 enum vd_err safetensors_read_f32(const struct safetensors *f, size_t index,
                                  float *out) VD_MUST_USE;
@@ -71,7 +71,7 @@ struct safetensors_output {
     const int64_t *dims;
     const float *data;
 };
-struct safetensors_note {
+struct safetensors_metadata {
     const char *key, *value;
 };
 
@@ -79,7 +79,8 @@ struct safetensors_note {
  * unique. The file appears whole (store/atomic.h). */
 enum vd_err safetensors_write(const char *path,
                               const struct safetensors_output *tensors,
-                              size_t n, const struct safetensors_note *notes,
+                              size_t n,
+                              const struct safetensors_metadata *notes,
                               size_t n_notes) VD_MUST_USE;
 
 #endif

@@ -1,9 +1,9 @@
-#include "train/checkpoint_private.h"
+#include "train/checkpoint_internal.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "model/values.h"
 #include "store/atomic.h"
 #include "store/h5.h"
@@ -18,17 +18,18 @@
 #define MAX_NAME    255
 #define MAX_CLASSES 10000
 
-static enum vd_err new_floats(float **out, size_t n)
+static enum vd_err alloc_floats(float **out, size_t n)
 {
-    return mem_alloc((void **)out, n, sizeof(float), "a checkpoint's values");
+    return alloc_aligned((void **)out, n, sizeof(float),
+                         "a checkpoint's values");
 }
 
-static enum vd_err make_room(struct checkpoint *c)
+static enum vd_err alloc_arrays(struct checkpoint *c)
 {
-    VD_TRY(new_floats(&c->param, c->n_params));
-    VD_TRY(new_floats(&c->m, c->n_trainable));
-    VD_TRY(new_floats(&c->v, c->n_trainable));
-    return new_floats(&c->stats, c->n_stats);
+    VD_TRY(alloc_floats(&c->param, c->n_params));
+    VD_TRY(alloc_floats(&c->m, c->n_trainable));
+    VD_TRY(alloc_floats(&c->v, c->n_trainable));
+    return alloc_floats(&c->stats, c->n_stats);
 }
 
 enum vd_err checkpoint_new(struct checkpoint *c, const struct graph *g)
@@ -37,15 +38,15 @@ enum vd_err checkpoint_new(struct checkpoint *c, const struct graph *g)
                              .n_trainable = g->n_trainable,
                              .n_stats = g->n_stats,
                              .graph_digest = graph_digest(g)};
-    return make_room(c);
+    return alloc_arrays(c);
 }
 
 void checkpoint_clear(struct checkpoint *c)
 {
-    mem_free(c->param);
-    mem_free(c->m);
-    mem_free(c->v);
-    mem_free(c->stats);
+    alloc_aligned_free(c->param);
+    alloc_aligned_free(c->m);
+    alloc_aligned_free(c->v);
+    alloc_aligned_free(c->stats);
     free(c->config);
     free(c->state);
     free(c->file);
@@ -54,9 +55,9 @@ void checkpoint_clear(struct checkpoint *c)
 }
 
 /* With its end, so that no two sequences of texts are alike. */
-static void add_text(struct hash *h, const char *text)
+static void hash_text(struct hash *h, const char *text)
 {
-    hash_add(h, text, strlen(text) + 1);
+    hash_update(h, text, strlen(text) + 1);
 }
 
 uint64_t checkpoint_digest(const struct checkpoint *c)
@@ -65,16 +66,16 @@ uint64_t checkpoint_digest(const struct checkpoint *c)
     const uint64_t head[] = {c->step, (uint64_t)c->size, c->best,
                              c->graph_digest, (uint64_t)c->n_classes};
     hash_init(&h);
-    hash_add(&h, head, sizeof head);
-    add_text(&h, c->config);
-    add_text(&h, c->state);
+    hash_update(&h, head, sizeof head);
+    hash_text(&h, c->config);
+    hash_text(&h, c->state);
     for (int k = 0; k < c->n_classes; k++)
-        add_text(&h, c->classes[k]);
-    hash_add(&h, c->param, c->n_params * sizeof(float));
-    hash_add(&h, c->m, c->n_trainable * sizeof(float));
-    hash_add(&h, c->v, c->n_trainable * sizeof(float));
-    hash_add(&h, c->stats, c->n_stats * sizeof(float));
-    return hash_end(&h);
+        hash_text(&h, c->classes[k]);
+    hash_update(&h, c->param, c->n_params * sizeof(float));
+    hash_update(&h, c->m, c->n_trainable * sizeof(float));
+    hash_update(&h, c->v, c->n_trainable * sizeof(float));
+    hash_update(&h, c->stats, c->n_stats * sizeof(float));
+    return hash_final(&h);
 }
 
 /* ---- writing ---- */
@@ -87,11 +88,11 @@ static enum vd_err write_floats(struct h5_file *f, const char *name,
 }
 
 /* Where each tensor is, for people and other programs. */
-static enum vd_err write_table(struct h5_file *f, const struct graph *g)
+static enum vd_err write_tensor_index(struct h5_file *f, const struct graph *g)
 {
     size_t n = (size_t)g->n_param_tensors;
-    char *names = mem_new(n, GRAPH_MAX_NAME);
-    int64_t *offsets = mem_new(n, sizeof *offsets);
+    char *names = xcalloc(n, GRAPH_MAX_NAME);
+    int64_t *offsets = xcalloc(n, sizeof *offsets);
     for (size_t i = 0; i < n; i++) {
         memcpy(names + i * GRAPH_MAX_NAME, g->params[i].name, GRAPH_MAX_NAME);
         offsets[i] = (int64_t)g->params[i].offset;
@@ -127,7 +128,7 @@ static enum vd_err write_contents(struct h5_file *f, const struct checkpoint *c,
     VD_TRY(write_floats(f, "m", c->m, c->n_trainable));
     VD_TRY(write_floats(f, "v", c->v, c->n_trainable));
     VD_TRY(write_floats(f, "stats", c->stats, c->n_stats));
-    return write_table(f, g);
+    return write_tensor_index(f, g);
 }
 
 enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
@@ -137,8 +138,8 @@ enum vd_err checkpoint_write(const struct checkpoint *c, const struct graph *g,
     struct atomic_file file = {0};
     struct h5_file *f = NULL;
     VD_TRY(atomic_reserve(&file, path));
-    VD_TRY_ELSE(fail, err, h5_create(&f, file.temporary, path));
-    VD_TRY_ELSE(fail, err, write_contents(f, c, g));
+    VD_TRY_GOTO(fail, err, h5_create(&f, file.temporary, path));
+    VD_TRY_GOTO(fail, err, write_contents(f, c, g));
     err = h5_close(f);
     f = NULL;
     if (err != VD_OK)
@@ -156,7 +157,8 @@ fail:
 static char *newest_path(const char *folder)
 {
     struct checkpoint_list list = {0};
-    struct log_sink before = log_swap_sink((struct log_sink){log_drop, NULL});
+    struct log_sink before =
+        log_swap_sink((struct log_sink){log_discard, NULL});
     enum vd_err err = checkpoint_list_read(&list, folder);
     log_swap_sink(before);
     char *path = err == VD_OK && list.n
@@ -170,13 +172,13 @@ static char *newest_path(const char *folder)
  * A run's folder, or its checkpoints', stands for its last checkpoint: where
  * the link is missing, for the newest one. Owned.
  */
-static char *resolve(const char *path)
+static char *resolve_file(const char *path)
 {
     if (!file_is_folder(path))
-        return mem_copy_text(path);
-    char *inner = mem_format("%s/checkpoints", path);
+        return xstrdup(path);
+    char *inner = xasprintf("%s/checkpoints", path);
     const char *folder = file_is_folder(inner) ? inner : path;
-    char *found = mem_format("%s/last", folder);
+    char *found = xasprintf("%s/last", folder);
     char *newest = file_exists(found) ? NULL : newest_path(folder);
     free(inner);
     if (!newest)
@@ -197,8 +199,8 @@ static enum vd_err check_format(struct h5_file *f, const char *path)
     return VD_OK;
 }
 
-static enum vd_err length_of(struct h5_file *f, const char *path,
-                             const char *name, size_t *n)
+static enum vd_err read_length(struct h5_file *f, const char *path,
+                               const char *name, size_t *n)
 {
     struct h5_shape shape;
     VD_TRY(h5_shape(f, name, &shape));
@@ -227,9 +229,9 @@ static enum vd_err read_head(struct checkpoint *c, struct h5_file *f,
     c->size = (int32_t)size;
     c->best = best != 0;
     c->graph_digest = (uint64_t)digest;
-    VD_TRY(length_of(f, path, "param", &c->n_params));
-    VD_TRY(length_of(f, path, "m", &c->n_trainable));
-    VD_TRY(length_of(f, path, "stats", &c->n_stats));
+    VD_TRY(read_length(f, path, "param", &c->n_params));
+    VD_TRY(read_length(f, path, "m", &c->n_trainable));
+    VD_TRY(read_length(f, path, "stats", &c->n_stats));
     VD_TRY(h5_get_text(f, "config", MAX_TEXT, &c->config));
     VD_TRY(h5_get_text(f, "state", MAX_TEXT, &c->state));
     VD_TRY(
@@ -249,7 +251,7 @@ static enum vd_err read_values(struct checkpoint *c, struct h5_file *f,
                                const char *path)
 {
     int64_t digest = 0;
-    VD_TRY(make_room(c));
+    VD_TRY(alloc_arrays(c));
     VD_TRY(read_floats(f, "param", c->param, c->n_params));
     VD_TRY(read_floats(f, "m", c->m, c->n_trainable));
     VD_TRY(read_floats(f, "v", c->v, c->n_trainable));
@@ -270,10 +272,10 @@ static enum vd_err read_file(struct checkpoint *c, const char *path, bool whole)
     *c = (struct checkpoint){0};
     VD_TRY(checkpoint_check_kind(path));
     VD_TRY(h5_open(&f, path));
-    c->file = mem_copy_text(path);
-    VD_TRY_ELSE(out, err, read_head(c, f, path));
+    c->file = xstrdup(path);
+    VD_TRY_GOTO(out, err, read_head(c, f, path));
     if (whole)
-        VD_TRY_ELSE(out, err, read_values(c, f, path));
+        VD_TRY_GOTO(out, err, read_values(c, f, path));
 out:
     if (h5_close(f) != VD_OK)
         log_debug("%s: closing failed", path);
@@ -300,7 +302,7 @@ static enum vd_err check_exists(const char *file, const char *given)
 static enum vd_err read_resolved(struct checkpoint *c, const char *path,
                                  bool whole)
 {
-    char *file = resolve(path);
+    char *file = resolve_file(path);
     enum vd_err err = check_exists(file, path);
     if (err == VD_OK)
         err = read_file(c, file, whole);

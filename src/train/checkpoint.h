@@ -122,8 +122,9 @@ enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
                                   int keep) VD_MUST_USE;
 /* From here on asked by the thread before it writes a checkpoint, and before
  * it sets the links to it: an error is that checkpoint's. */
-void checkpoint_writer_guard(struct checkpoint_writer *w,
-                             enum vd_err (*may_write)(void *ctx), void *ctx);
+void checkpoint_writer_set_guard(struct checkpoint_writer *w,
+                                 enum vd_err (*may_write)(void *ctx),
+                                 void *ctx);
 /*
  * Starts writing *c as step-XXXXXXXX.h5 and takes its contents over; waits for
  * the one before. Sets the links.

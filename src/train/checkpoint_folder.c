@@ -7,9 +7,9 @@
  * is the last one by its name, and a checkpoint is marked where it was the
  * best so far, so the newest marked one is the best.
  */
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "store/atomic.h"
 #include "train/checkpoint.h"
 
@@ -27,12 +27,12 @@
 
 char *checkpoint_name(uint64_t step)
 {
-    return mem_format("step-%08llu.h5", (unsigned long long)step);
+    return xasprintf("step-%08llu.h5", (unsigned long long)step);
 }
 
 char *checkpoint_path(const char *folder, uint64_t step)
 {
-    return mem_format("%s/step-%08llu.h5", folder, (unsigned long long)step);
+    return xasprintf("%s/step-%08llu.h5", folder, (unsigned long long)step);
 }
 
 /* As checkpoint_name() writes it: no sign, no blank, no other zeros. */
@@ -56,7 +56,7 @@ bool checkpoint_is_name(const char *name)
     return parse_name(name, &step);
 }
 
-static int by_step(const void *a, const void *b)
+static int compare_steps(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
@@ -69,18 +69,19 @@ enum vd_err checkpoint_list_read(struct checkpoint_list *list,
     uint64_t step;
     VD_TRY(file_list_read(&files, folder));
     *list = (struct checkpoint_list){
-        .steps = mem_new(files.n + 1, sizeof *list->steps)};
+        .steps = xcalloc(files.n + 1, sizeof *list->steps)};
     for (size_t i = 0; i < files.n; i++)
         if (parse_name(files.names[i], &step))
             list->steps[list->n++] = step;
-    qsort(list->steps, list->n, sizeof *list->steps, by_step);
+    qsort(list->steps, list->n, sizeof *list->steps, compare_steps);
     file_list_clear(&files);
     return VD_OK;
 }
 
 /* ---- reading ---- */
 
-static void say_why(void *ctx, enum log_level level, const char *message)
+static void keep_first_error(void *ctx, enum log_level level,
+                             const char *message)
 {
     char *why = ctx;
     if (level == LOG_LEVEL_ERROR && !*why)
@@ -108,7 +109,8 @@ static enum vd_err read_step(struct checkpoint *c, const char *path,
 static enum vd_err try_read(struct checkpoint *c, char **path, uint64_t step)
 {
     char why[MAX_WHY] = "";
-    struct log_sink before = log_swap_sink((struct log_sink){say_why, why});
+    struct log_sink before =
+        log_swap_sink((struct log_sink){keep_first_error, why});
     enum vd_err err = read_step(c, *path, step);
     log_swap_sink(before);
     if (err == VD_OK)
@@ -150,12 +152,12 @@ enum vd_err checkpoint_read_newest(struct checkpoint *c, const char *folder,
 
 enum vd_err checkpoint_link(const struct checkpoint *c, const char *path)
 {
-    char *folder = file_folder(path);
-    char *last = mem_format("%s/last", folder);
-    char *best = mem_format("%s/best", folder);
-    enum vd_err err = atomic_link(last, file_name(path));
+    char *folder = file_dirname(path);
+    char *last = xasprintf("%s/last", folder);
+    char *best = xasprintf("%s/best", folder);
+    enum vd_err err = atomic_symlink(last, file_basename(path));
     if (err == VD_OK && c->best)
-        err = atomic_link(best, file_name(path));
+        err = atomic_symlink(best, file_basename(path));
     free(folder);
     free(last);
     free(best);
@@ -167,7 +169,8 @@ static bool is_whole_best(const char *folder, uint64_t step)
 {
     struct checkpoint c = {0};
     char *path = checkpoint_path(folder, step);
-    struct log_sink before = log_swap_sink((struct log_sink){log_drop, NULL});
+    struct log_sink before =
+        log_swap_sink((struct log_sink){log_discard, NULL});
     bool best = checkpoint_read_head(&c, path) == VD_OK && c.best;
     checkpoint_clear(&c);
     best = best && read_step(&c, path, step) == VD_OK;
@@ -178,16 +181,18 @@ static bool is_whole_best(const char *folder, uint64_t step)
 }
 
 /* A checkpoint in the place of the link, whose own name no file has. */
-static void name_copy(const char *folder, const char *best)
+static void rename_copy(const char *folder, const char *best)
 {
     struct checkpoint c = {0};
-    struct log_sink before = log_swap_sink((struct log_sink){log_drop, NULL});
+    struct log_sink before =
+        log_swap_sink((struct log_sink){log_discard, NULL});
     bool whole = checkpoint_read(&c, best) == VD_OK;
     log_swap_sink(before);
     char *path = whole ? checkpoint_path(folder, c.step) : NULL;
     checkpoint_clear(&c);
     if (whole && !file_exists(path) && rename(best, path) == 0)
-        log_info("%s: a regular file, renamed to %s", best, file_name(path));
+        log_info("%s: a regular file, renamed to %s", best,
+                 file_basename(path));
     free(path);
 }
 
@@ -202,7 +207,7 @@ static enum vd_err link_newest_best(const char *folder, const char *link,
         i--;
     char *name = i > 0 ? checkpoint_name(list.steps[i - 1]) : NULL;
     free(list.steps);
-    enum vd_err err = name ? atomic_link(link, name) : VD_OK;
+    enum vd_err err = name ? atomic_symlink(link, name) : VD_OK;
     if (err == VD_OK && name)
         log_info("%s: was not a link to a checkpoint, now links to %s", link,
                  name);
@@ -214,10 +219,10 @@ enum vd_err checkpoint_restore_best(const char *folder, uint64_t last)
 {
     struct stat info;
     enum vd_err err = VD_OK;
-    char *link = mem_format("%s/best", folder);
+    char *link = xasprintf("%s/best", folder);
     bool any = lstat(link, &info) == 0;
     if (any && S_ISREG(info.st_mode))
-        name_copy(folder, link);
+        rename_copy(folder, link);
     if (!any || S_ISREG(info.st_mode) || !file_exists(link))
         err = link_newest_best(folder, link, last);
     free(link);

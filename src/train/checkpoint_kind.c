@@ -1,6 +1,6 @@
 /* Files that are given as checkpoints and are something else. */
 #include "store/file_kind.h"
-#include "train/checkpoint_private.h"
+#include "train/checkpoint_internal.h"
 
 #define RUN_FOLDER                                   \
     "give a run's folder (runs/NAME) or one of its " \
@@ -8,7 +8,7 @@
 enum vd_err checkpoint_check_kind(const char *path)
 {
     enum file_kind kind;
-    VD_TRY(file_kind_read(path, &kind));
+    VD_TRY(file_kind_detect(path, &kind));
     switch (kind) {
     case FILE_KIND_SAFETENSORS:
         return VD_FAIL(VD_DATA,

@@ -1,7 +1,7 @@
 /* The thread that writes checkpoints beside training. */
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/memory.h"
 #include "store/atomic.h"
 #include "train/checkpoint.h"
@@ -35,10 +35,10 @@ static void remove_step(const struct checkpoint_writer *w, uint64_t step)
 }
 
 /* Does the link folder/name point to this step's file? */
-static bool link_is(const struct checkpoint_writer *w, const char *name,
-                    uint64_t step)
+static bool links_to(const struct checkpoint_writer *w, const char *name,
+                     uint64_t step)
 {
-    char target[PATH_MAX], *link = mem_format("%s/%s", w->folder, name);
+    char target[PATH_MAX], *link = xasprintf("%s/%s", w->folder, name);
     char *own = checkpoint_name(step);
     ssize_t n = readlink(link, target, sizeof target - 1);
     target[n > 0 ? n : 0] = '\0';
@@ -54,51 +54,51 @@ static bool link_is(const struct checkpoint_writer *w, const char *name,
  * not push whole ones out, and is overwritten in time. Where `last` points to
  * none of them nothing is removed.
  */
-static enum vd_err prune(const struct checkpoint_writer *w)
+static enum vd_err prune_checkpoints(const struct checkpoint_writer *w)
 {
     struct checkpoint_list list;
     size_t seen = 0, end;
     VD_TRY(checkpoint_list_read(&list, w->folder));
     for (end = list.n; end > 0; end--)
-        if (link_is(w, "last", list.steps[end - 1]))
+        if (links_to(w, "last", list.steps[end - 1]))
             break;
     enum vd_err err =
         end > 0 ? checkpoint_restore_best(w->folder, list.steps[end - 1])
                 : VD_OK;
     for (; err == VD_OK && end > 0; end--)
-        if (seen++ >= w->keep && !link_is(w, "best", list.steps[end - 1]))
+        if (seen++ >= w->keep && !links_to(w, "best", list.steps[end - 1]))
             remove_step(w, list.steps[end - 1]);
     free(list.steps);
     return err;
 }
 
-static enum vd_err ask(const struct checkpoint_writer *w)
+static enum vd_err check_may_write(const struct checkpoint_writer *w)
 {
     return w->may_write ? w->may_write(w->guard_ctx) : VD_OK;
 }
 
-static enum vd_err publish(struct checkpoint_writer *w)
+static enum vd_err write_and_link(struct checkpoint_writer *w)
 {
     char *path = checkpoint_path(w->folder, w->snapshot.step);
-    enum vd_err err = ask(w);
+    enum vd_err err = check_may_write(w);
     if (err == VD_OK)
         err = checkpoint_write(&w->snapshot, w->graph, path);
     if (err == VD_OK)
-        err = ask(w); /* writing may have taken long */
+        err = check_may_write(w); /* writing may have taken long */
     if (err == VD_OK)
         err = checkpoint_link(&w->snapshot, path);
     if (err == VD_OK) {
         log_info("saved %s", path);
-        err = prune(w);
+        err = prune_checkpoints(w);
     }
     free(path);
     return err;
 }
 
-static void *write_beside(void *ctx)
+static void *writer_thread(void *ctx)
 {
     struct checkpoint_writer *w = ctx;
-    w->err = publish(w);
+    w->err = write_and_link(w);
     checkpoint_clear(&w->snapshot);
     return NULL;
 }
@@ -108,12 +108,13 @@ enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
                                   int keep)
 {
     VD_TRY(file_make_folder(folder));
-    struct checkpoint_writer *w = mem_new(1, sizeof *w);
-    w->folder = mem_copy_text(folder);
+    struct checkpoint_writer *w = xcalloc(1, sizeof *w);
+    w->folder = xstrdup(folder);
     w->graph = g;
     w->keep = (size_t)keep;
-    atomic_remove_left_overs(folder);
-    enum vd_err err = prune(w); /* a killed process may not have come to it */
+    atomic_remove_stale(folder);
+    enum vd_err err =
+        prune_checkpoints(w); /* a killed process may not have come to it */
     if (err == VD_OK)
         *out = w;
     else
@@ -121,8 +122,8 @@ enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
     return err;
 }
 
-void checkpoint_writer_guard(struct checkpoint_writer *w,
-                             enum vd_err (*may_write)(void *ctx), void *ctx)
+void checkpoint_writer_set_guard(struct checkpoint_writer *w,
+                                 enum vd_err (*may_write)(void *ctx), void *ctx)
 {
     w->may_write = may_write;
     w->guard_ctx = ctx;
@@ -134,10 +135,10 @@ enum vd_err checkpoint_writer_start(struct checkpoint_writer *w,
     VD_TRY(checkpoint_writer_wait(w));
     w->snapshot = *c;
     *c = (struct checkpoint){0};
-    int cause = pthread_create(&w->thread, NULL, write_beside, w);
+    int cause = pthread_create(&w->thread, NULL, writer_thread, w);
     if (cause) {
         checkpoint_clear(&w->snapshot);
-        return memory_no_thread("writing checkpoints", cause);
+        return memory_raise_no_thread("writing checkpoints", cause);
     }
     w->running = true;
     return VD_OK;

@@ -1,9 +1,9 @@
 #include "train/dry_run.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/memory.h"
 #include "train/stop.h"
 #include "train/trainer.h"
@@ -19,7 +19,7 @@
 #define MIN_STEPS 2
 #define MAX_STEPS 20
 
-#define OTHERS 2 /* checkpoints besides keep: the best, the one in writing */
+#define EXTRA_CHECKPOINTS 2 /* the best, the one being written */
 
 /* What a rank knows of itself. */
 struct usage {
@@ -33,13 +33,13 @@ struct dry_run {
     bool finished;          /* the run has nothing left to do */
     double first_s, step_s; /* the cold one; mean of the timed ones */
     int n_steps;            /* timed */
-    struct usage most;      /* of all ranks: the largest of each */
+    struct usage max_usage; /* of all ranks: the largest of each */
     int peak_rank, waited_rank;
-    size_t n_tried;     /* batches of the validation */
-    double validate_s;  /* those took */
-    double write_s;     /* a checkpoint, there and back */
-    int64_t bytes;      /* of a checkpoint */
-    int64_t kept_bytes; /* of the run's checkpoints that are there */
+    size_t n_timed_batches; /* batches of the validation */
+    double validate_s;      /* those took */
+    double write_s;         /* a checkpoint, there and back */
+    int64_t bytes;          /* of a checkpoint */
+    int64_t kept_bytes;     /* of the run's checkpoints that are there */
     int64_t export_bytes, free_bytes;
 };
 
@@ -48,7 +48,7 @@ struct dry_run {
 enum { FLAG_STOP = 1, FLAG_DONE = 2 };
 
 /* Agreed: does rank 0 have enough, does anybody want to stop? */
-static enum vd_err ask(struct trainer *t, bool done, bool *all_done)
+static enum vd_err agree_done(struct trainer *t, bool done, bool *all_done)
 {
     uint32_t any = 0;
     uint32_t mine = (stop_signal() ? FLAG_STOP : 0u) |
@@ -60,33 +60,33 @@ static enum vd_err ask(struct trainer *t, bool done, bool *all_done)
 }
 
 /* As in training, with its row in steps.jsonl. */
-static enum vd_err take_first(struct dry_run *d)
+static enum vd_err time_first_step(struct dry_run *d)
 {
     struct trainer *t = d->t;
-    struct account_step step;
+    struct step_stats step;
     bool done;
     VD_TRY(trainer_step(t, &step));
     d->first_s = step.seconds;
-    account_add(&t->account, &step, t->results);
-    VD_TRY(account_flush(&t->account));
-    return ask(t, false, &done);
+    loss_meter_add(&t->loss_meter, &step, t->results);
+    VD_TRY(loss_meter_flush(&t->loss_meter));
+    return agree_done(t, false, &done);
 }
 
 static enum vd_err time_steps(struct dry_run *d)
 {
     double sum = 0, waited = 0;
     for (bool done = false; !done;) {
-        struct account_step step;
+        struct step_stats step;
         VD_TRY(trainer_step(d->t, &step));
         sum += step.seconds;
         waited += step.waited_s;
         d->n_steps++;
         bool enough = (sum >= STEPS_S && d->n_steps >= MIN_STEPS) ||
                       d->n_steps >= MAX_STEPS;
-        VD_TRY(ask(d->t, enough, &done));
+        VD_TRY(agree_done(d->t, enough, &done));
     }
     d->step_s = sum / d->n_steps;
-    d->most.waited_s = waited;
+    d->max_usage.waited_s = waited;
     return VD_OK;
 }
 
@@ -99,7 +99,7 @@ static size_t n_batches(const struct trainer *t)
 }
 
 /* One batch for every thread of every rank. */
-static enum vd_err try_validation(struct dry_run *d)
+static enum vd_err time_validation(struct dry_run *d)
 {
     struct trainer *t = d->t;
     struct eval_means means;
@@ -108,12 +108,12 @@ static enum vd_err try_validation(struct dry_run *d)
         return VD_OK;
     size_t all = n_batches(t);
     size_t n = (size_t)t->comm->size * (size_t)t->compute_threads;
-    d->n_tried = n < all ? n : all;
-    evaluator_limit(t->evaluator, d->n_tried);
+    d->n_timed_batches = n < all ? n : all;
+    evaluator_limit(t->evaluator, d->n_timed_batches);
     double begin = clock_now();
     VD_TRY(trainer_validate(t, &means));
     d->validate_s = clock_now() - begin;
-    return ask(t, false, &done);
+    return agree_done(t, false, &done);
 }
 
 /* Of a whole validation: rounds of as many batches as were tried at once. */
@@ -122,13 +122,15 @@ static double validation_s(const struct dry_run *d)
     const struct trainer *t = d->t;
     size_t all = n_batches(t);
     return t->has_val
-               ? d->validate_s * (double)((all + d->n_tried - 1) / d->n_tried)
+               ? d->validate_s * (double)((all + d->n_timed_batches - 1) /
+                                          d->n_timed_batches)
                : 0;
 }
 
 /* ---- files ---- */
 
-static int64_t size_of(const char *folder, bool (*counts)(const char *name))
+static int64_t folder_bytes(const char *folder,
+                            bool (*counts)(const char *name))
 {
     struct file_list list;
     int64_t sum = 0;
@@ -136,7 +138,7 @@ static int64_t size_of(const char *folder, bool (*counts)(const char *name))
         return 0;
     for (size_t i = 0; i < list.n; i++) {
         struct stat info;
-        char *path = mem_format("%s/%s", folder, list.names[i]);
+        char *path = xasprintf("%s/%s", folder, list.names[i]);
         if (counts(list.names[i]) && lstat(path, &info) == 0)
             sum += info.st_size;
         free(path);
@@ -150,15 +152,16 @@ static bool is_weights(const char *name)
     return strstr(name, ".safetensors") != NULL;
 }
 
-/* The room a run has from here on: free, and what goes with this trial. */
+/* The room a run has from here on: free, and what goes with this scratch
+ * session. */
 static enum vd_err measure_disk(struct dry_run *d)
 {
     struct statvfs disk;
     const struct run *run = &d->t->run;
     char *weights = run_path(run, "weights");
-    d->export_bytes = size_of(weights, is_weights);
+    d->export_bytes = folder_bytes(weights, is_weights);
     free(weights);
-    d->kept_bytes = size_of(run->past, checkpoint_is_name);
+    d->kept_bytes = folder_bytes(run->own_checkpoints, checkpoint_is_name);
     if (statvfs(run->folder, &disk) < 0)
         return VD_FAIL(VD_IO, "%s: %s", run->folder, strerror(errno));
     d->free_bytes = (int64_t)disk.f_bavail * (int64_t)disk.f_frsize + d->bytes +
@@ -166,7 +169,7 @@ static enum vd_err measure_disk(struct dry_run *d)
     return VD_OK;
 }
 
-static enum vd_err try_files(struct dry_run *d)
+static enum vd_err time_checkpoint(struct dry_run *d)
 {
     struct trainer *t = d->t;
     double begin = clock_now();
@@ -183,10 +186,10 @@ static enum vd_err try_files(struct dry_run *d)
 static enum vd_err gather_usage(struct dry_run *d)
 {
     struct comm *comm = d->t->comm;
-    struct usage *all = mem_new((size_t)comm->size, sizeof *all);
-    d->most.peak_bytes = memory_peak();
-    enum vd_err err =
-        comm_allgather(comm, SITE_REPORT, &d->most, sizeof d->most, all);
+    struct usage *all = xcalloc((size_t)comm->size, sizeof *all);
+    d->max_usage.peak_bytes = memory_peak();
+    enum vd_err err = comm_allgather(comm, SITE_REPORT, &d->max_usage,
+                                     sizeof d->max_usage, all);
     for (int r = 0; err == VD_OK && r < comm->size; r++) {
         if (all[r].peak_bytes > all[d->peak_rank].peak_bytes)
             d->peak_rank = r;
@@ -194,8 +197,8 @@ static enum vd_err gather_usage(struct dry_run *d)
             d->waited_rank = r;
     }
     if (err == VD_OK)
-        d->most = (struct usage){all[d->peak_rank].peak_bytes,
-                                 all[d->waited_rank].waited_s};
+        d->max_usage = (struct usage){all[d->peak_rank].peak_bytes,
+                                      all[d->waited_rank].waited_s};
     free(all);
     return err;
 }
@@ -232,14 +235,14 @@ static void report_start(const struct dry_run *d, uint64_t first)
     if (d->finished)
         text_add(out,
                  "%s has ended after step %llu of %llu: nothing to train\n",
-                 t->run.real, (unsigned long long)first,
+                 t->run.own_folder, (unsigned long long)first,
                  (unsigned long long)t->last_step);
     else if (t->resume)
         text_add(out, "would go on after step %llu of %llu, from %s\n",
                  (unsigned long long)first, (unsigned long long)t->last_step,
                  t->resume);
     else
-        text_add(out, "would begin %s anew, %llu steps\n", t->run.real,
+        text_add(out, "would begin %s anew, %llu steps\n", t->run.own_folder,
                  (unsigned long long)t->last_step);
 }
 
@@ -254,8 +257,8 @@ static void report_steps(const struct dry_run *d)
              d->n_steps);
     add_duration(out, d->first_s);
     text_add(out, ")\nwaiting      %.1f %% of that for data (rank %d, %s)\n",
-             100 * d->most.waited_s / (d->step_s * d->n_steps), d->waited_rank,
-             t->comm->hosts[d->waited_rank]);
+             100 * d->max_usage.waited_s / (d->step_s * d->n_steps),
+             d->waited_rank, t->comm->hosts[d->waited_rank]);
     text_add(out, "epoch        ");
     add_duration(out, d->step_s * (double)t->train.n_images / n);
     text_add(out, " of %zu images (estimate)\nvalidation   ",
@@ -263,16 +266,16 @@ static void report_steps(const struct dry_run *d)
     if (t->has_val) {
         add_duration(out, validation_s(d));
         text_add(out, " of %zu images (estimate; %zu of %zu batches tried)\n",
-                 t->val.n_images, d->n_tried, n_batches(t));
+                 t->val.n_images, d->n_timed_batches, n_batches(t));
     } else {
         text_add(out, "none: data.val is empty\n");
     }
 }
 
 /* Bytes that the run will hold at most. */
-static int64_t needed(const struct dry_run *d)
+static int64_t needed_bytes(const struct dry_run *d)
 {
-    int64_t n = d->t->config->checkpoint.keep + OTHERS;
+    int64_t n = d->t->config->checkpoint.keep + EXTRA_CHECKPOINTS;
     return n * d->bytes + d->export_bytes;
 }
 
@@ -285,14 +288,14 @@ static void report_files(const struct dry_run *d)
     text_add(out, ", written and read back in ");
     add_duration(out, d->write_s);
     text_add(out, ": the same bits\ndisk         ");
-    add_size(out, needed(d));
+    add_size(out, needed_bytes(d));
     text_add(out, " for the run (checkpoint.keep %lld), ",
              (long long)t->config->checkpoint.keep);
     add_size(out, d->kept_bytes);
     text_add(out, " of them there; ");
     add_size(out, d->free_bytes);
     text_add(out, " free in %s\nmemory       ", t->config->train.dir);
-    add_size(out, d->most.peak_bytes);
+    add_size(out, d->max_usage.peak_bytes);
     text_add(out, " at most (rank %d, %s)\n", d->peak_rank,
              t->comm->hosts[d->peak_rank]);
 }
@@ -309,7 +312,7 @@ static double validations(const struct dry_run *d, uint64_t first)
     return (double)(all - done) + (first == 0);
 }
 
-static void report_whole(const struct dry_run *d, uint64_t first)
+static void report_total(const struct dry_run *d, uint64_t first)
 {
     const struct trainer *t = d->t;
     struct text *out = d->report;
@@ -326,7 +329,7 @@ static void report_whole(const struct dry_run *d, uint64_t first)
 static void warn_of_disk(const struct dry_run *d)
 {
     struct text free_room = {0}, more = {0};
-    int64_t missing = needed(d) - d->kept_bytes;
+    int64_t missing = needed_bytes(d) - d->kept_bytes;
     add_size(&free_room, d->free_bytes);
     add_size(&more, missing);
     if (missing > d->free_bytes)
@@ -338,24 +341,24 @@ static void warn_of_disk(const struct dry_run *d)
     free(more.bytes);
 }
 
-static enum vd_err try_all(struct trainer *t, void *ctx)
+static enum vd_err dry_run_body(struct trainer *t, void *ctx)
 {
     struct dry_run *d = ctx;
     uint64_t first = t->state.step;
     d->t = t;
     d->finished = trainer_is_finished(t);
-    VD_TRY(take_first(d));
+    VD_TRY(time_first_step(d));
     VD_TRY(trainer_check_memory(t));
     VD_TRY(time_steps(d));
-    VD_TRY(try_validation(d));
-    VD_TRY(try_files(d));
+    VD_TRY(time_validation(d));
+    VD_TRY(time_checkpoint(d));
     VD_TRY(gather_usage(d));
     if (t->comm->rank != 0)
         return VD_OK;
     report_start(d, first);
     report_steps(d);
     report_files(d);
-    report_whole(d, first);
+    report_total(d, first);
     warn_of_disk(d);
     return VD_OK;
 }
@@ -365,6 +368,6 @@ enum vd_err dry_run(struct comm *comm, struct option_set *set,
                     struct text *report)
 {
     struct dry_run d = {.report = report};
-    const struct trial trial = {.run = try_all, .ctx = &d};
-    return trainer_try(comm, set, config, argv, &trial);
+    const struct session_policy policy = {.body = dry_run_body, .ctx = &d};
+    return trainer_run_session(comm, set, config, argv, &policy);
 }

@@ -22,7 +22,7 @@ struct overfit {
 /* ---- settings ---- */
 
 /* What has a reason to keep the loss up, or is of no use here. */
-static enum vd_err set_options(struct option_set *set)
+static enum vd_err set_overfit_options(struct option_set *set)
 {
     static const char *const options[][2] = {
         {"augment.enable", "false"},    {"model.head_dropout", "0"},
@@ -50,10 +50,11 @@ static enum vd_err mean_losses(struct trainer *t, struct losses *out)
     const struct graph_loss *loss = &t->graph.loss;
     double sums[4] = {0};
     int micro = (int)t->batch.micro_batch;
-    for (int i = 0; i < t->account.n_mine; i++) {
-        uint64_t position = feed_position(&t->feed_spec, (size_t)(i / micro)) +
-                            (uint64_t)(i % micro);
-        uint64_t sample = sampler_at(&t->feed_spec.sampler, position, NULL);
+    for (int i = 0; i < t->loss_meter.n_local; i++) {
+        uint64_t position =
+            prefetch_position(&t->prefetch_spec, (size_t)(i / micro)) +
+            (uint64_t)(i % micro);
+        uint64_t sample = sampler_at(&t->prefetch_spec.sampler, position, NULL);
         double weight = loss->class_weights
                             ? loss->class_weights[t->train.class[sample]]
                             : 1;
@@ -73,19 +74,19 @@ static enum vd_err mean_losses(struct trainer *t, struct losses *out)
 static bool has_fallen(const struct overfit *o)
 {
     const struct graph_loss *loss = &o->t->graph.loss;
-    bool box = o->last.box <= OVERFIT_SHARE * o->first.box;
-    bool class = o->last.class <= OVERFIT_SHARE * o->first.class;
+    bool box = o->last.box <= OVERFIT_MAX_FRACTION * o->first.box;
+    bool class = o->last.class <= OVERFIT_MAX_FRACTION * o->first.class;
     return (box || loss->box_scale == 0) && (class || loss->class_scale == 0);
 }
 
-static enum vd_err take_steps(struct overfit *o)
+static enum vd_err train_steps(struct overfit *o)
 {
     struct trainer *t = o->t;
     progress_start(&t->progress, "step", 0, (size_t)o->n_steps,
                    t->comm->rank != 0 || t->config->log.level < 2);
     for (o->done = 0;
          o->done < o->n_steps && !(o->done > 1 && has_fallen(o));) {
-        struct account_step step;
+        struct step_stats step;
         char note[64];
         VD_TRY(trainer_step(t, &step));
         VD_TRY(mean_losses(t, &o->last));
@@ -110,9 +111,9 @@ static void report_losses(const struct overfit *o, const char *name,
              l->class);
 }
 
-static enum vd_err judge(const struct overfit *o)
+static enum vd_err report_verdict(const struct overfit *o)
 {
-    double lr = o->t->feed_spec.schedule.lr;
+    double lr = o->t->prefetch_spec.schedule.lr;
     report_losses(o, "first step", &o->first);
     report_losses(o, "last step", &o->last);
     text_add(o->report,
@@ -122,7 +123,7 @@ static enum vd_err judge(const struct overfit *o)
              100 * o->last.class / o->first.class, (long long)o->done, lr);
     if (has_fallen(o)) {
         text_add(o->report, "passed       both are under %g %%\n",
-                 100 * OVERFIT_SHARE);
+                 100 * OVERFIT_MAX_FRACTION);
         return VD_OK;
     }
     return VD_FAIL(
@@ -132,17 +133,17 @@ static enum vd_err judge(const struct overfit *o)
         "try another --optim.lr or more steps; if neither helps, look at the "
         "labels",
         (long long)o->done, lr, 100 * o->last.box / o->first.box,
-        100 * o->last.class / o->first.class, 100 * OVERFIT_SHARE);
+        100 * o->last.class / o->first.class, 100 * OVERFIT_MAX_FRACTION);
 }
 
-static enum vd_err try_batch(struct trainer *t, void *ctx)
+static enum vd_err overfit_body(struct trainer *t, void *ctx)
 {
     struct overfit *o = ctx;
     o->t = t;
-    VD_TRY(take_steps(o));
+    VD_TRY(train_steps(o));
     enum vd_err err = has_fallen(o) ? VD_OK : VD_NUMERIC; /* of all ranks */
     if (t->comm->rank == 0)
-        err = judge(o);
+        err = report_verdict(o);
     return comm_agree(t->comm, SITE_REPORT, err);
 }
 
@@ -151,8 +152,10 @@ enum vd_err overfit_check(struct comm *comm, struct option_set *set,
                           int64_t steps, struct text *report)
 {
     struct overfit o = {.n_steps = steps, .report = report};
-    const struct trial trial = {
-        .anew = true, .repeat = true, .run = try_batch, .ctx = &o};
-    VD_TRY(set_options(set));
-    return trainer_try(comm, set, config, argv, &trial);
+    const struct session_policy policy = {.fresh = true,
+                                          .repeat_first_batch = true,
+                                          .body = overfit_body,
+                                          .ctx = &o};
+    VD_TRY(set_overfit_options(set));
+    return trainer_run_session(comm, set, config, argv, &policy);
 }

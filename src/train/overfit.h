@@ -11,7 +11,7 @@
 #include "config/config.h"
 
 /* What must be left of the box loss and of the class loss, each. */
-#define OVERFIT_SHARE 0.25
+#define OVERFIT_MAX_FRACTION 0.25
 
 /*
  * Collective: at most `steps` steps, fewer when it passes before. `report`, on

@@ -1,9 +1,9 @@
 #include "train/run.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "store/atomic.h"
 
 #include <errno.h>
@@ -14,9 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOCK      ".lock"
-#define MAX_OWNER 512
-#define ROWS_S    1.0 /* between two looks at .lock for rows */
+#define LOCK          ".lock"
+#define MAX_OWNER     512
+#define OWNER_CHECK_S 1.0 /* between two looks at .lock for rows */
 
 enum lock_state { LOCK_MINE, LOCK_TAKEN, LOCK_NONE };
 
@@ -42,8 +42,8 @@ static char *describe_owner(void)
     struct timespec now;
     gethostname(host, sizeof host - 1);
     clock_gettime(CLOCK_REALTIME, &now);
-    return mem_format("process %ld on %s\n%lld.%09ld-%u\n", (long)getpid(),
-                      host, (long long)now.tv_sec, now.tv_nsec, count++);
+    return xasprintf("process %ld on %s\n%lld.%09ld-%u\n", (long)getpid(), host,
+                     (long long)now.tv_sec, now.tv_nsec, count++);
 }
 
 static enum vd_err write_owner(int fd, const char *path, const char *owner)
@@ -54,12 +54,12 @@ static enum vd_err write_owner(int fd, const char *path, const char *owner)
     return VD_OK;
 }
 
-static enum vd_err lock(struct run *r)
+static enum vd_err lock_folder(struct run *r)
 {
     enum vd_err err = VD_OK;
     char owner[MAX_OWNER] = "", *path = run_path(r, LOCK);
     r->owner = describe_owner();
-    VD_TRY_ELSE(out, err, file_open_output(path, O_RDWR, &r->lock_fd));
+    VD_TRY_GOTO(out, err, file_open_output(path, O_RDWR, &r->lock_fd));
     enum lock_state state = try_lock(r->lock_fd);
     if (state == LOCK_NONE)
         log_warn("%s: this file system has no locks (%s): make sure that no "
@@ -84,7 +84,7 @@ out:
 /* ---- still ours? ---- */
 
 /* Somebody removed the file that we hold. */
-static enum vd_err lock_again(struct run *r, const char *path)
+static enum vd_err recreate_lock(struct run *r, const char *path)
 {
     int fd = -1;
     VD_TRY(file_open_output(path, O_RDWR | O_EXCL, &fd));
@@ -119,43 +119,44 @@ enum vd_err run_check_owner(void *run)
 {
     struct run *r = run;
     char *path = run_path(r, LOCK);
-    pthread_mutex_lock(&r->owning);
+    pthread_mutex_lock(&r->owner_lock);
     enum vd_err err =
-        file_exists(path) ? compare_owner(r, path) : lock_again(r, path);
-    pthread_mutex_unlock(&r->owning);
+        file_exists(path) ? compare_owner(r, path) : recreate_lock(r, path);
+    pthread_mutex_unlock(&r->owner_lock);
     free(path);
     return err;
 }
 
 /* Of the main thread. */
-static enum vd_err check_for_row(void *run)
+static enum vd_err check_owner_for_row(void *run)
 {
     struct run *r = run;
-    if (clock_now() - r->asked < ROWS_S)
+    if (clock_now() - r->owner_checked < OWNER_CHECK_S)
         return VD_OK;
     VD_TRY(run_check_owner(r));
-    r->asked = clock_now();
+    r->owner_checked = clock_now();
     return VD_OK;
 }
 
 /* ---- opening ---- */
 
-static enum vd_err make(struct run *r, const char *folder)
+static enum vd_err create_folder(struct run *r, const char *folder)
 {
-    r->folder = mem_copy_text(folder);
+    r->folder = xstrdup(folder);
     r->checkpoints = run_path(r, "checkpoints");
     VD_TRY(file_make_folder(r->checkpoints));
-    VD_TRY(lock(r));
-    atomic_remove_left_overs(r->folder);
+    VD_TRY(lock_folder(r));
+    atomic_remove_stale(r->folder);
     return VD_OK;
 }
 
-static void find_real(struct run *r, const char *dir, const char *name)
+static void init_paths(struct run *r, const char *dir, const char *name)
 {
-    *r = (struct run){.real = mem_format("%s/%s", dir, name),
-                      .past = mem_format("%s/%s/checkpoints", dir, name),
+    *r = (struct run){.own_folder = xasprintf("%s/%s", dir, name),
+                      .own_checkpoints =
+                          xasprintf("%s/%s/checkpoints", dir, name),
                       .lock_fd = -1};
-    pthread_mutex_init(&r->owning, NULL);
+    pthread_mutex_init(&r->owner_lock, NULL);
 }
 
 /* Files that a run writes: nothing but regular files may be in their place. */
@@ -166,7 +167,7 @@ static enum vd_err check_files(const char *folder)
                                         "config.yaml", "run.json"};
     enum vd_err err = VD_OK;
     for (size_t i = 0; err == VD_OK && i < sizeof names / sizeof *names; i++) {
-        char *path = mem_format("%s/%s", folder, names[i]);
+        char *path = xasprintf("%s/%s", folder, names[i]);
         err = file_check_output(path);
         free(path);
     }
@@ -175,13 +176,13 @@ static enum vd_err check_files(const char *folder)
 
 enum vd_err run_open(struct run *r, const char *dir, const char *name)
 {
-    find_real(r, dir, name);
-    VD_TRY(check_files(r->real));
-    return make(r, r->real);
+    init_paths(r, dir, name);
+    VD_TRY(check_files(r->own_folder));
+    return create_folder(r, r->own_folder);
 }
 
-/* What a trial elsewhere does not find out. */
-static enum vd_err check_real(const char *folder)
+/* What a scratch session elsewhere does not find out. */
+static enum vd_err check_writable(const char *folder)
 {
     if (file_exists(folder) && !file_is_folder(folder))
         errno = ENOTDIR;
@@ -191,56 +192,60 @@ static enum vd_err check_real(const char *folder)
                    strerror(errno));
 }
 
-enum vd_err run_open_trial(struct run *r, const char *dir, const char *name)
+enum vd_err run_open_scratch(struct run *r, const char *dir, const char *name)
 {
-    find_real(r, dir, name);
-    VD_TRY(check_real(r->real));
-    VD_TRY(check_real(r->past));
-    VD_TRY(check_files(r->real));
+    init_paths(r, dir, name);
+    VD_TRY(check_writable(r->own_folder));
+    VD_TRY(check_writable(r->own_checkpoints));
+    VD_TRY(check_files(r->own_folder));
     VD_TRY(scratch_open(&r->scratch, dir, name));
-    return make(r, r->scratch.folder);
+    return create_folder(r, r->scratch.folder);
 }
 
-/* A trial's begins anew, if the run's own could go on. */
-static enum vd_err open_one(struct run *r, struct series *s, const char *name,
-                            const char *header, int64_t length)
+/* A scratch session's begins anew, if the run's own could go on. */
+static enum vd_err open_append_file(struct run *r, struct append_file *s,
+                                    const char *name, const char *header,
+                                    int64_t length)
 {
-    char *path = run_path(r, name), *real = mem_format("%s/%s", r->real, name);
-    enum vd_err err = series_check(real, length);
+    char *path = run_path(r, name),
+         *real = xasprintf("%s/%s", r->own_folder, name);
+    enum vd_err err = append_file_check(real, length);
     if (err == VD_OK)
-        err = series_open(s, path, header, r->scratch.folder ? 0 : length);
+        err = append_file_open(s, path, header, r->scratch.folder ? 0 : length);
     if (err == VD_OK)
-        series_guard(s, check_for_row, r);
+        append_file_set_guard(s, check_owner_for_row, r);
     free(path);
     free(real);
     return err;
 }
 
-enum vd_err run_open_series(struct run *r, const struct train_state *state)
+enum vd_err run_open_append_files(struct run *r,
+                                  const struct train_state *state)
 {
-    VD_TRY(open_one(r, &r->metrics, "metrics.csv", RUN_METRICS_HEADER,
-                    state->metrics_bytes));
-    return open_one(r, &r->steps, "steps.jsonl", "", state->steps_bytes);
+    VD_TRY(open_append_file(r, &r->metrics, "metrics.csv", RUN_METRICS_HEADER,
+                            state->metrics_bytes));
+    return open_append_file(r, &r->steps, "steps.jsonl", "",
+                            state->steps_bytes);
 }
 
 void run_close(struct run *r)
 {
     if (log_set_file(NULL) != VD_OK)
         log_debug("closing the log failed");
-    series_close(&r->metrics);
-    series_close(&r->steps);
+    append_file_close(&r->metrics);
+    append_file_close(&r->steps);
     if (r->lock_fd >= 0)
         close(r->lock_fd);
     scratch_close(&r->scratch);
     free(r->folder);
     free(r->checkpoints);
-    free(r->real);
-    free(r->past);
+    free(r->own_folder);
+    free(r->own_checkpoints);
     free(r->owner);
     *r = (struct run){.lock_fd = -1};
 }
 
 char *run_path(const struct run *r, const char *name)
 {
-    return mem_format("%s/%s", r->folder, name);
+    return xasprintf("%s/%s", r->folder, name);
 }

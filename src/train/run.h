@@ -11,22 +11,24 @@
 #define VOCDIST_TRAIN_RUN_H
 
 #include "base/err.h"
-#include "report/series.h"
+#include "report/append_file.h"
 #include "train/scratch.h"
 #include "train/state.h"
 
 #include <pthread.h>
 
 struct run {
-    char *folder, *checkpoints; /* owned paths: what is written */
-    char *real, *past; /* owned: DIR/NAME and its checkpoints, where a run goes
-                        * on from; a trial's `folder` is another one */
-    struct scratch scratch; /* of a trial */
+    char *folder, *checkpoints;         /* owned paths: what is written */
+    char *own_folder, *own_checkpoints; /* owned: DIR/NAME and its checkpoints,
+                                         * where a run goes on from; a scratch
+                                         * session's `folder` is another one */
+    struct scratch scratch;             /* of a scratch session */
     int lock_fd;
-    char *owner;            /* owned: what we wrote into .lock */
-    pthread_mutex_t owning; /* of both: the writer of checkpoints asks, too */
-    double asked;           /* clock_now() of the last answer for a row */
-    struct series metrics, steps;
+    char *owner; /* owned: what we wrote into .lock */
+    pthread_mutex_t
+        owner_lock;       /* of both: the writer of checkpoints asks, too */
+    double owner_checked; /* clock_now() of the last answer for a row */
+    struct append_file metrics, steps;
 };
 
 #define RUN_METRICS_HEADER                                            \
@@ -39,16 +41,16 @@ struct run {
 enum vd_err run_open(struct run *r, const char *dir,
                      const char *name) VD_MUST_USE;
 /*
- * The same for a trial of that run, in a folder of its own that is removed by
- * run_close(). DIR/NAME is looked at only: VD_CREATE where it could not be
- * written into. A process that is in it is not disturbed.
+ * The same for a scratch session of that run, in a folder of its own that is
+ * removed by run_close(). DIR/NAME is looked at only: VD_CREATE where it could
+ * not be written into. A process that is in it is not disturbed.
  */
-enum vd_err run_open_trial(struct run *r, const char *dir,
-                           const char *name) VD_MUST_USE;
-/* metrics.csv and steps.jsonl, cut back to what the state knows; in a trial,
- * new ones. */
-enum vd_err run_open_series(struct run *r,
-                            const struct train_state *state) VD_MUST_USE;
+enum vd_err run_open_scratch(struct run *r, const char *dir,
+                             const char *name) VD_MUST_USE;
+/* metrics.csv and steps.jsonl, cut back to what the state knows; in a scratch
+ * session, new ones. */
+enum vd_err run_open_append_files(struct run *r,
+                                  const struct train_state *state) VD_MUST_USE;
 void run_close(struct run *r);
 
 /*

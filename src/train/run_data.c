@@ -1,7 +1,7 @@
 #include "train/run_data.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "store/json.h"
 #include "train/state.h"
 
@@ -10,14 +10,14 @@
 
 #define MAX_RUN_JSON ((size_t)1 << 20)
 
-enum vd_err run_data_of_checkpoint(const struct restored *r,
+enum vd_err run_data_of_checkpoint(const struct trained_model *m,
                                    struct run_data *out)
 {
     struct train_state state;
-    VD_TRY(state_parse(&state, r->values.file, r->values.state));
+    VD_TRY(state_parse(&state, m->values.file, m->values.state));
     *out = (struct run_data){.is_known = true,
-                             .folder = mem_copy_text(r->config.data.val),
-                             .digest = state.judge};
+                             .folder = xstrdup(m->config.data.val),
+                             .digest = state.best_metric_data};
     return VD_OK;
 }
 
@@ -25,10 +25,10 @@ enum vd_err run_data_of_checkpoint(const struct restored *r,
 static char *find_run_json(const char *weights)
 {
     char *real = realpath(weights, NULL), *json = NULL;
-    char *folder = file_folder(real ? real : weights);
-    if (!strcmp(file_name(folder), "weights")) {
-        char *run = file_folder(folder);
-        json = mem_format("%s/run.json", run);
+    char *folder = file_dirname(real ? real : weights);
+    if (!strcmp(file_basename(folder), "weights")) {
+        char *run = file_dirname(folder);
+        json = xasprintf("%s/run.json", run);
         free(run);
     }
     free(folder);
@@ -40,14 +40,14 @@ static char *find_run_json(const char *weights)
     return json;
 }
 
-static enum vd_err take_val(const struct json *val, const char *where,
-                            struct run_data *out)
+static enum vd_err read_val_entry(const struct json *val, const char *where,
+                                  struct run_data *out)
 {
     const char *folder, *digest;
     VD_TRY(json_check_object(val, where));
     VD_TRY(json_get_text(val, where, "folder", &folder));
     VD_TRY(json_get_text(val, where, "digest", &digest));
-    out->folder = mem_copy_text(folder);
+    out->folder = xstrdup(folder);
     out->digest = strtoull(digest, NULL, 16);
     return VD_OK;
 }
@@ -60,7 +60,7 @@ static enum vd_err read_run_json(const char *path, struct run_data *out)
     for (void *at = json_first(root); at && err == VD_OK;
          at = json_next(root, at))
         if (!strcmp(json_key(at), "val"))
-            err = take_val(json_value(at), path, out);
+            err = read_val_entry(json_value(at), path, out);
     json_free(root);
     return err;
 }
@@ -73,7 +73,7 @@ enum vd_err run_data_of_weights(const char *path, struct run_data *out)
     enum vd_err err = json ? read_run_json(json, &data) : VD_OK;
     if (json && err == VD_OK) {
         if (!data.folder)
-            data.folder = mem_copy_text("");
+            data.folder = xstrdup("");
         *out = data;
     }
     if (err != VD_OK)

@@ -5,7 +5,7 @@
 #ifndef VOCDIST_TRAIN_RUN_DATA_H
 #define VOCDIST_TRAIN_RUN_DATA_H
 
-#include "train/restore.h"
+#include "train/trained_model.h"
 
 struct run_data {
     bool is_known;   /* of a checkpoint always */
@@ -13,8 +13,8 @@ struct run_data {
     uint64_t digest; /* shard_set.digest; 0: not known */
 };
 
-/* Of a restored checkpoint: its configuration and state. */
-enum vd_err run_data_of_checkpoint(const struct restored *r,
+/* Of a loaded checkpoint: its configuration and state. */
+enum vd_err run_data_of_checkpoint(const struct trained_model *m,
                                    struct run_data *out) VD_MUST_USE;
 /* Of RUN/weights/FILE: RUN/run.json. Not known for a file anywhere else. */
 enum vd_err run_data_of_weights(const char *path,

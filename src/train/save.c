@@ -1,16 +1,16 @@
 /* The state after a step, as a checkpoint; at the end, as weights. */
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "store/atomic.h"
-#include "train/restore.h"
+#include "train/trained_model.h"
 #include "train/trainer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static enum vd_err take_values(struct trainer *t, struct checkpoint *c)
+static enum vd_err copy_values(struct trainer *t, struct checkpoint *c)
 {
     const struct backend_ops *ops = t->backend.ops;
     const struct weights *w = &t->weights;
@@ -21,7 +21,7 @@ static enum vd_err take_values(struct trainer *t, struct checkpoint *c)
     return ops->get(&t->backend, &t->graph, c->stats, &w->stats);
 }
 
-static void take_head(struct trainer *t, struct checkpoint *c, bool best)
+static void fill_metadata(struct trainer *t, struct checkpoint *c, bool best)
 {
     struct text yaml = {0};
     options_format_yaml(t->set, false, &yaml);
@@ -29,15 +29,15 @@ static void take_head(struct trainer *t, struct checkpoint *c, bool best)
     t->state.total = t->last_step;
     t->state.metrics_bytes = t->run.metrics.length;
     t->state.steps_bytes = t->run.steps.length;
-    memcpy(t->state.sums, t->account.sums, sizeof t->state.sums);
+    memcpy(t->state.sums, t->loss_meter.sums, sizeof t->state.sums);
     c->state = state_format(&t->state);
     c->step = t->state.step;
     c->size = t->train.width;
     c->best = best;
     c->n_classes = t->train.n_classes;
-    c->classes = mem_new((size_t)c->n_classes, sizeof *c->classes);
+    c->classes = xcalloc((size_t)c->n_classes, sizeof *c->classes);
     for (int k = 0; k < c->n_classes; k++)
-        c->classes[k] = mem_copy_text(t->train.classes[k]);
+        c->classes[k] = xstrdup(t->train.classes[k]);
 }
 
 /* A checkpoint that would not be accepted when it is read is not written. */
@@ -53,19 +53,20 @@ static enum vd_err check_values(const struct trainer *t,
         "smaller --optim.lr or --optim.clip_norm 1");
 }
 
-/* Rank 0: what the checkpoint says of the series must be on disk first. */
-static enum vd_err snapshot(struct trainer *t, bool best)
+/* Rank 0: what the checkpoint says of the append files must be on disk first.
+ */
+static enum vd_err start_snapshot(struct trainer *t, bool best)
 {
     struct checkpoint c = {0};
-    enum vd_err err = take_values(t, &c);
+    enum vd_err err = copy_values(t, &c);
     if (err == VD_OK)
         err = check_values(t, &c);
     if (err == VD_OK) {
-        take_head(t, &c, best);
-        err = series_sync(&t->run.metrics);
+        fill_metadata(t, &c, best);
+        err = append_file_sync(&t->run.metrics);
     }
     if (err == VD_OK)
-        err = series_sync(&t->run.steps);
+        err = append_file_sync(&t->run.steps);
     if (err == VD_OK)
         err = checkpoint_writer_start(t->writer, &c);
     checkpoint_clear(&c);
@@ -76,21 +77,22 @@ enum vd_err trainer_save(struct trainer *t, bool best)
 {
     double limit = t->config->timeout.checkpoint;
     comm_enter(t->comm, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
-    enum vd_err err = t->comm->rank == 0 ? snapshot(t, best) : VD_OK;
+    enum vd_err err = t->comm->rank == 0 ? start_snapshot(t, best) : VD_OK;
     return comm_agree(t->comm, SITE_CHECKPOINT, err);
 }
 
 /* ---- read back ---- */
 
-static enum vd_err verify(struct trainer *t, const char *path, int64_t *bytes)
+static enum vd_err verify_saved_file(struct trainer *t, const char *path,
+                                     int64_t *bytes)
 {
     enum vd_err err;
     struct checkpoint memory = {0}, disk = {0};
     VD_TRY(checkpoint_writer_wait(t->writer));
-    VD_TRY(file_forget_cached(path, bytes));
-    VD_TRY_ELSE(out, err, checkpoint_read(&disk, path));
-    VD_TRY_ELSE(out, err, take_values(t, &memory));
-    take_head(t, &memory, disk.best);
+    VD_TRY(file_drop_page_cache(path, bytes));
+    VD_TRY_GOTO(out, err, checkpoint_read(&disk, path));
+    VD_TRY_GOTO(out, err, copy_values(t, &memory));
+    fill_metadata(t, &memory, disk.best);
     if (checkpoint_digest(&memory) != checkpoint_digest(&disk))
         err = VD_FAIL(VD_IO,
                       "%s: read back, it differs from what was written\n"
@@ -108,8 +110,8 @@ enum vd_err trainer_verify_saved(struct trainer *t, int64_t *bytes)
     enum vd_err err = VD_OK;
     comm_enter(t->comm, SITE_CHECKPOINT, (int64_t)t->state.step, limit);
     if (t->comm->rank == 0) {
-        char *path = mem_format("%s/last", t->run.checkpoints);
-        err = verify(t, path, bytes);
+        char *path = xasprintf("%s/last", t->run.checkpoints);
+        err = verify_saved_file(t, path, bytes);
         free(path);
     }
     return comm_agree(t->comm, SITE_CHECKPOINT, err);
@@ -121,14 +123,14 @@ enum vd_err trainer_verify_saved(struct trainer *t, int64_t *bytes)
 static enum vd_err export_weights(const struct run *run, const char *name)
 {
     enum vd_err err = VD_OK;
-    struct restored r = {0};
-    char *from = mem_format("%s/%s", run->checkpoints, name);
-    char *to = mem_format("%s/weights/%s.safetensors", run->folder, name);
+    struct trained_model m = {0};
+    char *from = xasprintf("%s/%s", run->checkpoints, name);
+    char *to = xasprintf("%s/weights/%s.safetensors", run->folder, name);
     if (file_exists(from)) {
-        err = restore_checkpoint_alone(&r, from);
+        err = trained_model_load_local(&m, from);
         if (err == VD_OK)
-            err = restore_save_weights(&r, to);
-        restore_clear(&r);
+            err = trained_model_save_weights(&m, to);
+        trained_model_clear(&m);
     }
     free(from);
     free(to);
@@ -140,7 +142,7 @@ static enum vd_err export_all(const struct run *run)
     char *folder = run_path(run, "weights");
     enum vd_err err = file_make_folder(folder);
     if (err == VD_OK) {
-        atomic_remove_left_overs(folder);
+        atomic_remove_stale(folder);
         err = export_weights(run, "last");
     }
     if (err == VD_OK)

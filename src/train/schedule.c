@@ -19,7 +19,7 @@ static double onecycle(double step, double steps)
     return last > peak ? anneal(1, end, (step - peak) / (last - peak)) : 1;
 }
 
-static double shape(const struct schedule *s, uint64_t step)
+static double lr_factor(const struct schedule *s, uint64_t step)
 {
     double factor = 1;
     switch (s->kind) {
@@ -44,7 +44,7 @@ double schedule_lr(const struct schedule *s, uint64_t step)
 {
     if (step >= s->steps && s->steps > 0)
         step = s->steps - 1;
-    double factor = shape(s, step);
+    double factor = lr_factor(s, step);
     if (step < s->warmup)
         factor *= (double)(step + 1) / (double)s->warmup;
     return s->lr * factor;

@@ -9,7 +9,7 @@ static const char *const names[] = {
     [SCHEDULE_KIND_ONECYCLE] = "onecycle",
 };
 
-static unsigned long long number(uint64_t n)
+static unsigned long long as_ull(uint64_t n)
 {
     return (unsigned long long)n;
 }
@@ -29,8 +29,8 @@ static void warn_of_end(const struct schedule *s, uint64_t last)
                  "(optim.schedule_steps), the run at step %llu: after that the "
                  "learning rate stays at %.3g, its peak is %.3g\n"
                  "give --optim.schedule_steps %llu",
-                 names[s->kind], number(s->steps), number(last),
-                 schedule_lr(s, last), s->lr, number(last));
+                 names[s->kind], as_ull(s->steps), as_ull(last),
+                 schedule_lr(s, last), s->lr, as_ull(last));
 }
 
 static void warn_of_warmup(const struct schedule *s, uint64_t first,
@@ -42,9 +42,9 @@ static void warn_of_warmup(const struct schedule *s, uint64_t first,
     log_warn("optim.warmup: %llu steps, but the %s ends at step %llu: the "
              "learning rate is %.3g there, its peak is %.3g\n"
              "give %s--optim.warmup %llu",
-             number(s->warmup), end < last ? "schedule" : "run", number(end),
+             as_ull(s->warmup), end < last ? "schedule" : "run", as_ull(end),
              schedule_lr(s, end - 1), s->lr,
-             first > 0 ? "a run of another name " : "", number(end / 10));
+             first > 0 ? "a run of another name " : "", as_ull(end / 10));
 }
 
 static void warn_of_milestones(const struct schedule *s, uint64_t last)
@@ -59,13 +59,13 @@ static void warn_of_milestones(const struct schedule *s, uint64_t last)
         log_warn("optim.milestones: %lld is not reached: the schedule ends at "
                  "step %llu (optim.schedule_steps), the run at step %llu\n"
                  "give --optim.schedule_steps %llu",
-                 (long long)s->milestones[reached], number(end), number(last),
-                 number(last));
+                 (long long)s->milestones[reached], as_ull(end), as_ull(last),
+                 as_ull(last));
     else
         log_warn("optim.milestones: %lld is not reached: the run ends at step "
                  "%llu\n"
                  "give milestones below %llu, or more --train.epochs",
-                 (long long)s->milestones[reached], number(last), number(last));
+                 (long long)s->milestones[reached], as_ull(last), as_ull(last));
 }
 
 void schedule_warn(const struct schedule *s, uint64_t first, uint64_t last)

@@ -1,8 +1,8 @@
 #include "train/scratch.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
  * $1: the folder; $2: the highest folder above it that we made, or "". On a
  * network file system a folder is not empty before its last file is closed.
  */
-static const char script[] =
+static const char cleaner_script[] =
     "read -r nothing\n"
     "rm -rf -- \"$1\" || { sleep 1; rm -rf -- \"$1\"; } || exit 1\n"
     "up=$1\n"
@@ -32,15 +32,15 @@ static const char script[] =
 
 /* Starts the script, which waits for the end of `input`. A session of its own
  * keeps it from signals to our group; its messages are ours. */
-static enum vd_err spawn(pid_t *pid, const char *folder, const char *made,
-                         int input)
+static enum vd_err spawn_cleaner(pid_t *pid, const char *folder,
+                                 const char *made, int input)
 {
     char *const argv[] = {(char[]){"sh"},
                           (char[]){"-c"},
-                          mem_copy_text(script),
+                          xstrdup(cleaner_script),
                           (char[]){"vocdist"},
-                          mem_copy_text(folder),
-                          mem_copy_text(made),
+                          xstrdup(folder),
+                          xstrdup(made),
                           NULL};
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
@@ -62,25 +62,25 @@ static enum vd_err spawn(pid_t *pid, const char *folder, const char *made,
 }
 
 /* Waits for a shell to be done. */
-static void reap(pid_t pid, const char *folder)
+static void wait_for_cleaner(pid_t pid, const char *folder)
 {
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
     if (status != 0)
-        log_warn("%s: of a trial; cannot be removed", folder);
+        log_warn("%s: of a scratch session; cannot be removed", folder);
 }
 
 /* ---- left-overs ---- */
 
-static void remove_left_over(const char *dir, const char *name)
+static void remove_stale_folder(const char *dir, const char *name)
 {
     pid_t pid;
-    char *folder = mem_format("%s/%s", dir, name);
+    char *folder = xasprintf("%s/%s", dir, name);
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    log_info("removing %s, of a trial that was killed", folder);
-    if (spawn(&pid, folder, "", nothing) == VD_OK)
-        reap(pid, folder);
+    log_info("removing %s, of a scratch session that was killed", folder);
+    if (spawn_cleaner(&pid, folder, "", nothing) == VD_OK)
+        wait_for_cleaner(pid, folder);
     if (nothing >= 0)
         close(nothing);
     free(folder);
@@ -95,7 +95,7 @@ static unsigned long process_namespace(void)
 }
 
 /* Folders of that name whose process is dead. */
-static void remove_left_overs(const char *dir, const char *prefix)
+static void remove_stale_folders(const char *dir, const char *prefix)
 {
     struct file_list list;
     if (!file_is_folder(dir) || file_list_read(&list, dir) != VD_OK)
@@ -108,7 +108,7 @@ static void remove_left_overs(const char *dir, const char *prefix)
         long pid = strtol(list.names[i] + n, &end, 10);
         bool is_process = pid > 0 && *end == '\0';
         if (is_process && kill((pid_t)pid, 0) < 0 && errno == ESRCH)
-            remove_left_over(dir, list.names[i]);
+            remove_stale_folder(dir, list.names[i]);
     }
     file_list_clear(&list);
 }
@@ -118,26 +118,26 @@ static void remove_left_overs(const char *dir, const char *prefix)
 /* The highest folder of a path that is not there; owned, "": all are. */
 static char *highest_missing(const char *folder)
 {
-    char *missing = mem_copy_text(""), *path = mem_copy_text(folder);
+    char *missing = xstrdup(""), *path = xstrdup(folder);
     /* "." is its own folder, and may be one that we may not look into */
     while (!file_exists(path) && strcmp(path, missing)) {
         free(missing);
         missing = path;
-        path = file_folder(path);
+        path = file_dirname(path);
     }
     free(path);
     return missing;
 }
 
 /* The shell is there before what it shall remove. */
-static enum vd_err guard(struct scratch *s, const char *made)
+static enum vd_err start_cleaner(struct scratch *s, const char *made)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return VD_FAIL(VD_SYSTEM, "no pipe: %s", strerror(errno));
-    enum vd_err err = spawn(&s->guardian, s->folder, made, ends[0]);
+    enum vd_err err = spawn_cleaner(&s->cleaner, s->folder, made, ends[0]);
     close(ends[0]);
-    s->alive = ends[1];
+    s->alive_pipe = ends[1];
     return err;
 }
 
@@ -146,13 +146,13 @@ enum vd_err scratch_open(struct scratch *s, const char *dir, const char *name)
     char host[65] = "";
     gethostname(host, sizeof host - 1);
     char *prefix =
-        mem_format(".%s.trial-%s-%lu-", name, host, process_namespace());
+        xasprintf(".%s.trial-%s-%lu-", name, host, process_namespace());
     char *made = highest_missing(dir);
-    remove_left_overs(dir, prefix);
+    remove_stale_folders(dir, prefix);
     *s = (struct scratch){
-        .folder = mem_format("%s/%s%ld", dir, prefix, (long)getpid()),
-        .alive = -1};
-    enum vd_err err = guard(s, made);
+        .folder = xasprintf("%s/%s%ld", dir, prefix, (long)getpid()),
+        .alive_pipe = -1};
+    enum vd_err err = start_cleaner(s, made);
     if (err == VD_OK)
         err = file_make_folder(s->folder);
     free(prefix);
@@ -164,10 +164,10 @@ void scratch_close(struct scratch *s)
 {
     if (!s->folder)
         return;
-    if (s->alive >= 0)
-        close(s->alive);
-    if (s->guardian > 0)
-        reap(s->guardian, s->folder);
+    if (s->alive_pipe >= 0)
+        close(s->alive_pipe);
+    if (s->cleaner > 0)
+        wait_for_cleaner(s->cleaner, s->folder);
     free(s->folder);
     *s = (struct scratch){0};
 }

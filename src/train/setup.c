@@ -1,10 +1,10 @@
 /* Opening a run: phase after phase, each agreed by all ranks. */
 #include "train/setup.h"
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "comm/cores.h"
 #include "comm/phase.h"
-#include "exchange/tree.h"
+#include "exchange/reduction_tree.h"
 #include "model/init.h"
 #include "model/resnet.h"
 #include "model/weights.h"
@@ -13,12 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIAL_STEPS ((uint64_t)1 << 32) /* more than any trial takes */
+#define UNLIMITED_STEPS ((uint64_t)1 << 32) /* of a scratch session */
 
 static enum vd_err compare_config(struct trainer *t)
 {
-    return comm_same(t->comm, SITE_CONFIG, "the configuration",
-                     config_digest(t->set, CONFIG_CLASSES_ALL));
+    return comm_check_equal(t->comm, SITE_CONFIG, "the configuration",
+                            config_digest(t->set, CONFIG_CLASSES_ALL));
 }
 
 /* ---- data, cores, batch ---- */
@@ -39,7 +39,7 @@ static void warn_of_shared_images(const struct trainer *t)
 static void warn_of_unlearned_class(const struct trainer *t)
 {
     size_t n_classes = (size_t)t->train.n_classes, n_images = 0;
-    bool *learned = mem_new(n_classes, sizeof *learned);
+    bool *learned = xcalloc(n_classes, sizeof *learned);
     int32_t example = -1;
     for (size_t i = 0; i < t->train.n_images; i++)
         learned[t->train.class[i]] = true;
@@ -63,7 +63,7 @@ static enum vd_err open_data(struct trainer *t)
     VD_TRY(shard_set_open(&t->train, t->config->data.train));
     if (t->train.width != t->train.height)
         return VD_FAIL(VD_DATA,
-                       "%s: pictures of %d x %d, the network takes squares\n"
+                       "%s: images of %d x %d, the network takes squares\n"
                        "pack them again with --size N",
                        t->config->data.train, t->train.width, t->train.height);
     t->has_val = *t->config->data.val != '\0';
@@ -86,9 +86,10 @@ static enum vd_err open_data(struct trainer *t)
 
 static enum vd_err compare_data(struct trainer *t)
 {
-    VD_TRY(comm_same(t->comm, SITE_DATA, "the training data", t->train.digest));
-    return comm_same(t->comm, SITE_DATA, "the validation data",
-                     t->has_val ? t->val.digest : 0);
+    VD_TRY(comm_check_equal(t->comm, SITE_DATA, "the training data",
+                            t->train.digest));
+    return comm_check_equal(t->comm, SITE_DATA, "the validation data",
+                            t->has_val ? t->val.digest : 0);
 }
 
 #define FIXES_THREADS                                                          \
@@ -98,14 +99,14 @@ static enum vd_err compare_data(struct trainer *t)
 /* Fewer threads than cores, by what users do not see. */
 static void warn_of_limit(const struct cores_threads *mine)
 {
-    if (mine->by_openmp)
+    if (mine->limited_by_omp)
         log_warn("cpu.threads: auto is %d, not %d, by "
                  "OMP_NUM_THREADS\n" FIXES_THREADS,
                  mine->n, mine->share);
     else if (mine->quota.cpus > 0)
         log_warn("cpu.threads: auto is %d, not %d: the control group has a CPU "
                  "quota of %.3g for %d ranks here\n" FIXES_THREADS,
-                 mine->n, mine->share, mine->quota.cpus, mine->sharers);
+                 mine->n, mine->share, mine->quota.cpus, mine->quota_ranks);
 }
 
 /* The bits depend on the number of compute threads, so all ranks take what
@@ -113,8 +114,8 @@ static void warn_of_limit(const struct cores_threads *mine)
 static enum vd_err divide_cores(struct trainer *t)
 {
     struct cores_threads mine = {.n = 1};
-    VD_TRY(cores_divide_why(t->comm, &mine));
-    int *all = mem_new((size_t)t->comm->size, sizeof *all), least = 0;
+    VD_TRY(cores_explain_threads(t->comm, &mine));
+    int *all = xcalloc((size_t)t->comm->size, sizeof *all), least = 0;
     enum vd_err err =
         comm_allgather(t->comm, SITE_CORES, &mine.n, sizeof mine.n, all);
     for (int r = 0; err == VD_OK && r < t->comm->size; r++)
@@ -127,16 +128,17 @@ static enum vd_err divide_cores(struct trainer *t)
     return err;
 }
 
-static enum vd_err resolve(struct trainer *t, const char *key, const char *fmt,
-                           ...) __attribute__((format(printf, 3, 4)));
+static enum vd_err resolve_auto(struct trainer *t, const char *key,
+                                const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Gives an `auto` key the value that this start has found. */
-static enum vd_err resolve(struct trainer *t, const char *key, const char *fmt,
-                           ...)
+static enum vd_err resolve_auto(struct trainer *t, const char *key,
+                                const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    char *text = mem_format_args(fmt, args);
+    char *text = xvasprintf(fmt, args);
     va_end(args);
     enum vd_err err = options_set(t->set, key, text, "resolved at the start");
     free(text);
@@ -148,22 +150,23 @@ static enum vd_err resolve_batch(struct trainer *t)
     struct config *c = t->config;
     VD_TRY(
         batch_resolve(c, t->comm->size, (int64_t)t->train.n_images, &t->batch));
-    VD_TRY(resolve(t, "train.replicas", "%lld", (long long)t->batch.replicas));
-    VD_TRY(resolve(t, "train.global_batch", "%lld",
-                   (long long)t->batch.global_batch));
-    VD_TRY(resolve(t, "train.micro_batch", "%lld",
-                   (long long)t->batch.micro_batch));
+    VD_TRY(resolve_auto(t, "train.replicas", "%lld",
+                        (long long)t->batch.replicas));
+    VD_TRY(resolve_auto(t, "train.global_batch", "%lld",
+                        (long long)t->batch.global_batch));
+    VD_TRY(resolve_auto(t, "train.micro_batch", "%lld",
+                        (long long)t->batch.micro_batch));
     if (c->cpu.threads == CONFIG_AUTO)
-        VD_TRY(resolve(t, "cpu.threads", "%d", t->compute_threads));
+        VD_TRY(resolve_auto(t, "cpu.threads", "%d", t->compute_threads));
     t->compute_threads = (int)c->cpu.threads;
     if (c->data.loader_threads != CONFIG_AUTO)
         t->loader_threads = (int)c->data.loader_threads;
     if (c->model.freeze == FREEZE_AUTO)
-        VD_TRY(resolve(t, "model.freeze", "%s",
-                       *c->model.weights ? "backbone" : "none"));
+        VD_TRY(resolve_auto(t, "model.freeze", "%s",
+                            *c->model.weights ? "backbone" : "none"));
     if (!strcmp(c->tune, "auto"))
-        VD_TRY(resolve(t, "tune", "off"));
-    advise_memory(t);
+        VD_TRY(resolve_auto(t, "tune", "off"));
+    memory_hints_set(t);
     return VD_OK;
 }
 
@@ -175,8 +178,8 @@ static enum vd_err resolve_steps(struct trainer *t)
                        ? (uint64_t)c->train.steps
                        : sampler_steps(n, (uint64_t)c->train.epochs, batch);
     if (c->optim.schedule_steps == CONFIG_AUTO)
-        VD_TRY(resolve(t, "optim.schedule_steps", "%llu",
-                       (unsigned long long)t->last_step));
+        VD_TRY(resolve_auto(t, "optim.schedule_steps", "%llu",
+                            (unsigned long long)t->last_step));
     return VD_OK;
 }
 
@@ -227,8 +230,8 @@ enum vd_err trainer_build_graph(const struct config *config, int n_classes,
 static void balance_classes(struct trainer *t)
 {
     size_t classes = (size_t)t->train.n_classes;
-    int64_t *counts = mem_new(classes, sizeof *counts);
-    double *weights = mem_new(classes, sizeof *weights);
+    int64_t *counts = xcalloc(classes, sizeof *counts);
+    double *weights = xcalloc(classes, sizeof *weights);
     for (size_t i = 0; i < t->train.n_images; i++)
         counts[t->train.class[i]]++;
     for (size_t k = 0; k < classes; k++)
@@ -281,7 +284,7 @@ static enum vd_err open_device(struct trainer *t)
     VD_TRY(backend_open(&t->backend, config_backend_name(t->config), &config));
     VD_TRY(check_precision(t));
     return t->config->backend == BACKEND_AUTO
-               ? resolve(t, "backend", "%s", t->backend.ops->name)
+               ? resolve_auto(t, "backend", "%s", t->backend.ops->name)
                : VD_OK;
 }
 
@@ -297,7 +300,7 @@ static enum vd_err compare_devices(struct trainer *t)
 {
     const struct comm *c = t->comm;
     char mine[SETUP_DEVICE_MAX] = "";
-    char(*all)[SETUP_DEVICE_MAX] = mem_new((size_t)c->size, sizeof *all);
+    char(*all)[SETUP_DEVICE_MAX] = xcalloc((size_t)c->size, sizeof *all);
     int odd = 0;
     setup_describe_device(t, mine, sizeof mine);
     enum vd_err err =
@@ -339,9 +342,9 @@ static enum vd_err build_net(struct trainer *t)
     return VD_OK;
 }
 
-static enum vd_err connect(struct trainer *t)
+static enum vd_err open_exchange(struct trainer *t)
 {
-    return step_connect(&t->step, config_exchange_name(t->config));
+    return step_open_exchange(&t->step, config_exchange_name(t->config));
 }
 
 /* ---- what the first step begins with ---- */
@@ -350,67 +353,67 @@ static enum vd_err load_weights(struct trainer *t)
 {
     struct weights_report report = {0};
     const char *path = t->config->model.weights;
-    enum vd_err err = weights_load(&t->graph, path, false, t->start.param,
-                                   t->start.stats, &report);
+    enum vd_err err = weights_load(&t->graph, path, false, t->initial.param,
+                                   t->initial.stats, &report);
     if (err == VD_OK)
         log_info("%s: %s", path, report.text);
     if (err == VD_OK && !report.head)
-        init_head(&t->graph, (uint64_t)t->config->train.seed, t->start.param,
-                  t->start.stats);
+        init_head(&t->graph, (uint64_t)t->config->train.seed, t->initial.param,
+                  t->initial.stats);
     weights_report_clear(&report);
     return err;
 }
 
 /* Rank 0 has read it or draws it, the others get its values. */
-static enum vd_err make_start(struct trainer *t)
+static enum vd_err make_initial(struct trainer *t)
 {
     if (t->resume && t->comm->rank == 0)
-        return setup_take_checkpoint(t);
-    VD_TRY(checkpoint_new(&t->start, &t->graph));
+        return setup_restore_state(t);
+    VD_TRY(checkpoint_new(&t->initial, &t->graph));
     t->state.data_digest = t->train.digest;
-    t->state.judge = t->has_val ? t->val.digest : 0;
+    t->state.best_metric_data = t->has_val ? t->val.digest : 0;
     if (t->resume || t->comm->rank != 0)
         return VD_OK;
     if (*t->config->model.weights)
         return load_weights(t);
-    init_all(&t->graph, (uint64_t)t->config->train.seed, t->start.param,
-             t->start.stats);
+    init_all(&t->graph, (uint64_t)t->config->train.seed, t->initial.param,
+             t->initial.stats);
     return VD_OK;
 }
 
-static enum vd_err share_floats(struct trainer *t, float *values, size_t n)
+static enum vd_err broadcast_floats(struct trainer *t, float *values, size_t n)
 {
     return comm_bcast(t->comm, SITE_WEIGHTS, values, n * sizeof *values, 0);
 }
 
-static enum vd_err share_start(struct trainer *t)
+static enum vd_err broadcast_initial(struct trainer *t)
 {
-    struct checkpoint *s = &t->start;
-    VD_TRY(share_floats(t, s->param, s->n_params));
-    VD_TRY(share_floats(t, s->stats, s->n_stats));
+    struct checkpoint *s = &t->initial;
+    VD_TRY(broadcast_floats(t, s->param, s->n_params));
+    VD_TRY(broadcast_floats(t, s->stats, s->n_stats));
     if (t->resume) { /* else they are zeros */
-        VD_TRY(share_floats(t, s->m, s->n_trainable));
-        VD_TRY(share_floats(t, s->v, s->n_trainable));
+        VD_TRY(broadcast_floats(t, s->m, s->n_trainable));
+        VD_TRY(broadcast_floats(t, s->v, s->n_trainable));
     }
     return comm_bcast(t->comm, SITE_WEIGHTS, &t->state, sizeof t->state, 0);
 }
 
-static enum vd_err put_start(struct trainer *t)
+static enum vd_err upload_initial(struct trainer *t)
 {
     const struct backend_ops *ops = t->backend.ops;
     struct weights *w = &t->weights;
-    VD_TRY(ops->put(&t->backend, &t->graph, &w->param, t->start.param));
-    VD_TRY(ops->put(&t->backend, &t->graph, &w->stats, t->start.stats));
+    VD_TRY(ops->put(&t->backend, &t->graph, &w->param, t->initial.param));
+    VD_TRY(ops->put(&t->backend, &t->graph, &w->stats, t->initial.stats));
     if (t->resume) { /* else they are zeros already */
-        VD_TRY(ops->put(&t->backend, &t->graph, &w->m, t->start.m));
-        VD_TRY(ops->put(&t->backend, &t->graph, &w->v, t->start.v));
+        VD_TRY(ops->put(&t->backend, &t->graph, &w->m, t->initial.m));
+        VD_TRY(ops->put(&t->backend, &t->graph, &w->v, t->initial.v));
     }
     w->version++;
-    checkpoint_clear(&t->start);
+    checkpoint_clear(&t->initial);
     return VD_OK;
 }
 
-/* ---- books and pipelines ---- */
+/* ---- run outputs and pipelines ---- */
 
 static void fill_schedule(const struct trainer *t, struct schedule *s)
 {
@@ -434,13 +437,13 @@ static void fill_schedule(const struct trainer *t, struct schedule *s)
                            .n_milestones = c->optim.milestones.n};
 }
 
-static void fill_feed(struct trainer *t)
+static void fill_prefetch_spec(struct trainer *t)
 {
     const struct config *c = t->config;
     int rank = t->comm->rank, size = t->comm->size;
     int replicas = (int)t->batch.replicas;
-    int first = tree_first_replica(rank, size, replicas);
-    t->feed_spec = (struct feed_spec){
+    int first = reduction_first_replica(rank, size, replicas);
+    t->prefetch_spec = (struct prefetch_spec){
         .data = &t->train,
         .sampler = {.seed = (uint64_t)c->train.seed,
                     .n = t->train.n_images,
@@ -457,34 +460,35 @@ static void fill_feed(struct trainer *t)
         .micro_batch = (int)t->batch.micro_batch,
         .replicas = replicas,
         .first_replica = first,
-        .n_replicas = tree_first_replica(rank + 1, size, replicas) - first,
+        .n_replicas = reduction_first_replica(rank + 1, size, replicas) - first,
         .first_step = t->state.step,
-        .last_step = t->trial ? t->state.step + TRIAL_STEPS : t->last_step,
-        .repeat = t->trial && t->trial->repeat,
+        .last_step = t->policy ? t->state.step + UNLIMITED_STEPS : t->last_step,
+        .repeat_first_batch = t->policy && t->policy->repeat_first_batch,
         .loader_threads = t->loader_threads,
         .rank = rank,
         .backend = t->backend.ops,
         .net = t->net};
-    fill_schedule(t, &t->feed_spec.schedule);
+    fill_schedule(t, &t->prefetch_spec.schedule);
 }
 
 static enum vd_err open_pipeline(struct trainer *t)
 {
-    fill_feed(t);
-    t->account = (struct account){.comm = t->comm,
-                                  .data = &t->train,
-                                  .loss = &t->graph.loss,
-                                  .sampler = t->feed_spec.sampler,
-                                  .rows = &t->run.steps,
-                                  .replicas = (int)t->batch.replicas,
-                                  .micro_batch = (int)t->batch.micro_batch,
-                                  .epoch = t->state.epoch};
-    memcpy(t->account.sums, t->state.sums, sizeof t->state.sums);
-    account_init(&t->account, (int)t->config->log.every);
-    t->results = mem_new((size_t)t->account.n_mine, sizeof *t->results);
-    if (!t->trial && trainer_is_finished(t))
+    fill_prefetch_spec(t);
+    t->loss_meter =
+        (struct loss_meter){.comm = t->comm,
+                            .data = &t->train,
+                            .loss = &t->graph.loss,
+                            .sampler = t->prefetch_spec.sampler,
+                            .steps_jsonl = &t->run.steps,
+                            .replicas = (int)t->batch.replicas,
+                            .micro_batch = (int)t->batch.micro_batch,
+                            .epoch = t->state.epoch};
+    memcpy(t->loss_meter.sums, t->state.sums, sizeof t->state.sums);
+    loss_meter_init(&t->loss_meter, (int)t->config->log.every);
+    t->results = xcalloc((size_t)t->loss_meter.n_local, sizeof *t->results);
+    if (!t->policy && trainer_is_finished(t))
         return VD_OK;
-    return feed_new(&t->feed, &t->feed_spec);
+    return prefetch_new(&t->prefetch, &t->prefetch_spec);
 }
 
 /* ---- the order of it all ---- */
@@ -505,8 +509,8 @@ static const struct phase phases[] = {
     {SITE_DATA, open_data, PHASE_LOCAL},
     {SITE_DATA, compare_data, PHASE_COLLECTIVE},
     {SITE_RUN_FOLDER, setup_open_run, PHASE_ROOT},
-    {SITE_RESUME, setup_share_saved, PHASE_COLLECTIVE},
-    {SITE_RESUME, setup_take_saved, PHASE_LOCAL},
+    {SITE_RESUME, setup_broadcast_saved, PHASE_COLLECTIVE},
+    {SITE_RESUME, setup_apply_saved, PHASE_LOCAL},
     {SITE_CONFIG, compare_config, PHASE_COLLECTIVE},
     {SITE_CORES, divide_cores, PHASE_COLLECTIVE},
     {SITE_CONFIG, resolve_batch, PHASE_LOCAL},
@@ -515,33 +519,33 @@ static const struct phase phases[] = {
     {SITE_DEVICE, open_device, PHASE_LOCAL},
     {SITE_DEVICE, compare_devices, PHASE_COLLECTIVE},
     {SITE_PLAN, build_net, PHASE_LOCAL},
-    {SITE_EXCHANGE, connect, PHASE_LOCAL},
-    {SITE_WEIGHTS, make_start, PHASE_LOCAL},
-    {SITE_WEIGHTS, share_start, PHASE_COLLECTIVE},
-    {SITE_WEIGHTS, put_start, PHASE_LOCAL},
+    {SITE_EXCHANGE, open_exchange, PHASE_LOCAL},
+    {SITE_WEIGHTS, make_initial, PHASE_LOCAL},
+    {SITE_WEIGHTS, broadcast_initial, PHASE_COLLECTIVE},
+    {SITE_WEIGHTS, upload_initial, PHASE_LOCAL},
     {SITE_DATA, open_pipeline, PHASE_LOCAL},
-    {SITE_RUN_FOLDER, setup_open_books, PHASE_ROOT},
+    {SITE_RUN_FOLDER, setup_open_outputs, PHASE_ROOT},
 };
 
 /* A phase at work. */
-struct opening {
+struct phase_call {
     struct trainer *t;
     const struct phase *phase;
 };
 
 static enum vd_err open_phase(void *ctx)
 {
-    const struct opening *o = ctx;
+    const struct phase_call *o = ctx;
     bool is_idle = o->phase->kind == PHASE_ROOT && o->t->comm->rank != 0;
     return is_idle ? VD_OK : o->phase->open(o->t);
 }
 
 static enum vd_err run_phase(struct trainer *t, const struct phase *p)
 {
-    struct opening opening = {t, p};
+    struct phase_call call = {t, p};
     if (p->kind == PHASE_COLLECTIVE)
         return p->open(t);
-    return comm_phase(t->comm, p->site, open_phase, &opening);
+    return comm_phase(t->comm, p->site, open_phase, &call);
 }
 
 enum vd_err trainer_open(struct trainer *t)
@@ -556,7 +560,7 @@ enum vd_err trainer_open(struct trainer *t)
 
 void trainer_close(struct trainer *t)
 {
-    feed_free(t->feed);
+    prefetch_free(t->prefetch);
     checkpoint_writer_free(t->writer);
     evaluator_free(t->evaluator);
     step_close(&t->step);
@@ -567,8 +571,8 @@ void trainer_close(struct trainer *t)
         backend_close(&t->backend);
     }
     graph_clear(&t->graph);
-    account_clear(&t->account);
-    checkpoint_clear(&t->start);
+    loss_meter_clear(&t->loss_meter);
+    checkpoint_clear(&t->initial);
     shard_set_close(&t->train);
     shard_set_close(&t->val);
     run_close(&t->run);

@@ -1,7 +1,7 @@
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/machine.h"
-#include "base/mem.h"
 #include "store/atomic.h"
 #include "train/setup.h"
 
@@ -13,10 +13,10 @@
 /* A path is for a run's first start. Later ones (the same command again, after
  * a stop) go on from the run's own checkpoints; asking for an older one of
  * those would mix two histories in one folder. */
-static enum vd_err check_path(const struct trainer *t, const char *path)
+static enum vd_err check_resume_path(const struct trainer *t, const char *path)
 {
     char *wanted = realpath(path, NULL), *own = realpath(t->resume, NULL);
-    char *folder = realpath(t->run.past, NULL);
+    char *folder = realpath(t->run.own_checkpoints, NULL);
     enum vd_err err = VD_OK;
     size_t n = folder ? strlen(folder) : 0;
     bool is_newest = wanted && own && !strcmp(wanted, own);
@@ -26,7 +26,7 @@ static enum vd_err check_path(const struct trainer *t, const char *path)
         err = VD_FAIL(VD_CREATE,
                       "%s: the run has gone on to %s\n"
                       "start another run from there with --train.name NAME",
-                      path, file_name(t->resume));
+                      path, file_basename(t->resume));
     else if (!is_newest)
         log_info("going on from the run's own %s, not from %s", t->resume,
                  path);
@@ -39,60 +39,61 @@ static enum vd_err check_path(const struct trainer *t, const char *path)
 static enum vd_err find_resume(struct trainer *t)
 {
     const char *resume = t->config->resume;
-    if (t->trial && t->trial->anew)
+    if (t->policy && t->policy->fresh)
         return VD_OK;
     bool is_path = strcmp(resume, "auto") && strcmp(resume, "none");
-    VD_TRY(checkpoint_read_newest(&t->start, t->run.past, &t->resume));
+    VD_TRY(checkpoint_read_newest(&t->initial, t->run.own_checkpoints,
+                                  &t->resume));
     if (t->resume && !strcmp(resume, "none"))
         return VD_FAIL(VD_CREATE,
                        "%s: has checkpoints, and resume is none\n"
                        "give --train.name another name, or --resume auto",
-                       t->run.real);
+                       t->run.own_folder);
     if (t->resume && is_path)
-        VD_TRY(check_path(t, resume));
+        VD_TRY(check_resume_path(t, resume));
     if (t->resume) /* it may have died between the file and its links */
-        return t->trial ? VD_OK : checkpoint_link(&t->start, t->resume);
+        return t->policy ? VD_OK : checkpoint_link(&t->initial, t->resume);
     t->is_branch = is_path;
-    t->resume = is_path ? mem_copy_text(resume) : NULL;
-    return is_path ? checkpoint_read(&t->start, resume) : VD_OK;
+    t->resume = is_path ? xstrdup(resume) : NULL;
+    return is_path ? checkpoint_read(&t->initial, resume) : VD_OK;
 }
 
 enum vd_err setup_open_run(struct trainer *t)
 {
     const char *dir = t->config->train.dir, *name = t->config->train.name;
-    VD_TRY(t->trial ? run_open_trial(&t->run, dir, name)
-                    : run_open(&t->run, dir, name));
+    VD_TRY(t->policy ? run_open_scratch(&t->run, dir, name)
+                     : run_open(&t->run, dir, name));
     char *log = run_path(&t->run, "log.txt");
     enum vd_err err = log_set_file(log);
     free(log);
     if (err == VD_OK)
         err = find_resume(t);
     if (err == VD_OK && t->resume)
-        t->saved_config = mem_copy_text(t->start.config);
+        t->saved_config = xstrdup(t->initial.config);
     return err;
 }
 
 /* A text that rank 0 has, or NULL, to all. */
-static enum vd_err share_text(struct comm *c, char **text)
+static enum vd_err broadcast_text(struct comm *c, char **text)
 {
     uint64_t n = c->rank == 0 && *text ? strlen(*text) + 1 : 0;
     VD_TRY(comm_bcast(c, SITE_RESUME, &n, sizeof n, 0));
     if (n == 0)
         return VD_OK;
     if (c->rank != 0)
-        *text = mem_new(n, 1);
+        *text = xcalloc(n, 1);
     return comm_bcast(c, SITE_RESUME, *text, n, 0);
 }
 
-enum vd_err setup_share_saved(struct trainer *t)
+enum vd_err setup_broadcast_saved(struct trainer *t)
 {
     VD_TRY(comm_bcast(t->comm, SITE_RESUME, &t->is_branch, sizeof t->is_branch,
                       0));
-    VD_TRY(share_text(t->comm, &t->saved_config));
-    return share_text(t->comm, &t->resume);
+    VD_TRY(broadcast_text(t->comm, &t->saved_config));
+    return broadcast_text(t->comm, &t->resume);
 }
 
-enum vd_err setup_take_saved(struct trainer *t)
+enum vd_err setup_apply_saved(struct trainer *t)
 {
     t->stop_at = (uint64_t)t->config->train.stop_at;
     VD_TRY(options_set(t->set, "train.stop_at", "0", "taken by this start"));
@@ -108,12 +109,12 @@ enum vd_err setup_take_saved(struct trainer *t)
 
 /* ---- what the checkpoint says ---- */
 
-/* Steps, epochs and pictures say the same in three ways. */
-static bool is_sound(const struct trainer *t)
+/* Steps, epochs and images say the same in three ways. */
+static bool is_consistent(const struct trainer *t)
 {
     const struct train_state *s = &t->state;
     uint64_t n = t->train.n_images, positions;
-    return s->step == t->start.step &&
+    return s->step == t->initial.step &&
            !__builtin_mul_overflow(s->step, (uint64_t)t->batch.global_batch,
                                    &positions) &&
            s->epoch == positions / n &&
@@ -127,7 +128,7 @@ static enum vd_err check_state(const struct trainer *t)
                        "%s was trained on other data than %s\n"
                        "give the same data, or start a run of another name",
                        t->resume, t->config->data.train);
-    if (!is_sound(t))
+    if (!is_consistent(t))
         return VD_FAIL(VD_DATA,
                        "%s: step %llu of epoch %llu: damaged or edited\n"
                        "use an older checkpoint of the run",
@@ -149,38 +150,38 @@ static enum vd_err check_state(const struct trainer *t)
 }
 
 /* Losses on other data say nothing about the best so far. */
-static void compare_judge(struct trainer *t)
+static void compare_best_metric_data(struct trainer *t)
 {
     struct train_state *s = &t->state;
-    uint64_t judge = t->has_val ? t->val.digest : 0;
-    if (s->has_best && s->judge != judge) {
+    uint64_t digest = t->has_val ? t->val.digest : 0;
+    if (s->has_best && s->best_metric_data != digest) {
         log_info("judged by other data from here on: the best so far and "
                  "train.patience begin anew");
         s->has_best = false;
-        s->stale = 0;
+        s->epochs_without_improvement = 0;
     }
-    s->judge = judge;
+    s->best_metric_data = digest;
 }
 
-enum vd_err setup_take_checkpoint(struct trainer *t)
+enum vd_err setup_restore_state(struct trainer *t)
 {
-    VD_TRY(state_parse(&t->state, t->resume, t->start.state));
+    VD_TRY(state_parse(&t->state, t->resume, t->initial.state));
     VD_TRY(check_state(t));
-    VD_TRY(checkpoint_check_graph(&t->start, &t->graph, t->resume));
+    VD_TRY(checkpoint_check_graph(&t->initial, &t->graph, t->resume));
     VD_TRY(checkpoint_check_values(
-        &t->start, &t->graph, VD_DATA, t->resume,
+        &t->initial, &t->graph, VD_DATA, t->resume,
         "the network diverged: remove this file to resume from the checkpoint "
         "before it, or start a run of another name"));
-    if (t->is_branch) { /* books of its own */
+    if (t->is_branch) { /* run outputs of its own */
         t->state.metrics_bytes = t->state.steps_bytes = 0;
         t->state.has_best = false;
-        t->state.stale = 0;
+        t->state.epochs_without_improvement = 0;
     }
-    compare_judge(t);
+    compare_best_metric_data(t);
     return VD_OK;
 }
 
-/* ---- books ---- */
+/* ---- run outputs ---- */
 
 static enum vd_err save_config(struct trainer *t)
 {
@@ -198,7 +199,7 @@ static void compare_machine(struct trainer *t)
 {
     char device[SETUP_DEVICE_MAX], now[STATE_MACHINE];
     setup_describe_device(t, device, sizeof device);
-    snprintf(now, sizeof now, "%s, %s", device, machine_instruction_set());
+    snprintf(now, sizeof now, "%s, %s", device, machine_isa());
     if (t->resume && strcmp(now, t->state.machine))
         log_warn("computed on %s so far, from here on %s: end of bit equality "
                  "with an undisturbed run",
@@ -212,8 +213,8 @@ static void warn_of_settings(const struct trainer *t)
     uint64_t step = t->state.step;
     if (trainer_is_finished(t))
         return;
-    if (!t->trial || !t->trial->repeat)
-        schedule_warn(&t->feed_spec.schedule, step, t->last_step);
+    if (!t->policy || !t->policy->repeat_first_batch)
+        schedule_warn(&t->prefetch_spec.schedule, step, t->last_step);
     if (t->stop_at > 0 && t->stop_at <= step)
         log_warn("train.stop_at: %llu is not after step %llu, from which this "
                  "run resumes: ignored\n"
@@ -221,16 +222,16 @@ static void warn_of_settings(const struct trainer *t)
                  (unsigned long long)t->stop_at, (unsigned long long)step);
 }
 
-enum vd_err setup_open_books(struct trainer *t)
+enum vd_err setup_open_outputs(struct trainer *t)
 {
     compare_machine(t);
-    announce_settings(t);
+    run_info_log(t);
     warn_of_settings(t);
     VD_TRY(save_config(t));
-    VD_TRY(announce_facts(t));
-    VD_TRY(run_open_series(&t->run, &t->state));
+    VD_TRY(run_info_write(t));
+    VD_TRY(run_open_append_files(&t->run, &t->state));
     VD_TRY(checkpoint_writer_new(&t->writer, t->run.checkpoints, &t->graph,
                                  (int)t->config->checkpoint.keep));
-    checkpoint_writer_guard(t->writer, run_check_owner, &t->run);
+    checkpoint_writer_set_guard(t->writer, run_check_owner, &t->run);
     return VD_OK;
 }

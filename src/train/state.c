@@ -1,6 +1,6 @@
 #include "train/state.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "store/json.h"
 
 #include <inttypes.h>
@@ -46,11 +46,11 @@ char *state_format(const struct train_state *s)
     json_put_real(root, "epoch_seconds", s->epoch_seconds);
     json_put_int(root, "has_best", s->has_best);
     json_put_real(root, "best", s->has_best ? s->best : 0);
-    json_put_int(root, "stale", (int64_t)s->stale);
+    json_put_int(root, "stale", (int64_t)s->epochs_without_improvement);
     json_put_int(root, "metrics_bytes", s->metrics_bytes);
     json_put_int(root, "steps_bytes", s->steps_bytes);
     put_digest(root, "data_digest", s->data_digest);
-    put_digest(root, "judge", s->judge);
+    put_digest(root, "judge", s->best_metric_data);
     json_put_int(root, "total", (int64_t)s->total);
     json_put_text(root, "machine", s->machine);
     char *text = json_format(root, 0);
@@ -59,7 +59,7 @@ char *state_format(const struct train_state *s)
 }
 
 static enum vd_err get_sum(const struct json *root, const char *where, int i,
-                           struct account_sum *sum)
+                           struct loss_sums *sum)
 {
     VD_TRY(json_get_int(root, where, sum_keys[i][0], 0, INT64_MAX, &sum->n));
     VD_TRY(json_get_real(root, where, sum_keys[i][1], &sum->l1));
@@ -70,7 +70,7 @@ static enum vd_err get_sum(const struct json *root, const char *where, int i,
 static enum vd_err get_all(struct train_state *s, const struct json *root,
                            const char *where)
 {
-    int64_t step, epoch, total, has_best, stale = 0;
+    int64_t step, epoch, total, has_best, without_improvement = 0;
     const char *machine;
     VD_TRY(json_get_int(root, where, "step", 0, INT64_MAX, &step));
     VD_TRY(json_get_int(root, where, "epoch", 0, INT64_MAX, &epoch));
@@ -80,13 +80,14 @@ static enum vd_err get_all(struct train_state *s, const struct json *root,
     VD_TRY(json_get_int(root, where, "has_best", 0, 1, &has_best));
     VD_TRY(json_get_real(root, where, "best", &s->best));
     if (json_has(root, "stale"))
-        VD_TRY(json_get_int(root, where, "stale", 0, INT64_MAX, &stale));
+        VD_TRY(json_get_int(root, where, "stale", 0, INT64_MAX,
+                            &without_improvement));
     VD_TRY(json_get_int(root, where, "metrics_bytes", 0, INT64_MAX,
                         &s->metrics_bytes));
     VD_TRY(json_get_int(root, where, "steps_bytes", 0, INT64_MAX,
                         &s->steps_bytes));
     VD_TRY(get_digest(root, where, "data_digest", &s->data_digest));
-    VD_TRY(get_digest(root, where, "judge", &s->judge));
+    VD_TRY(get_digest(root, where, "judge", &s->best_metric_data));
     VD_TRY(json_get_int(root, where, "total", 0, INT64_MAX, &total));
     VD_TRY(json_get_text(root, where, "machine", &machine));
     s->total = (uint64_t)total;
@@ -94,7 +95,7 @@ static enum vd_err get_all(struct train_state *s, const struct json *root,
     s->step = (uint64_t)step;
     s->epoch = (uint64_t)epoch;
     s->has_best = has_best;
-    s->stale = (uint64_t)stale;
+    s->epochs_without_improvement = (uint64_t)without_improvement;
     return VD_OK;
 }
 

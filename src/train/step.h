@@ -5,8 +5,8 @@
  *
  * Ranges leave for the other ranks during the backward pass of the rank's
  * *last* replica: each is first added up the tree as far as this rank can,
- * collected into buckets of EXCHANGE_BUCKET elements, and queued. An exchange
- * that is not `in_step` gets them after that backward instead.
+ * collected into buckets of EXCHANGE_BUCKET_ELEMENTS elements, and queued. An
+ * exchange that is not `in_step` gets them after that backward instead.
  */
 #ifndef VOCDIST_TRAIN_STEP_H
 #define VOCDIST_TRAIN_STEP_H
@@ -39,12 +39,12 @@ struct step {
     const struct graph *graph;
     struct exchange exchange;
     int replicas;
-    struct tree_plan plan; /* of this rank's replicas */
-    struct buf *buffers;   /* [plan.n_buffers], owned */
-    struct buf **left;     /* [plan.n_left], owned array */
-    struct range bucket;   /* computed, not yet queued */
-    int leaf;              /* which of this rank's replicas is at work */
-    struct range *sent;    /* [n_sent] as queued in the last step, owned */
+    struct reduction_plan plan; /* of this rank's replicas */
+    struct buf *buffers;        /* [plan.n_buffers], owned */
+    struct buf **partials;      /* [plan.n_partials], owned array */
+    struct range bucket;        /* computed, not yet queued */
+    int local_replica;          /* which of this rank's replicas is at work */
+    struct range *sent;         /* [n_sent] as queued in the last step, owned */
     int n_sent;
     struct step_times times;
 };
@@ -55,7 +55,8 @@ enum vd_err step_init(struct step *s, struct comm *comm,
                       struct backend *backend, struct net *net,
                       const struct graph *graph, int replicas) VD_MUST_USE;
 /* Collective: opens the exchange of that name. */
-enum vd_err step_connect(struct step *s, const char *exchange) VD_MUST_USE;
+enum vd_err step_open_exchange(struct step *s,
+                               const char *exchange) VD_MUST_USE;
 void step_close(struct step *s);
 
 /*

@@ -7,37 +7,37 @@
 #include <unistd.h>
 
 /* Written by a signal handler, which can reach nothing but a static. */
-static volatile sig_atomic_t caught;
+static volatile sig_atomic_t caught_signal;
 
 static void on_signal(int signal_number)
 {
-    bool is_asking = signal_number == SIGUSR1 || signal_number == SIGUSR2;
-    if (caught && !is_asking)
+    bool is_request = signal_number == SIGUSR1 || signal_number == SIGUSR2;
+    if (caught_signal && !is_request)
         _exit(128 + signal_number);
-    caught = signal_number;
+    caught_signal = signal_number;
 }
 
-static void watch(int signal_number)
+static void install_handler(int signal_number)
 {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigfillset(&action.sa_mask); /* one after the other */
     sigaction(signal_number, &action, NULL);
 }
 
-void stop_watch(void)
+void stop_install_handlers(void)
 {
     bool mpirun = getenv("OMPI_COMM_WORLD_SIZE") && !getenv("SLURM_STEP_ID");
     bool slurm = getenv("SLURM_STEP_ID") != NULL;
-    caught = 0;
-    watch(SIGUSR1);
-    watch(SIGUSR2);
+    caught_signal = 0;
+    install_handler(SIGUSR1);
+    install_handler(SIGUSR2);
     if (!mpirun)
-        watch(SIGTERM);
+        install_handler(SIGTERM);
     if (!mpirun && !slurm)
-        watch(SIGINT);
+        install_handler(SIGINT);
 }
 
 int stop_signal(void)
 {
-    return caught;
+    return caught_signal;
 }

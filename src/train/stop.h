@@ -13,7 +13,7 @@
 #ifndef VOCDIST_TRAIN_STOP_H
 #define VOCDIST_TRAIN_STOP_H
 
-void stop_watch(void);
+void stop_install_handlers(void);
 /* The signal that came, 0: none. */
 int stop_signal(void);
 

@@ -1,8 +1,8 @@
 #include "train/trainer.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "train/stop.h"
 
 #include <math.h>
@@ -20,7 +20,7 @@ struct loop {
     double started, saved; /* clock_now() */
     bool stop, save;       /* agreed */
     uint64_t saved_step;
-    struct account_step step;
+    struct step_stats step;
 };
 
 /* ---- one step ---- */
@@ -28,27 +28,27 @@ struct loop {
 static enum vd_err wait_staged(void *ctx)
 {
     struct trainer *t = ctx;
-    return feed_wait(t->feed, &t->waited_s);
+    return prefetch_wait(t->prefetch, &t->waited_s);
 }
 
-#define MAX_NAMED  8    /* pictures of a rank in a message */
+#define MAX_NAMED  8    /* images of a rank in a message */
 #define MAX_LISTED 2048 /* bytes of all ranks; a line of the log has an end */
 
-/* Pictures of mine whose loss is not finite: "rank 1 (host): a, b". */
-static void list_bad(const struct trainer *t, struct text *out)
+/* Images of mine whose loss is not finite: "rank 1 (host): a, b". */
+static void list_non_finite(const struct trainer *t, struct text *out)
 {
     int micro = (int)t->batch.micro_batch, n = 0;
-    size_t first = (size_t)(t->state.step - t->feed_spec.first_step) *
-                   (size_t)t->feed_spec.n_replicas;
-    for (int i = 0; i < t->account.n_mine; i++) {
+    size_t first = (size_t)(t->state.step - t->prefetch_spec.first_step) *
+                   (size_t)t->prefetch_spec.n_replicas;
+    for (int i = 0; i < t->loss_meter.n_local; i++) {
         if (isfinite(t->results[i].l1) && isfinite(t->results[i].ce))
             continue;
         if (n++ >= MAX_NAMED)
             continue;
         uint64_t position =
-            feed_position(&t->feed_spec, first + (size_t)(i / micro)) +
+            prefetch_position(&t->prefetch_spec, first + (size_t)(i / micro)) +
             (uint64_t)(i % micro);
-        uint64_t sample = sampler_at(&t->feed_spec.sampler, position, NULL);
+        uint64_t sample = sampler_at(&t->prefetch_spec.sampler, position, NULL);
         if (out->length)
             text_add(out, ", ");
         else
@@ -61,12 +61,12 @@ static void list_bad(const struct trainer *t, struct text *out)
 }
 
 /* Collective: rank 0 speaks for all; nothing of this step is published. */
-static enum vd_err say_non_finite(struct trainer *t)
+static enum vd_err fail_non_finite_step(struct trainer *t)
 {
     struct text mine = {0};
     void *all = NULL;
-    size_t total = 0, *sizes = mem_new((size_t)t->comm->size, sizeof *sizes);
-    list_bad(t, &mine);
+    size_t total = 0, *sizes = xcalloc((size_t)t->comm->size, sizeof *sizes);
+    list_non_finite(t, &mine);
     enum vd_err err =
         comm_gather(t->comm, SITE_STEP, mine.bytes, mine.length, &all, sizes);
     for (int r = 0; r < t->comm->size; r++)
@@ -85,13 +85,13 @@ static enum vd_err say_non_finite(struct trainer *t)
                             : "the gradient is not finite (all losses are)",
                       (int)(total < MAX_LISTED ? total : MAX_LISTED),
                       (const char *)all, total > MAX_LISTED ? "..." : "");
-    mem_free(all);
+    alloc_aligned_free(all);
     free(sizes);
     free(mine.bytes);
     return err == VD_NUMERIC ? comm_agree(t->comm, SITE_STEP, err) : err;
 }
 
-static uint32_t my_flags(const struct loop *l)
+static uint32_t local_flags(const struct loop *l)
 {
     const struct config *c = l->t->config;
     double now = clock_now();
@@ -107,7 +107,7 @@ static uint32_t my_flags(const struct loop *l)
 }
 
 /* Completes the flags of all steps but the last `lag`. */
-static enum vd_err take_flags(struct loop *l, int lag)
+static enum vd_err complete_flags(struct loop *l, int lag)
 {
     struct trainer *t = l->t;
     for (; t->flags_pending > lag; t->flags_pending--) {
@@ -119,7 +119,7 @@ static enum vd_err take_flags(struct loop *l, int lag)
     return VD_OK;
 }
 
-enum vd_err trainer_step(struct trainer *t, struct account_step *done)
+enum vd_err trainer_step(struct trainer *t, struct step_stats *done)
 {
     double limit = t->config->timeout.step;
     struct update_result update = {0};
@@ -129,27 +129,27 @@ enum vd_err trainer_step(struct trainer *t, struct account_step *done)
     VD_TRY(step_run(&t->step, wait_staged, t, t->results,
                     (int)t->batch.micro_batch, &update));
     if (!update.finite)
-        return say_non_finite(t);
+        return fail_non_finite_step(t);
     t->state.step++;
-    *done = (struct account_step){
+    *done = (struct step_stats){
         .step = t->state.step,
-        .lr = schedule_lr(&t->feed_spec.schedule, t->state.step - 1),
+        .lr = schedule_lr(&t->prefetch_spec.schedule, t->state.step - 1),
         .grad_norm = update.grad_norm,
         .seconds = clock_now() - begin,
         .waited_s = t->waited_s};
     return VD_OK;
 }
 
-static enum vd_err take_step(struct loop *l)
+static enum vd_err train_step(struct loop *l)
 {
     struct trainer *t = l->t;
     VD_TRY(trainer_step(t, &l->step));
     t->state.epoch_seconds += l->step.seconds;
-    VD_TRY(comm_flags_start(t->comm, SITE_FLAGS, my_flags(l)));
+    VD_TRY(comm_flags_start(t->comm, SITE_FLAGS, local_flags(l)));
     t->flags_pending++;
-    VD_TRY(take_flags(l, 1));
-    return account_add(&t->account, &l->step, t->results)
-               ? account_flush(&t->account)
+    VD_TRY(complete_flags(l, 1));
+    return loss_meter_add(&t->loss_meter, &l->step, t->results)
+               ? loss_meter_flush(&t->loss_meter)
                : VD_OK;
 }
 
@@ -157,7 +157,7 @@ static void show_progress(const struct loop *l)
 {
     struct trainer *t = l->t;
     char loss[32] = "", note[128];
-    const struct account_sum *sum = &t->account.sums[0];
+    const struct loss_sums *sum = &t->loss_meter.sums[0];
     if (sum->n)
         snprintf(loss, sizeof loss, ", loss %.3g", sum->loss / (double)sum->n);
     snprintf(note, sizeof note, "epoch %llu%s, %.1f images/s, waiting %.0f %%",
@@ -176,8 +176,8 @@ enum vd_err trainer_validate(struct trainer *t, struct eval_means *means)
     double limit = t->config->timeout.setup;
     comm_enter(t->comm, SITE_EVAL, (int64_t)t->state.step, limit);
     if (t->comm->rank == 0)
-        rows = mem_new(t->val.n_images, sizeof *rows);
-    enum vd_err err = t->backend.ops->rest(t->net);
+        rows = xcalloc(t->val.n_images, sizeof *rows);
+    enum vd_err err = t->backend.ops->release_workspace(t->net);
     if (err == VD_OK)
         err = evaluator_run(t->evaluator, t->comm, rows, &summary);
     *means = summary.means;
@@ -187,8 +187,9 @@ enum vd_err trainer_validate(struct trainer *t, struct eval_means *means)
 }
 
 /* One row of metrics.csv; empty columns for what was not done. */
-static enum vd_err add_metrics(struct trainer *t, const struct account_sum *sum,
-                               const struct eval_means *means)
+static enum vd_err write_metrics_row(struct trainer *t,
+                                     const struct loss_sums *sum,
+                                     const struct eval_means *means)
 {
     struct text row = {0};
     double n = sum ? (double)sum->n : 0;
@@ -207,16 +208,16 @@ static enum vd_err add_metrics(struct trainer *t, const struct account_sum *sum,
     if (sum)
         text_add(&row, "%.2f,%.6g,%.2f",
                  (double)t->train.n_images / t->state.epoch_seconds,
-                 schedule_lr(&t->feed_spec.schedule, t->state.step - 1),
+                 schedule_lr(&t->prefetch_spec.schedule, t->state.step - 1),
                  t->state.epoch_seconds);
     else
         text_add(&row, ",,");
-    enum vd_err err = series_add(&t->run.metrics, "%s\n", row.bytes);
+    enum vd_err err = append_file_printf(&t->run.metrics, "%s\n", row.bytes);
     free(row.bytes);
     return err;
 }
 
-static void say_epoch(const struct trainer *t, const struct account_sum *sum,
+static void log_epoch(const struct trainer *t, const struct loss_sums *sum,
                       const struct eval_means *means)
 {
     struct text line = {0};
@@ -242,32 +243,32 @@ static void say_epoch(const struct trainer *t, const struct account_sum *sum,
 }
 
 /* Rank 0: rows and the best so far; the verdict is agreed by the caller. */
-static enum vd_err book_epoch(struct trainer *t, const struct account_sum *sum,
-                              const struct eval_means *means, bool *best)
+static enum vd_err record_epoch(struct trainer *t, const struct loss_sums *sum,
+                                const struct eval_means *means, bool *best)
 {
     double value = means ? means->loss
                    : sum ? sum->loss / (double)sum->n
                          : INFINITY;
-    bool judged = sum && (means || !t->has_val);
-    *best = judged && isfinite(value) &&
+    bool has_metric = sum && (means || !t->has_val);
+    *best = has_metric && isfinite(value) &&
             (!t->state.has_best || value < t->state.best);
     if (*best) {
         t->state.has_best = true;
         t->state.best = value;
-        t->state.stale = 0;
-    } else if (judged) {
-        t->state.stale++;
+        t->state.epochs_without_improvement = 0;
+    } else if (has_metric) {
+        t->state.epochs_without_improvement++;
     }
     progress_end(&t->progress);
-    say_epoch(t, sum, means);
-    return add_metrics(t, sum, means);
+    log_epoch(t, sum, means);
+    return write_metrics_row(t, sum, means);
 }
 
 /* Collective: what is saved is agreed clean, flags of its last step included.
  */
-static enum vd_err save(struct loop *l, bool best)
+static enum vd_err save_checkpoint(struct loop *l, bool best)
 {
-    VD_TRY(take_flags(l, 0));
+    VD_TRY(complete_flags(l, 0));
     l->save = false;
     l->saved = clock_now();
     l->saved_step = l->t->state.step;
@@ -277,28 +278,28 @@ static enum vd_err save(struct loop *l, bool best)
 static enum vd_err end_epoch(struct loop *l)
 {
     struct trainer *t = l->t;
-    struct eval_means means, *judged = NULL;
+    struct eval_means means, *val_means = NULL;
     bool best = false;
-    VD_TRY(account_flush(&t->account));
-    struct account_sum sum = account_end_epoch(&t->account);
+    VD_TRY(loss_meter_flush(&t->loss_meter));
+    struct loss_sums sum = loss_meter_end_epoch(&t->loss_meter);
     t->state.epoch++;
     bool is_last = t->state.step >= t->last_step;
     if (t->has_val &&
         (t->state.epoch % (uint64_t)t->config->eval.every == 0 || is_last)) {
         VD_TRY(trainer_validate(t, &means));
-        judged = &means;
+        val_means = &means;
     }
     enum vd_err err =
-        t->comm->rank == 0 ? book_epoch(t, &sum, judged, &best) : VD_OK;
+        t->comm->rank == 0 ? record_epoch(t, &sum, val_means, &best) : VD_OK;
     VD_TRY(comm_agree(t->comm, SITE_EPOCH, err));
     /* Rank 0 alone knows the losses; all must know whether this was enough. */
-    VD_TRY(comm_bcast(t->comm, SITE_EPOCH, &t->state.stale,
-                      sizeof t->state.stale, 0));
+    VD_TRY(comm_bcast(t->comm, SITE_EPOCH, &t->state.epochs_without_improvement,
+                      sizeof t->state.epochs_without_improvement, 0));
     t->state.epoch_seconds = 0;
-    return save(l, best);
+    return save_checkpoint(l, best);
 }
 
-static enum vd_err first_validation(struct trainer *t)
+static enum vd_err validate_initial(struct trainer *t)
 {
     struct eval_means means;
     bool best;
@@ -306,7 +307,7 @@ static enum vd_err first_validation(struct trainer *t)
         return VD_OK;
     VD_TRY(trainer_validate(t, &means));
     enum vd_err err =
-        t->comm->rank == 0 ? book_epoch(t, NULL, &means, &best) : VD_OK;
+        t->comm->rank == 0 ? record_epoch(t, NULL, &means, &best) : VD_OK;
     return comm_agree(t->comm, SITE_EPOCH, err);
 }
 
@@ -321,41 +322,42 @@ bool trainer_is_finished(const struct trainer *t)
 {
     int64_t patience = t->config->train.patience;
     return has_all_steps(t) ||
-           (patience > 0 && t->state.stale >= (uint64_t)patience);
+           (patience > 0 &&
+            t->state.epochs_without_improvement >= (uint64_t)patience);
 }
 
-static void say_patience(const struct trainer *t)
+static void log_early_stop(const struct trainer *t)
 {
     log_info("%s ends after step %llu of %llu: %llu validated epochs without a "
              "lower %s than %.6g (train.patience); it goes on with a larger "
              "--train.patience, or 0",
              t->config->train.name, (unsigned long long)t->state.step,
              (unsigned long long)t->last_step,
-             (unsigned long long)t->state.stale,
+             (unsigned long long)t->state.epochs_without_improvement,
              t->has_val ? "val_loss" : "train_loss", t->state.best);
 }
 
-static enum vd_err save_between(struct loop *l)
+static enum vd_err save_mid_epoch(struct loop *l)
 {
-    VD_TRY(account_flush(&l->t->account));
-    return save(l, false);
+    VD_TRY(loss_meter_flush(&l->t->loss_meter));
+    return save_checkpoint(l, false);
 }
 
-static bool wants_save(const struct loop *l)
+static bool is_save_due(const struct loop *l)
 {
     const struct trainer *t = l->t;
     int64_t every = t->config->checkpoint.every;
     return l->save || (every > 0 && t->state.step % (uint64_t)every == 0);
 }
 
-static enum vd_err train(struct loop *l)
+static enum vd_err train_loop(struct loop *l)
 {
     struct trainer *t = l->t;
     uint64_t batch = (uint64_t)t->batch.global_batch;
     uint64_t stop_at = t->stop_at > t->state.step ? t->stop_at : 0;
     uint64_t first = t->state.step + 1;
     while (!trainer_is_finished(t) && !l->stop) {
-        VD_TRY(take_step(l));
+        VD_TRY(train_step(l));
         if (t->state.step == first)
             VD_TRY(trainer_check_memory(t));
         show_progress(l);
@@ -363,16 +365,16 @@ static enum vd_err train(struct loop *l)
             sampler_last_step(t->train.n_images, t->state.epoch, batch);
         if (t->state.step == ends + 1)
             VD_TRY(end_epoch(l));
-        else if (wants_save(l))
-            VD_TRY(save_between(l));
+        else if (is_save_due(l))
+            VD_TRY(save_mid_epoch(l));
         if (t->state.step == stop_at)
             l->stop = true;
     }
-    VD_TRY(take_flags(l, 0));
-    return t->state.step > l->saved_step ? save_between(l) : VD_OK;
+    VD_TRY(complete_flags(l, 0));
+    return t->state.step > l->saved_step ? save_mid_epoch(l) : VD_OK;
 }
 
-static enum vd_err finish(struct loop *l)
+static enum vd_err finish_training(struct loop *l)
 {
     struct trainer *t = l->t;
     enum vd_err err = t->writer ? checkpoint_writer_wait(t->writer) : VD_OK;
@@ -380,17 +382,17 @@ static enum vd_err finish(struct loop *l)
     progress_end(&t->progress);
     if (trainer_is_finished(t)) {
         if (!has_all_steps(t))
-            say_patience(t);
+            log_early_stop(t);
         return trainer_export(t);
     }
     log_info("stopped after step %llu of %llu; run the same command again to "
              "go on",
              (unsigned long long)t->state.step,
              (unsigned long long)t->last_step);
-    return comm_agree(t->comm, SITE_CLOSE, VD_STOPPED);
+    return comm_agree(t->comm, SITE_SHUTDOWN, VD_STOPPED);
 }
 
-static enum vd_err run(struct trainer *t)
+static enum vd_err run_training(struct trainer *t)
 {
     struct loop l = {.t = t,
                      .started = clock_now(),
@@ -401,37 +403,38 @@ static enum vd_err run(struct trainer *t)
             log_info("%s has all its %llu steps; more with --train.epochs",
                      t->config->train.name, (unsigned long long)t->last_step);
         else
-            say_patience(t);
+            log_early_stop(t);
         return trainer_export(t); /* which may be what was interrupted */
     }
     progress_start(&t->progress, "step", t->state.step, t->last_step,
                    t->comm->rank != 0 || t->config->log.level < 2);
-    VD_TRY(first_validation(t));
-    VD_TRY(train(&l));
-    return finish(&l);
+    VD_TRY(validate_initial(t));
+    VD_TRY(train_loop(&l));
+    return finish_training(&l);
 }
 
-enum vd_err trainer_try(struct comm *comm, struct option_set *set,
-                        struct config *config, char *const *argv,
-                        const struct trial *trial)
+enum vd_err trainer_run_session(struct comm *comm, struct option_set *set,
+                                struct config *config, char *const *argv,
+                                const struct session_policy *policy)
 {
-    struct trainer *t = mem_new(1, sizeof *t);
+    struct trainer *t = xcalloc(1, sizeof *t);
     *t = (struct trainer){.comm = comm,
                           .set = set,
                           .config = config,
                           .argv = argv,
-                          .trial = trial,
+                          .policy = policy,
                           .run = {.lock_fd = -1}};
-    stop_watch(); /* a signal during the start stops after the first step */
+    stop_install_handlers(); /* a signal during the start stops after the first
+                                step */
     enum vd_err err = trainer_open(t);
     if (err == VD_OK)
-        err = trial ? trial->run(t, trial->ctx) : run(t);
-    if (trial && err == VD_STOPPED)
-        log_info("the trial was stopped");
-    comm_enter(comm, SITE_CLOSE, -1, config->timeout.setup);
+        err = policy ? policy->body(t, policy->ctx) : run_training(t);
+    if (policy && err == VD_STOPPED)
+        log_info("the scratch session was stopped");
+    comm_enter(comm, SITE_SHUTDOWN, -1, config->timeout.setup);
     /* A rank that is alone with its error must not wait for its threads, which
      * use the trainer until comm_close() ends the process. */
-    if (err == comm->verdict) {
+    if (err == comm->agreed_err) {
         trainer_close(t);
         free(t);
     }
@@ -441,5 +444,5 @@ enum vd_err trainer_try(struct comm *comm, struct option_set *set,
 enum vd_err trainer_run(struct comm *comm, struct option_set *set,
                         struct config *config, char *const *argv)
 {
-    return trainer_try(comm, set, config, argv, NULL);
+    return trainer_run_session(comm, set, config, argv, NULL);
 }

@@ -12,9 +12,9 @@
 #include "config/config.h"
 #include "data/shard.h"
 #include "eval/evaluate.h"
-#include "train/account.h"
 #include "train/checkpoint.h"
-#include "train/feed.h"
+#include "train/loss_meter.h"
+#include "train/prefetch.h"
 #include "train/run.h"
 #include "train/state.h"
 #include "train/step.h"
@@ -22,31 +22,32 @@
 struct trainer;
 
 /*
- * A trial: everything is opened as for the run that its settings stand for,
- * and works as there, but nothing of it is left behind. Books and checkpoints
- * go to a scratch folder beside the run's (train/scratch.h); the run itself is
- * only looked at, also while a process is in it. Resumes where the run would.
- * The feed does not end.
+ * A scratch session: everything is opened as for the run that its settings
+ * stand for, and works as there, but nothing of it is left behind. Run outputs
+ * and checkpoints go to a scratch folder beside the run's (train/scratch.h);
+ * the run itself is only looked at, also while a process is in it. Resumes
+ * where the run would. The prefetch thread does not end.
  */
-struct trial {
-    bool anew;   /* look for no checkpoints, whatever `resume` says */
-    bool repeat; /* every step gets the pictures of the first one */
-    /* Collective: what is tried, on an open trainer (its parts: see below). */
-    enum vd_err (*run)(struct trainer *t, void *ctx);
+struct session_policy {
+    bool fresh; /* look for no checkpoints, whatever `resume` says */
+    bool repeat_first_batch; /* every step gets the images of the first one */
+    /* Collective: what is run, on an open trainer (its parts: see below). */
+    enum vd_err (*body)(struct trainer *t, void *ctx);
     void *ctx;
 };
 
 struct trainer {
-    struct comm *comm;         /* borrowed */
-    struct option_set *set;    /* borrowed */
-    struct config *config;     /* borrowed; what set's rows are written into */
-    char *const *argv;         /* borrowed: the command line, for run.json */
-    const struct trial *trial; /* borrowed; NULL: this is no trial */
+    struct comm *comm;      /* borrowed */
+    struct option_set *set; /* borrowed */
+    struct config *config;  /* borrowed; what set's rows are written into */
+    char *const *argv;      /* borrowed: the command line, for run.json */
+    const struct session_policy
+        *policy; /* borrowed; NULL: not a scratch session */
 
     struct run run;     /* rank 0 */
     char *saved_config; /* of the run so far, NULL: none */
     char *resume;       /* checkpoint to go on from, NULL: start anew */
-    bool is_branch;     /* `resume` is another run's: own books */
+    bool is_branch;     /* `resume` is another run's: own run outputs */
     uint64_t stop_at;   /* train.stop_at, 0: off */
     struct shard_set train, val;
     bool has_val;
@@ -58,12 +59,12 @@ struct trainer {
     struct weights weights;
     struct net *net;
     struct step step;
-    struct checkpoint start; /* what the first step begins with */
+    struct checkpoint initial; /* what the first step begins with */
     struct evaluator *evaluator;
     struct checkpoint_writer *writer; /* rank 0 */
-    struct feed_spec feed_spec;
-    struct feed *feed;
-    struct account account;
+    struct prefetch_spec prefetch_spec;
+    struct prefetch *prefetch;
+    struct loss_meter loss_meter;
     struct result *results; /* of my replicas */
     struct train_state state;
 
@@ -82,26 +83,27 @@ enum vd_err trainer_run(struct comm *comm, struct option_set *set,
                         struct config *config, char *const *argv) VD_MUST_USE;
 
 /*
- * Collective: a trial instead, from opening to closing. Settings may be
- * changed before (options_set()), as in data.val "" for no validation; `run`
- * sees what was resolved in t->config. The verdict is trainer_run()'s, or
- * trial->run's, which is agreed or its rank's alone as any other.
+ * Collective: a scratch session instead, from opening to closing. Settings may
+ * be changed before (options_set()), as in data.val "" for no validation;
+ * `body` sees what was resolved in t->config. The verdict is trainer_run()'s,
+ * or policy->body's, which is agreed or its rank's alone as any other.
  */
-enum vd_err trainer_try(struct comm *comm, struct option_set *set,
-                        struct config *config, char *const *argv,
-                        const struct trial *trial) VD_MUST_USE;
+enum vd_err
+trainer_run_session(struct comm *comm, struct option_set *set,
+                    struct config *config, char *const *argv,
+                    const struct session_policy *policy) VD_MUST_USE;
 
-/* ---- its parts, for trials ---- */
+/* ---- its parts, for scratch sessions ---- */
 
 /*
- * Collective: one training step on what the feed has staged; state.step counts
- * it, `results` and `step.times` tell of it. Nothing is booked: account_add()
- * and account_flush() do that, within the epoch. VD_NUMERIC, agreed, when loss
- * or gradient are not finite; an error of one rank alone (data, device) is not
- * agreed and ends the job.
+ * Collective: one training step on what the prefetch thread has staged;
+ * state.step counts it, `results` and `step.times` tell of it. Nothing is
+ * recorded: loss_meter_add() and loss_meter_flush() do that, within the epoch.
+ * VD_NUMERIC, agreed, when loss or gradient are not finite; an error of one
+ * rank alone (data, device) is not agreed and ends the job.
  */
 enum vd_err trainer_step(struct trainer *t,
-                         struct account_step *done) VD_MUST_USE;
+                         struct step_stats *done) VD_MUST_USE;
 
 /* Collective: the whole validation set, or the evaluator's limit of it. Only
  * where has_val. */
@@ -132,7 +134,7 @@ enum vd_err trainer_save(struct trainer *t, bool best) VD_MUST_USE;
 enum vd_err trainer_export(struct trainer *t) VD_MUST_USE;
 
 /* Collective, after the first step: warns where the ranks of a node together
- * need more memory than there is (advice.c). */
+ * need more memory than there is (memory_hints.c). */
 enum vd_err trainer_check_memory(struct trainer *t) VD_MUST_USE;
 
 /* The network a config, a class count and an input size stand for. VD_CONFIG

@@ -3,17 +3,17 @@
  * same bits whenever promised, several nets at once, pixels, threads.
  */
 #include "backend/cases.h"
-#include "backend/rig.h"
+#include "backend/net_fixture.h"
 
 #include "backend/cpu/cpu_plan.h"
 #include "backend/pixels.h"
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "base/rng.h"
 #include "model/resnet.h"
 
 #include <pthread.h>
 
-/* ---- every convolution of the full network, and odd ones ---- */
+/* ---- every convolution of the full network, and odd workers ---- */
 
 struct shape {
     int32_t size, in, out, kernel, stride, batch;
@@ -21,7 +21,7 @@ struct shape {
 };
 
 /* input -> 1x1 convolution -> norm -> relu -> the convolution -> norm -> relu
- * -> maxpool -> head; `in` 3: the convolution itself reads the pictures. */
+ * -> maxpool -> head; `in` 3: the convolution itself reads the images. */
 static void shape_build(struct graph *g, const struct shape *s)
 {
     struct graph_loss loss = {
@@ -65,11 +65,12 @@ static void compare(const char *what, const struct shape *s, const float *a,
 
 /* Some gradients are zero but for rounding (a norm's bias in front of another
  * norm): those are measured by all gradients together. */
-static void compare_exchange(struct rig *a, struct rig *b,
+static void compare_exchange(struct net_fixture *a, struct net_fixture *b,
                              const struct shape *s)
 {
     const struct graph *g = a->graph;
-    float *x = rig_get(a, &a->exchange), *y = rig_get(b, &b->exchange);
+    float *x = net_fixture_get(a, &a->exchange),
+          *y = net_fixture_get(b, &b->exchange);
     double all = norm_of(y, g->n_trainable);
     for (int i = 0; i < g->n_param_tensors && g->params[i].trainable; i++) {
         const struct graph_tensor *t = &g->params[i];
@@ -85,32 +86,33 @@ static void compare_exchange(struct rig *a, struct rig *b,
  * element's gradient as a whole: the strict comparison is of smooth nets. */
 static void compare_graph(const struct graph *g, const struct shape *s)
 {
-    struct rig a, b;
-    struct optim optim = rig_adam();
+    struct net_fixture a, b;
+    struct optim optim = net_fixture_adam();
     for (int mode = NET_TRAIN; mode <= NET_EVAL; mode++) {
-        rig_open(&a, "cpu", g, s->batch, (enum net_mode)mode, &optim);
-        rig_open(&b, "ref", g, s->batch, (enum net_mode)mode, &optim);
-        rig_fill(&a, 3);
-        rig_fill(&b, 3);
-        rig_stage(&a);
-        rig_stage(&b);
+        net_fixture_open(&a, "cpu", g, s->batch, (enum net_mode)mode, &optim);
+        net_fixture_open(&b, "ref", g, s->batch, (enum net_mode)mode, &optim);
+        net_fixture_fill(&a, 3);
+        net_fixture_fill(&b, 3);
+        net_fixture_stage(&a);
+        net_fixture_stage(&b);
         if (mode == NET_TRAIN) {
-            rig_backward(&a);
-            rig_backward(&b);
+            net_fixture_backward(&a);
+            net_fixture_backward(&b);
             compare_exchange(&a, &b, s);
         } else {
-            rig_forward(&a);
-            rig_forward(&b);
+            net_fixture_forward(&a);
+            net_fixture_forward(&b);
         }
         int last = g->n_nodes - 2;
-        float *x = rig_value(&a, last), *y = rig_value(&b, last);
+        float *x = net_fixture_value(&a, last),
+              *y = net_fixture_value(&b, last);
         if (x) /* else its memory has been used again */
             compare("result", s, x, y,
                     (size_t)s->batch * (size_t)g->nodes[last].c, 0);
         free(x);
         free(y);
-        rig_close(&a);
-        rig_close(&b);
+        net_fixture_close(&a);
+        net_fixture_close(&b);
     }
 }
 
@@ -184,33 +186,34 @@ static void shared_memory_changes_nothing(void **state)
     graph_clear(&g);
 }
 
-/* So many pictures that evaluation, which keeps nothing, shares memory too. */
+/* So many images that evaluation, which keeps nothing, shares memory too. */
 static void evaluation_in_shared_memory_agrees_with_ref(void **state)
 {
     enum { BATCH = 160, STEM = 1 };
     struct result x[BATCH], y[BATCH];
-    struct optim optim = rig_adam();
+    struct optim optim = net_fixture_adam();
     struct graph g;
-    struct rig a, b;
+    struct net_fixture a, b;
     (void)state;
     small_net_build(&g, 0.5, RESNET_FREEZE_NONE, false);
-    rig_open(&a, "cpu", &g, BATCH, NET_EVAL, &optim);
-    rig_open(&b, "ref", &g, BATCH, NET_EVAL, &optim);
-    rig_fill(&a, 6);
-    rig_fill(&b, 6);
-    rig_stage(&a);
-    rig_stage(&b);
-    rig_forward(&a);
-    rig_forward(&b);
-    rig_results(&a, x);
-    rig_results(&b, y);
-    assert_null(rig_value(&a, STEM)); /* its memory has been used again */
+    net_fixture_open(&a, "cpu", &g, BATCH, NET_EVAL, &optim);
+    net_fixture_open(&b, "ref", &g, BATCH, NET_EVAL, &optim);
+    net_fixture_fill(&a, 6);
+    net_fixture_fill(&b, 6);
+    net_fixture_stage(&a);
+    net_fixture_stage(&b);
+    net_fixture_forward(&a);
+    net_fixture_forward(&b);
+    net_fixture_results(&a, x);
+    net_fixture_results(&b, y);
+    assert_null(
+        net_fixture_value(&a, STEM)); /* its memory has been used again */
     for (int i = 0; i < BATCH; i++) {
         assert_near((double)x[i].l1, (double)y[i].l1, 1e-3);
         assert_near((double)x[i].ce, (double)y[i].ce, 1e-3);
     }
-    rig_close(&a);
-    rig_close(&b);
+    net_fixture_close(&a);
+    net_fixture_close(&b);
     graph_clear(&g);
 }
 
@@ -224,17 +227,17 @@ static void plan_full(struct plan *p, struct graph *g, int batch, bool training)
         .loss = {.classes = 20, .box_scale = 1, .class_scale = 25}};
     resnet_build(g, &spec);
     plan_init(p, g, batch, 16, training);
-    plan_place(p);
+    plan_assign_offsets(p);
 }
 
 /* The most that is alive at one time: no plan can do with less. */
-static size_t most_alive(const struct plan *p)
+static size_t peak_live_elements(const struct plan *p)
 {
     size_t most = 0;
     for (int t = 0; t <= 2 * p->n_units; t++) {
         size_t n = 0;
         for (int i = 0; i < p->n_buffers; i++)
-            if (p->buffers[i].birth <= t && t <= p->buffers[i].death)
+            if (p->buffers[i].first_use <= t && t <= p->buffers[i].last_use)
                 n += p->buffers[i].n;
         most = n > most ? n : most;
     }
@@ -251,8 +254,9 @@ static void the_full_network_keeps_no_more_than_it_must(void **state)
             struct graph g;
             struct plan p;
             plan_full(&p, &g, k ? 4 : 32, training);
-            assert_true(p.arena >= most_alive(&p));
-            assert_true((double)p.arena <= 1.02 * (double)most_alive(&p));
+            assert_true(p.arena >= peak_live_elements(&p));
+            assert_true((double)p.arena <=
+                        1.02 * (double)peak_live_elements(&p));
             assert_true((double)p.arena * 4e-6 <= limits[k][training]);
             plan_clear(&p);
             graph_clear(&g);
@@ -284,39 +288,40 @@ static void a_value_with_later_readers_is_kept(void **state)
 
 #define STEPS 3
 
-static void with_threads(struct rig *r, enum net_mode mode, int threads)
+static void net_fixture_set_threads(struct net_fixture *f, enum net_mode mode,
+                                    int threads)
 {
-    struct net_spec spec = {.graph = r->graph,
-                            .weights = &r->weights,
-                            .micro_batch = r->batch,
+    struct net_spec spec = {.graph = f->graph,
+                            .weights = &f->weights,
+                            .micro_batch = f->batch,
                             .mode = mode,
                             .threads = threads,
-                            .optim = rig_adam(),
+                            .optim = net_fixture_adam(),
                             .std = {1, 1, 1}};
-    r->backend.ops->net_free(r->net);
-    r->net = NULL;
-    assert_int_equal(r->backend.ops->net_new(&r->backend, &spec, &r->net),
+    f->backend.ops->net_free(f->net);
+    f->net = NULL;
+    assert_int_equal(f->backend.ops->net_new(&f->backend, &spec, &f->net),
                      VD_OK);
 }
 
 /* Canonical weights after some steps; free() them. */
 static float *train(const struct graph *g, int threads)
 {
-    struct rig r;
+    struct net_fixture f;
     struct result results[4];
-    struct optim optim = rig_adam();
-    rig_open(&r, "cpu", g, 4, NET_TRAIN, &optim);
-    with_threads(&r, NET_TRAIN, threads);
-    rig_fill(&r, 21);
+    struct optim optim = net_fixture_adam();
+    net_fixture_open(&f, "cpu", g, 4, NET_TRAIN, &optim);
+    net_fixture_set_threads(&f, NET_TRAIN, threads);
+    net_fixture_fill(&f, 21);
     for (uint64_t step = 1; step <= STEPS; step++) {
-        r.knobs.step = step;
-        rig_stage(&r);
-        rig_backward(&r);
-        rig_update(&r);
-        rig_results(&r, results);
+        f.scalars.step = step;
+        net_fixture_stage(&f);
+        net_fixture_backward(&f);
+        net_fixture_update(&f);
+        net_fixture_results(&f, results);
     }
-    float *params = rig_get(&r, &r.weights.param);
-    rig_close(&r);
+    float *params = net_fixture_get(&f, &f.weights.param);
+    net_fixture_close(&f);
     return params;
 }
 
@@ -340,18 +345,18 @@ static void statistics_do_not_depend_on_threads(void **state)
 {
     struct shape s = {32, 16, 32, 3, 1, 4, false};
     struct graph g;
-    struct optim optim = rig_adam();
+    struct optim optim = net_fixture_adam();
     float *first = NULL;
     (void)state;
     shape_build(&g, &s);
     for (int threads = 1; threads <= 5; threads++) {
-        struct rig r;
-        rig_open(&r, "cpu", &g, s.batch, NET_TRAIN, &optim);
-        with_threads(&r, NET_TRAIN, threads);
-        rig_fill(&r, 8);
-        rig_stage(&r);
-        rig_backward(&r);
-        float *all = rig_get(&r, &r.exchange);
+        struct net_fixture f;
+        net_fixture_open(&f, "cpu", &g, s.batch, NET_TRAIN, &optim);
+        net_fixture_set_threads(&f, NET_TRAIN, threads);
+        net_fixture_fill(&f, 8);
+        net_fixture_stage(&f);
+        net_fixture_backward(&f);
+        float *all = net_fixture_get(&f, &f.exchange);
         float *stats = all + g.n_trainable;
         if (first)
             assert_memory_equal(first + g.n_trainable, stats,
@@ -360,7 +365,7 @@ static void statistics_do_not_depend_on_threads(void **state)
             first = all;
         if (first != all)
             free(all);
-        rig_close(&r);
+        net_fixture_close(&f);
     }
     free(first);
     graph_clear(&g);
@@ -369,32 +374,32 @@ static void statistics_do_not_depend_on_threads(void **state)
 /* ---- evaluation ---- */
 
 struct worker {
-    struct rig rig;
+    struct net_fixture fixture;
     struct result results[3];
     pthread_t thread;
 };
 
-static void evaluate(struct rig *r, struct result *results)
+static void evaluate(struct net_fixture *f, struct result *results)
 {
     for (int i = 0; i < 5; i++) {
-        rig_stage(r);
-        rig_forward(r);
-        rig_results(r, results);
+        net_fixture_stage(f);
+        net_fixture_forward(f);
+        net_fixture_results(f, results);
     }
 }
 
-static void *work(void *ctx)
+static void *worker_main(void *ctx)
 {
     struct worker *w = ctx;
-    evaluate(&w->rig, w->results);
+    evaluate(&w->fixture, w->results);
     return NULL;
 }
 
 static void worker_open(struct worker *w, const struct graph *g, uint64_t seed)
 {
-    struct optim optim = rig_adam();
-    rig_open(&w->rig, "cpu", g, 3, NET_EVAL, &optim);
-    rig_fill(&w->rig, seed);
+    struct optim optim = net_fixture_adam();
+    net_fixture_open(&w->fixture, "cpu", g, 3, NET_EVAL, &optim);
+    net_fixture_fill(&w->fixture, seed);
 }
 
 static void nets_in_parallel_do_not_disturb_each_other(void **state)
@@ -407,17 +412,18 @@ static void nets_in_parallel_do_not_disturb_each_other(void **state)
     for (uint64_t i = 0; i < N; i++) {
         worker_open(&alone[i], &g, 30 + i);
         worker_open(&together[i], &g, 30 + i);
-        evaluate(&alone[i].rig, alone[i].results);
+        evaluate(&alone[i].fixture, alone[i].results);
     }
     for (int i = 0; i < N; i++)
-        assert_int_equal(
-            pthread_create(&together[i].thread, NULL, work, &together[i]), 0);
+        assert_int_equal(pthread_create(&together[i].thread, NULL, worker_main,
+                                        &together[i]),
+                         0);
     for (int i = 0; i < N; i++) {
         pthread_join(together[i].thread, NULL);
         assert_memory_equal(alone[i].results, together[i].results,
                             sizeof alone[i].results);
-        rig_close(&alone[i].rig);
-        rig_close(&together[i].rig);
+        net_fixture_close(&alone[i].fixture);
+        net_fixture_close(&together[i].fixture);
     }
     graph_clear(&g);
 }
@@ -431,88 +437,89 @@ static void evaluation_follows_the_weights(void **state)
     (void)state;
     small_net_build(&g, 0, RESNET_FREEZE_NONE, false);
     worker_open(&w, &g, 1);
-    evaluate(&w.rig, before);
-    rig_fill(&w.rig, 2);
-    evaluate(&w.rig, w.results);
+    evaluate(&w.fixture, before);
+    net_fixture_fill(&w.fixture, 2);
+    evaluate(&w.fixture, w.results);
     worker_open(&fresh, &g, 2);
-    evaluate(&fresh.rig, fresh.results);
+    evaluate(&fresh.fixture, fresh.results);
     assert_memory_equal(w.results, fresh.results, sizeof w.results);
     assert_memory_not_equal(w.results, before, sizeof before);
-    rig_close(&w.rig);
-    rig_close(&fresh.rig);
+    net_fixture_close(&w.fixture);
+    net_fixture_close(&fresh.fixture);
     graph_clear(&g);
 }
 
-/* A net that evaluates with the rig's weights. */
-static struct net *new_judge(struct rig *r)
+/* A net that evaluates with the fixture's weights. */
+static struct net *new_eval_net(struct net_fixture *f)
 {
     struct net *net = NULL;
-    struct net_spec spec = {.graph = r->graph,
-                            .weights = &r->weights,
-                            .micro_batch = r->batch,
+    struct net_spec spec = {.graph = f->graph,
+                            .weights = &f->weights,
+                            .micro_batch = f->batch,
                             .mode = NET_EVAL,
                             .threads = 1,
                             .std = {1, 1, 1}};
-    assert_int_equal(r->backend.ops->net_new(&r->backend, &spec, &net), VD_OK);
+    assert_int_equal(f->backend.ops->net_new(&f->backend, &spec, &net), VD_OK);
     return net;
 }
 
-static void judge(const struct rig *r, struct net *net, struct result *out)
+static void evaluate_once(const struct net_fixture *f, struct net *net,
+                          struct result *out)
 {
-    struct rig other = *r;
+    struct net_fixture other = *f;
     other.net = net;
-    rig_stage(&other);
-    rig_forward(&other);
-    rig_results(&other, out);
+    net_fixture_stage(&other);
+    net_fixture_forward(&other);
+    net_fixture_results(&other, out);
 }
 
 /* Also where only the head and the running statistics change. */
 static void evaluation_follows_an_update(void **state)
 {
     static const int freezes[] = {RESNET_FREEZE_NONE, RESNET_FREEZE_BACKBONE};
-    struct optim optim = rig_adam();
+    struct optim optim = net_fixture_adam();
     (void)state;
     for (int k = 0; k < 2; k++) {
         struct graph g;
-        struct rig r;
+        struct net_fixture f;
         struct result before[3], after[3], fresh[3];
         small_net_build(&g, 0, freezes[k], false);
-        rig_open(&r, "cpu", &g, 3, NET_TRAIN, &optim);
-        rig_fill(&r, 1);
-        struct net *old = new_judge(&r);
-        judge(&r, old, before);
-        rig_stage(&r);
-        rig_backward(&r);
-        rig_update(&r);
-        judge(&r, old, after);
-        struct net *new = new_judge(&r);
-        judge(&r, new, fresh);
+        net_fixture_open(&f, "cpu", &g, 3, NET_TRAIN, &optim);
+        net_fixture_fill(&f, 1);
+        struct net *old = new_eval_net(&f);
+        evaluate_once(&f, old, before);
+        net_fixture_stage(&f);
+        net_fixture_backward(&f);
+        net_fixture_update(&f);
+        evaluate_once(&f, old, after);
+        struct net *new = new_eval_net(&f);
+        evaluate_once(&f, new, fresh);
         assert_memory_equal(after, fresh, sizeof after);
         assert_memory_not_equal(after, before, sizeof after);
-        r.backend.ops->net_free(old);
-        r.backend.ops->net_free(new);
-        rig_close(&r);
+        f.backend.ops->net_free(old);
+        f.backend.ops->net_free(new);
+        net_fixture_close(&f);
         graph_clear(&g);
     }
 }
 
 /* Several nets with one copy of packed weights. */
-struct crowd {
-    struct rig first;
+struct shared_nets {
+    struct net_fixture first;
     struct net *others[2];
     struct result results[3][3];
 };
 
-static void crowd_open(struct crowd *c, const struct graph *g)
+static void shared_nets_open(struct shared_nets *c, const struct graph *g)
 {
-    struct optim optim = rig_adam();
-    rig_open(&c->first, "cpu", g, 3, NET_EVAL, &optim);
+    struct optim optim = net_fixture_adam();
+    net_fixture_open(&c->first, "cpu", g, 3, NET_EVAL, &optim);
     struct net_spec spec = {.graph = g,
                             .weights = &c->first.weights,
                             .micro_batch = 3,
                             .mode = NET_EVAL,
                             .threads = 1,
-                            .like = c->first.net,
+                            .share_from = c->first.net,
                             .std = {1, 1, 1}};
     for (int i = 0; i < 2; i++)
         assert_int_equal(c->first.backend.ops->net_new(&c->first.backend, &spec,
@@ -520,66 +527,70 @@ static void crowd_open(struct crowd *c, const struct graph *g)
                          VD_OK);
 }
 
-/* A rig of its own for one of the nets, with all else of the first. */
-static struct rig crowd_rig(const struct crowd *c, int i)
+/* A fixture of its own for one of the nets, with all else of the first. */
+static struct net_fixture shared_nets_fixture(const struct shared_nets *c,
+                                              int i)
 {
-    struct rig r = c->first;
-    r.net = i ? c->others[i - 1] : c->first.net;
-    return r;
+    struct net_fixture f = c->first;
+    f.net = i ? c->others[i - 1] : c->first.net;
+    return f;
 }
 
-struct one {
-    struct rig rig;
+struct shared_worker {
+    struct net_fixture fixture;
     struct result *results;
     pthread_t thread;
 };
 
-static void *work_as_one(void *ctx)
+static void *shared_worker_main(void *ctx)
 {
-    struct one *one = ctx;
-    evaluate(&one->rig, one->results);
+    struct shared_worker *w = ctx;
+    evaluate(&w->fixture, w->results);
     return NULL;
 }
 
-static void crowd_evaluate(struct crowd *c)
+static void shared_nets_evaluate(struct shared_nets *c)
 {
-    struct one ones[3];
+    struct shared_worker workers[3];
     for (int i = 0; i < 3; i++) {
-        ones[i] = (struct one){crowd_rig(c, i), c->results[i], 0};
-        assert_int_equal(
-            pthread_create(&ones[i].thread, NULL, work_as_one, &ones[i]), 0);
+        workers[i] =
+            (struct shared_worker){shared_nets_fixture(c, i), c->results[i], 0};
+        assert_int_equal(pthread_create(&workers[i].thread, NULL,
+                                        shared_worker_main, &workers[i]),
+                         0);
     }
     for (int i = 0; i < 3; i++)
-        pthread_join(ones[i].thread, NULL);
+        pthread_join(workers[i].thread, NULL);
 }
 
 /* All at once, right after the weights have changed. */
 static void nets_that_share_weights_follow_them_together(void **state)
 {
     struct graph g;
-    struct crowd c;
+    struct shared_nets c;
     (void)state;
     small_net_build(&g, 0, RESNET_FREEZE_NONE, false);
-    crowd_open(&c, &g);
+    shared_nets_open(&c, &g);
     for (uint64_t seed = 1; seed <= 4; seed++) {
         struct worker alone;
-        rig_fill(&c.first, seed);
+        net_fixture_fill(&c.first, seed);
         worker_open(&alone, &g, seed);
-        evaluate(&alone.rig, alone.results);
-        crowd_evaluate(&c);
+        evaluate(&alone.fixture, alone.results);
+        shared_nets_evaluate(&c);
         for (int i = 0; i < 3; i++)
             assert_memory_equal(c.results[i], alone.results,
                                 sizeof alone.results);
-        rig_close(&alone.rig);
+        net_fixture_close(&alone.fixture);
     }
     /* In any order: the last one takes the packed weights along. */
-    struct rig first = crowd_rig(&c, 0), last = crowd_rig(&c, 2);
+    struct net_fixture first = shared_nets_fixture(&c, 0),
+                       last = shared_nets_fixture(&c, 2);
     first.backend.ops->net_free(c.others[0]);
     first.backend.ops->net_free(first.net);
     evaluate(&last, c.results[0]);
     assert_memory_equal(c.results[0], c.results[2], sizeof c.results[2]);
     c.first.net = last.net;
-    rig_close(&c.first);
+    net_fixture_close(&c.first);
     graph_clear(&g);
 }
 
@@ -590,7 +601,7 @@ static double random_in(int i, uint32_t element, double low, double high)
     return low + (high - low) * rng_uniform(17, RNG_TEST, (uint64_t)i, element);
 }
 
-static void random_slot(struct slot *slot, int i, int32_t size)
+static void random_item(struct batch_item *item, int i, int32_t size)
 {
     static const uint8_t orders[4][4] = {
         {0, 1, 2, 3}, {3, 2, 1, 0}, {1, 3, 0, 2}, {2, 0, 3, 1}};
@@ -603,11 +614,11 @@ static void random_slot(struct slot *slot, int i, int32_t size)
                      (float)-s,
                      (float)c,
                      (float)random_in(i, 2, -9, 9)};
-    memcpy(slot->warp, warp, sizeof warp);
+    memcpy(item->warp, warp, sizeof warp);
     for (uint32_t k = 0; k < 3; k++)
-        slot->color[k] = (float)random_in(i, 3 + k, 0.6, 1.4);
-    slot->color[3] = (float)random_in(i, 6, -0.5, 0.5);
-    memcpy(slot->order, orders[i % 4], 4);
+        item->color[k] = (float)random_in(i, 3 + k, 0.6, 1.4);
+    item->color[3] = (float)random_in(i, 6, -0.5, 0.5);
+    memcpy(item->order, orders[i % 4], 4);
 }
 
 static void pixels_agree_with_the_reference(void **state)
@@ -616,28 +627,28 @@ static void pixels_agree_with_the_reference(void **state)
     const float mean[3] = {0, 0, 0}, std[3] = {1, 1, 1};
     struct shape s = {SIZE, 3, 8, 3, 1, N, false};
     struct graph g;
-    struct rig r;
-    struct optim optim = rig_adam();
+    struct net_fixture f;
+    struct optim optim = net_fixture_adam();
     size_t n = (size_t)3 * SIZE * SIZE;
-    double *expected = mem_new(n, sizeof *expected);
+    double *expected = xcalloc(n, sizeof *expected);
     (void)state;
     shape_build(&g, &s);
-    rig_open(&r, "cpu", &g, N, NET_EVAL, &optim);
-    rig_fill(&r, 4);
+    net_fixture_open(&f, "cpu", &g, N, NET_EVAL, &optim);
+    net_fixture_fill(&f, 4);
     for (int i = 0; i < N - 1; i++)
-        random_slot(&r.slots[i], i, SIZE);
-    rig_stage(&r);
-    rig_forward(&r);
-    float *input = rig_value(&r, 0);
+        random_item(&f.items[i], i, SIZE);
+    net_fixture_stage(&f);
+    net_fixture_forward(&f);
+    float *input = net_fixture_value(&f, 0);
     for (int i = 0; i < N; i++) {
-        pixels_make(&r.slots[i], r.places[i], SIZE, mean, std, expected);
+        pixels_to_input(&f.items[i], f.images[i], SIZE, mean, std, expected);
         for (size_t k = 0; k < n; k++)
             assert_near((double)input[(size_t)i * n + k], expected[k],
                         0.2 / 255);
     }
     free(input);
     free(expected);
-    rig_close(&r);
+    net_fixture_close(&f);
     graph_clear(&g);
 }
 

@@ -5,7 +5,7 @@
  * between them.
  */
 #include "backend/cases.h"
-#include "backend/rig.h"
+#include "backend/net_fixture.h"
 
 #include "backend/ref/net.h"
 #include "base/rng.h"
@@ -16,26 +16,26 @@
  * step and the gradient's own rounding make is far below. */
 #define TOLERANCE 1e-5
 
-static double loss_now(struct rig *r)
+static double loss_now(struct net_fixture *f)
 {
     struct result results[8];
-    rig_stage(r);
-    rig_forward(r);
-    const double *loss = r->net->nodes[r->graph->n_nodes - 1].value;
+    net_fixture_stage(f);
+    net_fixture_forward(f);
+    const double *loss = f->net->nodes[f->graph->n_nodes - 1].value;
     double sum = 0;
-    for (int b = 0; b < r->batch; b++)
+    for (int b = 0; b < f->batch; b++)
         sum += loss[b];
-    rig_results(r, results);
-    return sum / r->batch;
+    net_fixture_results(f, results);
+    return sum / f->batch;
 }
 
-static double difference(struct rig *r, float *p)
+static double difference(struct net_fixture *f, float *p)
 {
     float kept = *p;
     *p = kept + (float)STEP;
-    double high = *p, up = loss_now(r);
+    double high = *p, up = loss_now(f);
     *p = kept - (float)STEP;
-    double low = *p, down = loss_now(r);
+    double low = *p, down = loss_now(f);
     *p = kept;
     return (up - down) / (high - low);
 }
@@ -44,15 +44,15 @@ static double difference(struct rig *r, float *p)
 static void check_graph(const char *what, const struct graph *g, int batch,
                         int n)
 {
-    struct rig r;
+    struct net_fixture f;
     struct result results[8];
-    struct optim optim = rig_adam();
-    rig_open(&r, "ref", g, batch, NET_TRAIN, &optim);
-    rig_fill(&r, 21);
-    rig_stage(&r);
-    rig_backward(&r);
-    rig_results(&r, results);
-    float *grad = rig_get(&r, &r.exchange);
+    struct optim optim = net_fixture_adam();
+    net_fixture_open(&f, "ref", g, batch, NET_TRAIN, &optim);
+    net_fixture_fill(&f, 21);
+    net_fixture_stage(&f);
+    net_fixture_backward(&f);
+    net_fixture_results(&f, results);
+    float *grad = net_fixture_get(&f, &f.exchange);
     for (int i = 0; i < g->n_param_tensors && g->params[i].trainable; i++) {
         const struct graph_tensor *t = &g->params[i];
         double most = 1e-3;
@@ -61,14 +61,14 @@ static void check_graph(const char *what, const struct graph *g, int batch,
         for (int k = 0; k < n; k++) {
             double u = rng_uniform(9, RNG_TEST, (uint64_t)i, (uint32_t)k);
             size_t at = t->offset + (size_t)(u * (double)t->count);
-            double d = difference(&r, &r.weights.param.data[at]);
+            double d = difference(&f, &f.weights.param.data[at]);
             if (!(fabs(d - (double)grad[at]) <= TOLERANCE * most))
                 fail_msg("%s: %s[%zu]: gradient %.9g, difference %.9g", what,
                          t->name, at - t->offset, (double)grad[at], d);
         }
     }
     free(grad);
-    rig_close(&r);
+    net_fixture_close(&f);
 }
 
 static void every_op_has_its_gradient(void **state)

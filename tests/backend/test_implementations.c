@@ -14,12 +14,13 @@
 static const char *const direction_names[] = {"forward", "backward data",
                                               "backward weights"};
 
-struct tally {
-    int asked, reference;
+struct implementation_count {
+    int n_queried, n_reference;
 };
 
-/* All units of one network: counts what is asked, prints what is slow. */
-static void look_at(const struct net *net, int size, int width, struct tally *t)
+/* All units of one network: counts what is n_queried, prints what is slow. */
+static void count_implementations(const struct net *net, int size, int width,
+                                  struct implementation_count *t)
 {
     for (int i = 0; i < net->plan.n_units; i++) {
         for (int d = 0; d < DNN_DIRECTIONS; d++) {
@@ -27,10 +28,10 @@ static void look_at(const struct net *net, int size, int width, struct tally *t)
                 net_implementation(net, i, (enum dnn_direction)d);
             if (!name)
                 continue;
-            t->asked++;
+            t->n_queried++;
             if (!dnn_is_reference(name))
                 continue;
-            t->reference++;
+            t->n_reference++;
             print_error("%d px, width %d, batch %d, %s: %s, %s: %s\n", size,
                         width, net->spec.micro_batch,
                         net->spec.mode == NET_TRAIN ? "train" : "eval",
@@ -39,8 +40,8 @@ static void look_at(const struct net *net, int size, int width, struct tally *t)
     }
 }
 
-static void look_at_batches(const struct graph *g, int size, int width,
-                            struct tally *t)
+static void count_all_batches(const struct graph *g, int size, int width,
+                              struct implementation_count *t)
 {
     for (int batch = 1; batch <= MAX_BATCH; batch++) {
         for (int mode = NET_TRAIN; mode <= NET_EVAL; mode++) {
@@ -50,7 +51,7 @@ static void look_at_batches(const struct graph *g, int size, int width,
                                     .mode = (enum net_mode)mode,
                                     .threads = 1};
             assert_int_equal(net_prepare(&spec, &net), VD_OK);
-            look_at(net, size, width, t);
+            count_implementations(net, size, width, t);
             cpu_net_free(net);
         }
     }
@@ -61,7 +62,7 @@ static void no_layer_is_computed_by_reference_loops(void **state)
 {
     static const int widths[] = {8, 16, 32, 64};
     static const int sizes[] = {32, 64, 96, 224, 640};
-    struct tally t = {0};
+    struct implementation_count t = {0};
     char text[80];
     (void)state;
     dnn_describe(text, sizeof text);
@@ -78,14 +79,14 @@ static void no_layer_is_computed_by_reference_loops(void **state)
                 .blocks = {1, 1, 1, 1},
                 .loss = {.classes = 20, .box_scale = 1, .class_scale = 25}};
             resnet_build(&g, &spec);
-            look_at_batches(&g, sizes[s], widths[w], &t);
+            count_all_batches(&g, sizes[s], widths[w], &t);
             graph_clear(&g);
         }
     }
-    print_message("%s: %d of %d by reference loops\n", text, t.reference,
-                  t.asked);
-    assert_true(t.asked > 20000);
-    assert_int_equal(t.reference, 0);
+    print_message("%s: %d of %d by reference loops\n", text, t.n_reference,
+                  t.n_queried);
+    assert_true(t.n_queried > 20000);
+    assert_int_equal(t.n_reference, 0);
 }
 
 int main(void)

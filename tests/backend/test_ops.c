@@ -1,7 +1,7 @@
 /* Every backend that was built computes what ref computes: single ops, the
  * small network, and updates. */
 #include "backend/cases.h"
-#include "backend/rig.h"
+#include "backend/net_fixture.h"
 
 #include "model/resnet.h"
 
@@ -13,8 +13,8 @@
 #define TOLERANCE 2e-5
 
 /*
- * Through a whole network with batch norms over three pictures each layer's
- * rounding is magnified by the next ones.
+ * Through a whole network with batch norms over three images each layer's
+ * rounding is magnified by the next workers.
  */
 #define NETWORK_TOLERANCE 1e-3
 
@@ -27,26 +27,26 @@ struct subject {
 static void compare(const struct subject *what, const char *name, int i,
                     const float *a, const float *b, size_t n)
 {
-    double distance = rig_distance(a, b, n);
+    double distance = net_fixture_distance(a, b, n);
     if (!(distance <= what->tolerance))
         fail_msg("%s: %s %d is off by %g", what->name, name, i, distance);
 }
 
 /* Values, and gradients where there are any, of all nodes that exist. */
-static void compare_nodes(const struct subject *what, struct rig *a,
-                          struct rig *b, bool grads)
+static void compare_nodes(const struct subject *what, struct net_fixture *a,
+                          struct net_fixture *b, bool grads)
 {
     for (int i = 0; i < a->graph->n_nodes; i++) {
         size_t n = (size_t)a->batch * graph_node_count(&a->graph->nodes[i]);
-        float *x = rig_value(a, i), *y = rig_value(b, i);
+        float *x = net_fixture_value(a, i), *y = net_fixture_value(b, i);
         if (x)
             compare(what, "value of node", i, x, y, n);
         free(x);
         free(y);
         if (!grads || i < a->graph->first_trainable)
             continue;
-        x = rig_grad(a, i);
-        y = rig_grad(b, i);
+        x = net_fixture_grad(a, i);
+        y = net_fixture_grad(b, i);
         if (x)
             compare(what, "gradient of node", i, x, y, n);
         free(x);
@@ -63,11 +63,12 @@ static void compare_table(const struct subject *what,
                 b + table[i].offset, table[i].count);
 }
 
-static void compare_exchange(const struct subject *what, struct rig *a,
-                             struct rig *b)
+static void compare_exchange(const struct subject *what, struct net_fixture *a,
+                             struct net_fixture *b)
 {
     const struct graph *g = a->graph;
-    float *x = rig_get(a, &a->exchange), *y = rig_get(b, &b->exchange);
+    float *x = net_fixture_get(a, &a->exchange),
+          *y = net_fixture_get(b, &b->exchange);
     for (int i = 0; i < g->n_param_tensors && g->params[i].trainable; i++)
         compare_table(what, &g->params[i], 1, x, y);
     compare_table(what, g->stats, g->n_stats_tensors, x + g->n_trainable,
@@ -77,11 +78,11 @@ static void compare_exchange(const struct subject *what, struct rig *a,
     free(y);
 }
 
-static void compare_results(struct rig *a, struct rig *b)
+static void compare_results(struct net_fixture *a, struct net_fixture *b)
 {
     struct result x[8], y[8];
-    rig_results(a, x);
-    rig_results(b, y);
+    net_fixture_results(a, x);
+    net_fixture_results(b, y);
     for (int i = 0; i < a->batch; i++) {
         double scale = a->graph->loss.size;
         assert_int_equal(x[i].class, y[i].class);
@@ -97,26 +98,26 @@ static void compare_results(struct rig *a, struct rig *b)
 static void compare_step(const struct subject *what, const char *name,
                          const struct graph *g, int batch, enum net_mode mode)
 {
-    struct rig a, b;
-    struct optim optim = rig_adam();
-    rig_open(&a, name, g, batch, mode, &optim);
-    rig_open(&b, "ref", g, batch, mode, &optim);
-    rig_fill(&a, 11);
-    rig_fill(&b, 11);
-    rig_stage(&a);
-    rig_stage(&b);
+    struct net_fixture a, b;
+    struct optim optim = net_fixture_adam();
+    net_fixture_open(&a, name, g, batch, mode, &optim);
+    net_fixture_open(&b, "ref", g, batch, mode, &optim);
+    net_fixture_fill(&a, 11);
+    net_fixture_fill(&b, 11);
+    net_fixture_stage(&a);
+    net_fixture_stage(&b);
     if (mode == NET_TRAIN) {
-        rig_backward(&a);
-        rig_backward(&b);
+        net_fixture_backward(&a);
+        net_fixture_backward(&b);
         compare_exchange(what, &a, &b);
     } else {
-        rig_forward(&a);
-        rig_forward(&b);
+        net_fixture_forward(&a);
+        net_fixture_forward(&b);
     }
     compare_nodes(what, &a, &b, mode == NET_TRAIN);
     compare_results(&a, &b);
-    rig_close(&a);
-    rig_close(&b);
+    net_fixture_close(&a);
+    net_fixture_close(&b);
 }
 
 static void every_op_agrees_with_ref(void **state)
@@ -155,39 +156,40 @@ static void compare_update(const char *name, const struct optim *optim)
 {
     const struct subject what = {"update", TOLERANCE};
     struct graph g;
-    struct rig a, b;
+    struct net_fixture a, b;
     small_net_build(&g, 0, RESNET_FREEZE_LAYER1, false);
-    rig_open(&a, name, &g, 2, NET_TRAIN, optim);
-    rig_open(&b, "ref", &g, 2, NET_TRAIN, optim);
-    rig_fill(&a, 5);
-    rig_fill(&b, 5);
+    net_fixture_open(&a, name, &g, 2, NET_TRAIN, optim);
+    net_fixture_open(&b, "ref", &g, 2, NET_TRAIN, optim);
+    net_fixture_fill(&a, 5);
+    net_fixture_fill(&b, 5);
     for (int step = 1; step <= 3; step++) {
         struct result results[2];
         struct update_result x, y;
-        a.knobs.step = b.knobs.step = (uint64_t)step;
-        rig_stage(&a);
-        rig_stage(&b);
-        rig_backward(&a);
-        rig_backward(&b);
-        float *same = rig_get(&b, &b.exchange);
+        a.scalars.step = b.scalars.step = (uint64_t)step;
+        net_fixture_stage(&a);
+        net_fixture_stage(&b);
+        net_fixture_backward(&a);
+        net_fixture_backward(&b);
+        float *same = net_fixture_get(&b, &b.exchange);
         assert_int_equal(a.backend.ops->put(&a.backend, &g, &a.exchange, same),
                          VD_OK);
         free(same);
-        rig_update(&a);
-        rig_update(&b);
+        net_fixture_update(&a);
+        net_fixture_update(&b);
         assert_int_equal(a.backend.ops->update_result(a.net, &x), VD_OK);
         assert_int_equal(b.backend.ops->update_result(b.net, &y), VD_OK);
         assert_true(x.finite && y.finite);
         assert_near(x.grad_norm, y.grad_norm, 1e-5 * y.grad_norm);
-        rig_results(&a, results);
-        rig_results(&b, results);
+        net_fixture_results(&a, results);
+        net_fixture_results(&b, results);
     }
     const struct buf *mine[] = {&a.weights.param, &a.weights.m, &a.weights.v,
                                 &a.weights.stats};
     const struct buf *theirs[] = {&b.weights.param, &b.weights.m, &b.weights.v,
                                   &b.weights.stats};
     for (int i = 0; i < 4; i++) {
-        float *x = rig_get(&a, mine[i]), *y = rig_get(&b, theirs[i]);
+        float *x = net_fixture_get(&a, mine[i]),
+              *y = net_fixture_get(&b, theirs[i]);
         if (i == 3)
             compare_table(&what, g.stats, g.n_stats_tensors, x, y);
         for (int k = 0; i < 3 && k < g.n_param_tensors; k++) {
@@ -197,8 +199,8 @@ static void compare_update(const char *name, const struct optim *optim)
         free(x);
         free(y);
     }
-    rig_close(&a);
-    rig_close(&b);
+    net_fixture_close(&a);
+    net_fixture_close(&b);
     graph_clear(&g);
 }
 
@@ -206,7 +208,7 @@ static void every_rule_updates_as_ref(void **state)
 {
     (void)state;
     for (const struct backend_ops *const *ops = backend_list(); *ops; ops++) {
-        struct optim optim = rig_adam();
+        struct optim optim = net_fixture_adam();
         compare_update((*ops)->name, &optim);
         optim.weight_decay = 0.1;
         compare_update((*ops)->name, &optim);

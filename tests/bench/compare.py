@@ -14,7 +14,7 @@ and numpy itself, a build with tests, and a machine that does nothing else.
 4. Ranks: one job of several one-core ranks against as many jobs at once.
 5. Start: from exec to the first step.
 
-Pictures are generated, dropout and augmentation off in both, input in memory.
+Images are generated, dropout and augmentation off in both, input in memory.
 Prints rows for docs/measured.md. They and result.json are in --out FOLDER,
 which is written after each measurement. A part that fails is named there and
 at the end, with exit code 1; the others' results stay.
@@ -46,11 +46,11 @@ LR = 1e-3
 # Open MPI 4 and 5 refuse root without these.
 ROOT = [f'{name}_ALLOW_RUN_AS_ROOT{confirm}' for name in ('OMPI', 'PRTE') for confirm in ('', '_CONFIRM')]
 # A first loss differs by rounding; Adam's first step blows rounding up where
-# a gradient is nearly 0, so the second has more room.
+# a gradient is nearly 0, so the second has more tolerance.
 SAME_LOSS = (1e-3, 2e-2)
 
 
-def say(*words):
+def log(*words):
     print(f'{time.strftime("%H:%M:%S")}', *words, file=sys.stderr, flush=True)
 
 
@@ -59,7 +59,7 @@ def fail(*words):
     sys.exit(1)
 
 
-def finish(process, what, limit_s=None):
+def wait_output(process, what, limit_s=None):
     """Its standard output."""
     try:
         out, err = process.communicate(timeout=limit_s)
@@ -72,7 +72,7 @@ def finish(process, what, limit_s=None):
     return out
 
 
-class Ours:
+class Vocdist:
     """vocdist with one network and one batch."""
 
     def __init__(self, args, folder):
@@ -95,7 +95,7 @@ class Ours:
 
     def time(self):
         a = self.args
-        return json.loads(finish(self.bench(a.batch, a.threads, a.steps), 'vocdist bench'))
+        return json.loads(wait_output(self.bench(a.batch, a.threads, a.steps), 'vocdist bench'))
 
     def train(self, steps):
         """Losses, and seconds from exec to the first step's begin and end."""
@@ -110,7 +110,7 @@ class Ours:
         while p.poll() is None and not (rows.exists() and rows.read_text().endswith('\n')):
             time.sleep(.005)
         end_s = time.monotonic() - start
-        finish(p, 'vocdist')
+        wait_output(p, 'vocdist')
         rows = [json.loads(line) for line in rows.read_text().splitlines()]
         shutil.rmtree(f'{self.folder}/runs')
         return [r['loss'] for r in rows], end_s - self.args.batch / rows[0]['images_per_s'], end_s
@@ -135,9 +135,9 @@ class Torch:
     def start(self, *words):
         command = [self.python, self.args.peer, self.folder, *map(str, words)]
         begin = time.monotonic()
-        out = finish(subprocess.Popen(command, env=self.environment, text=True, stdout=subprocess.PIPE,
-                                      stderr=subprocess.PIPE), f'{self.python} {" ".join(map(str, words))}',
-                     max(self.args.limit, 10 * self.slowest_s))
+        out = wait_output(subprocess.Popen(command, env=self.environment, text=True, stdout=subprocess.PIPE,
+                                           stderr=subprocess.PIPE), f'{self.python} {" ".join(map(str, words))}',
+                          max(self.args.limit, 10 * self.slowest_s))
         self.slowest_s = max(self.slowest_s, time.monotonic() - begin)
         return out
 
@@ -159,14 +159,14 @@ class Torch:
             r = self.time(mode, self.args.search_steps)
         except RuntimeError as e:
             reason = str(e).strip().splitlines()[-1]
-            say(f'{self.name} {" ".join(mode)}: not here ({reason[:120]})')
+            log(f'{self.name} {" ".join(mode)}: not here ({reason[:120]})')
             return
         self.name = f'PyTorch {r["torch"]}'
         check_losses(losses, r['losses'], f'{self.name} {" ".join(mode)}')
         r['ms'] = statistics.median(r['step_ms'])
         self.tried[mode] = r
         self.mode = min(self.tried, key=lambda m: self.tried[m]['ms'])
-        say(f'{self.name} {" ".join(mode)}: {r["ms"]:.1f} ms; losses {r["losses"]}')
+        log(f'{self.name} {" ".join(mode)}: {r["ms"]:.1f} ms; losses {r["losses"]}')
 
     def search(self, losses):
         for layout in 'channels_last', 'contiguous':
@@ -186,14 +186,14 @@ class Torch:
 
 
 def check_losses(ours, theirs, who):
-    for step, (a, b, room) in enumerate(zip(ours, theirs, SAME_LOSS), 1):
-        if not abs(a - b) <= room * abs(a):
+    for step, (a, b, tolerance) in enumerate(zip(ours, theirs, SAME_LOSS), 1):
+        if not abs(a - b) <= tolerance * abs(a):
             fail(f'refused: loss of step {step} is {a:.6g} in vocdist and {b:.6g} in {who}: '
                  f'not the same computation, so not comparable')
 
 
 def prepare(args, folder):
-    """setting.json, data/ for vocdist, batch.npz of the same pictures."""
+    """setting.json, data/ for vocdist, batch.npz of the same images."""
     subprocess.run([args.make_shards, f'{folder}/data', str(args.batch), str(args.size), '0'], check=True)
     with h5py.File(next(Path(folder, 'data').glob('*.h5')), 'r') as f:
         batch = {k: f[k][:] for k in ('images', 'box', 'class')}
@@ -204,7 +204,7 @@ def prepare(args, folder):
     Path(folder, 'setting.json').write_text(json.dumps(setting))
 
 
-class Record:
+class Results:
     """What was measured so far, on disk at any time; and which parts failed."""
 
     def __init__(self, args, peers):
@@ -221,24 +221,24 @@ class Record:
         temporary.replace(self.folder / 'result.json')
         return json.loads(text)
 
-    def part(self, name, measure, *arguments):
+    def measure_part(self, name, measure, *arguments):
         """A failure ends this part alone."""
         try:
             measure(*arguments)
         except (RuntimeError, OSError, ValueError, LookupError) as e:
             self.values['failed'][name] = f'{type(e).__name__}: {e}'
-            say(f'FAILED: {name}: {e}')
+            log(f'FAILED: {name}: {e}')
         self.save()
 
 
-def rounds(args, ours, peers, record):
+def measure_rounds(args, ours, peers, record):
     for i in range(args.rounds):
         record.values['ours'].append(ours.time())
         record.save()
         for p in peers:
             p.rounds.append(p.time(p.mode, args.steps))
             record.save()
-        say(f'round {i + 1}: vocdist {step_ms(record.values["ours"][-1]):.1f} ms, '
+        log(f'round {i + 1}: vocdist {step_ms(record.values["ours"][-1]):.1f} ms, '
             + ', '.join(f'{p.name} {statistics.median(p.rounds[-1]["step_ms"]):.1f} ms' for p in peers))
 
 
@@ -250,30 +250,30 @@ def images_per_s(bench, of):
     return bench['step'][of]['images_per_s']
 
 
-def ranks(args, ours, record):
+def measure_ranks(args, ours, record):
     """Ratios of one job's images per second to independent jobs', by input."""
     n, batch = args.ranks, max(args.batch // args.ranks, 1)
     cores = sorted(os.sched_getaffinity(0))[:n]
     ratios = record.values['ranks']
     for i in range(args.rounds):
         alone = [ours.bench(batch, 1, args.steps, ('taskset', '-c', c)) for c in cores]
-        alone = [json.loads(finish(p, 'vocdist bench')) for p in alone]
+        alone = [json.loads(wait_output(p, 'vocdist bench')) for p in alone]
         job = ours.bench(batch, 1, args.steps, (*shlex.split(args.mpirun), n), n)
-        job = json.loads(finish(job, f'{args.mpirun} {n} vocdist bench'))
+        job = json.loads(wait_output(job, f'{args.mpirun} {n} vocdist bench'))
         for of in 'synthetic', 'shards':
             ratio = images_per_s(job, of) / sum(images_per_s(b, of) for b in alone)
             ratios.setdefault(of, []).append(ratio)
         record.save()
-        say(f'{n} ranks, round {i + 1}: {ratios["synthetic"][-1]:.3f} from memory, {ratios["shards"][-1]:.3f} from shards')
+        log(f'{n} ranks, round {i + 1}: {ratios["synthetic"][-1]:.3f} from memory, {ratios["shards"][-1]:.3f} from shards')
 
 
-def starts(args, ours, record):
+def measure_starts(args, ours, record):
     for _ in range(args.rounds):
         record.values['start'].append(ours.train(1)[1:])
         record.save()
 
 
-def spread(values, digits=2):
+def median_range(values, digits=2):
     return f'{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})'
 
 
@@ -289,17 +289,17 @@ def setting_rows(args, r):
 
 
 def own_row(r):
-    start = [spread([b for b, _ in r['start']]), spread([e - b for b, e in r['start']])] if r['start'] else ['', '']
-    return (f'| vocdist | | {spread([step_ms(b) for b in r["ours"]], 0)} | '
+    start = [median_range([b for b, _ in r['start']]), median_range([e - b for b, e in r['start']])] if r['start'] else ['', '']
+    return (f'| vocdist | | {median_range([step_ms(b) for b in r["ours"]], 0)} | '
             f'| {max(b["step"]["peak_memory_bytes"] for b in r["ours"]) / 2**20:.0f} | {start[0]} | {start[1]} |')
 
 
 def peer_row(r, p):
     ms = [statistics.median(x['step_ms']) for x in p['rounds']]
     faster = [t / v for t, v in zip(ms, [step_ms(b) for b in r['ours']])]
-    return (f'| {p["name"]} | {" ".join(p["mode"])} | {spread(ms, 0)} | {spread(faster)} '
+    return (f'| {p["name"]} | {" ".join(p["mode"])} | {median_range(ms, 0)} | {median_range(faster)} '
             f'| {max(x["peak_bytes"] for x in p["rounds"]) / 2**20:.0f} '
-            f'| {spread([x["start_s"] for x in p["rounds"]])} | {spread([x["first_step_s"] for x in p["rounds"]])} |')
+            f'| {median_range([x["start_s"] for x in p["rounds"]])} | {median_range([x["first_step_s"] for x in p["rounds"]])} |')
 
 
 def report(args, r):
@@ -317,12 +317,12 @@ def report(args, r):
                 f'{peer["rounds"][0]["losses"][1]:.6g}.']
     if r['ranks']:
         out.append(f'{args.ranks} ranks of one core against as many independent jobs at the same time: '
-                   f'{spread(r["ranks"]["synthetic"], 3)} from memory, {spread(r["ranks"]["shards"], 3)} from shards.')
+                   f'{median_range(r["ranks"]["synthetic"], 3)} from memory, {median_range(r["ranks"]["shards"], 3)} from shards.')
     out += [f'Not measured: {name}: {reason.splitlines()[0]}' for name, reason in r['failed'].items()]
     return '\n'.join(out) + '\n'
 
 
-def check_needs(args, peers):
+def check_requirements(args, peers):
     """All that is missing is found before anything is measured."""
     for program in args.vocdist, args.make_shards:
         if not os.access(program, os.X_OK):
@@ -335,18 +335,18 @@ def check_needs(args, peers):
 
 
 def compare(args, folder, peers, record):
-    ours = Ours(args, folder)
+    ours = Vocdist(args, folder)
     record.values['load'].append(os.getloadavg()[0])
     prepare(args, folder)
     peers[0].start('init')
     record.values['losses'] = losses = ours.train(2)[0]
-    say(f'vocdist: losses {losses}')
+    log(f'vocdist: losses {losses}')
     for p in peers:
-        record.part(f'search of {p.python}', p.search, losses)
-    record.part('rounds', rounds, args, ours, [p for p in peers if p.mode], record)
+        record.measure_part(f'search of {p.python}', p.search, losses)
+    record.measure_part('rounds', measure_rounds, args, ours, [p for p in peers if p.mode], record)
     if args.mpirun:
-        record.part('ranks', ranks, args, ours, record)
-    record.part('start', starts, args, ours, record)
+        record.measure_part('ranks', measure_ranks, args, ours, record)
+    record.measure_part('start', measure_starts, args, ours, record)
     record.values['load'].append(os.getloadavg()[0])
 
 
@@ -377,9 +377,9 @@ def main():
     os.environ.update(dict.fromkeys(ROOT, '1'))
     with tempfile.TemporaryDirectory(prefix='vocdist-compare-') as folder:
         peers = [Torch(args, folder, p) for p in args.python]
-        check_needs(args, peers)
-        record = Record(args, peers)
-        say(f'results: {record.folder}/result.json')
+        check_requirements(args, peers)
+        record = Results(args, peers)
+        log(f'results: {record.folder}/result.json')
         compare(args, folder, peers, record)
     result = record.save()
     rows = report(args, result)

@@ -32,7 +32,7 @@ def compare(out, *options, mpirun=MPIRUN, **environment):
     return subprocess.run([str(w) for w in command], text=True, capture_output=True, env=environment)
 
 
-def refuses(folder, old, new):
+def check_refuses(folder, old, new):
     """A peer that computes something else is never timed."""
     script = (HERE / 'torch_step.py').read_text()
     assert old in script, old
@@ -43,7 +43,7 @@ def refuses(folder, old, new):
     assert 'ms' not in done.stdout, done.stdout
 
 
-def keeps_what_was_measured(folder):
+def check_partial_results_are_kept(folder):
     """mpirun fails after the rounds."""
     done = compare(folder, mpirun='/bin/false')
     result = json.loads(Path(folder, 'result.json').read_text())
@@ -54,7 +54,7 @@ def keeps_what_was_measured(folder):
     assert Path(folder, 'rows.md').read_text() == done.stdout
 
 
-def says_what_is_missing(folder):
+def check_missing_requirements(folder):
     modules = Path(folder, 'modules')
     modules.mkdir()
     (modules / 'h5py.py').write_text('raise ImportError("No module named \'h5py\'")\n')
@@ -68,10 +68,10 @@ def says_what_is_missing(folder):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        refuses(folder, "o['lr']), (False", "2 * o['lr']), (False")  # step 2
-        refuses(folder, '25 * ce', '24 * ce')  # step 1
-        says_what_is_missing(folder)
-        keeps_what_was_measured(folder)
+        check_refuses(folder, "o['lr']), (False", "2 * o['lr']), (False")  # step 2
+        check_refuses(folder, '25 * ce', '24 * ce')  # step 1
+        check_missing_requirements(folder)
+        check_partial_results_are_kept(folder)
         done = compare(folder)
         assert done.returncode == 0, done.stderr
         result = json.loads(Path(folder, 'result.json').read_text())

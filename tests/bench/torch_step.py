@@ -14,7 +14,7 @@ import sys
 import time
 
 
-def alive_s():
+def process_age_s():
     """Since this process was started."""
     with open('/proc/self/stat') as f:
         ticks = int(f.read().rsplit(')', 1)[1].split()[19])
@@ -54,7 +54,7 @@ def measure(folder, o, layout, adam, steps, compiled):
     import numpy as np
     import torch
     from network import losses
-    imported_s = alive_s()
+    imported_s = process_age_s()
     torch.set_num_threads(o['threads'])
     net = make_net(o)
     net.load_state_dict(read_weights(folder), strict=False)
@@ -66,7 +66,7 @@ def measure(folder, o, layout, adam, steps, compiled):
     box, cls = torch.from_numpy(batch['box']), torch.from_numpy(batch['class']).long()
     opt = make_adam(net, o, adam)
     run = torch.compile(net) if compiled else net
-    first, seconds, begun_s = [], [], alive_s()
+    first, seconds, begun_s = [], [], process_age_s()
     for step in range(2 + steps):
         start = time.perf_counter()
         opt.zero_grad(set_to_none=True)

@@ -74,14 +74,14 @@ class Bench(unittest.TestCase):
                                 env={**os.environ, "TMPDIR": tmp,
                                      **(env or {})})
 
-    def ends(self, process, code):
+    def wait_exit(self, process, code):
         out, err = process.communicate(timeout=pace.limit_s())
         self.assertEqual(process.returncode, code, out + err)
         return out, err
 
     def bench(self, words, ranks=0, env=None):
         before = self.files()
-        out, err = self.ends(self.start(words + " --json", ranks, env), 0)
+        out, err = self.wait_exit(self.start(words + " --json", ranks, env), 0)
         self.assertEqual(self.files(), before)
         return json.loads(out)
 
@@ -92,7 +92,7 @@ class Bench(unittest.TestCase):
                       for name in folders + names
                       if not name.startswith("ompi"))
 
-    def left_nothing(self, before):
+    def check_left_nothing(self, before):
         """A failed job's folders go right behind it."""
         pace.wait_for(lambda: self.files() == before, self.files, GONE_S)
 
@@ -174,19 +174,19 @@ class Bench(unittest.TestCase):
         self.assertAlmostEqual(
             x["exchange_ms"]["median"] / x["step_ms"], x["step_share"])
 
-    def test_only_what_was_asked_for_is_measured(self):
+    def test_only_the_requested_parts_are_measured(self):
         r = self.bench("checkpoint --data.val=")
         self.assertEqual(set(r) & {"step", "loader", "exchange", "checkpoint"},
                          {"checkpoint"})
 
-    def test_people_get_the_same_in_words(self):
-        out, _ = self.ends(self.start("--steps 1"), 0)
+    def test_text_output_matches_json(self):
+        out, _ = self.wait_exit(self.start("--steps 1"), 0)
         for part in ("backend ref", "1 on 1 host", "step, from memory",
                      "step, from shards", "images/s", "slowest rank 0",
                      "peak memory", "loader", "checkpoint", "MB/s"):
             self.assertIn(part, out)
 
-    def test_without_shards_pictures_are_made_up(self):
+    def test_without_shards_images_are_synthetic(self):
         shutil.rmtree("data")
         r = self.bench("checkpoint")
         self.assertEqual(r["data"], {"folder": "", "images": 256,
@@ -196,13 +196,13 @@ class Bench(unittest.TestCase):
     # ---- planted slowness
 
     def slow_ms(self, ranks=0):
-        """For a picture: a step's 4 are read in 10 times what computing on
+        """For an image: a step's 4 are read in 10 times what computing on
         them takes, also on a slow or busy machine."""
         step = self.bench("step --steps 2", ranks)["step"]["synthetic"]
         return max(300, round(10 / 4 * step["phases_ms"]["total"]["max"]))
 
     def slow(self, ms, **env):
-        """A step's 4 pictures take 4 x ms."""
+        """A step's 4 images take 4 x ms."""
         return {"LD_PRELOAD": SLOW_READ, "SLOW_READ_MS": str(ms),
                 "SLOW_READ_BYTES": str(32 * 32 * 3), **env}
 
@@ -232,12 +232,12 @@ class Bench(unittest.TestCase):
 
     # ---- other ends
 
-    def test_wrong_words_and_missing_data_are_said(self):
+    def test_bad_arguments_and_missing_data_are_errors(self):
         for words, code, says in (("steps", 64, "give step, loader"),
                                   ("step --steps 0", 64, "steps"),
                                   ("--data.train none", 66, "none: no such")):
             before = self.files()
-            _, err = self.ends(self.start(words), code)
+            _, err = self.wait_exit(self.start(words), code)
             self.assertIn(says, err)
             self.assertEqual(self.files(), before)
 
@@ -247,17 +247,17 @@ class Bench(unittest.TestCase):
         while "from shards" not in p.stderr.readline():
             self.assertIsNone(p.poll())
         p.send_signal(signal.SIGUSR1)
-        self.ends(p, 75)
+        self.wait_exit(p, 75)
         self.assertEqual(self.files(), before)
         fault = {"VOCDIST_FAULT": "step:0:error:2"}
-        self.ends(self.start("step --steps 2", env=fault), 70)
-        self.left_nothing(before)
+        self.wait_exit(self.start("step --steps 2", env=fault), 70)
+        self.check_left_nothing(before)
         shutil.rmtree("data")
         before = self.files()
         fault = {"VOCDIST_FAULT": "model:0:kill"}
         p = self.start("step --steps 2", env=fault)
-        self.ends(p, -signal.SIGKILL)
-        self.left_nothing(before)
+        self.wait_exit(p, -signal.SIGKILL)
+        self.check_left_nothing(before)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ PROGRAM = os.environ['PROGRAM']
 
 class Environment(unittest.TestCase):
     def setUp(self):
-        self.f = jobs.Folder()
+        self.f = jobs.ScratchFolder()
         self.addCleanup(self.f.remove)
         for name in ('OMP_WAIT_POLICY', 'OMP_NUM_THREADS'):
             os.environ.pop(name, None)

@@ -59,7 +59,7 @@ class Case(unittest.TestCase):
         subprocess.run([MAKE_SHARDS, folder, str(n), "32", str(first)],
                        check=True)
 
-    def call(self, code, *words, ranks=0, says=(), folder=".", env=None,
+    def call(self, code, *words, ranks=0, expect=(), folder=".", env=None,
              **options):
         """Runs vocdist to its end; what it says. An error is said once, and
         with a remedy."""
@@ -70,7 +70,7 @@ class Case(unittest.TestCase):
                            **options)
         text = p.stdout + p.stderr
         self.assertEqual(p.returncode, code, text)
-        for part in [says] if isinstance(says, str) else says:
+        for part in [expect] if isinstance(expect, str) else expect:
             self.assertIn(part, text)
         if code not in (0, 75):
             self.assertEqual(text.count("error: "), 1, text)
@@ -114,16 +114,16 @@ class Data(Case):
         shutil.copytree("own/val", "copy")
         self.assertEqual(self.evaluated(run, "--data copy"), "copy")
 
-    def test_the_figures_are_the_runs_own(self):
+    def test_metrics_match_the_run(self):
         self.train(0, "--train.epochs 1 --data.val own/val")
         with open("runs/default/metrics.csv") as f:
             names, *_, last = [x.rstrip("\n").split(",") for x in f]
         own = 100 * float(dict(zip(names, last))["val_accuracy"])
         for network in ("--checkpoint runs/default",
                         "--weights runs/default/weights/last.safetensors"):
-            self.call(0, "eval", network, says=f"accuracy      {own:.2f} %")
+            self.call(0, "eval", network, expect=f"accuracy      {own:.2f} %")
 
-    def test_weights_in_a_runs_folder_are_the_runs(self):
+    def test_weights_in_a_run_folder_use_its_data(self):
         self.train(0, "--train.steps 1 --data.val own/val")
         weights = "runs/default/weights/last.safetensors"
         self.assertEqual(self.evaluated("--weights", weights), "own/val")
@@ -140,7 +140,7 @@ class Data(Case):
         self.train(0, "--train.steps 1 --data.val=")
         for network in ("--checkpoint runs/default",
                         "--weights runs/default/weights/last.safetensors"):
-            self.call(64, "eval", network, ranks=2, says="give --data DIR")
+            self.call(64, "eval", network, ranks=2, expect="give --data DIR")
             self.assertEqual(self.evaluated(network, "--data data/val"),
                              "data/val")
 
@@ -149,7 +149,7 @@ class Data(Case):
         os.mkdir("away")
         run = os.path.abspath("runs/default")
         self.call(66, "eval --checkpoint", run, folder="away",
-                  says="own/val: validation data of the run")
+                  expect="own/val: validation data of the run")
         shutil.copytree("third", "away/own/val")
         self.assertEqual(self.evaluated("--checkpoint", run, folder="away",
                                         other=True), "own/val")
@@ -160,14 +160,14 @@ class Data(Case):
         folder = "runs/default/checkpoints/"
         for path, step in (("runs/default", 2), (folder + "last", 2),
                            (folder + "step-00000001.h5", 1)):
-            self.call(0, "eval --checkpoint", path, says="network       "
+            self.call(0, "eval --checkpoint", path, expect="network       "
                       f"{folder}step-{step:08d}.h5, step {step}\n")
 
 
 class Values(Case):
     """Values that no network may have."""
 
-    def test_weights_with_them_are_not_loaded(self):
+    def test_weights_with_non_finite_values_are_rejected(self):
         self.train(0, "--train.steps 1 --data.val=")
         for tensor, value, said in (
                 ("conv1.weight", float("nan"), "nan"),
@@ -180,15 +180,15 @@ class Values(Case):
             values[3] = value
             weights.set(tensor, values)
             weights.write("bad.safetensors")
-            says = f"bad.safetensors: tensor {tensor}: value 3 is {said}"
+            expect = f"bad.safetensors: tensor {tensor}: value 3 is {said}"
             self.call(65, "eval --weights bad.safetensors --data data/val",
-                      ranks=2, says=says)
+                      ranks=2, expect=expect)
             self.train(65, "--model.weights bad.safetensors --train.name bad",
-                       says=says)
+                       expect=expect)
         self.assertFalse(os.path.exists("runs/bad/weights"))
         self.assertEqual(os.listdir("runs/bad/checkpoints"), [])
 
-    def test_checkpoints_with_them_are_not_loaded(self):
+    def test_checkpoints_with_non_finite_values_are_rejected(self):
         for array, value, kind in (("param", "nan", "parameter"),
                                    ("m", "inf", "first moment"),
                                    ("v", "-1", "second moment"),
@@ -198,17 +198,17 @@ class Values(Case):
             file = "runs/default/checkpoints/step-00000002.h5"
             subprocess.run([EDIT_CHECKPOINT, file, array, "0", value],
                            check=True)
-            says = ["step-00000002.h5: tensor ", f"{kind} 0 is {value}"]
-            self.call(65, "eval --checkpoint", file, says=says)
-            self.call(65, "eval --checkpoint runs/default", says=says[1:])
+            expect = ["step-00000002.h5: tensor ", f"{kind} 0 is {value}"]
+            self.call(65, "eval --checkpoint", file, expect=expect)
+            self.call(65, "eval --checkpoint runs/default", expect=expect[1:])
             self.call(65, "export --checkpoint", file, "-o out.safetensors",
-                      says=says)
+                      expect=expect)
             self.assertFalse(os.path.exists("out.safetensors"))
-            self.train(65, "--train.epochs 2", ranks=2, says=says)
+            self.train(65, "--train.epochs 2", ranks=2, expect=expect)
             self.train(65, "--train.epochs 2 --train.name branch --resume",
-                       file, says=says)
+                       file, expect=expect)
 
-    def test_they_are_not_saved(self):
+    def test_non_finite_values_are_not_saved(self):
         """Adam's second moment overflows where gradients are finite."""
         self.train(0, "--train.steps 1 --data.val=")
         weights = Weights("runs/default/weights/last.safetensors")
@@ -218,12 +218,12 @@ class Values(Case):
         for stop in "--train.steps 1", "--train.stop_at 1":
             self.train(76, "--model.weights steep.safetensors --data.val= "
                        "--model.freeze none --train.name steep", stop,
-                       ranks=2, says=["after step 1: tensor head.fc2.",
-                                      "second moment"])
+                       ranks=2, expect=["after step 1: tensor head.fc2.",
+                                        "second moment"])
             self.assertEqual(os.listdir("runs/steep/checkpoints"), [])
             self.assertFalse(os.path.exists("runs/steep/weights"))
 
-    def test_outputs_that_are_not_finite_are_no_result(self):
+    def test_non_finite_outputs_are_an_error(self):
         """Finite weights whose products overflow."""
         self.train(0, "--train.steps 1 --data.val=")
         weights = Weights("runs/default/weights/last.safetensors")
@@ -232,13 +232,13 @@ class Values(Case):
         weights.write("huge.safetensors")
         self.call(76, "eval --weights huge.safetensors --data data/val "
                   "--per-image rows.csv --picture sheet.png", ranks=2,
-                  says="image tiny_0100: the network's outputs are not finite")
+                  expect="image tiny_0100: the network's outputs are not finite")
         self.assertFalse(os.path.exists("rows.csv"))
         self.assertFalse(os.path.exists("sheet.png"))
         self.train(76, "--model.weights huge.safetensors --model.freeze none "
-                   "--train.name huge", ranks=2, says="image tiny_0100")
+                   "--train.name huge", ranks=2, expect="image tiny_0100")
 
-    def test_an_overflow_inside_is_no_result(self):
+    def test_an_overflow_inside_is_an_error(self):
         """ReLUs and norms behind it would make figures of it."""
         self.train(0, "--train.steps 1 --data.val=")
         for names in (("conv1.weight", "bn1.weight"),
@@ -249,11 +249,11 @@ class Values(Case):
                 weights.set(name, [1e21 * x for x in weights.values(name)])
             weights.write("huge.safetensors")
             self.call(76, "eval --weights huge.safetensors --data data/val",
-                      says="outputs are not finite")
+                      expect="outputs are not finite")
             shutil.rmtree("runs/huge", ignore_errors=True)
             self.train(76, "--model.weights huge.safetensors --model.freeze "
                        "backbone --model.freeze_bn eval --train.name huge "
-                       "--data.val=", says="is not finite")
+                       "--data.val=", expect="is not finite")
 
 
 class Kinds(Case):
@@ -277,11 +277,11 @@ class Kinds(Case):
             f.write(content)
         return "given"
 
-    def test_given_as_weights(self):
+    def test_wrong_file_as_weights(self):
         with open(self.weights, "rb") as f:
             half = f.read()[:200]
         pickle = ["a Python pickle", "save_file(torch.load('given'"]
-        for path, says in (
+        for path, expect in (
                 (lambda: self.file(self.ZIP), ["a zip archive", "torch.load('given'"]),
                 (lambda: self.file(self.PICKLES[0]), pickle),
                 (lambda: self.file(self.PICKLES[1]), pickle),
@@ -295,15 +295,15 @@ class Kinds(Case):
                     "an HDF5 file", "vocdist export --checkpoint runs/r/"]),
                 ("data/val/shard-00000.h5", ["an HDF5 file"])):
             path = path() if callable(path) else path
-            says = [f"{path}: ", *says]
-            self.call(65, "eval --data data/val --weights", path, says=says)
-            self.train(65, "--train.name w --model.weights", path, says=says)
+            expect = [f"{path}: ", *expect]
+            self.call(65, "eval --data data/val --weights", path, expect=expect)
+            self.train(65, "--train.name w --model.weights", path, expect=expect)
         self.call(66, "eval --data data/val --weights nowhere",
-                  says="nowhere: No such file")
+                  expect="nowhere: No such file")
 
-    def test_given_as_checkpoint(self):
+    def test_wrong_file_as_checkpoint(self):
         weights = f"vocdist eval --weights {self.weights}"
-        for path, says in (
+        for path, expect in (
                 (self.weights, ["a safetensors file", weights]),
                 ("data/val/shard-00000.h5", ["a shard of images", "--data"]),
                 (lambda: self.file(self.ZIP), ["a zip archive", "convert it"]),
@@ -311,22 +311,22 @@ class Kinds(Case):
                 ("data/val/pack.json", ["JSON text", "runs/NAME"]),
                 (lambda: self.file(b""), ["an empty file"])):
             path = path() if callable(path) else path
-            says = [f"{path}: ", *says]
-            self.call(65, "eval --data data/val --checkpoint", path, says=says)
-            self.call(65, "export -o out --checkpoint", path, says=says)
+            expect = [f"{path}: ", *expect]
+            self.call(65, "eval --data data/val --checkpoint", path, expect=expect)
+            self.call(65, "export -o out --checkpoint", path, expect=expect)
             self.train(65, "--train.name other --train.epochs 2 --resume",
-                       path, says=says)
+                       path, expect=expect)
         self.call(66, "eval --data data/val --checkpoint data/val",
-                  says="data/val: no checkpoint here")
+                  expect="data/val: no checkpoint here")
 
-    def test_given_as_data(self):
+    def test_wrong_file_as_data(self):
         for path in "data/val/shard-00000.h5", self.weights:
             self.call(66, "eval --checkpoint runs/r --data", path,
-                      says=f"{path}: a file, not a folder of shards")
+                      expect=f"{path}: a file, not a folder of shards")
         self.train(66, "--data.val data/val/pack.json --train.name d",
-                   says="data/val/pack.json: a file")
+                   expect="data/val/pack.json: a file")
 
-    def test_of_a_bottleneck_network(self):
+    def test_weights_of_a_bottleneck_network(self):
         names = ["conv1.weight"] + [f"layer1.0.conv{k}.weight"
                                     for k in (1, 2, 3)]
         for prefix in "", "module.":
@@ -338,7 +338,7 @@ class Kinds(Case):
             weights.data = bytes(4 * len(names))
             weights.write("resnet50.safetensors")
             text = self.train(65, "--model.weights resnet50.safetensors "
-                              "--train.name w", says="bottleneck blocks")
+                              "--train.name w", expect="bottleneck blocks")
             self.assertNotIn("model.width", text)
 
     def test_names_of_wrapped_modules(self):
@@ -353,7 +353,7 @@ class Kinds(Case):
             self.call(0, "eval --data data/val --weights wrapped.safetensors")
             shutil.rmtree("runs/w", ignore_errors=True)
             self.train(0, "--train.steps 1 --train.name w --model.weights "
-                       "wrapped.safetensors", says="tensors loaded; head incl")
+                       "wrapped.safetensors", expect="tensors loaded; head incl")
 
     def test_half_precision(self):
         """Converted on the way in; an overflow there is found."""
@@ -375,7 +375,7 @@ class Kinds(Case):
                                      b"\x80\x7f")  # infinity
             weights.write("half.safetensors")
             self.call(65, "eval --data data/val --weights half.safetensors",
-                      says="tensor conv1.weight: value 0 is inf")
+                      expect="tensor conv1.weight: value 0 is inf")
 
 
 class Permissions(Case):
@@ -402,7 +402,7 @@ class Permissions(Case):
         mode = os.stat(path).st_mode & 0o777
         os.chmod(path, 0)
         try:
-            text = self.call(code, *words, says="Permission denied",
+            text = self.call(code, *words, expect="Permission denied",
                              **self.user, **options)
         finally:
             os.chmod(path, mode)
@@ -410,7 +410,7 @@ class Permissions(Case):
             self.assertNotIn(word, text)
         self.assertRegex(text, os.path.basename(path) + "|checkpoints/last: ")
 
-    def test_of_checkpoints(self):
+    def test_permissions_of_checkpoints(self):
         evaluate = "eval --data data/val --checkpoint"
         folder = "runs/default/checkpoints"
         last = f"{folder}/step-00000002.h5"
@@ -422,7 +422,7 @@ class Permissions(Case):
         # not the one before, as if this one were damaged
         self.denied(last, 66, *SMALL, "--train.epochs 2")
 
-    def test_of_data_and_weights(self):
+    def test_permissions_of_data_and_weights(self):
         evaluate = "eval --checkpoint runs/default --data"
         self.denied("data/val/shard-00000.h5", 66, evaluate, "data/val")
         self.denied("data/val/pack.json", 66, evaluate, "data/val")
@@ -445,7 +445,7 @@ class Boxes(Case):
             weights.write("swapped.safetensors")
             self.call(0, "eval --weights swapped.safetensors --data data/val "
                       "--per-image rows.csv --picture sheet.png",
-                      says=["mean IoU      0.0000", "LOC@0.5       0.00 %"])
+                      expect=["mean IoU      0.0000", "LOC@0.5       0.00 %"])
             with open("rows.csv") as f:
                 rows = list(csv.DictReader(f))
             self.assertEqual([r["iou"] for r in rows], ["0.000000"] * 10)

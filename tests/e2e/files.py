@@ -16,7 +16,7 @@ import jobs  # noqa: E402
 
 class Files(unittest.TestCase):
     def setUp(self):
-        self.f = jobs.Folder()
+        self.f = jobs.ScratchFolder()
         self.addCleanup(self.f.remove)
 
     def train(self, name, status=0, *parts, **options):
@@ -87,26 +87,26 @@ class Files(unittest.TestCase):
 
     # ---- a process that was frozen ----
 
-    def test_a_frozen_process_does_not_write_into_a_run_that_went_on(self):
+    def test_a_frozen_process_does_not_write_into_a_resumed_run(self):
         options = {'checkpoint__every': 5, 'log__every': 1,
                    'train__epochs': 10**5, 'eval__every': 10**6}
         old = self.f.start(0, 'a', before=(), backend='ref', **options)
         self.wait_for_rows('a')
         old.send_signal(signal.SIGSTOP)
-        while self.f.left_overs('a'):  # in the middle of a checkpoint
+        while self.f.temporary_files('a'):  # in the middle of a checkpoint
             old.send_signal(signal.SIGCONT)
             time.sleep(0.02)
             old.send_signal(signal.SIGSTOP)
         self.train('a', 73, 'process %d on ' % old.pid, 'is in this run')
         os.unlink(self.f.file('a', '.lock'))
         self.train('a', 75, train__stop_at=80, **options)
-        last, rows = self.link('a', 'last'), self.f.rows('a')
+        last, rows = self.link('a', 'last'), self.f.steps_rows('a')
         old.send_signal(signal.SIGCONT)
         output = old.communicate(timeout=60)[0]
         self.assertEqual(old.returncode, 73, output)
         self.assertIn('runs/a: taken over by process', output)
         self.assertEqual(self.link('a', 'last'), last)
-        self.assertEqual(self.f.rows('a'), rows)
+        self.assertEqual(self.f.steps_rows('a'), rows)
         self.train('a', 75, 'after step 80 of', train__stop_at=81, **options)
 
     # ---- what is not a regular file ----
@@ -123,11 +123,11 @@ class Files(unittest.TestCase):
 
     def test_a_link_in_place_of_a_run_s_file_is_not_followed(self):
         mine = os.path.join(self.f.path, 'mine')
-        for begun in (False, True):
+        for started in (False, True):
             for name in self.own_files():
                 path = self.f.file('a', name)
                 os.makedirs(self.f.file('a'), exist_ok=True)
-                if begun and os.path.exists(path):
+                if started and os.path.exists(path):
                     os.unlink(path)
                 with open(mine, 'w') as f:
                     f.write('my own text, longer than any lock\n' * 9)
@@ -137,7 +137,7 @@ class Files(unittest.TestCase):
                     self.assertEqual(f.read(),
                                      'my own text, longer than any lock\n' * 9)
                 os.unlink(path)
-            self.train('a', 75 if not begun else 65, train__stop_at=2)
+            self.train('a', 75 if not started else 65, train__stop_at=2)
 
     def test_a_fifo_in_place_of_a_run_s_file_is_not_waited_for(self):
         os.makedirs(self.f.file('a'))
@@ -225,7 +225,7 @@ class Files(unittest.TestCase):
             output = process.communicate(timeout=60)[0]
             self.assertEqual(process.returncode, 74, output)
             self.assertRegex(output, r'error: \S*%s.*File too large' % name)
-            self.assertEqual(self.f.left_overs(run), [])
+            self.assertEqual(self.f.temporary_files(run), [])
             self.train(run, 75, train__stop_at=10**5 - 1, train__max_time=1e-9,
                        train__epochs=10**5, train__global_batch=8,
                        train__replicas=4)

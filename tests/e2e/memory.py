@@ -19,7 +19,7 @@ OPTIONS = ('--backend cpu --model.width 64 --model.blocks 1,1,1,1 '
            '--train.global_batch 16 --train.replicas 2 --train.steps 2 '
            '--cpu.threads 2 --data.loader_threads 2 --eval.batch 8 '
            '--data.train train --data.val val').split()
-ADVICE = ('--train.micro_batch 4 --train.replicas 4 (now 8 and 2: the same '
+REMEDY = ('--train.micro_batch 4 --train.replicas 4 (now 8 and 2: the same '
           'global batch); --eval.batch 4 (now 8); --data.loader_threads 1')
 ERROR = re.compile(r'error: (?:(.*): )?no (?:memory|thread)( for [^;:\n]*)?'
                    r'[^;\n]*; this process has [\d.]+ MB and [\d.]+ MB of '
@@ -30,7 +30,7 @@ ERROR = re.compile(r'error: (?:(.*): )?no (?:memory|thread)( for [^;:\n]*)?'
 class Memory(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.f = jobs.Folder()
+        cls.f = jobs.ScratchFolder()
         for name, first in ('train', 0), ('val', 100):
             subprocess.run(['rm', '-r', cls.f.path + '/' + name], check=True)
             cls.f.shards(name, 24, first, size=64)
@@ -48,7 +48,7 @@ class Memory(unittest.TestCase):
             preexec_fn=limit, capture_output=True, text=True,
             timeout=pace.limit_s())
 
-    def refused(self, p, what):
+    def check_out_of_memory(self, p, what):
         """What was asked for, and the remedy."""
         text = '%s: status %d\n%s' % (what, p.returncode, p.stderr)
         self.assertEqual(p.returncode, 71, text)
@@ -59,7 +59,7 @@ class Memory(unittest.TestCase):
         self.assertTrue(match, text)
         return (match.group(1) or '') + (match.group(2) or ''), match.group(3)
 
-    def test_at_every_limit_it_trains_or_says_what_to_do(self):
+    def test_every_limit_trains_or_gives_a_remedy(self):
         # At these, different things were refused when it was written. Below 130
         # the libraries' own start may fail, before main().
         asked, advised = set(), 0
@@ -67,9 +67,9 @@ class Memory(unittest.TestCase):
             name = 'at%d' % limit
             p = self.start(limit, [], *OPTIONS, '--train.name', name)
             if p.returncode != 0:
-                what, remedy = self.refused(p, name)
+                what, remedy = self.check_out_of_memory(p, name)
                 asked.add(re.sub(r' for [\d.]+ (?:MB|bytes)', '', what))
-                advised += ADVICE in remedy
+                advised += REMEDY in remedy
         self.assertGreaterEqual(len(asked), 3, asked)
         self.assertGreaterEqual(advised, 2)
         p = self.start(4000, [], *OPTIONS, '--train.name', 'enough')
@@ -79,15 +79,15 @@ class Memory(unittest.TestCase):
         mpirun = os.environ['MPIEXEC'].split() + ['2']
         large = ['--model.width', '512', '--cpu.threads', '1']
         p = self.start(1000, mpirun, *OPTIONS, *large, '--train.name', 'large')
-        what, remedy = self.refused(p, 'large')
+        what, remedy = self.check_out_of_memory(p, 'large')
         self.assertIn('fewer ranks to this host (now 2)', remedy)
 
-    def test_a_run_that_goes_on_is_not_told_to_change_its_replicas(self):
+    def test_a_resumed_run_keeps_its_replicas(self):
         # more images to evaluate at once are its own choice
         self.f.train(1, 'on', 75, arguments=[*OPTIONS, '--train.stop_at', '1'])
         p = self.start(1500, [], *OPTIONS, '--train.name', 'on',
                        '--eval.batch', '4096')
-        what, remedy = self.refused(p, 'on')
+        what, remedy = self.check_out_of_memory(p, 'on')
         self.assertIn('--eval.batch 2048 (now 4096)', remedy)
         self.assertNotIn('replicas', remedy)
 
@@ -95,7 +95,7 @@ class Memory(unittest.TestCase):
         wide = [*OPTIONS, '--model.width', '128', '--train.name', 'wide']
         self.f.train(1, 'wide', 75, arguments=[*wide, '--train.stop_at', '1'])
         p = self.start(440, [], *wide)
-        what, remedy = self.refused(p, 'wide')
+        what, remedy = self.check_out_of_memory(p, 'wide')
         self.assertIn("a checkpoint's values", what)
         self.assertNotIn('trying the checkpoint before', p.stderr)
         p = self.start(4000, [], *wide)

@@ -14,7 +14,7 @@ import tempfile
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
-from checks import call, check  # noqa: E402
+from checks import check, check_output  # noqa: E402
 
 PACKER = os.environ['PACKER']
 MPIEXEC = shlex.split(os.environ['MPIEXEC'])
@@ -28,14 +28,14 @@ def command(tmp, name):
             '-o', f'{tmp}/{name}']
 
 
-def same(one, other):
+def compare_folders(one, other):
     """The same files with the same bytes, below two folders."""
     compared = filecmp.dircmp(one, other)
     names = compared.common_files
     _, differ, odd = filecmp.cmpfiles(one, other, names, shallow=False)
     check(not compared.left_only and not compared.right_only and not differ and
           not odd, one, other, compared.left_only, compared.right_only, differ)
-    return len(names) + sum(same(f'{one}/{d}', f'{other}/{d}')
+    return len(names) + sum(compare_folders(f'{one}/{d}', f'{other}/{d}')
                             for d in compared.common_dirs)
 
 
@@ -50,7 +50,7 @@ def slow_down(pid, done):
             done.wait(seconds)
 
 
-def rank_1(process):
+def find_rank_1(process):
     """Its pid, when it is there."""
     while process.poll() is None:
         for pid in filter(str.isdigit, os.listdir('/proc')):
@@ -67,11 +67,11 @@ def rank_1(process):
     return None
 
 
-def with_a_slow_rank(tmp):
+def pack_with_a_slow_rank(tmp):
     words = [*MPIEXEC, 3, *command(tmp, 'slow')]
     process = subprocess.Popen(list(map(str, words)), env={
         **os.environ, 'PACK_RANKS': str(os.getpid())})
-    pid, done = rank_1(process), threading.Event()
+    pid, done = find_rank_1(process), threading.Event()
     check(pid, 'rank 1 was not seen')
     thread = threading.Thread(target=slow_down, args=(pid, done))
     thread.start()
@@ -83,13 +83,13 @@ def with_a_slow_rank(tmp):
 
 def main():
     with tempfile.TemporaryDirectory() as tmp:
-        call(PACKER, 'demo', f'{tmp}/voc', '--images', IMAGES, '--size', 224)
-        call(*command(tmp, '1'))
+        check_output(PACKER, 'demo', f'{tmp}/voc', '--images', IMAGES, '--size', 224)
+        check_output(*command(tmp, '1'))
         for ranks in (2, 3, 5):
-            call(*MPIEXEC, ranks, *command(tmp, ranks))
-            n = same(f'{tmp}/1', f'{tmp}/{ranks}')
-        with_a_slow_rank(tmp)
-        same(f'{tmp}/1', f'{tmp}/slow')
+            check_output(*MPIEXEC, ranks, *command(tmp, ranks))
+            n = compare_folders(f'{tmp}/1', f'{tmp}/{ranks}')
+        pack_with_a_slow_rank(tmp)
+        compare_folders(f'{tmp}/1', f'{tmp}/slow')
         check(n > 20, n, 'files')
         print('the same', n, 'files by 1, 2, 3 and 5 ranks, one of them slow')
 

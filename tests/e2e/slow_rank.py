@@ -31,7 +31,7 @@ def evaluate(f, limit_s, slow_s=0.0):
 
 
 def main():
-    f = jobs.Folder()
+    f = jobs.ScratchFolder()
     f.train(1, 'net', train__steps=2)
     start = time.monotonic()
     good = evaluate(f, 600)

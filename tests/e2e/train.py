@@ -34,7 +34,7 @@ def command(ranks, words):
     return start + [VOCDIST] + words
 
 
-class Run(unittest.TestCase):
+class Train(unittest.TestCase):
     def setUp(self):
         self.old = os.getcwd()
         self.folder = tempfile.mkdtemp(prefix="vocdist-e2e-")
@@ -47,7 +47,7 @@ class Run(unittest.TestCase):
         os.chdir(self.old)
         shutil.rmtree(self.folder)
 
-    def start(self, code, *words, ranks=0, says=None, small=True, causes=None,
+    def start(self, code, *words, ranks=0, expect=None, small=True, causes=None,
               env=None, folder="."):
         """Runs it to its end; its exit code and what it says must be these."""
         if ranks and not MPIRUN:
@@ -58,7 +58,7 @@ class Run(unittest.TestCase):
                            env={**os.environ, **(env or {})})
         text = p.stdout + p.stderr
         self.assertEqual(p.returncode, code, text)
-        for part in [says] if isinstance(says, str) else says or []:
+        for part in [expect] if isinstance(expect, str) else expect or []:
             self.assertIn(part, text)
         if code not in (0, 75):
             self.assertEqual(text.count("error: "), causes or 1, text)
@@ -82,7 +82,7 @@ class Run(unittest.TestCase):
         with open(out, "rb") as f:
             return f.read()
 
-    def same(self, a, b):
+    def assert_same_run(self, a, b):
         """Equal but for what a clock said."""
         self.assertEqual(self.weights(a), self.weights(b))
         for rows in zip(self.metrics(a), self.metrics(b), strict=True):
@@ -120,7 +120,7 @@ class Run(unittest.TestCase):
                 if ".tmp" in n]
         self.assertEqual(left, [])
 
-    def test_the_saved_config_gives_the_same_bits_at_any_rank_count(self):
+    def test_the_saved_config_is_bitwise_reproducible_at_any_rank_count(self):
         self.start(75, "--train.epochs 2 --train.stop_at 4", ranks=2)
         self.start(0, "--train.epochs 2", ranks=1)
         with open("runs/default/config.yaml") as f:
@@ -128,24 +128,24 @@ class Run(unittest.TestCase):
         self.assertNotIn("backend: auto", text)
         self.start(0, "-c runs/default/config.yaml --train.name again",
                    small=False)
-        self.same("default", "again")
+        self.assert_same_run("default", "again")
 
     # ---- going on
 
-    def test_a_stopped_run_goes_on_as_if_nothing_was(self):
+    def test_a_resumed_run_is_bit_identical(self):
         self.start(0, "--train.epochs 3 --train.name whole", ranks=2)
         for stop in (2, 5, 7):
             self.start(75, f"--train.epochs 3 --train.stop_at {stop}",
                        ranks=2 if stop == 5 else 0,
-                       says="run the same command again")
+                       expect="run the same command again")
         self.start(0, "--train.epochs 3 --train.stop_at 7", ranks=2)
-        self.same("whole", "default")
+        self.assert_same_run("whole", "default")
 
     def test_a_finished_run_says_so_and_may_be_extended(self):
         schedule = "--optim.schedule onecycle"
         self.start(0, schedule, "--train.epochs 2", ranks=2)
         self.start(0, schedule, "--train.epochs 2", ranks=2,
-                   says="has all its 6 steps")
+                   expect="has all its 6 steps")
         self.start(0, schedule, "--train.epochs 4")
         self.assertEqual([r["epoch"] for r in self.metrics()],
                          ["0", "1", "2", "3", "4"])
@@ -153,22 +153,22 @@ class Run(unittest.TestCase):
         self.assertEqual([s["step"] for s in steps], list(range(1, 12)))
         self.assertTrue(all(s["lr"] == steps[5]["lr"] for s in steps[6:]),
                         "the rate stays at its last value")
-        self.start(78, "--train.epochs 3", says="may only grow")
+        self.start(78, "--train.epochs 3", expect="may only grow")
         # the epochs under way when it was extended are as in one piece
         self.start(0, schedule, "--train.epochs 4 --train.name whole "
                    "--optim.schedule_steps 6")
-        self.same("whole", "default")
+        self.assert_same_run("whole", "default")
 
     def warnings(self, text):
         """Without that of the small micro-batch."""
         return [line for line in text.splitlines()
                 if "warning: " in line and "micro-batch" not in line]
 
-    def test_training_without_a_learning_rate_is_said(self):
+    def test_a_zero_learning_rate_is_warned_of(self):
         cosine = "--optim.schedule cosine --train.epochs "
         self.assertEqual(self.warnings(self.start(0, cosine, "2")), [])
         text = self.start(75, cosine, "4 --train.stop_at 8", ranks=2,
-                          says="--> give --optim.schedule_steps 11")
+                          expect="--> give --optim.schedule_steps 11")
         said, = self.warnings(text)
         self.assertIn("optim.schedule: cosine ends at step 6", said)
         # what it says to do has the effect
@@ -190,7 +190,7 @@ class Run(unittest.TestCase):
         self.assertEqual(self.warnings(self.start(
             0, step, "10 --optim.schedule_steps 10")), [])
 
-    def test_a_step_to_stop_at_that_has_passed_is_said(self):
+    def test_a_passed_stop_step_is_warned_of(self):
         run = "--train.epochs 4 --train.stop_at"
         self.start(75, run, "4")
         for stop in "4", "3":
@@ -201,21 +201,21 @@ class Run(unittest.TestCase):
         self.start(0, "--train.epochs 4")
         self.assertEqual(self.warnings(self.start(0, run, "4")), [])
 
-    def test_steps_replace_epochs_and_epochs_given_anew_replace_steps(self):
+    def test_steps_and_epochs_replace_each_other(self):
         self.start(0, "--train.steps 4")
         self.assertEqual(self.steps()[-1]["step"], 4)
-        self.start(0, says="has all its 4 steps")
-        self.start(78, "--train.steps 3", says="may only grow")
+        self.start(0, expect="has all its 4 steps")
+        self.start(78, "--train.steps 3", expect="may only grow")
         self.start(0, "--train.epochs 6")
         self.assertEqual(self.steps()[-1]["step"], 17)
-        self.start(78, "--train.steps 16", says="may only grow")
+        self.start(78, "--train.steps 16", expect="may only grow")
 
     def changes(self, text):
         """The block of a resumed run: what is not as it was."""
         return [line.split("changed   ")[1] for line in text.splitlines()
                 if ": changed   " in line]
 
-    def test_what_changed_since_the_last_start_is_said(self):
+    def test_changes_since_the_last_start_are_logged(self):
         same = "--train.epochs 2 --eval.every 2"
         text = self.start(75, same, "--train.stop_at 1", ranks=2)
         self.assertEqual(self.changes(text), [])
@@ -247,49 +247,49 @@ class Run(unittest.TestCase):
             with open("runs/default/run.json", "w") as f:
                 f.write(damage)
             text = self.start(75 if damage == "{" else 0, again, "5",
-                              says="run.json: cannot be read")
+                              expect="run.json: cannot be read")
             self.assertEqual(self.changes(text), [])
             self.assertNotIn("error", text)
         os.unlink("runs/default/run.json")
         self.assertNotIn("run.json", self.start(0, again, "5"))
 
-    def test_another_identity_is_refused_with_old_and_new(self):
+    def test_changed_identity_keys_are_rejected(self):
         self.start(75, "--train.stop_at 2")
         self.start(78, "--optim.lr 0.5 --train.seed 9", ranks=2,
-                   says=["optim.lr: 0.5 here", "0.001 in the run",
-                         "train.seed: 9 here"])
+                   expect=["optim.lr: 0.5 here", "0.001 in the run",
+                           "train.seed: 9 here"])
         os.rename("data/train", "data/old")
         os.rename("data/val", "data/train")
-        self.start(78, "--data.val data/old", says="on other data than")
+        self.start(78, "--data.val data/old", expect="on other data than")
 
     def test_resume_none_and_resume_path(self):
         self.start(75, "--train.epochs 2 --train.stop_at 2")
         self.start(73, "--train.epochs 2 --resume none",
-                   says="has checkpoints, and resume is none")
+                   expect="has checkpoints, and resume is none")
         path = "runs/default/checkpoints/step-00000002.h5"
         self.start(0, "--train.epochs 2")
         self.start(73, "--train.epochs 2 --resume", path,
-                   says="start another run from there")
+                   expect="start another run from there")
         branch = f"--train.epochs 2 --train.name branch --resume {path}"
         self.start(75, branch, "--train.stop_at 4", ranks=2)
-        self.start(0, branch, ranks=2, says="run's own")
+        self.start(0, branch, ranks=2, expect="run's own")
         self.assertEqual(self.weights("branch"), self.weights())
         self.assertEqual([s["step"] for s in self.steps("branch")],
                          [3, 4, 5, 6])
         # what it says to do instead can be done
         self.start(78, branch, "--train.name other --optim.lr 1e-4",
-                   says="vocdist export, then --model.weights")
+                   expect="vocdist export, then --model.weights")
         self.weights()
         self.start(0, "--train.epochs 1 --train.name other --optim.lr 1e-4 "
                    "--model.weights w.safetensors --model.freeze none")
         last = "--train.name nothing --resume runs/default --train.epochs "
-        self.start(78, last, "2", says="has all its 6 steps")
-        self.start(78, last, "1", says="may only grow")
+        self.start(78, last, "2", expect="has all its 6 steps")
+        self.start(78, last, "1", expect="may only grow")
         self.start(0, last, "3")
         self.start(66, "--train.name none --resume nowhere.h5",
-                   says="nowhere.h5")
+                   expect="nowhere.h5")
 
-    def test_what_a_kill_leaves_is_cut_back(self):
+    def test_files_are_truncated_to_the_checkpoint(self):
         self.start(0, "--train.epochs 2 --train.name whole")
         p = "--train.epochs 2 --checkpoint.every 2 --log.every 1"
         env = {"VOCDIST_FAULT": "step:0:kill:6"}
@@ -301,11 +301,11 @@ class Run(unittest.TestCase):
                   "w") as f:
             f.write("half")
         self.start(0, p)
-        self.same("whole", "default")
+        self.assert_same_run("whole", "default")
         self.assertFalse([n for n in os.listdir("runs/default/checkpoints")
                           if ".tmp" in n])
 
-    def test_a_damaged_newest_checkpoint_is_passed_over(self):
+    def test_a_damaged_newest_checkpoint_is_skipped(self):
         self.start(0, "--train.epochs 2 --train.name whole")
         self.start(75, "--train.epochs 2 --train.stop_at 2")
         self.start(75, "--train.epochs 2 --train.stop_at 4")
@@ -315,19 +315,19 @@ class Run(unittest.TestCase):
             byte = f.read(1)
             f.seek(-1, 1)
             f.write(bytes([byte[0] ^ 1]))
-        text = self.start(0, "--train.epochs 2", says="warning: runs/")
+        text = self.start(0, "--train.epochs 2", expect="warning: runs/")
         self.assertIn("trying the checkpoint before", text)
         self.assertIn("going on after step 3", text)
-        self.same("whole", "default")
+        self.assert_same_run("whole", "default")
         for name in os.listdir("runs/whole/checkpoints"):
             if name.startswith("step"):
                 os.truncate("runs/whole/checkpoints/" + name, 2000)
         self.start(65, "--train.epochs 3 --train.name whole",
-                   says="no checkpoint here is whole")
+                   expect="no checkpoint here is whole")
 
     # ---- ending early
 
-    def ends(self, name, column, patience):
+    def check_early_stop(self, name, column, patience):
         """The epoch a run ends with, by its own losses."""
         best, stale = float("inf"), 0
         for row in self.metrics(name):
@@ -339,41 +339,41 @@ class Run(unittest.TestCase):
                 return int(row["epoch"])
         self.fail(f"{name} never lost patience {patience}")
 
-    def test_other_validation_data_begin_patience_anew(self):
+    def test_new_validation_data_reset_patience(self):
         run = "--train.patience 1 --optim.lr 1e-9 --train.epochs 9"
-        self.start(0, run, "--data.val=", says="a lower train_loss than")
+        self.start(0, run, "--data.val=", expect="a lower train_loss than")
         ended = int(self.metrics()[-1]["epoch"])
-        self.start(0, run, says="begin anew")
+        self.start(0, run, expect="begin anew")
         self.assertGreaterEqual(int(self.metrics()[-1]["epoch"]), ended + 2)
         best = os.readlink("runs/default/checkpoints/best")
         self.assertNotIn(self.metrics()[ended - 1]["step"], best)
 
-    def test_patience_ends_a_run_and_more_of_it_goes_on(self):
+    def test_patience_stops_early_and_more_of_it_resumes(self):
         run = "--train.epochs 12 --optim.lr 0.02 "
         self.start(0, run, "--train.name whole", ranks=2)
-        first, second = (self.ends("whole", "val_loss", p) for p in (1, 3))
+        first, second = (self.check_early_stop("whole", "val_loss", p) for p in (1, 3))
         self.assertLess(0, first)
         self.assertLess(first, second)
         self.assertLess(second, 12)
-        says = "epochs without a lower val_loss than "
+        expect = "epochs without a lower val_loss than "
         self.start(75, run, "--train.patience 1 --train.stop_at 2")
-        text = self.start(0, run, "--train.patience 1", ranks=2, says=says)
-        self.assertEqual(text.count(says), 1)
+        text = self.start(0, run, "--train.patience 1", ranks=2, expect=expect)
+        self.assertEqual(text.count(expect), 1)
         for _ in range(2):
             self.assertEqual(self.metrics()[-1]["epoch"], str(first))
             for name in "last", "best":
                 self.assertTrue(os.path.exists(
                     f"runs/default/weights/{name}.safetensors"))
-            self.start(0, run, "--train.patience 1", says=says)
+            self.start(0, run, "--train.patience 1", expect=expect)
         # on, in two pieces: the count goes on with them
         step = self.metrics("whole")[second]["step"]
         self.start(75, run, "--train.patience 3 --train.stop_at",
                    str(int(step) - 1))
-        self.start(0, run, "--train.patience 3", ranks=2, says=says)
+        self.start(0, run, "--train.patience 3", ranks=2, expect=expect)
         self.assertEqual(self.metrics()[-1]["step"], step)
-        self.start(78, run, "--train.patience 2", says="may only grow")
+        self.start(78, run, "--train.patience 2", expect="may only grow")
         self.start(0, run, "--train.patience 0", ranks=2)
-        self.same("whole", "default")
+        self.assert_same_run("whole", "default")
         best = [os.readlink(f"runs/{name}/checkpoints/best")
                 for name in ("whole", "default")]
         self.assertEqual(*best)
@@ -383,14 +383,14 @@ class Run(unittest.TestCase):
         self.start(0, run, "--train.name whole")
         self.start(0, run, "--train.patience 1", ranks=2)
         self.assertEqual(int(self.metrics()[-1]["epoch"]),
-                         self.ends("whole", "val_loss", 1))
+                         self.check_early_stop("whole", "val_loss", 1))
         # without data to validate on it is the training's own loss
         run = "--train.epochs 16 --optim.lr 0.3 --data.val= "
         self.start(0, run, "--train.name alone")
         self.start(0, run, "--train.patience 1 --train.name alone1", ranks=2,
-                   says="without a lower train_loss than")
+                   expect="without a lower train_loss than")
         self.assertEqual(int(self.metrics("alone1")[-1]["epoch"]),
-                         self.ends("alone", "train_loss", 1))
+                         self.check_early_stop("alone", "train_loss", 1))
 
     # ---- signals
 
@@ -417,7 +417,7 @@ class Run(unittest.TestCase):
         self.assertEqual(p.returncode, code, text)
         return text
 
-    def test_signals_stop_in_order_and_the_run_goes_on(self):
+    def test_signals_stop_cleanly_and_the_run_resumes(self):
         p = self.begin(2)
         text = self.stop(p, signal.SIGUSR1, 75)
         self.assertNotIn("error", text)
@@ -451,30 +451,30 @@ class Run(unittest.TestCase):
 
     def test_a_run_in_use_is_refused(self):
         p = self.begin(0)
-        self.start(73, says=[f"process {p.pid} on ", "is in this run"])
+        self.start(73, expect=[f"process {p.pid} on ", "is in this run"])
         p.kill()
         p.communicate()
         self.start(75, NO_END, "--train.max_time 0.001")
 
-    def test_max_time_stops_in_order(self):
+    def test_max_time_stops_cleanly(self):
         run = NO_END + " --train.max_time 0.005"  # 0.3 s
         done = 0
         for ranks in (2, 1, 0):
             begin = time.monotonic()
-            self.start(75, run, ranks=ranks, says="stopped after step")
+            self.start(75, run, ranks=ranks, expect="stopped after step")
             self.assertGreater(time.monotonic() - begin, 0.3)
             self.assertGreater(len(self.steps()), done)
             done = len(self.steps())
         self.assertEqual([s["step"] for s in self.steps()],
                          list(range(1, done + 1)))
 
-    def test_a_second_stage_begins_where_the_first_was_best(self):
+    def test_a_second_stage_starts_from_the_best_checkpoint(self):
         self.start(0, "--train.epochs 2")
         best = min(self.metrics()[1:], key=lambda r: float(r["val_loss"]))
         self.start(0, "--model.weights runs/default/weights/best.safetensors",
                    "--model.freeze none --optim.backbone_lr_mult 0.1",
                    "--train.epochs 1 --train.name second",
-                   says="tensors loaded; head included")
+                   expect="tensors loaded; head included")
         first = self.metrics("second")[0]
         for key in HEADER.split(","):
             if key.startswith("val_"):
@@ -482,9 +482,9 @@ class Run(unittest.TestCase):
 
     # ---- refusals
 
-    def test_without_data_it_says_how_to_make_them(self):
+    def test_missing_data_have_a_remedy(self):
         os.mkdir("empty")
-        self.start(66, says="vocpack pack VOCROOT --split train,val -o data;",
+        self.start(66, expect="vocpack pack VOCROOT --split train,val -o data;",
                    folder="empty", ranks=2)
         self.assertEqual(os.listdir("empty"), [])
 
@@ -511,35 +511,35 @@ class Run(unittest.TestCase):
         bytes_[at] ^= 255
         with open(shard, "wb") as f:
             f.write(bytes_)
-        self.start(65, says="shard-00000.h5")
+        self.start(65, expect="shard-00000.h5")
         self.assertEqual(os.listdir("runs/default/checkpoints"), [])
         with open(shard, "r+b") as f:
             f.truncate(5000)
-        self.start(65, ranks=2, says="shard-00000.h5")
+        self.start(65, ranks=2, expect="shard-00000.h5")
 
-    def test_settings_that_cannot_be_are_refused(self):
+    def test_invalid_settings_are_rejected(self):
         self.start(78, "--train.replicas 1", ranks=3 if MPIRUN else 0,
-                   says="every rank needs one") if MPIRUN else None
+                   expect="every rank needs one") if MPIRUN else None
         self.start(78, "--train.global_batch 9", ranks=2,
-                   says="--train.micro_batch 4")
-        self.start(78, "--train.global_batch 64", says="22 training images")
-        self.start(69, "--train.precision bf16", says="fp32 only")
+                   expect="--train.micro_batch 4")
+        self.start(78, "--train.global_batch 64", expect="22 training images")
+        self.start(69, "--train.precision bf16", expect="fp32 only")
 
-    def test_a_loss_that_is_not_finite_ends_with_one_cause(self):
+    def test_a_non_finite_loss_is_one_error(self):
         self.start(75, "--train.epochs 2 --train.stop_at 2", ranks=2)
         files = sorted(os.listdir("runs/default/checkpoints"))
         for rank in (0, 1) if MPIRUN else (0,):
             self.start(76, "--train.epochs 2 --checkpoint.every 1", ranks=2,
                        env={"VOCDIST_FAULT": f"step:{rank}:nan:1"},
-                       says=["error: step 3: the loss is not finite",
-                             "--optim.lr"])
+                       expect=["error: step 3: the loss is not finite",
+                               "--optim.lr"])
             self.assertEqual(sorted(os.listdir("runs/default/checkpoints")),
                              files)
         self.start(0, "--train.epochs 2", ranks=2)
         text = self.start(76, "--train.epochs 9 --optim.lr 100 "
                           "--loss.box_scale 1e6 --optim.name sgd "
                           "--train.name wild", ranks=2,
-                          says="error: step ")
+                          expect="error: step ")
         if "the loss is not finite" in text:
             self.assertIn("tiny_", text)
         weights = bytearray(self.weights())
@@ -554,7 +554,7 @@ class Run(unittest.TestCase):
         text = self.start(76, "--model.weights huge.safetensors --model.freeze "
                           "backbone --model.freeze_bn eval --data.val= "
                           "--train.global_batch 20 --train.replicas 1 "
-                          "--train.name all", says="--->")
+                          "--train.name all", expect="--->")
         self.assertRegex(text, r"(tiny_\d+, ){7}tiny_\d+ and 12 more\n")
 
     def test_an_error_of_one_rank_ends_the_job(self):
@@ -568,7 +568,7 @@ class Run(unittest.TestCase):
             begin = time.monotonic()
             self.start(70, limits, "--train.epochs 2 --train.name", site,
                        ranks=2, env={"VOCDIST_FAULT": f"{site}:0:error:1"},
-                       says="injected fault")
+                       expect="injected fault")
             self.assertLess(time.monotonic() - begin, soon_s)
 
 

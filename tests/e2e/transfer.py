@@ -4,12 +4,12 @@
 
 Three small public sets as their authors left them ($VOCDIST_TEST_DATA, in
 data/messy): blood cells (VOC's layout and lists), raccoons (other folder
-names, no lists, one class) and the first COCO pictures (71 classes, pictures
+names, no lists, one class) and the first COCO images (71 classes, images
 in two folders). Where lists or folders are missing, a tree of links has them.
 
 Each is checked, packed and trained with the recipe's settings (ResNet34 from
 weights, frozen), then held against the best constant answer: the commonest
-class and the median box of the training pictures. full: 224 pixels, 280 steps
+class and the median box of the training images. full: 224 pixels, 280 steps
 of 16, as many as tests/oracle/parity.py has; quick: 64 pixels and 20 steps,
 which must give an answer, though not a better one.
 """
@@ -19,7 +19,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
-from checks import call, check  # noqa: E402
+from checks import check, check_output  # noqa: E402
 
 SKIP = 77
 try:
@@ -35,12 +35,12 @@ KEYS = 'val_accuracy', 'val_l1_px', 'val_miou', 'val_loc50'
 
 # ---- VOC trees of links ----
 
-def tree(root, annotations, pictures):
-    """Every fifth picture is for validation."""
+def make_voc_links(root, annotations, images):
+    """Every fifth image is for validation."""
     os.makedirs(os.path.join(root, 'JPEGImages'))
     os.makedirs(os.path.join(root, 'ImageSets/Main'))
     os.symlink(annotations, os.path.join(root, 'Annotations'))
-    for folder in pictures:
+    for folder in images:
         for name in os.listdir(folder):
             os.symlink(os.path.join(folder, name),
                        os.path.join(root, 'JPEGImages', name))
@@ -59,13 +59,13 @@ def data_sets(messy, tmp):
     coco = os.path.join(messy, 'Le0v1n-coco128')
     return {
         'BCCD': (os.path.join(messy, 'BCCD_Dataset/BCCD'), 'trainval', 'test'),
-        'raccoon': tree(os.path.join(tmp, 'raccoon-voc'),
-                        os.path.join(raccoon, 'annotations'),
-                        [os.path.join(raccoon, 'images')]),
-        'coco128': tree(os.path.join(tmp, 'coco128-voc'),
-                        os.path.join(coco, 'train/annotations-xml'),
-                        [os.path.join(coco, part, 'images')
-                         for part in ('train', 'val')]),
+        'raccoon': make_voc_links(os.path.join(tmp, 'raccoon-voc'),
+                                  os.path.join(raccoon, 'annotations'),
+                                  [os.path.join(raccoon, 'images')]),
+        'coco128': make_voc_links(os.path.join(tmp, 'coco128-voc'),
+                                  os.path.join(coco, 'train/annotations-xml'),
+                                  [os.path.join(coco, part, 'images')
+                                   for part in ('train', 'val')]),
     }
 
 
@@ -76,7 +76,7 @@ def labels(folder):
         return f['class'][:], f['box'][:].astype(float)
 
 
-def constant(train, val):
+def constant_baseline(train, val):
     kinds, boxes = labels(train)
     kind, box = np.bincount(kinds).argmax(), np.median(boxes, 0)
     kinds, boxes = labels(val)
@@ -91,33 +91,33 @@ def constant(train, val):
 
 # ---- a data set ----
 
-def learn(tmp, name, source, weights, size, steps):
-    """Pictures to train and validate on, last row of metrics.csv, constant."""
+def train_on(tmp, name, source, weights, size, steps):
+    """Images to train and validate on, last row of metrics.csv, constant."""
     root, train, val = source
     out = os.path.join(tmp, name)
-    call(os.environ['PACKER'], 'check', root)
-    call(os.environ['PACKER'], 'pack', root, '--split', f'{train},{val}',
-         '--size', size, '-o', out)
+    check_output(os.environ['PACKER'], 'check', root)
+    check_output(os.environ['PACKER'], 'pack', root, '--split', f'{train},{val}',
+                 '--size', size, '-o', out)
     train, val = os.path.join(out, train), os.path.join(out, val)
     n = [len(labels(folder)[0]) for folder in (train, val)]
     epochs = -(-steps * BATCH // n[0])
-    call(os.environ['PROGRAM'], '--data.train', train, '--data.val', val,
-         '--model.weights', weights, '--train.global_batch', BATCH,
-         '--train.replicas', 1, '--train.epochs', epochs, '--eval.every',
-         epochs, '--train.dir', os.path.join(tmp, 'runs'), '--train.name',
-         name)
+    check_output(os.environ['PROGRAM'], '--data.train', train, '--data.val', val,
+                 '--model.weights', weights, '--train.global_batch', BATCH,
+                 '--train.replicas', 1, '--train.epochs', epochs, '--eval.every',
+                 epochs, '--train.dir', os.path.join(tmp, 'runs'), '--train.name',
+                 name)
     with open(os.path.join(tmp, 'runs', name, 'metrics.csv')) as f:
         row = list(csv.DictReader(f))[-1]
     check(int(row['epoch']) == epochs, name, row)
     evaluate(tmp, name, val, n[1])
-    return n, {k: float(row[k]) for k in KEYS}, constant(train, val)
+    return n, {k: float(row[k]) for k in KEYS}, constant_baseline(train, val)
 
 
 def evaluate(tmp, name, val, n):
-    """Afterwards, on its own: a row for every picture."""
+    """Afterwards, on its own: a row for every image."""
     path = os.path.join(tmp, name + '.csv')
-    call(os.environ['PROGRAM'], 'eval', '--checkpoint',
-         os.path.join(tmp, 'runs', name), '--data', val, '--per-image', path)
+    check_output(os.environ['PROGRAM'], 'eval', '--checkpoint',
+                 os.path.join(tmp, 'runs', name), '--data', val, '--per-image', path)
     with open(path) as f:
         rows = list(csv.DictReader(f))
     check(len(rows) == n, name, len(rows), 'rows')
@@ -137,7 +137,7 @@ def campaign(data, tmp, full):
     worse = []
     for name, source in data_sets(os.path.join(data, 'data/messy'),
                                   tmp).items():
-        n, ours, best = learn(tmp, name, source, weights, size, steps)
+        n, ours, best = train_on(tmp, name, source, weights, size, steps)
         print_row(name, '{} / {}'.format(*n), 'vocdist', ours)
         print_row('', '', 'constant', best)
         # Blood cells: 92 of 100 have one class. Raccoons: there is one.

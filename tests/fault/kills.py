@@ -36,7 +36,7 @@ SETTINGS = {'backend': BACKEND, 'model__width': 32 if BACKEND == 'cpu' else 16,
             'checkpoint__every': 1, 'checkpoint__keep': 2, 'log__every': 3}
 MPIRUN_S = 20  # an mpirun that has lost all its ranks for so long hangs
 LEAST_KILLS = 20  # whatever they take
-LIFE_S = 20  # of a start that is killed, where steps are slow ...
+ATTEMPT_S = 20  # of a start that is killed, where steps are slow ...
 BUDGET_S = 1200  # ... and of the whole campaign
 
 
@@ -65,33 +65,33 @@ def rank_of(process, rank):
     return 0
 
 
-def lives(pid):
+def is_alive(pid):
     return any(environment(pid))  # of a zombie it is empty
 
 
-class Plan:
+class KillPlan:
     """What the campaign does at the pace of this machine."""
 
-    def __init__(self, here):
-        self.pace = here
-        self.step_s = here.step_s * RUNS / 2  # with the others beside
-        self.steps_a_life = pace.clamp(
-            int(2 * (LIFE_S - here.start_s) / self.step_s), 2, 8)
-        self.life_s = here.start_s + self.step_s * self.steps_a_life / 2
-        most = int(RUNS * BUDGET_S / self.life_s)
+    def __init__(self, timing):
+        self.pace = timing
+        self.step_s = timing.step_s * RUNS / 2  # with the others beside
+        self.steps_per_attempt = pace.clamp(
+            int(2 * (ATTEMPT_S - timing.start_s) / self.step_s), 2, 8)
+        self.attempt_s = timing.start_s + self.step_s * self.steps_per_attempt / 2
+        most = int(RUNS * BUDGET_S / self.attempt_s)
         self.kills = min(KILLS, max(LEAST_KILLS, most))
         if self.kills < KILLS:
             print('slow steps: %d kills, not %d' % (self.kills, KILLS))
-        self.of_a_run = -(-self.kills // RUNS)
-        self.steps = max(self.of_a_run * self.steps_a_life // 2, 10)
+        self.kills_per_run = -(-self.kills // RUNS)
+        self.steps = max(self.kills_per_run * self.steps_per_attempt // 2, 10)
         # few ones may all miss
         self.in_checkpoint = self.kills // 4 if self.kills >= 100 else 1
-        self.limit_s = pace.limit_s(here.start_s + self.steps * self.step_s)
+        self.limit_s = pace.limit_s(timing.start_s + self.steps * self.step_s)
 
 
-class Life:
+class Attempt:
     """One start of a run. Its `target` is killed `delay` seconds after
-    is_time() has become true, if it still lives."""
+    is_time() has become true, if it is still alive."""
 
     def __init__(self, process, target, is_time, delay, limit_s):
         start = time.monotonic()
@@ -119,7 +119,7 @@ class Life:
         self.hung = False
         last_seen = time.monotonic()
         while process.poll() is None and time.monotonic() < end:
-            if self.is_there():
+            if self.is_running():
                 last_seen = time.monotonic()
             elif time.monotonic() - last_seen > MPIRUN_S:
                 self.hung = self.killed
@@ -127,11 +127,11 @@ class Life:
             time.sleep(0.01)
         if process.poll() is None:
             process.kill()
-        while self.is_there() and time.monotonic() < end:
+        while self.is_running() and time.monotonic() < end:
             time.sleep(0.01)
 
-    def is_there(self):
-        return any(map(lives, self.pids))
+    def is_running(self):
+        return any(map(is_alive, self.pids))
 
     def kill(self, process, target):
         pid = process.pid if target == 'mpirun' else self.pids[target]
@@ -148,149 +148,149 @@ def step_of(path):
     return int(match.group(1)) if match else 0
 
 
-class Run:
+class KillWorker:
     """Run folders, one after the other, with their own random kills."""
 
-    def __init__(self, folder, number, kills, good, plan):
+    def __init__(self, folder, number, kills, reference, plan):
         self.f, self.number, self.kills = folder, number, kills
-        self.good, self.plan = good, plan
+        self.reference, self.plan = reference, plan
         self.in_checkpoint = -(-plan.in_checkpoint // RUNS)
         self.random = random.Random('%d/%d' % (SEED, number))
         self.where = Counter()
         self.lines = []
         self.folders = 0
-        self.begin()
+        self.new_run_folder()
 
-    def begin(self):
+    def new_run_folder(self):
         self.folders += 1
         self.name = 'run-%d-%d' % (self.number, self.folders)
-        self.witness = jobs.Witness(self.f, self.name)
+        self.checker = jobs.ResumeChecker(self.f, self.name)
 
-    def fail(self, life, why):
+    def fail(self, attempt, why):
         raise AssertionError('%s: %s\n%s\n%s' % (
-            self.name, why, '\n'.join(self.lines), life.output))
+            self.name, why, '\n'.join(self.lines), attempt.output))
 
-    def draw(self):
+    def draw_kill(self):
         """Who is killed, after what, how many seconds later."""
-        here = self.plan.pace
+        timing = self.plan.pace
         target = self.random.choices((0, 1, 'mpirun'), (8, 1, 1))[0]
         after = self.random.choices(('launch', 'begin', 'step', 'write'),
                                     (2, 1, 2, 3))[0]
-        longest = {'launch': here.start_s, 'begin': self.plan.step_s,
-                   'step': self.plan.step_s, 'write': here.checkpoint_s}[after]
+        longest = {'launch': timing.start_s, 'begin': self.plan.step_s,
+                   'step': self.plan.step_s, 'write': timing.checkpoint_s}[after]
         return target, after, self.random.random() * longest
 
-    def waits_for(self, after):
+    def moment_condition(self, after):
         """Has it come? A function: `step` and `write` begin with the first
         write of one of the next checkpoints."""
-        witness = self.witness
-        old = set(witness.checkpoints('*'))
+        checker = self.checker
+        old = set(checker.checkpoints('*'))
         done = max([0] + [step_of(path) for path in old
                           if path.endswith('.h5')])
-        left = self.good['steps'] - done
+        left = self.reference['steps'] - done
         if after == 'launch' or left == 0:
             return lambda: True
         if after == 'begin':
-            return lambda: witness.BEGUN.search(witness.log())
-        step = done + self.random.randint(1, min(self.plan.steps_a_life, left))
+            return lambda: checker.STARTED.search(checker.log())
+        step = done + self.random.randint(1, min(self.plan.steps_per_attempt, left))
         return lambda: any(step_of(path) >= step for path in
-                           set(witness.checkpoints('step-*')) - old)
+                           set(checker.checkpoints('step-*')) - old)
 
-    def judge(self, life, target):
+    def classify_end(self, attempt, target):
         """Where it has ended."""
-        witness = self.witness
+        checker = self.checker
         try:
-            text = witness.judge()
+            text = checker.check_resume()
         except AssertionError as error:
-            self.fail(life, error)
+            self.fail(attempt, error)
         if target == 0 and ' error: ' in text:
-            self.fail(life, 'an error of its own:\n' + text)
-        if witness.was_writing(life.pids[0]):
+            self.fail(attempt, 'an error of its own:\n' + text)
+        if checker.was_writing(attempt.pids[0]):
             return 'checkpoint'
-        if not witness.begun:
+        if not checker.started:
             return 'start'
-        return 'export' if witness.at == self.good['steps'] else 'step'
+        return 'export' if checker.at == self.reference['steps'] else 'step'
 
     def start(self, ranks, options, target=0, is_time=lambda: False, delay=0):
-        life = Life(self.f.start(ranks, self.name, **options), target, is_time,
-                    delay, self.plan.limit_s)
-        if life.is_there():
-            self.fail(life, 'a rank outlives the job')
-        if not life.killed and life.status:
-            self.fail(life, 'ended with status %d' % life.status)
-        return life
+        attempt = Attempt(self.f.start(ranks, self.name, **options), target, is_time,
+                          delay, self.plan.limit_s)
+        if attempt.is_running():
+            self.fail(attempt, 'a rank outlives the job')
+        if not attempt.killed and attempt.status:
+            self.fail(attempt, 'ended with status %d' % attempt.status)
+        return attempt
 
-    def one(self, number, options):
+    def kill_once(self, number, options):
         """A start that is to be killed; True where it was."""
-        target, after, delay = self.draw()
+        target, after, delay = self.draw_kill()
         ranks = self.random.choice((2, 3))
-        life = self.start(ranks, options, target, self.waits_for(after), delay)
-        self.where['(mpirun hung)'] += life.hung
-        where = self.judge(life, target if life.killed else 0)
-        if life.killed:
+        attempt = self.start(ranks, options, target, self.moment_condition(after), delay)
+        self.where['(mpirun hung)'] += attempt.hung
+        where = self.classify_end(attempt, target if attempt.killed else 0)
+        if attempt.killed:
             self.where[where] += 1
             who = target if target == 'mpirun' else 'rank %d' % target
             self.lines.append(
                 '%s seed %d/%d kill %d: %s of %d, %.3f s after %s, in: %s; '
                 'reported: %d' % (self.name, SEED, self.number, number, who,
                                   ranks, delay, after, where,
-                                  self.witness.reported))
+                                  self.checker.reported))
         else:
-            self.check_outcome(life)
-            self.begin()
-        return life.killed
+            self.check_outcome(attempt)
+            self.new_run_folder()
+        return attempt.killed
 
-    def check_outcome(self, life):
+    def check_outcome(self, attempt):
         """It has ended: as the one that nobody disturbed."""
-        if self.f.left_overs(self.name):
-            self.fail(life, 'left over: %s' % self.f.left_overs(self.name))
+        if self.f.temporary_files(self.name):
+            self.fail(attempt, 'left over: %s' % self.f.temporary_files(self.name))
         mine = self.f.outcome(self.name)
-        for key, value in self.good['outcome'].items():
+        for key, value in self.reference['outcome'].items():
             if mine[key] != value:
-                self.fail(life, '%s differs: %s, not %s' % (key, mine[key],
+                self.fail(attempt, '%s differs: %s, not %s' % (key, mine[key],
                                                              value))
 
-    def play(self, options):
+    def run_kills(self, options):
         """The kills, some more where too few hit a checkpoint, and the end."""
         number = 0
         for _ in range(10 * self.kills):
             enough = self.where['checkpoint'] >= self.in_checkpoint
             if number >= self.kills and (enough or number >= 4 * self.kills):
                 break
-            number += self.one(number + 1, options)
-        life = self.start(2, options)
-        self.judge(life, 0)
-        self.check_outcome(life)
+            number += self.kill_once(number + 1, options)
+        attempt = self.start(2, options)
+        self.classify_end(attempt, 0)
+        self.check_outcome(attempt)
         return number
 
 
-def undisturbed(f, plan, options):
+def run_reference(f, plan, options):
     """How it ends."""
     job = f.train(2, 'good', expected_s=plan.pace.run_s(plan.steps), **options)
-    steps = len(f.rows('good'))
+    steps = len(f.steps_rows('good'))
     if steps != plan.steps:
         sys.exit('undisturbed: %d steps\n%s' % (steps, job.output))
     return {'outcome': f.outcome('good'), 'steps': steps}
 
 
 def main():
-    f = jobs.Folder()
-    plan = Plan(f.measure(2, **SETTINGS))
+    f = jobs.ScratchFolder()
+    plan = KillPlan(f.measure_pace(2, **SETTINGS))
     options = dict(SETTINGS, train__steps=plan.steps)
-    good = undisturbed(f, plan, options)
-    each = plan.of_a_run
-    runs = [Run(f, i, min(each, plan.kills - i * each), good, plan)
+    reference = run_reference(f, plan, options)
+    each = plan.kills_per_run
+    runs = [KillWorker(f, i, min(each, plan.kills - i * each), reference, plan)
             for i in range(RUNS)]
     start = time.monotonic()
     with ThreadPoolExecutor(RUNS) as pool:
-        kills = sum(pool.map(lambda run: run.play(options), runs))
+        kills = sum(pool.map(lambda run: run.run_kills(options), runs))
     where = Counter()
     for run in runs:
         where.update(run.where)
     for run in runs:
         print('\n'.join(run.lines))
     print('%d kills in %d runs of %d steps (%s), seed %d, %.0f s: %s' % (
-        kills, sum(run.folders for run in runs), good['steps'], plan.pace,
+        kills, sum(run.folders for run in runs), reference['steps'], plan.pace,
         SEED, time.monotonic() - start,
         ', '.join('%s %d' % pair for pair in sorted(where.items()))))
     if kills < plan.kills or where['checkpoint'] < plan.in_checkpoint:

@@ -1,7 +1,7 @@
 /* Any bytes as an annotation: an error or a sound struct, never a crash. */
 #include "base/log.h"
 #include "preprocess/annotation.h"
-#include "preprocess/frame.h"
+#include "preprocess/annotation_frame.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,15 +16,15 @@ static void check(bool ok)
 }
 
 static void check_object(const struct annotation_object *o,
-                         const struct frame *f)
+                         const struct annotation_frame *f)
 {
     double box[4], overrun = 0;
     check(*o->name && strlen(o->name) <= ANNOTATION_MAX_NAME && o->line > 0);
-    if (!o->has_box || !frame_box(f, o->box, box, &overrun))
+    if (!o->has_box || !annotation_frame_box(f, o->box, box, &overrun))
         return;
     check(box[0] >= 0 && box[0] < box[2] && box[2] <= f->upright_w);
     check(box[1] >= 0 && box[1] < box[3] && box[3] <= f->upright_h);
-    check(frame_area(f, o->box) > 0 && isfinite(overrun));
+    check(annotation_frame_area(f, o->box) > 0 && isfinite(overrun));
 }
 
 static void ignore(void *ctx, enum log_level level, const char *message)
@@ -37,18 +37,18 @@ static void ignore(void *ctx, enum log_level level, const char *message)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct annotation a = {0};
-    struct findings findings = {0};
-    log_divert(ignore, NULL);
-    if (annotation_parse(&a, "a.xml", bytes, n, &findings) == VD_OK) {
+    struct diagnostics diagnostics = {0};
+    log_set_sink(ignore, NULL);
+    if (annotation_parse(&a, "a.xml", bytes, n, &diagnostics) == VD_OK) {
         int orientation = (int)(n % 8) + 1;
-        struct image_source source = {500, 375, orientation};
-        struct frame f = frame_find(&a, &source);
+        struct image_file_info source = {500, 375, orientation};
+        struct annotation_frame f = annotation_frame_find(&a, &source);
         check(a.n_objects <= ANNOTATION_MAX_OBJECTS && a.width >= 0);
         for (int i = 0; i < a.n_objects; i++)
             check_object(&a.objects[i], &f);
     }
     annotation_clear(&a);
-    findings_clear(&findings);
-    log_divert(NULL, NULL);
+    diagnostics_clear(&diagnostics);
+    log_set_sink(NULL, NULL);
     return 0;
 }

@@ -1,6 +1,6 @@
-/* Pictures from strangers: JPEG, PNG and EXIF blocks inside them. */
+/* Images from strangers: JPEG, PNG and EXIF blocks inside them. */
 #include "base/log.h"
-#include "image/codec.h"
+#include "image/image_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
@@ -16,9 +16,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     struct image im = {0};
     // Small: a run should try many files, not fill large ones.
     const struct image_input in = {"fuzz", bytes, n, 1 << 16};
-    log_divert(drop, NULL);
+    log_set_sink(drop, NULL);
     if (image_decode_input(&in, &im, NULL) == VD_OK)
         image_clear(&im);
-    log_divert(NULL, NULL);
+    log_set_sink(NULL, NULL);
     return 0;
 }

@@ -1,6 +1,6 @@
 /* pack.json from a stranger. */
 #include "base/log.h"
-#include "data/shard_private.h"
+#include "data/shard_internal.h"
 
 #include <stdint.h>
 
@@ -16,9 +16,9 @@ static void forget(void *ctx, enum log_level level, const char *message)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct shard_manifest m;
-    log_divert(forget, NULL);
+    log_set_sink(forget, NULL);
     if (shard_manifest_parse(&m, "pack.json", (const char *)bytes, n) == VD_OK)
         shard_manifest_clear(&m);
-    log_divert(NULL, NULL);
+    log_set_sink(NULL, NULL);
     return 0;
 }

@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct name_list list = {0};
     int number = 0;
-    log_divert(log_drop, NULL);
+    log_set_sink(log_discard, NULL);
     if (name_list_parse(&list, "list.txt", bytes, n) == VD_OK)
         for (size_t i = 0; i < list.n; i++) {
             const struct name_line *line = &list.lines[i];
@@ -43,6 +43,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
             check(n_calls <= 8 * 17);
         }
     name_list_clear(&list);
-    log_divert(NULL, NULL);
+    log_set_sink(NULL, NULL);
     return 0;
 }

@@ -1,6 +1,6 @@
 /* A weight file from a stranger: the header, and every tensor it promises. */
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "store/safetensors.h"
 
 #include <stdint.h>
@@ -25,7 +25,7 @@ static void read_all(const char *path)
         return;
     for (size_t k = 0; k < f.n; k++) {
         /* Bounded by the file: the sizes were checked. */
-        float *out = mem_new(f.tensors[k].n, sizeof *out);
+        float *out = xcalloc(f.tensors[k].n, sizeof *out);
         enum vd_err err = safetensors_read_f32(&f, k, out);
         VD_ASSERT(err == VD_OK || f.tensors[k].type == SAFETENSORS_OTHER);
         free(out);
@@ -39,9 +39,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     int fd = memfd_create("fuzz", 0);
     VD_ASSERT(fd >= 0 && write(fd, bytes, n) == (ssize_t)n);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    log_divert(forget, NULL);
+    log_set_sink(forget, NULL);
     read_all(path);
-    log_divert(NULL, NULL);
+    log_set_sink(NULL, NULL);
     close(fd);
     return 0;
 }

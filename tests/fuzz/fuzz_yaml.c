@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     struct config config, again;
     struct option_set set, other;
     struct text first = {0}, second = {0};
-    log_divert(ignore, NULL);
+    log_set_sink(ignore, NULL);
     options_init(&set);
     options_init(&other);
     options_add(&set, &config_table, &config);
@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
             VD_ASSERT(config_resume(&set, "run", second.bytes, second.length,
                                     "") == VD_OK);
     }
-    log_divert(NULL, NULL);
+    log_set_sink(NULL, NULL);
     options_clear(&set);
     options_clear(&other);
     free(first.bytes);

@@ -4,10 +4,10 @@
  *
  *     replay_yaml corpus/yaml crash-1234
  */
+#include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ static enum vd_err replay_file(const char *path, size_t *n_done)
     size_t n = 0;
     VD_TRY(file_read(path, MAX_INPUT, &bytes, &n));
     // An exact copy, so that a sanitizer sees a read past the end.
-    uint8_t *exact = mem_new(n, 1);
+    uint8_t *exact = xcalloc(n, 1);
     for (size_t i = 0; i < n; i++)
         exact[i] = (uint8_t)bytes[i];
     free(bytes);
@@ -41,7 +41,7 @@ static enum vd_err replay(const char *path, size_t *n_done)
     struct file_list list = {0};
     VD_TRY(file_list_read(&list, path));
     for (size_t i = 0; err == VD_OK && i < list.n; i++) {
-        char *inner = mem_format("%s/%s", path, list.names[i]);
+        char *inner = xasprintf("%s/%s", path, list.names[i]);
         err = replay_file(inner, n_done);
         free(inner);
     }

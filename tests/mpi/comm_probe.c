@@ -7,12 +7,12 @@
  * a call: `raise` is a rank 1 that returns an error nobody agreed on,
  * `agreed` one that the ranks agree on, `abort` one that ends the job;
  * `cores` divides the cores; `order` has rank 1 wait for a message that no rank
- * sends; of `late` and `speaker` rank 1 never comes, another one late. Of
+ * sends; of `late` and `reporter` rank 1 never comes, another one late. Of
  * `busy` rank 1 works for six limits before it comes; of `busy-stuck` it stops
  * in the middle; of `busy-missing` rank 2 never comes.
  */
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "comm/comm_mpi.h"
 #include "comm/cores.h"
 
@@ -23,18 +23,18 @@
 
 static enum vd_err gather(struct comm *c, enum fault_site site)
 {
-    size_t *sizes = mem_new((size_t)c->size, sizeof *sizes);
+    size_t *sizes = xcalloc((size_t)c->size, sizeof *sizes);
     void *all = NULL;
     enum vd_err err =
         comm_gather(c, site, &c->rank, sizeof c->rank, &all, sizes);
-    mem_free(all);
+    alloc_aligned_free(all);
     free(sizes);
     return err;
 }
 
 static enum vd_err allgather(struct comm *c, enum fault_site site)
 {
-    int *all = mem_new((size_t)c->size, sizeof *all);
+    int *all = xcalloc((size_t)c->size, sizeof *all);
     enum vd_err err = comm_allgather(c, site, &c->rank, sizeof c->rank, all);
     free(all);
     return err;
@@ -47,16 +47,16 @@ static enum vd_err flags(struct comm *c, enum fault_site site)
     return comm_flags_finish(c, &any);
 }
 
-#define FOR_EVER_S 3600.0
+#define FOREVER_S 3600.0
 
-static void nap(double seconds)
+static void sleep_s(double seconds)
 {
     time_t whole = (time_t)seconds;
     struct timespec t = {whole, (long)((seconds - (double)whole) * 1e9)};
     nanosleep(&t, NULL);
 }
 
-static enum vd_err wait_for_nothing(struct comm *c)
+static enum vd_err wait_for_unsent_message(struct comm *c)
 {
     MPI_Request request;
     int value;
@@ -64,18 +64,19 @@ static enum vd_err wait_for_nothing(struct comm *c)
     return comm_mpi_wait(c, SITE_REDUCE, &request);
 }
 
-static const char *const calls[] = {"agree",     "same",   "bcast",
-                                    "allgather", "gather", "sum",
-                                    "sum_int64", "flags",  "barrier"};
+static const char *const calls[] = {"agree",     "check_equal", "bcast",
+                                    "allgather", "gather",      "sum",
+                                    "sum_int64", "flags",       "barrier"};
 
-static enum vd_err visit(struct comm *c, const char *call, enum fault_site site)
+static enum vd_err call_at_site(struct comm *c, const char *call,
+                                enum fault_site site)
 {
     double x = 1;
     int64_t i = 1;
     if (strcmp(call, "agree") == 0)
         return comm_agree(c, site, VD_OK);
-    if (strcmp(call, "same") == 0)
-        return comm_same(c, site, "nothing", 7);
+    if (strcmp(call, "check_equal") == 0)
+        return comm_check_equal(c, site, "nothing", 7);
     if (strcmp(call, "bcast") == 0)
         return comm_bcast(c, site, &x, sizeof x, 0);
     if (strcmp(call, "allgather") == 0)
@@ -97,52 +98,52 @@ static enum vd_err visit(struct comm *c, const char *call, enum fault_site site)
 static void work(struct comm *c, int units)
 {
     for (int i = 0; i < units; i++) {
-        nap(c->timeout_s / 8);
+        sleep_s(c->timeout_s / 8);
         comm_progress(c);
     }
 }
 
-static enum vd_err busy(struct comm *c, const char *call)
+static enum vd_err run_busy(struct comm *c, const char *call)
 {
     bool stuck = strcmp(call, "busy-stuck") == 0;
     bool missing = strcmp(call, "busy-missing") == 0;
     if (c->rank == 1)
         work(c, stuck ? 12 : 48);
     if (c->rank == (stuck ? 1 : missing ? 2 : -1))
-        nap(FOR_EVER_S);
+        sleep_s(FOREVER_S);
     return comm_barrier(c, SITE_EVAL);
 }
 
-static enum vd_err run(struct comm *c, const char *call)
+static enum vd_err run_call(struct comm *c, const char *call)
 {
-    bool guilty = c->rank == 1;
+    bool faulty = c->rank == 1;
     int threads;
     if (strcmp(call, "raise") == 0)
-        return guilty ? VD_FAIL(VD_DATA, "torn file")
+        return faulty ? VD_FAIL(VD_DATA, "torn file")
                       : comm_barrier(c, SITE_DATA);
     if (strcmp(call, "agreed") == 0)
         return comm_agree(c, SITE_DATA,
-                          guilty ? VD_FAIL(VD_DATA, "torn file") : VD_OK);
-    if (strcmp(call, "abort") == 0 && guilty)
+                          faulty ? VD_FAIL(VD_DATA, "torn file") : VD_OK);
+    if (strcmp(call, "abort") == 0 && faulty)
         comm_abort(c, VD_FAIL(VD_IO, "disk full"));
     if (strcmp(call, "abort") == 0)
         return comm_barrier(c, SITE_DATA);
     if (strcmp(call, "order") == 0)
-        return guilty ? wait_for_nothing(c) : comm_barrier(c, SITE_DATA);
+        return faulty ? wait_for_unsent_message(c) : comm_barrier(c, SITE_DATA);
     if (strcmp(call, "late") == 0 && c->rank > 0)
-        nap(guilty ? FOR_EVER_S : 0.75 * c->timeout_s);
-    if (strcmp(call, "speaker") == 0 && c->rank < 2)
-        nap(guilty ? FOR_EVER_S : c->timeout_s + 0.5);
-    if (strcmp(call, "late") == 0 || strcmp(call, "speaker") == 0)
+        sleep_s(faulty ? FOREVER_S : 0.75 * c->timeout_s);
+    if (strcmp(call, "reporter") == 0 && c->rank < 2)
+        sleep_s(faulty ? FOREVER_S : c->timeout_s + 0.5);
+    if (strcmp(call, "late") == 0 || strcmp(call, "reporter") == 0)
         return comm_barrier(c, SITE_DATA);
     if (strncmp(call, "busy", 4) == 0)
-        return busy(c, call);
+        return run_busy(c, call);
     if (strcmp(call, "cores") == 0)
-        return cores_divide(c, &threads);
+        return cores_assign_threads(c, &threads);
     bool all = strcmp(call, "all") == 0;
     for (size_t k = 0; k < (all ? sizeof calls / sizeof *calls : 1); k++)
         for (int s = 0; s < FAULT_SITE_COUNT; s++)
-            VD_TRY(visit(c, all ? calls[k] : call, (enum fault_site)s));
+            VD_TRY(call_at_site(c, all ? calls[k] : call, (enum fault_site)s));
     return VD_OK;
 }
 
@@ -154,8 +155,8 @@ int main(int argc, char **argv)
     if (argc > 2)
         comm.timeout_s = atof(argv[2]);
     if (err == VD_OK && argc > 4 && comm.rank == atoi(argv[4]))
-        watchdog_beat(&comm.watchdog, SITE_STEP, 0, atof(argv[3]));
+        watchdog_arm(&comm.watchdog, SITE_STEP, 0, atof(argv[3]));
     if (err == VD_OK)
-        err = run(&comm, call);
+        err = run_call(&comm, call);
     return comm_close(&comm, err);
 }

@@ -18,9 +18,9 @@ static struct comm comm;
 static inline int mpi_check_end(int n_failed)
 {
     int64_t failed = n_failed;
-    if (comm_sum_int64(&comm, SITE_CLOSE, &failed, 1) != VD_OK)
+    if (comm_sum_int64(&comm, SITE_SHUTDOWN, &failed, 1) != VD_OK)
         comm_abort(&comm, VD_BUG);
-    comm_close(&comm, comm.verdict);
+    comm_close(&comm, comm.agreed_err);
     return failed != 0;
 }
 

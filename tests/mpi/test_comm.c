@@ -2,9 +2,9 @@
  * file tests the serial twin. */
 #include "mpi_check.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "comm/cores.h"
 
 static void all_ranks_get_the_worst_code(void **state)
@@ -18,13 +18,13 @@ static void all_ranks_get_the_worst_code(void **state)
             enum vd_err got = comm_agree(&comm, SITE_DATA, mine);
             check_log_end();
             assert_int_equal(got, code);
-            assert_int_equal(comm.verdict, code);
+            assert_int_equal(comm.agreed_err, code);
             if (comm.rank == 0 && comm.size > 1 && code > VD_STOPPED) {
-                char *who = mem_format("rank %d (%s) failed while opening the "
-                                       "data: %s",
-                                       guilty, comm.hosts[guilty],
-                                       err_text((enum vd_err)code));
-                assert_says(&log, who);
+                char *who = xasprintf("rank %d (%s) failed while opening the "
+                                      "data: %s",
+                                      guilty, comm.hosts[guilty],
+                                      err_text((enum vd_err)code));
+                assert_logged(&log, who);
                 free(who);
             } else {
                 assert_string_equal(log.text, "");
@@ -37,7 +37,7 @@ static void all_ranks_get_the_worst_code(void **state)
 }
 
 /* Each number is given once, to ranks that claim different numbers of them. */
-static void claims_are_numbered_without_gap(void **state)
+static void claimed_indices_have_no_gap(void **state)
 {
     (void)state;
     enum { MOST = 200 };
@@ -48,7 +48,7 @@ static void claims_are_numbered_without_gap(void **state)
     assert_true(total <= MOST);
     for (int i = 0; i < mine; i++) {
         uint64_t number = MOST;
-        assert_int_equal(comm_claim(&comm, SITE_PACK, &number), VD_OK);
+        assert_int_equal(comm_claim_index(&comm, SITE_PACK, &number), VD_OK);
         assert_true(number < (uint64_t)total);
         given[number]++;
         comm_progress(&comm);
@@ -75,31 +75,32 @@ static void ranks_are_numbered_and_have_hosts(void **state)
     assert_true(comm.node_root <= comm.rank);
 }
 
-static void same_accepts_equal_digests(void **state)
+static void check_equal_accepts_equal_digests(void **state)
 {
     (void)state;
-    assert_int_equal(comm_same(&comm, SITE_CONFIG, "the configuration", 42),
-                     VD_OK);
+    assert_int_equal(
+        comm_check_equal(&comm, SITE_CONFIG, "the configuration", 42), VD_OK);
 }
 
-static void same_names_the_odd_rank(void **state)
+static void check_equal_names_the_differing_rank(void **state)
 {
     (void)state;
     for (int odd = 0; comm.size > 1 && odd < comm.size; odd++) {
         struct check_log log;
         uint64_t digest = comm.rank == odd ? 0xbad : 0x900d;
         check_log_start(&log);
-        enum vd_err got = comm_same(&comm, SITE_CONFIG, "the data", digest);
+        enum vd_err got =
+            comm_check_equal(&comm, SITE_CONFIG, "the data", digest);
         check_log_end();
         assert_int_equal(got, VD_CONFIG);
         // Of two ranks the lower one counts as the majority.
         int named = comm.size == 2 ? 1 : odd;
-        char *who = mem_format("ranks differ in the data: rank %d (%s) has %s",
-                               named, comm.hosts[named],
-                               named == odd ? "0000000000000bad, the other"
-                                            : "000000000000900d, the other");
+        char *who = xasprintf("ranks differ in the data: rank %d (%s) has %s",
+                              named, comm.hosts[named],
+                              named == odd ? "0000000000000bad, the other"
+                                           : "000000000000900d, the other");
         if (comm.rank == 0)
-            assert_says(&log, who);
+            assert_logged(&log, who);
         else
             assert_string_equal(log.text, "");
         free(who);
@@ -175,7 +176,7 @@ static void rows_of_any_length_reach_rank_0(void **state)
         for (size_t i = 0; comm.rank == 0 && i < sizes[r]; i++)
             assert_int_equal(*at++, 'a' + r);
     }
-    mem_free(all);
+    alloc_aligned_free(all);
     free(mine);
 }
 
@@ -210,9 +211,9 @@ static void cores_are_divided_over_the_node(void **state)
     struct cores usable;
     int threads = 0;
     int64_t sum;
-    assert_int_equal(cores_usable(&usable), VD_OK);
-    int cores = cores_idle(&usable, NULL, 0);
-    assert_int_equal(cores_divide(&comm, &threads), VD_OK);
+    assert_int_equal(cores_read_usable(&usable), VD_OK);
+    int cores = cores_count_idle(&usable, NULL, 0);
+    assert_int_equal(cores_assign_threads(&comm, &threads), VD_OK);
     // The tests start ranks unbound: all share all cores.
     int fair = cores / comm.node_size;
     assert_int_equal(threads, fair > 1 ? fair : 1);
@@ -235,9 +236,9 @@ static void barrier_waits_for_the_last(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(all_ranks_get_the_worst_code),
     cmocka_unit_test(ranks_are_numbered_and_have_hosts),
-    cmocka_unit_test(claims_are_numbered_without_gap),
-    cmocka_unit_test(same_accepts_equal_digests),
-    cmocka_unit_test(same_names_the_odd_rank),
+    cmocka_unit_test(claimed_indices_have_no_gap),
+    cmocka_unit_test(check_equal_accepts_equal_digests),
+    cmocka_unit_test(check_equal_names_the_differing_rank),
     cmocka_unit_test(bcast_is_exact_across_pieces),
     cmocka_unit_test(doubles_are_added_in_rank_order),
     cmocka_unit_test(whole_numbers_are_added),

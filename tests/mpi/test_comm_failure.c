@@ -3,9 +3,9 @@
  * follow what a sound job takes here. */
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/fault.h"
-#include "base/mem.h"
 
 #include <math.h>
 #include <sys/wait.h>
@@ -18,9 +18,9 @@
 static double soon_s;
 static int late_s; /* more than a sound rank is late */
 
-static const char *const calls[] = {"agree",     "same",   "bcast",
-                                    "allgather", "gather", "sum",
-                                    "sum_int64", "flags",  "barrier"};
+static const char *const calls[] = {"agree",     "check_equal", "bcast",
+                                    "allgather", "gather",      "sum",
+                                    "sum_int64", "flags",       "barrier"};
 #define N_CALLS (sizeof calls / sizeof *calls)
 
 struct job {
@@ -41,10 +41,9 @@ static int count(const char *text, const char *part)
 static void start(struct job *job, int ranks, const char *variables,
                   const char *arguments)
 {
-    char *mpirun =
-        ranks ? mem_format("%s %d", MPIEXEC, ranks) : mem_copy_text("");
-    char *command = mem_format("%s timeout -k 60 %d %s %s %s 2>&1", variables,
-                               KILLED_S, mpirun, PROBE, arguments);
+    char *mpirun = ranks ? xasprintf("%s %d", MPIEXEC, ranks) : xstrdup("");
+    char *command = xasprintf("%s timeout -k 60 %d %s %s %s 2>&1", variables,
+                              KILLED_S, mpirun, PROBE, arguments);
     double start_s = clock_now();
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
@@ -77,7 +76,7 @@ static void start(struct job *job, int ranks, const char *variables,
 static void start_with_limit(struct job *job, const char *variables,
                              const char *call, int n)
 {
-    char *arguments = mem_format("%s %d", call, n * late_s);
+    char *arguments = xasprintf("%s %d", call, n * late_s);
     start(job, 3, variables, arguments);
     free(arguments);
 }
@@ -92,7 +91,7 @@ static int measure(void **state)
     return job.status;
 }
 
-static void a_sound_job_says_nothing(void **state)
+static void a_clean_job_logs_nothing(void **state)
 {
     (void)state;
     struct job job;
@@ -110,8 +109,8 @@ static void an_error_at_a_site_ends_with_one_cause(void **state)
     struct job job;
     for (int s = 0; s < FAULT_SITE_COUNT; s += 5) {
         const char *name = fault_site_name((enum fault_site)s);
-        char *fault = mem_format("VOCDIST_FAULT=%s:%d", name, s % 2);
-        char *cause = mem_format("injected fault at %s", name);
+        char *fault = xasprintf("VOCDIST_FAULT=%s:%d", name, s % 2);
+        char *cause = xasprintf("injected fault at %s", name);
         start(&job, 2, fault, "agree");
         assert_job(&job, 70, 1);
         assert_job_says(&job, cause);
@@ -131,7 +130,7 @@ static void an_error_in_any_call_ends_with_one_cause(void **state)
     }
 }
 
-static void a_rank_that_vanishes_ends_the_job(void **state)
+static void a_rank_that_exits_ends_the_job(void **state)
 {
     (void)state;
     struct job job;
@@ -145,9 +144,9 @@ static void a_rank_that_hangs_is_named_by_the_others(void **state)
 {
     (void)state;
     struct job job;
-    char *silent = mem_format("1 of 3 ranks did not come within %d s while "
-                              "evaluating: rank 1 (",
-                              2 * late_s);
+    char *silent = xasprintf("1 of 3 ranks did not come within %d s while "
+                             "evaluating: rank 1 (",
+                             2 * late_s);
     start_with_limit(&job, "VOCDIST_FAULT=eval:1:hang", "barrier", 2);
     assert_job(&job, 69, 1);
     assert_job_says(&job, "[rank 0/3");
@@ -163,9 +162,9 @@ static void a_rank_that_hangs_is_named_by_the_others(void **state)
  * machine the other one may be too late. */
 static void start_with_late_rank(struct job *job, const char *call)
 {
-    char *silent = mem_format("1 of 3 ranks did not come within %d s while "
-                              "opening the data: rank 1 (",
-                              2 * late_s);
+    char *silent = xasprintf("1 of 3 ranks did not come within %d s while "
+                             "opening the data: rank 1 (",
+                             2 * late_s);
     for (int k = 0; k < MOMENT_HIT; k++) {
         start_with_limit(job, "", call, 2);
         if (strstr(job->output, silent))
@@ -209,15 +208,15 @@ static void a_rank_that_stops_making_progress_is_named(void **state)
 }
 
 /* Rank 0 comes while rank 2 calls the roll, and its own lasts longer. */
-static void the_rank_that_speaks_is_given_time(void **state)
+static void the_reporting_rank_is_given_time(void **state)
 {
     (void)state;
     struct job job;
-    start_with_late_rank(&job, "speaker");
+    start_with_late_rank(&job, "reporter");
     assert_job_says(&job, "[rank 2/3");
 }
 
-static void ranks_at_different_places_are_told_apart(void **state)
+static void ranks_at_different_sites_are_distinguished(void **state)
 {
     (void)state;
     struct job job;
@@ -232,10 +231,10 @@ static void the_watchdog_ends_a_hung_rank_and_the_job(void **state)
 {
     (void)state;
     struct job job;
-    char *arguments = mem_format("barrier %d %d 1", KILLED_S, late_s);
-    char *idle = mem_format("watchdog: no progress for %d s while computing a "
-                            "step, step 0",
-                            late_s);
+    char *arguments = xasprintf("barrier %d %d 1", KILLED_S, late_s);
+    char *idle = xasprintf("watchdog: no progress for %d s while computing a "
+                           "step, step 0",
+                           late_s);
     start(&job, 2, "VOCDIST_FAULT=data:1:hang", arguments);
     assert_job(&job, 70, 1);
     assert_job_says(&job, "[rank 1/2");
@@ -244,7 +243,7 @@ static void the_watchdog_ends_a_hung_rank_and_the_job(void **state)
     free(arguments);
 }
 
-static void an_agreed_error_ends_in_order(void **state)
+static void an_agreed_error_shuts_down_cleanly(void **state)
 {
     (void)state;
     struct job job;
@@ -255,7 +254,7 @@ static void an_agreed_error_ends_in_order(void **state)
     assert_null(strstr(job.output, "MPI_ABORT"));
 }
 
-static void an_error_nobody_agreed_on_ends_the_job(void **state)
+static void a_local_error_aborts_the_job(void **state)
 {
     (void)state;
     struct job job;
@@ -287,7 +286,7 @@ static void separate_programs_under_srun_are_refused(void **state)
     assert_job(&job, 0, 0);
 }
 
-static void cores_of_no_rank_are_warned_of_once(void **state)
+static void idle_cores_are_warned_of_once(void **state)
 {
     (void)state;
     struct job job;
@@ -305,22 +304,22 @@ static void cores_of_no_rank_are_warned_of_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_sound_job_says_nothing),
+        cmocka_unit_test(a_clean_job_logs_nothing),
         cmocka_unit_test(an_error_at_a_site_ends_with_one_cause),
         cmocka_unit_test(an_error_in_any_call_ends_with_one_cause),
-        cmocka_unit_test(a_rank_that_vanishes_ends_the_job),
+        cmocka_unit_test(a_rank_that_exits_ends_the_job),
         cmocka_unit_test(a_rank_that_hangs_is_named_by_the_others),
         cmocka_unit_test(only_the_missing_rank_is_named),
         cmocka_unit_test(a_rank_that_makes_progress_is_waited_for),
         cmocka_unit_test(a_rank_that_stops_making_progress_is_named),
-        cmocka_unit_test(the_rank_that_speaks_is_given_time),
-        cmocka_unit_test(ranks_at_different_places_are_told_apart),
+        cmocka_unit_test(the_reporting_rank_is_given_time),
+        cmocka_unit_test(ranks_at_different_sites_are_distinguished),
         cmocka_unit_test(the_watchdog_ends_a_hung_rank_and_the_job),
-        cmocka_unit_test(an_agreed_error_ends_in_order),
-        cmocka_unit_test(an_error_nobody_agreed_on_ends_the_job),
+        cmocka_unit_test(an_agreed_error_shuts_down_cleanly),
+        cmocka_unit_test(a_local_error_aborts_the_job),
         cmocka_unit_test(any_rank_can_abort_the_job),
         cmocka_unit_test(separate_programs_under_srun_are_refused),
-        cmocka_unit_test(cores_of_no_rank_are_warned_of_once),
+        cmocka_unit_test(idle_cores_are_warned_of_once),
     };
     return cmocka_run_group_tests(tests, measure, NULL);
 }

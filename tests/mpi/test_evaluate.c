@@ -17,17 +17,17 @@ struct fixture {
     struct weights weights;
 };
 
-static void share_folder(struct fixture *f)
+static void broadcast_folder(struct fixture *f)
 {
     char name[4096] = "";
     if (comm.rank == 0) {
         f->folder = check_folder();
-        assert_true(tiny_write(f->folder, SIZE, 0, N, -1));
+        assert_true(tiny_write_shards(f->folder, SIZE, 0, N, -1));
         snprintf(name, sizeof name, "%s", f->folder);
     }
     assert_int_equal(comm_bcast(&comm, SITE_DATA, name, sizeof name, 0), VD_OK);
     if (comm.rank != 0)
-        f->folder = mem_copy_text(name);
+        f->folder = xstrdup(name);
 }
 
 static void fixture_init(struct fixture *f)
@@ -39,13 +39,13 @@ static void fixture_init(struct fixture *f)
         .head_dropout = 0.5,
         .loss = {.classes = TINY_CLASSES, .box_scale = 1, .class_scale = 25}};
     struct backend_config config = {.tune = "off"};
-    share_folder(f);
+    broadcast_folder(f);
     assert_int_equal(shard_set_open(&f->data, f->folder), VD_OK);
     resnet_build(&f->graph, &spec);
     assert_int_equal(backend_open(&f->backend, "ref", &config), VD_OK);
     assert_int_equal(weights_alloc(&f->backend, &f->graph, &f->weights), VD_OK);
-    float *param = mem_new(f->graph.n_params, sizeof *param);
-    float *stats = mem_new(f->graph.n_stats, sizeof *stats);
+    float *param = xcalloc(f->graph.n_params, sizeof *param);
+    float *stats = xcalloc(f->graph.n_stats, sizeof *stats);
     init_all(&f->graph, 5, param, stats);
     const struct backend_ops *ops = f->backend.ops;
     assert_int_equal(ops->put(&f->backend, &f->graph, &f->weights.param, param),
@@ -63,7 +63,7 @@ static void fixture_clear(struct fixture *f)
     backend_close(&f->backend);
     graph_clear(&f->graph);
     shard_set_close(&f->data);
-    assert_int_equal(comm_barrier(&comm, SITE_CLOSE), VD_OK);
+    assert_int_equal(comm_barrier(&comm, SITE_SHUTDOWN), VD_OK);
     if (comm.rank == 0)
         check_folder_remove(f->folder);
     else
@@ -99,7 +99,7 @@ static void evaluate(struct fixture *f, struct comm *c, int threads,
 }
 
 /* One batch after the other, without evaluator or ranks. */
-static void expect(struct fixture *f, struct result *out)
+static void compute_expected(struct fixture *f, struct result *out)
 {
     const struct backend_ops *ops = f->backend.ops;
     struct net_spec spec = {.graph = &f->graph,
@@ -112,25 +112,25 @@ static void expect(struct fixture *f, struct result *out)
     static uint8_t memory[B][SIZE * SIZE * 3];
     assert_int_equal(ops->net_new(&f->backend, &spec, &net), VD_OK);
     for (size_t first = 0; first < N; first += B) {
-        struct slot slots[B];
+        struct batch_item items[B];
         struct result results[B];
         const uint8_t *pixels[B] = {NULL};
         bool replayed;
         for (size_t i = 0; i < B; i++) {
             size_t k = first + i;
-            slots[i] = (struct slot){.sample = -1,
-                                     .warp = {1, 0, 0, 0, 1, 0},
-                                     .color = {1, 1, 1, 0},
-                                     .order = {0, 1, 2, 3}};
+            items[i] = (struct batch_item){.index = -1,
+                                           .warp = {1, 0, 0, 0, 1, 0},
+                                           .color = {1, 1, 1, 0},
+                                           .order = {0, 1, 2, 3}};
             if (k >= N)
                 continue;
-            slots[i].sample = (int64_t)k;
-            slots[i].class = f->data.class[k];
-            memcpy(slots[i].box, &f->data.box[4 * k], 16);
+            items[i].index = (int64_t)k;
+            items[i].class = f->data.class[k];
+            memcpy(items[i].box, &f->data.box[4 * k], 16);
             assert_int_equal(shard_set_read(&f->data, k, memory[i]), VD_OK);
             pixels[i] = memory[i];
         }
-        struct batch batch = {.slots = slots, .pixels = pixels};
+        struct batch batch = {.items = items, .pixels = pixels};
         assert_int_equal(ops->stage(net, &batch), VD_OK);
         assert_int_equal(ops->begin(net, 0, &replayed), VD_OK);
         assert_int_equal(ops->forward(net), VD_OK);
@@ -148,7 +148,7 @@ static void rows_are_the_same_for_all_ranks_and_threads(void **state)
     struct fixture f;
     struct result expected[N];
     fixture_init(&f);
-    expect(&f, expected);
+    compute_expected(&f, expected);
     for (int threads = 1; threads <= 3; threads++) {
         struct eval_row rows[N];
         struct eval_means means;
@@ -172,7 +172,7 @@ static void rows_are_the_same_for_all_ranks_and_threads(void **state)
     fixture_clear(&f);
 }
 
-static void a_damaged_picture_is_agreed_by_all(void **state)
+static void a_damaged_image_is_agreed_by_all(void **state)
 {
     (void)state;
     struct fixture f;
@@ -180,9 +180,9 @@ static void a_damaged_picture_is_agreed_by_all(void **state)
     if (comm.rank == 0) {
         struct shard_object o;
         uint8_t pixels[SIZE * SIZE * 3];
-        char *bytes = NULL, *path = mem_format("%s/shard-00000.h5", f.folder);
+        char *bytes = NULL, *path = xasprintf("%s/shard-00000.h5", f.folder);
         size_t n = 0;
-        tiny_picture(pixels, SIZE, N - 1, &o);
+        tiny_image(pixels, SIZE, N - 1, &o);
         assert_int_equal(file_read(path, 1 << 20, &bytes, &n), VD_OK);
         char *at = memmem(bytes, n, pixels, sizeof pixels);
         assert_non_null(at);
@@ -209,14 +209,14 @@ static void a_damaged_picture_is_agreed_by_all(void **state)
     assert_int_equal(evaluator_run(e, &comm, rows, &summary), VD_DATA);
     check_log_end();
     if (comm.rank == 2 % comm.size) /* batch 2 is its */
-        assert_says(&log, "tiny_0010");
+        assert_logged(&log, "tiny_0010");
     evaluator_free(e);
     fixture_clear(&f);
 }
 
 /* Some logits of class or box become NaN: said once, by rank 0, with the first
  * image in the data's order. */
-static void outputs_that_are_not_finite_are_refused(void **state)
+static void non_finite_outputs_are_rejected(void **state)
 {
     (void)state;
     static const size_t at[] = {0, 5}; /* of head.fc2.bias: box, class */
@@ -228,7 +228,7 @@ static void outputs_that_are_not_finite_are_refused(void **state)
         fixture_init(&f);
         const struct backend_ops *ops = f.backend.ops;
         const struct graph *g = &f.graph;
-        float *param = mem_new(g->n_params, sizeof *param);
+        float *param = xcalloc(g->n_params, sizeof *param);
         assert_int_equal(ops->get(&f.backend, g, param, &f.weights.param),
                          VD_OK);
         int bias = graph_find_param(g, "head.fc2.bias");
@@ -247,10 +247,10 @@ static void outputs_that_are_not_finite_are_refused(void **state)
         assert_int_equal(evaluator_run(e, &comm, rows, &summary), VD_NUMERIC);
         check_log_end();
         assert_null(summary.classes);
-        assert_int_equal(comm.verdict, VD_NUMERIC);
+        assert_int_equal(comm.agreed_err, VD_NUMERIC);
         if (comm.rank == 0) {
-            assert_says(&log, "image tiny_0000: the network's outputs");
-            assert_says(&log, "11 of 11 images have such outputs");
+            assert_logged(&log, "image tiny_0000: the network's outputs");
+            assert_logged(&log, "11 of 11 images have such outputs");
         } else
             assert_string_equal(log.text, "");
         free(param);
@@ -261,8 +261,8 @@ static void outputs_that_are_not_finite_are_refused(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(rows_are_the_same_for_all_ranks_and_threads),
-    cmocka_unit_test(a_damaged_picture_is_agreed_by_all),
-    cmocka_unit_test(outputs_that_are_not_finite_are_refused),
+    cmocka_unit_test(a_damaged_image_is_agreed_by_all),
+    cmocka_unit_test(non_finite_outputs_are_rejected),
 };
 
 MPI_CHECK_MAIN(tests)

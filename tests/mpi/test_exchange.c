@@ -1,7 +1,7 @@
 /* The mean over replicas: exact, of one tree's bits at any number of ranks. */
 #include "mpi_check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "base/rng.h"
 #include "exchange/exchange.h"
 
@@ -27,7 +27,7 @@ static float any_number(int replica, size_t i, int step)
     return (float)((u - 0.5) * exp(10 * v));
 }
 
-/* By the definition in exchange/tree.h, without its plans. */
+/* By the definition in exchange/reduction_tree.h, without its plans. */
 static float tree_sum(int first, int n, size_t i, int step, value_fn *value)
 {
     int half = 1;
@@ -40,99 +40,105 @@ static float tree_sum(int first, int n, size_t i, int step, value_fn *value)
 }
 
 /* One exchange of n elements with this rank's buffers. */
-struct rig {
+struct exchange_fixture {
     struct backend backend;
     struct graph graph;
-    struct tree_plan plan;
+    struct reduction_plan plan;
     struct buf buffers[MAX_REPLICAS];
-    struct buf *left[MAX_REPLICAS];
+    struct buf *partials[MAX_REPLICAS];
     struct exchange x;
     int replicas;
     size_t n;
 };
 
-static void rig_open(struct rig *r, const char *backend, const char *exchange,
-                     int replicas, size_t n)
+static void exchange_fixture_open(struct exchange_fixture *f,
+                                  const char *backend, const char *exchange,
+                                  int replicas, size_t n)
 {
     struct backend_config config = {.tune = "off"};
-    *r = (struct rig){.graph = {.n_exchange = n}, .replicas = replicas, .n = n};
-    OK(backend_open(&r->backend, backend, &config));
-    tree_plan_init_block(&r->plan, comm.rank, comm.size, replicas);
-    for (int i = 0; i < r->plan.n_buffers; i++)
-        OK(r->backend.ops->alloc(&r->backend, &r->graph, BUF_EXCHANGE,
-                                 &r->buffers[i]));
-    for (int i = 0; i < r->plan.n_left; i++)
-        r->left[i] = &r->buffers[r->plan.left_buffer[i]];
+    *f = (struct exchange_fixture){
+        .graph = {.n_exchange = n}, .replicas = replicas, .n = n};
+    OK(backend_open(&f->backend, backend, &config));
+    reduction_plan_init_rank(&f->plan, comm.rank, comm.size, replicas);
+    for (int i = 0; i < f->plan.n_buffers; i++)
+        OK(f->backend.ops->alloc(&f->backend, &f->graph, BUF_EXCHANGE,
+                                 &f->buffers[i]));
+    for (int i = 0; i < f->plan.n_partials; i++)
+        f->partials[i] = &f->buffers[f->plan.partial_buffer[i]];
     struct exchange_spec spec = {.comm = &comm,
-                                 .backend = &r->backend,
-                                 .graph = &r->graph,
+                                 .backend = &f->backend,
+                                 .graph = &f->graph,
                                  .replicas = replicas,
-                                 .plan = &r->plan,
-                                 .left = r->left};
-    OK(exchange_open(&r->x, exchange, &spec));
+                                 .plan = &f->plan,
+                                 .partials = f->partials};
+    OK(exchange_open(&f->x, exchange, &spec));
 }
 
-static void rig_close(struct rig *r)
+static void exchange_fixture_close(struct exchange_fixture *f)
 {
-    exchange_close(&r->x);
-    for (int i = 0; i < r->plan.n_buffers; i++)
-        r->backend.ops->free(&r->backend, &r->buffers[i]);
-    tree_plan_clear(&r->plan);
-    backend_close(&r->backend);
+    exchange_close(&f->x);
+    for (int i = 0; i < f->plan.n_buffers; i++)
+        f->backend.ops->free(&f->backend, &f->buffers[i]);
+    reduction_plan_clear(&f->plan);
+    backend_close(&f->backend);
 }
 
 /* What this rank's replicas leave behind, as a step would. */
-static void rig_fill(struct rig *r, int step, value_fn *value)
+static void exchange_fixture_fill(struct exchange_fixture *f, int step,
+                                  value_fn *value)
 {
-    float *values = mem_new(r->n + 1, sizeof *values);
-    for (int k = 0; k < r->plan.n_left; k++) {
-        struct tree_node node = r->plan.left[k];
-        for (size_t i = 0; i < r->n; i++)
-            values[i] = tree_sum(node.leaf, node.leaves, i, step, value);
-        OK(r->backend.ops->put(&r->backend, &r->graph, r->left[k], values));
+    float *values = xcalloc(f->n + 1, sizeof *values);
+    for (int k = 0; k < f->plan.n_partials; k++) {
+        struct reduction_node node = f->plan.partials[k];
+        for (size_t i = 0; i < f->n; i++)
+            values[i] =
+                tree_sum(node.first_leaf, node.n_leaves, i, step, value);
+        OK(f->backend.ops->put(&f->backend, &f->graph, f->partials[k], values));
     }
     free(values);
 }
 
-static void rig_check(struct rig *r, int step, value_fn *value)
+static void exchange_fixture_check(struct exchange_fixture *f, int step,
+                                   value_fn *value)
 {
-    float *mean = mem_new(r->n + 1, sizeof *mean);
-    OK(r->backend.ops->get(&r->backend, &r->graph, mean, r->left[0]));
-    for (size_t i = 0; i < r->n; i++) {
-        float sum = tree_sum(0, r->replicas, i, step, value);
-        float expected = sum / (float)r->replicas;
+    float *mean = xcalloc(f->n + 1, sizeof *mean);
+    OK(f->backend.ops->get(&f->backend, &f->graph, mean, f->partials[0]));
+    for (size_t i = 0; i < f->n; i++) {
+        float sum = tree_sum(0, f->replicas, i, step, value);
+        float expected = sum / (float)f->replicas;
         if (memcmp(&mean[i], &expected, sizeof expected) != 0)
             fail_msg("R = %d, n = %zu, step %d: [%zu] is %.9g, not %.9g",
-                     r->replicas, r->n, step, i, mean[i], expected);
+                     f->replicas, f->n, step, i, mean[i], expected);
     }
     free(mean);
 }
 
 /* In the order of `ready`: the tail first, then `pieces` from the start. */
-static void rig_exchange(struct rig *r, size_t pieces)
+static void exchange_fixture_run(struct exchange_fixture *f, size_t pieces)
 {
-    const struct exchange_ops *ops = r->x.ops;
-    size_t tail = r->n / 8, body = r->n - tail;
-    OK(ops->mean(&r->x, (struct range){.first = body, .n = tail}));
+    const struct exchange_ops *ops = f->x.ops;
+    size_t tail = f->n / 8, body = f->n - tail;
+    OK(ops->enqueue_mean(&f->x, (struct range){.first = body, .n = tail}));
     for (size_t k = 0; k < pieces; k++) {
         size_t first = body * k / pieces, end = body * (k + 1) / pieces;
-        OK(ops->mean(&r->x, (struct range){.first = first, .n = end - first}));
-        OK(ops->poll(&r->x));
+        OK(ops->enqueue_mean(&f->x,
+                             (struct range){.first = first, .n = end - first}));
+        OK(ops->test(&f->x));
     }
-    OK(ops->settle(&r->x));
+    OK(ops->wait_all(&f->x));
 }
 
 static void check_steps(const char *backend, int replicas, size_t n,
                         size_t pieces, value_fn *value)
 {
-    struct rig r;
-    rig_open(&r, backend, "mpi", replicas, n);
+    struct exchange_fixture f;
+    exchange_fixture_open(&f, backend, "mpi", replicas, n);
     for (int step = 0; step < 3; step++) {
-        rig_fill(&r, step, value);
-        rig_exchange(&r, pieces);
-        rig_check(&r, step, value);
+        exchange_fixture_fill(&f, step, value);
+        exchange_fixture_run(&f, pieces);
+        exchange_fixture_check(&f, step, value);
     }
-    rig_close(&r);
+    exchange_fixture_close(&f);
 }
 
 /* 0, 1, fewer than ranks, primes. */
@@ -163,7 +169,7 @@ static void memory_of_a_device_is_copied(void **state)
     on_all_sizes("deferred", any_number);
 }
 
-static void more_ranges_than_can_be_pending(void **state)
+static void more_ranges_than_can_be_in_flight(void **state)
 {
     (void)state;
     check_steps("ref", comm.size, 4999, 40, any_number);
@@ -180,48 +186,48 @@ static void large_messages_are_waited_for(void **state)
 static void ranks_may_be_out_of_step(void **state)
 {
     (void)state;
-    struct rig r;
-    rig_open(&r, "ref", "mpi", MAX_REPLICAS, 30011);
+    struct exchange_fixture f;
+    exchange_fixture_open(&f, "ref", "mpi", MAX_REPLICAS, 30011);
     for (int step = 0; step < 6; step++) {
-        rig_fill(&r, step, any_number);
+        exchange_fixture_fill(&f, step, any_number);
         if (comm.rank == step % comm.size)
             usleep(20000);
-        rig_exchange(&r, 21);
-        rig_check(&r, step, any_number);
+        exchange_fixture_run(&f, 21);
+        exchange_fixture_check(&f, step, any_number);
     }
-    rig_close(&r);
+    exchange_fixture_close(&f);
 }
 
-static void settle_without_a_range_does_nothing(void **state)
+static void wait_all_without_a_range_does_nothing(void **state)
 {
     (void)state;
-    struct rig r;
-    rig_open(&r, "ref", "mpi", comm.size, 5);
-    OK(r.x.ops->settle(&r.x));
-    OK(r.x.ops->poll(&r.x));
-    rig_close(&r);
+    struct exchange_fixture f;
+    exchange_fixture_open(&f, "ref", "mpi", comm.size, 5);
+    OK(f.x.ops->wait_all(&f.x));
+    OK(f.x.ops->test(&f.x));
+    exchange_fixture_close(&f);
 }
 
 static void auto_is_mpi_on_several_ranks(void **state)
 {
     (void)state;
-    struct rig r;
-    rig_open(&r, "ref", "auto", comm.size, 5);
-    assert_string_equal(r.x.ops->name, comm.size > 1 ? "mpi" : "none");
-    rig_close(&r);
+    struct exchange_fixture f;
+    exchange_fixture_open(&f, "ref", "auto", comm.size, 5);
+    assert_string_equal(f.x.ops->name, comm.size > 1 ? "mpi" : "none");
+    exchange_fixture_close(&f);
 }
 
 static void none_divides_on_the_device(void **state)
 {
     (void)state;
-    struct rig r;
+    struct exchange_fixture f;
     if (comm.size > 1)
         skip();
-    rig_open(&r, "ref", "none", MAX_REPLICAS, 1009);
-    rig_fill(&r, 0, any_number);
-    rig_exchange(&r, 5);
-    rig_check(&r, 0, any_number);
-    rig_close(&r);
+    exchange_fixture_open(&f, "ref", "none", MAX_REPLICAS, 1009);
+    exchange_fixture_fill(&f, 0, any_number);
+    exchange_fixture_run(&f, 5);
+    exchange_fixture_check(&f, 0, any_number);
+    exchange_fixture_close(&f);
 }
 
 static void none_refuses_several_ranks(void **state)
@@ -236,7 +242,7 @@ static void none_refuses_several_ranks(void **state)
     assert_int_equal(exchange_open(&x, "none", &spec), VD_CONFIG);
     check_log_end();
     if (comm.rank == 0)
-        assert_says(&log, "ranks would not average");
+        assert_logged(&log, "ranks would not average");
     else
         assert_string_equal(log.text, "");
     exchange_close(&x);
@@ -246,10 +252,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(whole_numbers_are_exact),
     cmocka_unit_test(bits_are_those_of_the_tree),
     cmocka_unit_test(memory_of_a_device_is_copied),
-    cmocka_unit_test(more_ranges_than_can_be_pending),
+    cmocka_unit_test(more_ranges_than_can_be_in_flight),
     cmocka_unit_test(large_messages_are_waited_for),
     cmocka_unit_test(ranks_may_be_out_of_step),
-    cmocka_unit_test(settle_without_a_range_does_nothing),
+    cmocka_unit_test(wait_all_without_a_range_does_nothing),
     cmocka_unit_test(auto_is_mpi_on_several_ranks),
     cmocka_unit_test(none_divides_on_the_device),
     cmocka_unit_test(none_refuses_several_ranks),

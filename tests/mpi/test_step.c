@@ -1,7 +1,7 @@
 /* A step on several ranks: what runs when. */
 #include "mpi_check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "model/init.h"
 #include "model/resnet.h"
 #include "train/step.h"
@@ -13,7 +13,7 @@
 #define OK(call) assert_int_equal((call), VD_OK)
 
 /* Two replicas a rank of a network whose head and last stage fill buckets. */
-struct rig {
+struct step_fixture {
     struct backend backend;
     struct graph graph;
     struct weights weights;
@@ -25,44 +25,44 @@ struct rig {
 
 static enum vd_err stage(void *ctx)
 {
-    struct rig *r = ctx;
-    struct slot slots[BATCH];
+    struct step_fixture *f = ctx;
+    struct batch_item items[BATCH];
     const uint8_t *pixels[BATCH];
     for (int i = 0; i < BATCH; i++) {
-        slots[i] = (struct slot){.position = r->n_staged++,
-                                 .box = {8, 8, 40, 40},
-                                 .warp = {1, 0, 0, 0, 1, 0},
-                                 .color = {1, 1, 1, 0},
-                                 .order = {0, 1, 2, 3}};
-        pixels[i] = r->pixels;
+        items[i] = (struct batch_item){.position = f->n_staged++,
+                                       .box = {8, 8, 40, 40},
+                                       .warp = {1, 0, 0, 0, 1, 0},
+                                       .color = {1, 1, 1, 0},
+                                       .order = {0, 1, 2, 3}};
+        pixels[i] = f->pixels;
     }
-    struct batch batch = {slots, pixels, {.step = 1, .lr = 1e-3}};
-    return r->backend.ops->stage(r->net, &batch);
+    struct batch batch = {items, pixels, {.step = 1, .lr = 1e-3}};
+    return f->backend.ops->stage(f->net, &batch);
 }
 
-static void build_net(struct rig *r)
+static void build_net(struct step_fixture *f)
 {
     struct net_spec spec = {
-        .graph = &r->graph,
-        .weights = &r->weights,
+        .graph = &f->graph,
+        .weights = &f->weights,
         .micro_batch = BATCH,
         .mode = NET_TRAIN,
         .threads = 1,
         .optim = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8},
         .std = {1, 1, 1}};
-    float *param = mem_new(r->graph.n_params, sizeof *param);
-    float *stats = mem_new(r->graph.n_stats, sizeof *stats);
-    init_all(&r->graph, 1, param, stats);
-    OK(weights_alloc(&r->backend, &r->graph, &r->weights));
-    OK(r->backend.ops->put(&r->backend, &r->graph, &r->weights.param, param));
-    OK(r->backend.ops->put(&r->backend, &r->graph, &r->weights.stats, stats));
-    r->weights.version++;
-    OK(r->backend.ops->net_new(&r->backend, &spec, &r->net));
+    float *param = xcalloc(f->graph.n_params, sizeof *param);
+    float *stats = xcalloc(f->graph.n_stats, sizeof *stats);
+    init_all(&f->graph, 1, param, stats);
+    OK(weights_alloc(&f->backend, &f->graph, &f->weights));
+    OK(f->backend.ops->put(&f->backend, &f->graph, &f->weights.param, param));
+    OK(f->backend.ops->put(&f->backend, &f->graph, &f->weights.stats, stats));
+    f->weights.version++;
+    OK(f->backend.ops->net_new(&f->backend, &spec, &f->net));
     free(param);
     free(stats);
 }
 
-static void rig_open(struct rig *r, const char *backend)
+static void step_fixture_open(struct step_fixture *f, const char *backend)
 {
     struct backend_config config = {.tune = "off"};
     struct resnet_spec resnet = {
@@ -70,29 +70,29 @@ static void rig_open(struct rig *r, const char *backend)
         .width = 64,
         .blocks = {1, 1, 1, 1},
         .loss = {.classes = 3, .box_scale = 1, .class_scale = 25}};
-    *r = (struct rig){.pixels = mem_new(SIZE * SIZE, 3)};
+    *f = (struct step_fixture){.pixels = xcalloc(SIZE * SIZE, 3)};
     for (int i = 0; i < SIZE * SIZE * 3; i++)
-        r->pixels[i] = (uint8_t)(i * 37 % 251);
-    OK(backend_open(&r->backend, backend, &config));
-    resnet_build(&r->graph, &resnet);
-    build_net(r);
-    OK(step_init(&r->step, &comm, &r->backend, r->net, &r->graph,
+        f->pixels[i] = (uint8_t)(i * 37 % 251);
+    OK(backend_open(&f->backend, backend, &config));
+    resnet_build(&f->graph, &resnet);
+    build_net(f);
+    OK(step_init(&f->step, &comm, &f->backend, f->net, &f->graph,
                  2 * comm.size));
-    OK(step_connect(&r->step, "mpi"));
+    OK(step_open_exchange(&f->step, "mpi"));
 }
 
-static void rig_close(struct rig *r)
+static void step_fixture_close(struct step_fixture *f)
 {
-    step_close(&r->step);
-    r->backend.ops->net_free(r->net);
-    weights_free(&r->backend, &r->weights);
-    backend_close(&r->backend);
-    graph_clear(&r->graph);
-    free(r->pixels);
+    step_close(&f->step);
+    f->backend.ops->net_free(f->net);
+    weights_free(&f->backend, &f->weights);
+    backend_close(&f->backend);
+    graph_clear(&f->graph);
+    free(f->pixels);
 }
 
 /* Phases are of all replicas; what is left is staging and bookkeeping. */
-static void assert_parts_are_the_whole(const struct step_times *t)
+static void assert_phases_add_up(const struct step_times *t)
 {
     double total = t->end - t->begin;
     double parts = t->forward_s + t->backward_s + t->exchange_s + t->update_s;
@@ -102,57 +102,57 @@ static void assert_parts_are_the_whole(const struct step_times *t)
 
 /* Gradients leave while backward still computes: the first ones, the head's,
  * in its first half. */
-static void the_exchange_runs_beside_backward(void **state)
+static void the_exchange_overlaps_backward(void **state)
 {
     (void)state;
-    struct rig r;
+    struct step_fixture f;
     struct result results[2 * BATCH];
     struct update_result update;
-    rig_open(&r, "auto");
+    step_fixture_open(&f, "auto");
     for (int i = 0; i < STEPS; i++) {
-        OK(step_run(&r.step, stage, &r, results, BATCH, &update));
-        const struct step_times *t = &r.step.times;
+        OK(step_run(&f.step, stage, &f, results, BATCH, &update));
+        const struct step_times *t = &f.step.times;
         assert_true(update.finite);
         assert_true(t->begin < t->last_backward);
         assert_true(t->last_backward < t->first_exchange);
         assert_true(t->first_exchange < t->backward_end);
         assert_true(t->exchange_s > 0 && t->update_s > 0);
-        assert_parts_are_the_whole(t);
+        assert_phases_add_up(t);
         double backward = t->backward_end - t->last_backward;
         assert_true(t->first_exchange - t->last_backward < backward / 2);
         if (comm.rank == 0)
             print_message("backward %.1f ms, exposed exchange %.1f ms\n",
                           1e3 * backward, 1e3 * t->exchange_s);
     }
-    rig_close(&r);
+    step_fixture_close(&f);
 }
 
 /* All of the buffer once, as a step sends it; and steps go on after it. */
-static void the_exchange_alone_is_that_of_a_step(void **state)
+static void the_timed_exchange_is_that_of_a_step(void **state)
 {
     (void)state;
-    struct rig r;
+    struct step_fixture f;
     struct result results[2 * BATCH];
     struct update_result update;
     double seconds = 0;
     size_t sent = 0;
-    rig_open(&r, "auto");
-    OK(step_run(&r.step, stage, &r, results, BATCH, &update));
-    for (int i = 0; i < r.step.n_sent; i++)
-        sent += r.step.sent[i].n;
-    assert_int_equal(sent, r.graph.n_exchange);
-    assert_true(r.step.n_sent > 1);
-    assert_true(r.step.sent[0].first == r.graph.n_trainable);
-    OK(step_time_exchange(&r.step, &seconds));
+    step_fixture_open(&f, "auto");
+    OK(step_run(&f.step, stage, &f, results, BATCH, &update));
+    for (int i = 0; i < f.step.n_sent; i++)
+        sent += f.step.sent[i].n;
+    assert_int_equal(sent, f.graph.n_exchange);
+    assert_true(f.step.n_sent > 1);
+    assert_true(f.step.sent[0].first == f.graph.n_trainable);
+    OK(step_time_exchange(&f.step, &seconds));
     assert_true(seconds > 0);
-    OK(step_run(&r.step, stage, &r, results, BATCH, &update));
+    OK(step_run(&f.step, stage, &f, results, BATCH, &update));
     assert_true(update.finite && update.grad_norm > 0);
-    rig_close(&r);
+    step_fixture_close(&f);
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(the_exchange_alone_is_that_of_a_step),
-    cmocka_unit_test(the_exchange_runs_beside_backward),
+    cmocka_unit_test(the_timed_exchange_is_that_of_a_step),
+    cmocka_unit_test(the_exchange_overlaps_backward),
 };
 
 MPI_CHECK_MAIN(tests)

@@ -6,7 +6,7 @@
  *
  * Read from the folder:
  *     pixels.u8     [steps, batch, size, size, 3]
- *     slots.txt     a line per picture: position class box[4] warp[6]
+ *     batch_items.txt     a line per image: position class box[4] warp[6]
  *                   color[4] order[4]
  * weights=FILE: what vocdist would start from, over the initial weights of
  * `seed`. every=N: the large files only where said.
@@ -19,7 +19,7 @@
  *     grad-K.f32    the exchange buffer (train), if N divides K - 1
  */
 #include "backend/backend.h"
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "model/init.h"
 #include "model/resnet.h"
 #include "model/weights.h"
@@ -41,7 +41,7 @@ struct driver {
     struct net *net;
     int batch, steps, every;
     bool trains, updates;
-    struct slot *slots; /* of all steps */
+    struct batch_item *items; /* of all steps */
     uint8_t *pixels;
 };
 
@@ -73,7 +73,7 @@ static int whole_of(const struct driver *d, const char *key, int fallback)
 static FILE *open_file(const struct driver *d, const char *name,
                        const char *mode)
 {
-    char *path = mem_format("%s/%s", d->dir, name);
+    char *path = xasprintf("%s/%s", d->dir, name);
     FILE *f = fopen(path, mode);
     free(path);
     return f;
@@ -94,7 +94,7 @@ static enum vd_err read_file(const struct driver *d, const char *name, void *to,
 static enum vd_err write_floats(const struct driver *d, const char *what,
                                 int step, const float *values, size_t n)
 {
-    char *name = mem_format("%s-%d.f32", what, step);
+    char *name = xasprintf("%s-%d.f32", what, step);
     FILE *f = open_file(d, name, "wb");
     bool ok = f && fwrite(values, sizeof *values, n, f) == n;
     if (f && fclose(f) != 0)
@@ -123,10 +123,10 @@ static enum vd_err write_table(const struct driver *d)
     return fclose(f) == 0 ? VD_OK : VD_FAIL(VD_IO, "table.txt: not written");
 }
 
-static bool read_slot(FILE *f, struct slot *s, int64_t sample)
+static bool read_item(FILE *f, struct batch_item *s, int64_t sample)
 {
     unsigned o[4];
-    s->sample = sample;
+    s->index = sample;
     bool ok = fscanf(f, "%" SCNu64 " %" SCNd32, &s->position, &s->class) == 2;
     for (int i = 0; i < 4; i++)
         ok = ok && fscanf(f, "%f", &s->box[i]) == 1;
@@ -145,16 +145,16 @@ static enum vd_err read_batches(struct driver *d)
 {
     size_t n = (size_t)d->steps * (size_t)d->batch;
     size_t bytes = graph_node_count(&d->graph.nodes[0]);
-    d->slots = mem_new(n, sizeof *d->slots);
-    d->pixels = mem_new(n, bytes);
-    FILE *f = open_file(d, "slots.txt", "r");
+    d->items = xcalloc(n, sizeof *d->items);
+    d->pixels = xcalloc(n, bytes);
+    FILE *f = open_file(d, "batch_items.txt", "r");
     bool ok = f != NULL;
     for (size_t i = 0; ok && i < n; i++)
-        ok = read_slot(f, &d->slots[i], (int64_t)i);
+        ok = read_item(f, &d->items[i], (int64_t)i);
     if (f)
         fclose(f);
     if (!ok)
-        return VD_FAIL(VD_DATA, "slots.txt: malformed");
+        return VD_FAIL(VD_DATA, "batch_items.txt: malformed");
     return read_file(d, "pixels.u8", d->pixels, n * bytes);
 }
 
@@ -216,16 +216,16 @@ static enum vd_err load_weights(struct driver *d)
     const struct graph *g = &d->graph;
     const struct backend_ops *ops = d->backend.ops;
     const char *path = text_of(d, "weights", NULL);
-    float *params = mem_new(g->n_params, sizeof *params);
-    float *stats = mem_new(g->n_stats, sizeof *stats);
+    float *params = xcalloc(g->n_params, sizeof *params);
+    float *stats = xcalloc(g->n_stats, sizeof *stats);
     struct weights_report report = {0};
     enum vd_err err = VD_OK;
     init_all(g, (uint64_t)whole_of(d, "seed", 1), params, stats);
     if (path)
-        VD_TRY_ELSE(out, err,
+        VD_TRY_GOTO(out, err,
                     weights_load(g, path, false, params, stats, &report));
-    VD_TRY_ELSE(out, err, ops->put(&d->backend, g, &d->weights.param, params));
-    VD_TRY_ELSE(out, err, ops->put(&d->backend, g, &d->weights.stats, stats));
+    VD_TRY_GOTO(out, err, ops->put(&d->backend, g, &d->weights.param, params));
+    VD_TRY_GOTO(out, err, ops->put(&d->backend, g, &d->weights.stats, stats));
     d->weights.version++;
 out:
     weights_report_clear(&report);
@@ -239,7 +239,7 @@ out:
 static enum vd_err write_buf(struct driver *d, const char *what, int step,
                              const struct buf *buf)
 {
-    float *values = mem_new(buf->n + 1, sizeof *values);
+    float *values = xcalloc(buf->n + 1, sizeof *values);
     enum vd_err err = d->backend.ops->get(&d->backend, &d->graph, values, buf);
     if (!err)
         err = write_floats(d, what, step, values, buf->n);
@@ -251,7 +251,7 @@ static enum vd_err write_node(struct driver *d, const char *what, int step,
                               int node)
 {
     size_t n = (size_t)d->batch * graph_node_count(&d->graph.nodes[node]);
-    float *values = mem_new(n, sizeof *values);
+    float *values = xcalloc(n, sizeof *values);
     enum vd_err err = d->backend.ops->node_value(d->net, node, values);
     if (!err)
         err = write_floats(d, what, step, values, n);
@@ -274,8 +274,8 @@ static enum vd_err write_state(struct driver *d, int step)
 static enum vd_err write_results(struct driver *d, int step)
 {
     size_t n = (size_t)d->batch;
-    struct result *results = mem_new(n, sizeof *results);
-    float *values = mem_new(2 * n, sizeof *values);
+    struct result *results = xcalloc(n, sizeof *results);
+    float *values = xcalloc(2 * n, sizeof *values);
     enum vd_err err = d->backend.ops->results(d->net, results);
     for (size_t i = 0; i < n; i++) {
         values[2 * i] = results[i].l1;
@@ -299,10 +299,10 @@ static enum vd_err stage(struct driver *d, int step)
 {
     size_t first = (size_t)(step - 1) * (size_t)d->batch;
     size_t bytes = graph_node_count(&d->graph.nodes[0]);
-    const uint8_t **places = mem_new((size_t)d->batch, sizeof *places);
+    const uint8_t **places = xcalloc((size_t)d->batch, sizeof *places);
     for (size_t i = 0; i < (size_t)d->batch; i++)
         places[i] = d->pixels + (first + i) * bytes;
-    struct batch batch = {d->slots + first,
+    struct batch batch = {d->items + first,
                           places,
                           {.seed = (uint64_t)whole_of(d, "seed", 1),
                            .step = (uint64_t)step,
@@ -365,7 +365,7 @@ int main(int argc, char **argv)
         weights_free(&d.backend, &d.weights);
         backend_close(&d.backend);
     }
-    free(d.slots);
+    free(d.items);
     free(d.pixels);
     graph_clear(&d.graph);
     return err_exit_code(err);

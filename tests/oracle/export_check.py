@@ -17,7 +17,7 @@ import tempfile
 from collections import OrderedDict
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
-from checks import call, check  # noqa: E402
+from checks import check, check_output  # noqa: E402
 
 SKIP = 77
 try:
@@ -95,7 +95,7 @@ def check_labels(folder, data):
     """labels.csv says what the shards hold."""
     with open(os.path.join(folder, 'labels.csv')) as f:
         rows = list(csv.DictReader(f))
-    check([r['id'] for r in rows] == data['id'], folder, 'other pictures')
+    check([r['id'] for r in rows] == data['id'], folder, 'other images')
     check([r['class'] for r in rows] ==
           [data['classes'][c] for c in data['class']], folder, 'classes')
     box = np.array([[float(r[k]) for k in ('x1', 'y1', 'x2', 'y2')]
@@ -105,8 +105,8 @@ def check_labels(folder, data):
           [tuple(s) for s in data['size']], folder, 'sizes')
 
 
-def answers(net, notes, data):
-    """Boxes and class outputs of every picture, float64."""
+def predict(net, notes, data):
+    """Boxes and class outputs of every image, float64."""
     mean, std = (torch.tensor([float(v) for v in notes[k].split(',')])
                  .view(3, 1, 1) for k in ('mean', 'std'))
     out = []
@@ -130,7 +130,7 @@ def compare(what, per_image, data, boxes, outputs, n_kinds):
     with open(per_image) as f:
         rows = list(csv.DictReader(f))
     names = data['classes']
-    check([r['id'] for r in rows] == data['id'], what, 'other pictures')
+    check([r['id'] for r in rows] == data['id'], what, 'other images')
     check([r['class'] for r in rows] == [names[c] for c in data['class']],
           what, 'other classes')
     got = np.array([[float(r[k]) for k in ('px1', 'py1', 'px2', 'py2')]
@@ -149,7 +149,7 @@ def compare(what, per_image, data, boxes, outputs, n_kinds):
     l1 = np.abs(l1 - [float(r['l1_px']) for r in rows]).max()
     check(l1 <= BOX_PX, what, 'l1_px', l1)
     swapped = int((outputs.argmax(1) != pred).sum())
-    print(f'{what}: {len(rows)} pictures, {len(set(pred.tolist()))} classes '
+    print(f'{what}: {len(rows)} images, {len(set(pred.tolist()))} classes '
           f'named; box within {box:.1e} px, score within {score:.1e}, '
           f'{swapped} near ties')
 
@@ -159,31 +159,31 @@ def case(programs, tmp, name, data, loaders, *options, n_kinds=3):
     vocdist, _ = programs
     common = ['--train.dir', tmp, '--backend', 'cpu', '--log.level', 'error']
     folder, run_folder = os.path.join(data, 'val'), os.path.join(tmp, name)
-    call(vocdist, *common, '--train.name', name, '--data.train',
+    check_output(vocdist, *common, '--train.name', name, '--data.train',
         os.path.join(data, 'train'), '--data.val', '', '--train.replicas', 1,
         *options)
     csv_file, weights = (os.path.join(tmp, name + end)
                          for end in ('.csv', '.safetensors'))
-    call(vocdist, 'eval', *common[2:], '--checkpoint', run_folder, '--data',
+    check_output(vocdist, 'eval', *common[2:], '--checkpoint', run_folder, '--data',
         folder, '--per-image', csv_file)
     for out in (weights, weights + '.again'):
-        call(vocdist, 'export', '--checkpoint', run_folder, '-o', out)
+        check_output(vocdist, 'export', '--checkpoint', run_folder, '-o', out)
     check(filecmp.cmp(weights, weights + '.again', shallow=False), 'bytes')
     shards = read_shards(folder)
     check_labels(folder, shards)
     for load in loaders:
         net, notes = load(weights)
         check(json.loads(notes['classes']) == shards['classes'], 'classes')
-        boxes, outputs = answers(net, notes, shards)
+        boxes, outputs = predict(net, notes, shards)
         compare(f'{name}, {load.__name__}', csv_file, shards, boxes, outputs,
                 n_kinds)
 
 
 def generated(programs, tmp):
     root = os.path.join(tmp, 'demo')
-    call(programs[1], 'demo', root, '--images', 320, '--size', 112)
+    check_output(programs[1], 'demo', root, '--images', 320, '--size', 112)
     for size in (64, 96):
-        call(programs[1], root, '--split', 'train,val', '--size', size, '-o',
+        check_output(programs[1], root, '--split', 'train,val', '--size', size, '-o',
             f'{tmp}/{size}')
     case(programs, tmp, 'tiny', f'{tmp}/64', [load_net], '--model.width', 8,
          '--model.blocks', '1,1,1,1', '--train.steps', 40,
@@ -200,7 +200,7 @@ def real(programs, tmp):
     if not shared:
         print('skipped: VOCDIST_TEST_DATA is not set')
         sys.exit(SKIP)
-    call(programs[1], os.path.join(shared, 'data/voc-real'), '--split',
+    check_output(programs[1], os.path.join(shared, 'data/voc-real'), '--split',
         'train,val', '-o', f'{tmp}/voc')
     case(programs, tmp, 'voc-real', f'{tmp}/voc', [load_net, load_vocdist],
          '--train.steps', 8, '--train.global_batch', 16, '--model.weights',

@@ -27,7 +27,7 @@ def philox(counter, key):
 
 
 def dropout_mask(seed, positions, ordinal, rate, n):
-    """As src/model/dropout.h says; [pictures, n], scaled."""
+    """As src/model/dropout.h says; [images, n], scaled."""
     rows = []
     for p in positions:
         blocks = np.arange((n + 3) // 4, dtype=np.uint64)
@@ -106,7 +106,7 @@ class Net(nn.Module):
 
 
 def losses(y, size, box, cls):
-    """L1 in pixels and cross entropy, per picture."""
+    """L1 in pixels and cross entropy, per image."""
     l1 = (torch.sigmoid(y[:, :4]) * size - box).abs().mean(1)
     return l1, F.cross_entropy(y[:, 4:], cls, reduction='none')
 

@@ -3,8 +3,8 @@
 
     oracle.py DRIVER BACKEND CASE [--factor F] [--update-tolerance T]
 
-Cases: pixels, small, steps, optim, full (224 pixels), full96, course (96 pixels, 20 steps), real (224 pixels, 20 steps
-from the weights and pictures in $VOCDIST_TEST_DATA). Exit code 0 agrees, 77 no PyTorch or no data.
+Cases: pixels, small, steps, optim, full (224 pixels), full96, trajectory (96 pixels, 20 steps), real (224 pixels, 20 steps
+from the weights and images in $VOCDIST_TEST_DATA). Exit code 0 agrees, 77 no PyTorch or no data.
 Every comparison is written so that NaN fails.
 """
 import argparse
@@ -55,13 +55,13 @@ class Case:
         self.dir = tempfile.mkdtemp(prefix='vocdist-oracle-')
         rng = np.random.default_rng(1)
         n, s = self.o['steps'] * self.o['batch'], self.o['size']
-        self.pixels = self.pictures(rng, n, s)
+        self.pixels = self.random_images(rng, n, s)
         self.cls = rng.integers(0, CLASSES, n)
         self.box = rng.uniform(0, s, (n, 4)).astype(np.float32)
-        self.slots = [[1, 0, 0, 0, 1, 0, 1, 1, 1, 0, 0, 1, 2, 3] for _ in range(n)]
+        self.batch_items = [[1, 0, 0, 0, 1, 0, 1, 1, 1, 0, 0, 1, 2, 3] for _ in range(n)]
 
     @staticmethod
-    def pictures(rng, n, s):
+    def random_images(rng, n, s):
         """Smooth colours with some noise, so that channels differ."""
         coarse = torch.from_numpy(rng.uniform(0, 255, (n, 3, 5, 5)))
         x = F.interpolate(coarse, size=(s, s), mode='bilinear').numpy() + rng.normal(0, 12, (n, 3, s, s))
@@ -74,9 +74,9 @@ class Case:
     def run(self):
         b = self.o['batch']
         self.pixels.tofile(f'{self.dir}/pixels.u8')
-        with open(f'{self.dir}/slots.txt', 'w') as f:
-            for i, slot in enumerate(self.slots):
-                row = [self.positions(1 + i // b)[i % b], self.cls[i], *self.box[i], *slot]
+        with open(f'{self.dir}/batch_items.txt', 'w') as f:
+            for i, item in enumerate(self.batch_items):
+                row = [self.positions(1 + i // b)[i % b], self.cls[i], *self.box[i], *item]
                 f.write(' '.join(repr(v.item() if hasattr(v, 'item') else v) for v in row) + '\n')
         t0 = time.time()
         subprocess.run([self.args.driver, f'dir={self.dir}', f'backend={self.args.backend}']
@@ -121,7 +121,7 @@ class Case:
                 for k, n in enumerate((net.head.fc1.in_features, 256))]
 
     def torch_step(self, net, step, dtype, order=slice(None)):
-        """Outputs, (l1, ce), mean loss; gradients are in the net. order: of the pictures in the batch."""
+        """Outputs, (l1, ce), mean loss; gradients are in the net. order: of the images in the batch."""
         x, box, cls = (t[order] for t in self.batch(step, dtype))
         masks = self.masks(step, net, dtype)
         y = net(x, masks and [m[order] for m in masks])
@@ -196,7 +196,7 @@ def optimizer(net, o):
     return kind(groups, lr=o['lr'], weight_decay=decay)
 
 
-def preset(opt, net, c, step):
+def load_optimizer_state(opt, net, c, step):
     """Moments as the backend had them before this step."""
     m, v = (c.tensors(k, step - 1, trainable=True) for k in 'mv')
     for k, p in net.named_parameters():
@@ -214,20 +214,20 @@ def apply_step(net, opt, o):
     opt.step()
 
 
-def one_step(args, c, what, step):
+def check_update(args, c, what, step):
     """From the backend's float32 state, one step in float64."""
     net = c.net(step - 1, torch.float64)
     before = {k: p.detach().clone() for k, p in net.named_parameters()}
     opt = optimizer(net, c.o)
-    preset(opt, net, c, step)
+    load_optimizer_state(opt, net, c, step)
     c.torch_step(net, step, torch.float64)
     apply_step(net, opt, c.o)
     got, worst = c.tensors('params', step), 0
     for k, p in net.named_parameters():
         want = p.detach() - before[k]
         # Both were rounded to float32 from here; the rest is the update's.
-        room = 2.0 ** -24 * p.detach().abs()
-        error = ((got[k].double() - p.detach()).abs() - room).clamp(min=0).max()
+        tolerance = 2.0 ** -24 * p.detach().abs()
+        error = ((got[k].double() - p.detach()).abs() - tolerance).clamp(min=0).max()
         error = float(error) / max(float(want.abs().max()), 1e-30)
         worst = max(worst, error)
         check(f'{what}: step {step}: update of {k}', error, args.update_tolerance)
@@ -238,12 +238,12 @@ def one_step(args, c, what, step):
     return worst
 
 
-def follow(args, steps=20, each=1, **kw):
+def check_steps(args, steps=20, each=1, **kw):
     o = dict(rule='adam', lr=1e-3, backbone_lr=1e-4, batch=8, dropout=.5, steps=steps)
     o.update(kw)
     c = Case(args, **o).run()
     what = ' '.join(f'{k} {v}' for k, v in kw.items()) or 'adam'
-    worst = max(one_step(args, c, what, step) for step in range(1, steps + 1, each))
+    worst = max(check_update(args, c, what, step) for step in range(1, steps + 1, each))
     # Running free from the same start. Adam makes full steps of the least
     # gradients, so rounding grows; with batches of 4 it reaches 1e-2 here.
     net = c.net(0, torch.float64)
@@ -260,22 +260,22 @@ def follow(args, steps=20, each=1, **kw):
 
 
 def steps(args):
-    follow(args)
-    follow(args, freeze=5)
-    follow(args, freeze=2, bn_eval=1)
+    check_steps(args)
+    check_steps(args, freeze=5)
+    check_steps(args, freeze=2, bn_eval=1)
 
 
 def optim(args):
-    follow(args, steps=6, weight_decay=.1)
-    follow(args, steps=6, rule='adamw', weight_decay=.1)
-    follow(args, steps=6, rule='sgd', lr=1e-4, backbone_lr=2e-5, momentum=.9, weight_decay=.01)
-    follow(args, steps=6, rule='sgd', lr=1e-3, backbone_lr=1e-3, momentum=.9, clip=5)
-    follow(args, steps=6, clip=5, freeze=5)
+    check_steps(args, steps=6, weight_decay=.1)
+    check_steps(args, steps=6, rule='adamw', weight_decay=.1)
+    check_steps(args, steps=6, rule='sgd', lr=1e-4, backbone_lr=2e-5, momentum=.9, weight_decay=.01)
+    check_steps(args, steps=6, rule='sgd', lr=1e-3, backbone_lr=1e-3, momentum=.9, clip=5)
+    check_steps(args, steps=6, clip=5, freeze=5)
 
 
 # ---- (c) the whole network ----------------------------------------------------------------------
 
-def of_torch(c, step, dtype, order):
+def torch_tensors(c, step, dtype, order):
     """Outputs, gradients and statistics of one step, by name."""
     net = c.net(step - 1, dtype)
     y = c.torch_step(net, step, dtype, order)[0]
@@ -285,12 +285,12 @@ def of_torch(c, step, dtype, order):
     return found
 
 
-def own_errors(c, step, want):
+def float32_errors(c, step, want):
     """float32's: the largest with the batch in a few orders. Rounding that takes one ReLU to the other side is most of
     a tensor's error, and an order has it or has not."""
     largest = dict.fromkeys(want, 0)
     for shift in range(min(c.o['batch'], 5)):
-        found = of_torch(c, step, torch.float32, np.roll(np.arange(c.o['batch']), shift))
+        found = torch_tensors(c, step, torch.float32, np.roll(np.arange(c.o['batch']), shift))
         for k, x in want.items():
             largest[k] = max(largest[k], norm(found[k] - x))
     return largest
@@ -299,28 +299,28 @@ def own_errors(c, step, want):
 def compare(args, c, what, step):
     """Outputs, gradients and statistics of one step, by float32's own error against float64."""
     t0 = time.time()
-    want = of_torch(c, step, torch.float64, np.arange(c.o['batch']))
-    own, got = own_errors(c, step, want), c.tensors('grad', step, trainable=True)
+    want = torch_tensors(c, step, torch.float64, np.arange(c.o['batch']))
+    own, got = float32_errors(c, step, want), c.tensors('grad', step, trainable=True)
     got['outputs'] = torch.from_numpy(c.read('y', step)).view(want['outputs'].shape)
     if c.o['update']:
         got.update(c.tensors('stats', step, 'stats'))
     assert set(want) == set(got), 'not the same tensors train'
-    worst, along, room = (0, ''), {}, {}
+    worst, along, tolerance = (0, ''), {}, {}
     for k, x in want.items():
-        own_error, error = own[k], norm(got[k] - x)
-        if own_error:
-            worst = max(worst, (error / own_error, k, error / norm(x)))
+        float32_error, error = own[k], norm(got[k] - x)
+        if float32_error:
+            worst = max(worst, (error / float32_error, k, error / norm(x)))
         # 1e-7: the backend's answer is rounded to float32.
-        check(f'{what}: {k}', error, args.factor * own_error + 1e-7 * norm(x))
-        if x.numel() >= 10000 and own_error:
+        check(f'{what}: {k}', error, args.factor * float32_error + 1e-7 * norm(x))
+        if x.numel() >= 10000 and float32_error:
             along[k] = float((got[k] * x).sum() / (x * x).sum()) - 1
-            room[k] = .1 * args.factor * own_error / norm(x) + 1e-6
+            tolerance[k] = .1 * args.factor * float32_error / norm(x) + 1e-6
     # Rounding points anywhere, so little of it along the tensor, but for what
     # the loss's own rounding gives to all; a wrong factor is all along one.
     common = statistics.median(along.values()) if along else 0
     longest = max(((abs(a - common), k) for k, a in along.items()), default=(0, 'none'))
     for k, a in along.items():
-        check(f'{what}: length of {k}', abs(a - common), room[k])
+        check(f'{what}: length of {k}', abs(a - common), tolerance[k])
     print(f"{what}: worst {worst[1]}: {worst[0]:.2g} of float32's own error, {worst[2]:.2g} of the tensor; "
           f'lengths within {longest[0]:.2g} ({longest[1]}) of a common {common:.2g} '
           f'({time.time() - t0:.1f} s)', flush=True)
@@ -339,16 +339,16 @@ def full96(args):
     full(args, 96)
 
 
-def course(args, size=96, **kw):
+def trajectory(args, size=96, **kw):
     """20 steps beside float32, and one step closely from where the first began and the last ended."""
     # Adam makes rounding grow: from 1e-4 on PyTorch's float32 and float64 part by 1 % in 20 steps.
     lr = 5e-5
     c = Case(args, size=size, width=64, blocks='3,4,6,3', batch=8, steps=21, every=20, rule='adam', lr=lr,
              backbone_lr=lr / 10, **kw)
     if 'weights' in kw:
-        real_pictures(c)
+        load_real_images(c)
     else:
-        c.o['weights'] = tame_weights(c)
+        c.o['weights'] = near_identity_weights(c)
     c.run()
     for step in 1, 21:
         compare(args, c, f'after {step - 1} steps', step)
@@ -366,7 +366,7 @@ def course(args, size=96, **kw):
     c.close()
 
 
-def tame_weights(c):
+def near_identity_weights(c):
     """Blocks that begin near the identity, as trained ones are: 34 random layers make chaos of rounding."""
     torch.manual_seed(1)
     net = Net(64, (3, 4, 6, 3), c.o['size'])
@@ -381,11 +381,11 @@ def real(args):
     if not args.data:
         print('skipped: no VOCDIST_TEST_DATA')
         sys.exit(77)
-    course(args, 224, weights=f'{args.data}/weights/resnet34-warm.safetensors')
+    trajectory(args, 224, weights=f'{args.data}/weights/resnet34-warm.safetensors')
 
 
-def real_pictures(c):
-    """The first of voc-real, squashed; boxes and classes from its table."""
+def load_real_images(c):
+    """The first of voc-real, resized; boxes and classes from its table."""
     folder = f'{c.args.data}/data/voc-real'
     with open(f'{folder}/largest.csv') as f:
         rows = list(csv.DictReader(f))
@@ -393,16 +393,16 @@ def real_pictures(c):
     for i in range(len(c.pixels)):
         # not one after the other: neighbours are of a kind
         row = rows[i * (len(rows) // len(c.pixels))]
-        picture = Image.open(f"{folder}/JPEGImages/{row['file_name']}")
-        scale = [size / n for n in picture.size * 2]
-        c.pixels[i] = np.asarray(picture.convert('RGB').resize((size, size), Image.BILINEAR))
+        image = Image.open(f"{folder}/JPEGImages/{row['file_name']}")
+        scale = [size / n for n in image.size * 2]
+        c.pixels[i] = np.asarray(image.convert('RGB').resize((size, size), Image.BILINEAR))
         c.box[i] = [(int(row[k]) - (k < 'xmin')) * s for k, s in zip(('xmin', 'ymin', 'xmax', 'ymax'), scale)]
         c.cls[i] = names.index(row['class'])
 
 
 # ---- (d) pixels ---------------------------------------------------------------------------------
 
-def warp_of(size, degrees, flip):
+def warp_matrix(size, degrees, flip):
     """TF.hflip, then TF.rotate, as one map from output to stored pixels."""
     a, m = np.deg2rad(degrees), (size - 1) / 2
     c, s = np.cos(a), np.sin(a)
@@ -426,7 +426,7 @@ def torch_pixels(x, degrees, flip, color, order):
 def pixels(args):
     c = Case(args, mode='eval', batch=8, steps=12)
     rng, want = np.random.default_rng(3), []
-    for i in range(len(c.slots)):
+    for i in range(len(c.batch_items)):
         degrees = 0 if i < 4 else float(rng.uniform(-10, 10)) if i < 80 else float(rng.uniform(-180, 180))
         flip = i % 2 == 1
         jitter = 0 if i % 4 < 2 and i < 8 else .1 if i < 60 else .45
@@ -434,7 +434,7 @@ def pixels(args):
         order = list(map(int, rng.permutation(4)))
         if i == 20:
             c.pixels[i] = 128  # gray everywhere: no hue
-        c.slots[i] = warp_of(64, degrees, flip) + [float(v) for v in color] + order
+        c.batch_items[i] = warp_matrix(64, degrees, flip) + [float(v) for v in color] + order
         want.append(torch_pixels(c.pixels[i], degrees, flip, color, order))
     c.run()
     worst = 0
@@ -443,7 +443,7 @@ def pixels(args):
         for i in range(8):
             error = float((got[i] - want[8 * (step - 1) + i]).abs().max())
             worst = max(worst, error)
-            check(f'picture {8 * (step - 1) + i}', error, 1 / 255)
+            check(f'image {8 * (step - 1) + i}', error, 1 / 255)
     print(f'pixels: worst {worst:.2g}')
     c.close()
 
@@ -452,7 +452,7 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument('driver')
     ap.add_argument('backend')
-    ap.add_argument('case', choices=('pixels', 'small', 'steps', 'optim', 'full', 'full96', 'course', 'real'))
+    ap.add_argument('case', choices=('pixels', 'small', 'steps', 'optim', 'full', 'full96', 'trajectory', 'real'))
     ap.add_argument('--factor', type=float, default=3, help="allowed multiple of float32's own error")
     ap.add_argument('--update-tolerance', type=float, default=1e-6, help='of the largest update of a tensor')
     args = ap.parse_args()

@@ -4,7 +4,7 @@
 
 The data are in $VOCDIST_TEST_DATA/data.
 
-voc-real: every picture, class and box of its lists; pixels against
+voc-real: every image, class and box of its lists; pixels against
 torchvision's antialiased resize. voc2007-labels: the largest-object rule, with
 difficult marks, against the published tables. messy: three data sets as their
 authors left them.
@@ -79,7 +79,7 @@ def voc_real(data, out):
         d = read(os.path.join(out, split))
         names = d['manifest']['classes']
         with open(os.path.join(root, 'ImageSets/Main', split + '.txt')) as f:
-            check(d['id'] == f.read().split(), split, 'other pictures')
+            check(d['id'] == f.read().split(), split, 'other images')
         check(len(d['id']) == n and names == VOC, split, len(d['id']))
         for i, name in enumerate(d['id']):
             row, (w, h) = largest[name], d['size'][i]
@@ -94,7 +94,7 @@ def voc_real(data, out):
             difference = np.abs(d['images'][i].astype(int) - resized(path))
             worst = max(worst, difference.max())
             check(difference.max() <= 1, path, 'pixels', difference.max())
-    print('voc-real: 894 + 239 pictures as listed; pixels within', worst)
+    print('voc-real: 894 + 239 images as listed; pixels within', worst)
 
 
 def read_boxes(path):
@@ -109,13 +109,13 @@ def read_boxes(path):
 
 
 def write_root(root, boxes, difficult):
-    """A VOC folder with these boxes and one 500 x 500 picture for all."""
+    """A VOC folder with these boxes and one 500 x 500 image for all."""
     for sub in ('Annotations', 'JPEGImages'):
         os.makedirs(os.path.join(root, sub))
-    picture = os.path.join(root, 'picture.jpg')
-    Image.new('RGB', (500, 500), (90, 120, 150)).save(picture)
+    image = os.path.join(root, 'image.jpg')
+    Image.new('RGB', (500, 500), (90, 120, 150)).save(image)
     for name, objects in boxes.items():
-        os.link(picture, os.path.join(root, 'JPEGImages', name + '.jpg'))
+        os.link(image, os.path.join(root, 'JPEGImages', name + '.jpg'))
         with open(os.path.join(root, 'Annotations', name + '.xml'), 'w') as f:
             f.write('<annotation><source><database>The VOC2007 Database'
                     '</database></source>')
@@ -132,7 +132,7 @@ def pack_boxes(root, out, boxes, difficult):
     write_root(root, boxes, difficult)
     pack(root, '-o', out, '--size', 32)
     d = read(out)
-    check(len(d['id']) == len(boxes), 'pictures', len(d['id']), len(boxes))
+    check(len(d['id']) == len(boxes), 'images', len(d['id']), len(boxes))
     names = d['manifest']['classes']
     return {n: (d['box'][i] * 500 / 32, names[d['class'][i]])
             for i, n in enumerate(d['id'])}
@@ -160,7 +160,7 @@ def voc2007_tables(data, tmp):
 
 
 def voc2007_difficult(data, tmp):
-    """4952 pictures with difficult marks, against the rule written anew."""
+    """4952 images with difficult marks, against the rule written anew."""
     labels = os.path.join(data, 'voc2007-labels')
     boxes = read_boxes(os.path.join(labels, 'voc07_test.txt'))
     marks = {}
@@ -180,7 +180,7 @@ def voc2007_difficult(data, tmp):
         box, kind = got[name]
         check(kind == c and near(box, [x1 - 1, y1 - 1, x2, y2], 1e-3), name)
     check(changed > 100, 'difficult marks hardly matter', changed)
-    print('voc2007: 4952 pictures,', changed, 'decided by difficult marks')
+    print('voc2007: 4952 images,', changed, 'decided by difficult marks')
 
 
 def messy(data, tmp):
@@ -212,7 +212,7 @@ def messy(data, tmp):
     check(len(d['id']) == 126 and len(d['manifest']['classes']) == 71, 'coco')
     check((b >= 0).all() and (b <= SIZE).all() and (b[:, 2] > b[:, 0]).all()
           and (b[:, 3] > b[:, 1]).all(), 'coco boxes')
-    print('messy: 100 + 200 + 126 pictures; coco:',
+    print('messy: 100 + 200 + 126 images; coco:',
           {k: v for k, v in d['manifest']['report']['found'].items() if v})
 
 

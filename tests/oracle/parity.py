@@ -31,7 +31,7 @@ LAST_LOSS_WITHIN = {'frozen': .03, 'full': .05}
 # cost 1.6 px and 0.02 mIoU, and next to nothing in the losses.
 AT_LEAST = {'val_accuracy': .62, 'val_miou': .48, 'val_loc50': .32}
 AT_MOST = {'val_l1_px': 25.5}
-# The recorded runs saw these pictures.
+# The recorded runs saw these images.
 DIGESTS = {'train': 'e2c35bc354594fea', 'val': '7ef36b04b232649b'}
 
 # PyTorch's fastest mode here, but that idle threads do not spin.
@@ -79,7 +79,7 @@ def pack(workdir, data):
              '-o', 'data')
     for split, digest in DIGESTS.items():
         with open(os.path.join(workdir, 'data', split, 'pack.json')) as f:
-            check(json.load(f)['digest'] == digest, f'{split}: same pictures')
+            check(json.load(f)['digest'] == digest, f'{split}: same images')
 
 
 def vocdist(workdir, weights, kind, seed):

@@ -38,7 +38,7 @@ COLUMNS = ('epoch step train_loss train_box train_class val_loss val_l1_px '
 # ---- data ----
 
 class Shards:
-    """Pictures [N, 3, size, size] as bytes, boxes in their pixels, classes."""
+    """Images [N, 3, size, size] as bytes, boxes in their pixels, classes."""
 
     def __init__(self, folder):
         with open(os.path.join(folder, 'pack.json')) as f:
@@ -58,7 +58,7 @@ class Shards:
         return len(self.label)
 
 
-def turned(box, degrees, size):
+def rotated_box(box, degrees, size):
     """The upright box around `box`, turned anticlockwise about the centre."""
     a, middle = math.radians(degrees), size / 2
     x = box[[0, 2, 2, 0]] - middle
@@ -68,7 +68,7 @@ def turned(box, degrees, size):
     return torch.stack([u.min(), v.min(), u.max(), v.max()]).clamp(0, size)
 
 
-def augmented(x, box, jitter, args):
+def augment(x, box, jitter, args):
     size = x.shape[-1]
     if torch.rand(()) < args.flip:
         x = TF.hflip(x)
@@ -77,7 +77,7 @@ def augmented(x, box, jitter, args):
     # affine() turns clockwise.
     x = TF.affine(x, -degrees, [0, 0], 1, [0, 0],
                   interpolation=TF.InterpolationMode.BILINEAR)
-    return jitter(x), turned(box, degrees, size)
+    return jitter(x), rotated_box(box, degrees, size)
 
 
 def train_batches(data, args):
@@ -87,7 +87,7 @@ def train_batches(data, args):
             return  # the head's batch norm needs two
         x, box = data.images[index].float() / 255, data.box[index]
         for k in range(len(index)):
-            x[k], box[k] = augmented(x[k], box[k], jitter, args)
+            x[k], box[k] = augment(x[k], box[k], jitter, args)
         yield x, box, data.label[index]
 
 
@@ -144,7 +144,7 @@ def iou(a, b):
 
 
 class Sums:
-    """Means over pictures: box, class, accuracy, IoU, LOC@0.5."""
+    """Means over images: box, class, accuracy, IoU, LOC@0.5."""
 
     def __init__(self):
         self.sums, self.n = torch.zeros(5, dtype=torch.double), 0

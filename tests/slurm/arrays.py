@@ -7,7 +7,7 @@ import shutil
 import sys
 import unittest
 
-from lives import jobs, script, start_cluster, wait_for
+from restarts import jobs, script, start_cluster, wait_for
 
 TASKS = range(3)
 LONG = {'data__train': 'long', 'eval__every': 1000, 'train__epochs': 100000,
@@ -16,9 +16,9 @@ LONG = {'data__train': 'long', 'eval__every': 1000, 'train__epochs': 100000,
 
 class Arrays(unittest.TestCase):
     def setUp(self):
-        self.f = jobs.Folder()
+        self.f = jobs.ScratchFolder()
         self.addCleanup(self.f.remove)
-        self.cluster = start_cluster(self.f, self.f.measure(1))
+        self.cluster = start_cluster(self.f, self.f.measure_pace(1))
         self.addCleanup(self.cluster.end)
 
     def submit(self, *arguments):
@@ -30,16 +30,16 @@ class Arrays(unittest.TestCase):
         return [type(array)(self.cluster, '%s_%d' % (array.number, k))
                 for k in TASKS]
 
-    def reaches(self, task, state):
+    def wait_for_state(self, task, state):
         wait_for(lambda: task.field('JobState') == state or
-                 task.field('JobState') in ('FAILED', 'CANCELLED'), task.all)
-        self.assertEqual(task.field('JobState'), state, task.all())
+                 task.field('JobState') in ('FAILED', 'CANCELLED'), task.details)
+        self.assertEqual(task.field('JobState'), state, task.details())
 
     def test_every_task_finds_its_files(self):
         tasks = self.submit(script('train.sh'), *self.f.settings('a'), '--',
                             '--dry-run')
         for task in tasks:
-            self.reaches(task, 'COMPLETED')
+            self.wait_for_state(task, 'COMPLETED')
             self.assertIn('whole run', task.log())
 
     def write_wrapper(self):
@@ -53,37 +53,37 @@ class Arrays(unittest.TestCase):
         os.chmod(path, 0o755)
         return path
 
-    def has_begun(self, task, times):
+    def wait_for_checkpoint(self, task, times):
         text = r'saved \S*step-'
-        wait_for(lambda: len(re.findall(r'\bjob \S+, life', task.log())) >=
-                 times and re.search(text, task.log().rpartition(', life')[2]),
-                 task.all)
+        wait_for(lambda: len(re.findall(r'\bjob \S+, restart', task.log())) >=
+                 times and re.search(text, task.log().rpartition(', restart')[2]),
+                 task.details)
 
     def test_a_task_is_requeued_and_its_siblings_are_not(self):
         self.f.shards('long', 400, 1000)
         tasks = self.submit(self.write_wrapper(),
                             *self.f.settings('a', checkpoint__every=100, checkpoint__keep=2, **LONG))
         done, sibling, stopped = tasks
-        self.reaches(done, 'COMPLETED')
+        self.wait_for_state(done, 'COMPLETED')
         for task in (sibling, stopped):
-            self.has_begun(task, 1)
+            self.wait_for_checkpoint(task, 1)
         self.cluster.call('scancel', '--batch', '--signal=USR1',
                           stopped.number)
-        wait_for(lambda: 'queued again' in stopped.log(), stopped.all)
-        wait_for(lambda: stopped.field('Restarts') == '1', stopped.all)
-        self.assertEqual(sibling.field('JobState'), 'RUNNING', sibling.all())
+        wait_for(lambda: 'queued again' in stopped.log(), stopped.details)
+        wait_for(lambda: stopped.field('Restarts') == '1', stopped.details)
+        self.assertEqual(sibling.field('JobState'), 'RUNNING', sibling.details())
         wait_for(lambda: stopped.is_over() or
-                 stopped.field('JobState') == 'RUNNING', stopped.all)
-        self.has_begun(stopped, 2)
+                 stopped.field('JobState') == 'RUNNING', stopped.details)
+        self.wait_for_checkpoint(stopped, 2)
         saved = re.search(r'stopped after step (\d+) of', stopped.log())
         self.assertIn('going on after step %s of' % saved.group(1),
                       stopped.log())
         self.assertEqual(done.field('JobState'), 'COMPLETED')
         for task, restarts in ((done, '0'), (sibling, '0'), (stopped, '1')):
-            self.assertEqual(task.field('Restarts'), restarts, task.all())
+            self.assertEqual(task.field('Restarts'), restarts, task.details())
         for task in (sibling, stopped):
             self.cluster.call('scancel', task.number)
-            self.reaches(task, 'CANCELLED')
+            self.wait_for_state(task, 'CANCELLED')
 
 
 if __name__ == '__main__':

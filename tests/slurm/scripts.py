@@ -81,7 +81,7 @@ class Scripts(unittest.TestCase):
         self.assertEqual(result.returncode, status, result.stdout)
         return result.stdout
 
-    def called(self):
+    def take_calls(self):
         """What the made-up commands have been called with, since last asked."""
         path = os.path.join(self.folder, 'called')
         if not os.path.exists(path):
@@ -121,13 +121,13 @@ class Scripts(unittest.TestCase):
                              'srun' if plugins == 'pmix_v4' else 'mpirun')
             self.assertIn('\n' + said + '\n',
                           self.call('train.sh', '-c', 'x', PLUGINS=plugins))
-            self.assertEqual(self.called()[0].partition(',')[0],
+            self.assertEqual(self.take_calls()[0].partition(',')[0],
                              ' '.join(shlex.split(said)))
 
     def test_after_two_dashes_all_is_for_the_program(self):
         said = self.call('train.sh', '-c', 'x', '--', '--dry-run', '--')
         self.assertIn('auto -c x --dry-run --\n', said)
-        self.assertEqual(len(self.called()), 1)
+        self.assertEqual(len(self.take_calls()), 1)
 
     def test_a_launcher_can_be_chosen(self):
         said = self.call('eval.sh', '--dry-run', VOCDIST_LAUNCHER='mpirun')
@@ -137,27 +137,27 @@ class Scripts(unittest.TestCase):
         self.assertIn('VOCDIST_LAUNCHER=x: srun or mpirun',
                       self.call('eval.sh', status=64, VOCDIST_LAUNCHER='x'))
 
-    def test_later_lives_go_on_whatever_the_first_began_with(self):
-        def ends(count):
+    def test_restarts_resume_from_the_last_checkpoint(self):
+        def launch_command(count):
             self.call('train.sh', '--resume', 'old', SLURM_RESTART_COUNT=count)
-            return self.called()[0].partition(',')[0]
-        self.assertTrue(ends('0').endswith('auto --resume old'))
-        self.assertTrue(ends('1').endswith('auto --resume old'),
+            return self.take_calls()[0].partition(',')[0]
+        self.assertTrue(launch_command('0').endswith('auto --resume old'))
+        self.assertTrue(launch_command('1').endswith('auto --resume old'),
                         'forgotten before anything was saved')
         self.call('train.sh', STATUS='75', SAVES='a', status=75)
-        self.called()
-        self.assertTrue(ends('1').endswith('old --resume auto'))
+        self.take_calls()
+        self.assertTrue(launch_command('1').endswith('old --resume auto'))
 
-    def test_a_trial_that_was_stopped_is_not_queued_again(self):
+    def test_a_stopped_overfit_batch_is_not_requeued(self):
         before = os.listdir(self.folder)
         self.call('train.sh', '--', '--overfit-batch', '9', STATUS='75',
                   status=75)
-        self.assertEqual(len(self.called()), 1, 'of srun alone')
+        self.assertEqual(len(self.take_calls()), 1, 'of srun alone')
         self.assertEqual(os.listdir(self.folder), before)
 
     def test_a_controller_that_does_not_answer_is_asked_to_requeue(self):
         self.call('train.sh', STATUS='75', SAVES='a', MUTE='1', status=75)
-        self.assertIn('scontrol requeue 7', self.called())
+        self.assertIn('scontrol requeue 7', self.take_calls())
 
     def test_the_program_is_found(self):
         build = os.path.join(self.folder, 'build', 'release', 'src', 'cli')
@@ -184,7 +184,7 @@ class Scripts(unittest.TestCase):
         for script in ('train.sh', 'eval.sh', 'pack.sh'):
             self.assertIn('sbatch slurm/' + script,
                           self.call(script, status=64, job=''))
-        self.assertEqual(self.called(), [])
+        self.assertEqual(self.take_calls(), [])
 
     def test_without_a_program_it_says_where_it_looked(self):
         os.remove(self.program('vocdist'))
@@ -197,46 +197,46 @@ class Scripts(unittest.TestCase):
 
     def test_a_wrong_option_starts_no_ranks(self):
         self.call('train.sh', '--wrong', status=64)
-        self.assertEqual(self.called(), [])
+        self.assertEqual(self.take_calls(), [])
 
     # ---- what happens afterwards ----
 
-    def ends(self, script, status, again, **environment):
+    def check_requeue(self, script, status, again, **environment):
         said = self.call(script, status=status, **environment)
-        self.assertEqual(self.called()[1:], ['scontrol requeue 7'] * again,
+        self.assertEqual(self.take_calls()[1:], ['scontrol requeue 7'] * again,
                          said)
         return said
 
     def test_a_stopped_run_is_queued_again_and_others_are_not(self):
         for status in (0, 1, 64, 70, 74, 76, 137, 139):
-            self.ends('train.sh', status, 0, STATUS=str(status))
-        self.ends('train.sh', 75, 1, STATUS='75', SAVES='step-1')
+            self.check_requeue('train.sh', status, 0, STATUS=str(status))
+        self.check_requeue('train.sh', 75, 1, STATUS='75', SAVES='step-1')
         for script in ('train.sh', 'eval.sh'):
             # killed by a preemption
             for launcher, status in (('srun', '205'), ('mpirun', '205'),
                                      ('mpirun', '0'), ('mpirun', '1')):
-                self.ends(script, 75, 1, STATUS=status,
-                          SAVES=launcher + status, VOCDIST_LAUNCHER=launcher,
-                          PREEMPTED='2026-11-25T00:25:24')
+                self.check_requeue(script, 75, 1, STATUS=status,
+                                   SAVES=launcher + status, VOCDIST_LAUNCHER=launcher,
+                                   PREEMPTED='2026-11-25T00:25:24')
             for launcher in 'srun', 'mpirun':
-                self.ends(script, 0, 0, VOCDIST_LAUNCHER=launcher)
-            self.ends(script, 0, 0, PREEMPTED='2026-11-25T00:25:24')
-            self.ends(script, 74, 0, STATUS='74',
-                      PREEMPTED='2026-11-25T00:25:24')
+                self.check_requeue(script, 0, 0, VOCDIST_LAUNCHER=launcher)
+            self.check_requeue(script, 0, 0, PREEMPTED='2026-11-25T00:25:24')
+            self.check_requeue(script, 74, 0, STATUS='74',
+                               PREEMPTED='2026-11-25T00:25:24')
 
     def test_a_task_of_an_array_asks_for_itself_alone(self):
         task = {'SLURM_ARRAY_JOB_ID': '7', 'SLURM_ARRAY_TASK_ID': '2'}
         for script in ('train.sh', 'eval.sh'):
             said = self.call(script, STATUS='75', SAVES=script, status=75,
                              **task)
-            self.assertEqual(set(self.called()[1:]),
+            self.assertEqual(set(self.take_calls()[1:]),
                              {'scontrol show 7_2', 'scontrol requeue 7_2'})
             self.assertIn(' job 7_2, ', said)
         with open(os.path.join(self.folder, 'runs/a run/slurm-lives')) as f:
             self.assertEqual(f.read(), '7_2 0\n')
 
     def test_what_slurm_is_ending_is_not_queued_again(self):
-        said = self.ends('train.sh', 75, 0, STATUS='75', STATE='COMPLETING')
+        said = self.check_requeue('train.sh', 75, 0, STATUS='75', STATE='COMPLETING')
         self.assertIn('Slurm is ending the job', said)
 
     def test_what_slurm_requeues_itself_is_left_to_it(self):
@@ -247,15 +247,15 @@ class Scripts(unittest.TestCase):
                 (1, {'VERSION': '23.11.10'}), (1, {'PREEMPTED': 'None'}),
                 (1, {'PLUGIN': 'qos'}), (1, {'MODE': 'CANCEL'}),
                 (1, {'GRACE': '0'})):
-            said = self.ends('eval.sh', 75, again, **dict(stopped, **change))
+            said = self.check_requeue('eval.sh', 75, again, **dict(stopped, **change))
             self.assertIn('queued again by Slurm' if again == 0 else
                           'queued again', said)
 
-    def test_lives_that_save_nothing_are_bounded(self):
+    def test_starts_that_save_nothing_are_bounded(self):
         for saves in ('', '', 'step-1', '', ''):
-            self.ends('train.sh', 75, 1, STATUS='75', SAVES=saves)
-        said = self.ends('train.sh', 70, 0, STATUS='75')
-        self.assertIn('3 lives in a row saved no checkpoint', said)
+            self.check_requeue('train.sh', 75, 1, STATUS='75', SAVES=saves)
+        said = self.check_requeue('train.sh', 70, 0, STATUS='75')
+        self.assertIn('3 starts in a row saved no checkpoint', said)
         # submitted again, it may try again
         self.call('train.sh', status=75, job='8', STATUS='75')
 

@@ -9,7 +9,7 @@ def check(ok, *what):
         sys.exit(1)
 
 
-def call(*command):
+def check_output(*command):
     """Its standard output; it must succeed."""
     done = subprocess.run([str(c) for c in command], capture_output=True,
                           text=True)

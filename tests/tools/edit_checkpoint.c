@@ -4,12 +4,12 @@
  *
  *     edit_checkpoint FILE param|m|v|stats INDEX VALUE
  */
-#include "train/restore.h"
+#include "train/trained_model.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static float *find(const struct checkpoint *c, const char *array)
+static float *find_array(const struct checkpoint *c, const char *array)
 {
     return !strcmp(array, "param") ? c->param
            : !strcmp(array, "m")   ? c->m
@@ -19,14 +19,14 @@ static float *find(const struct checkpoint *c, const char *array)
 
 int main(int argc, char **argv)
 {
-    struct restored r;
+    struct trained_model m;
     if (argc != 5)
         return err_exit_code(VD_USAGE);
-    enum vd_err err = restore_checkpoint_alone(&r, argv[1]);
+    enum vd_err err = trained_model_load_local(&m, argv[1]);
     if (err == VD_OK) {
-        find(&r.values, argv[2])[atoi(argv[3])] = strtof(argv[4], NULL);
-        err = checkpoint_write(&r.values, &r.graph, argv[1]);
+        find_array(&m.values, argv[2])[atoi(argv[3])] = strtof(argv[4], NULL);
+        err = checkpoint_write(&m.values, &m.graph, argv[1]);
     }
-    restore_clear(&r);
+    trained_model_clear(&m);
     return err_exit_code(err);
 }

@@ -22,7 +22,7 @@ try:
 except ImportError:
     sys.exit(77)
 
-# 8 replicas of 2 pictures; all that is random is on.
+# 8 replicas of 2 images; all that is random is on.
 SMALL = {
     'model.width': 8, 'model.blocks': '1,1,1,1', 'model.head_dropout': 0.5,
     'train.epochs': 2, 'train.global_batch': 16, 'train.replicas': 8,
@@ -47,15 +47,15 @@ class Job:
         self.seconds = time.monotonic() - start
 
 
-class Witness:
+class ResumeChecker:
     """Judges a run that is killed again and again by what its log tells."""
-    BEGUN, SAVED = pace.BEGUN, pace.SAVED
+    STARTED, SAVED = pace.STARTED, pace.SAVED
 
     def __init__(self, folder, name):
         self.f, self.name = folder, name
         self.read = 0      # bytes of log.txt that were judged
         self.reported = 0  # the last step that was said to be saved
-        self.begun = False
+        self.started = False
         self.at = 0        # the step that the last start has come to
 
     def log(self):
@@ -70,17 +70,17 @@ class Witness:
     def checkpoints(self, pattern):
         return glob.glob(self.f.file(self.name, 'checkpoints', pattern))
 
-    def judge(self):
+    def check_resume(self):
         """The start that has just ended: it went on from what was reported,
         and found nothing damaged."""
         text = self.log()
         self.read += len(text)
         if 'trying the checkpoint before' in text:
             raise AssertionError('a damaged checkpoint:\n' + text)
-        begun = self.BEGUN.search(text)
-        self.begun = begun is not None
-        if begun:
-            self.at = int(begun.group(1) or 0)
+        started = self.STARTED.search(text)
+        self.started = started is not None
+        if started:
+            self.at = int(started.group(1) or 0)
             if self.at < self.reported:
                 raise AssertionError('step %d was reported:\n%s' %
                                      (self.reported, text))
@@ -94,10 +94,10 @@ class Witness:
         """Did process `pid`, now dead, die inside a checkpoint?"""
         steps = [int(path[-11:-3]) for path in self.checkpoints('step-*.h5')]
         return bool(self.checkpoints('step-*.h5.tmp-%d-*' % pid) or
-                    self.begun and steps and max(steps) > self.at)
+                    self.started and steps and max(steps) > self.at)
 
 
-class Folder:
+class ScratchFolder:
     """A scratch folder with data and runs, removed when all went well."""
 
     def __init__(self):
@@ -141,7 +141,7 @@ class Folder:
         start = time.monotonic()
         return Job(self.start(ranks, name, **options), start, expected_s)
 
-    def measure(self, ranks, steps=4, **options):
+    def measure_pace(self, ranks, steps=4, **options):
         """The pace of such runs, by one of a few steps."""
         options.update(train__steps=steps, checkpoint__every=1)
         return pace.Pace(self.start(ranks, 'pace', **options),
@@ -170,7 +170,7 @@ class Folder:
             digest.update(value)
         return digest.hexdigest()[:16]
 
-    def losses(self, name):
+    def metrics_rows(self, name):
         """The columns of metrics.csv that no clock has a say in."""
         with open(self.file(name, 'metrics.csv')) as f:
             rows = [line.rstrip('\n').split(',') for line in f]
@@ -178,7 +178,7 @@ class Folder:
         return [[v for i, v in enumerate(row) if i not in clocks]
                 for row in rows]
 
-    def rows(self, name):
+    def steps_rows(self, name):
         """The same of steps.jsonl."""
         with open(self.file(name, 'steps.jsonl')) as f:
             rows = [json.loads(line) for line in f]
@@ -196,14 +196,14 @@ class Folder:
                     f.read()).hexdigest()
         checkpoints = self.file(name, 'checkpoints')
         return {'config.yaml': config, 'weights': files,
-                'metrics.csv': self.losses(name),
-                'steps.jsonl': self.rows(name),
+                'metrics.csv': self.metrics_rows(name),
+                'steps.jsonl': self.steps_rows(name),
                 'checkpoints': sorted(os.listdir(checkpoints)),
                 'links': [os.readlink(os.path.join(checkpoints, link))
                           for link in ('last', 'best')],
                 'last': self.weights(name), 'best': self.weights(name, 'best')}
 
-    def left_overs(self, name):
+    def temporary_files(self, name):
         return [path for path in glob.glob(self.file(name, '**'),
                                            recursive=True) if '.tmp-' in path]
 

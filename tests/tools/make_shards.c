@@ -3,8 +3,8 @@
  *
  *     make_shards DIR IMAGES SIZE FIRST [CHANGED]
  *
- * Pictures FIRST .. FIRST + IMAGES - 1 of tiny.h, SIZE x SIZE; one byte of
- * picture CHANGED is another.
+ * Images FIRST .. FIRST + IMAGES - 1 of tiny.h, SIZE x SIZE; one byte of
+ * image CHANGED is another.
  */
 #include "tiny.h"
 
@@ -12,8 +12,8 @@ int main(int argc, char **argv)
 {
     if (argc < 5)
         return err_exit_code(VD_USAGE);
-    bool ok =
-        tiny_write(argv[1], atoi(argv[3]), (uint64_t)atoi(argv[4]),
-                   (uint64_t)atoi(argv[2]), argc > 5 ? atoi(argv[5]) : -1);
+    bool ok = tiny_write_shards(argv[1], atoi(argv[3]), (uint64_t)atoi(argv[4]),
+                                (uint64_t)atoi(argv[2]),
+                                argc > 5 ? atoi(argv[5]) : -1);
     return err_exit_code(ok ? VD_OK : VD_IO);
 }

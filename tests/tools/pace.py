@@ -12,7 +12,7 @@ import re
 import time
 
 LEAST_LIMIT_S = 1800
-BEGUN = re.compile(r'going on after step (\d+)|from its first step')
+STARTED = re.compile(r'going on after step (\d+)|from its first step')
 SAVED = re.compile(r'saved \S*step-(\d+)\.h5')
 
 
@@ -25,18 +25,18 @@ def clamp(value, least, most):
     return max(least, min(value, most))
 
 
-def wait_for(condition, about, limit=None, poll_s=0.05):
-    """Returns when condition() is true. `about`() describes what is there
+def wait_for(condition, describe, limit=None, poll_s=0.05):
+    """Returns when condition() is true. `describe`() describes what is there
     when it is still false at the limit, in seconds."""
     limit = limit or limit_s()
     end = time.monotonic() + limit
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError('not in %d s: %s' % (limit, about()))
+            raise AssertionError('not in %d s: %s' % (limit, describe()))
         time.sleep(poll_s)
 
 
-def sample(what, cases, each_s, budget_s, least):
+def sample_cases(what, cases, each_s, budget_s, least):
     """As many of `cases` as take `budget_s`, evenly spread, but at least
     `least`; says so where these are not all."""
     n = clamp(int(budget_s / max(each_s, 1e-3)), least, len(cases))
@@ -54,25 +54,25 @@ class Pace:
         start_s       from the launch to the first step
         step_s        a step, with its checkpoint and validation
         checkpoint_s  a checkpoint, from its first write to its report
-        whole_s       all of the run
+        total_s       all of the run
     """
     POLL_S = 0.002
 
     def __init__(self, process, run):
         self.launched = time.monotonic()
-        self.begun, self.written, self.saved = None, {}, {}
+        self.started, self.written, self.saved = None, {}, {}
         while process.poll() is None:
-            self.look(run)
+            self.poll(run)
             if time.monotonic() - self.launched > LEAST_LIMIT_S:
                 process.kill()
             time.sleep(self.POLL_S)
-        self.look(run)
-        self.whole_s = time.monotonic() - self.launched
+        self.poll(run)
+        self.total_s = time.monotonic() - self.launched
         output = process.communicate()[0]
-        if process.returncode or len(self.saved) < 3 or self.begun is None:
+        if process.returncode or len(self.saved) < 3 or self.started is None:
             raise AssertionError('measuring: status %d, %d checkpoints\n%s' % (
                 process.returncode, len(self.saved), output))
-        self.start_s = self.begun - self.launched
+        self.start_s = self.started - self.launched
         self.checkpoint_s = max(self.POLL_S, *(
             self.saved[step] - self.written[step]
             for step in self.saved if step in self.written))
@@ -82,7 +82,7 @@ class Pace:
             self.written[steps[-1]] - self.written[steps[0]]) / (
                 steps[-1] - steps[0]))
 
-    def look(self, run):
+    def poll(self, run):
         now = time.monotonic()
         for path in glob.glob(os.path.join(run, 'checkpoints', 'step-*')):
             step = int(re.search(r'step-(\d+)', path).group(1))
@@ -92,14 +92,14 @@ class Pace:
                 log = f.read()
         except FileNotFoundError:
             return
-        if self.begun is None and BEGUN.search(log):
-            self.begun = now
+        if self.started is None and STARTED.search(log):
+            self.started = now
         for step in SAVED.findall(log):
             self.saved.setdefault(int(step), now)
 
-    def run_s(self, steps, beside=1):
-        """What a run of `steps` is expected to take, `beside` at a time."""
-        return beside * (self.whole_s + steps * self.step_s)
+    def run_s(self, steps, concurrent=1):
+        """What a run of `steps` is expected to take, `concurrent` at a time."""
+        return concurrent * (self.total_s + steps * self.step_s)
 
     def steps_in(self, seconds, least, most):
         """How many steps are done in that time, within these bounds."""

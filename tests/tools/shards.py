@@ -27,7 +27,7 @@ def check(path):
         for i in range(n):
             pixels = (np.arange(h * w * 3) * 7 + i * 13) % 251
             assert (f['images'][i].ravel() == pixels).all()
-            assert f['id'][i].decode() == 'picture_%d' % i
+            assert f['id'][i].decode() == 'image_%d' % i
             assert f['class'][i] == i % 3
             assert (f['size'][i] == (500 + i, 375)).all()
             assert (f['box'][i] == (i % 4, 1, 7, 8)).all()
@@ -56,7 +56,7 @@ def user_block(path, to):
         f.write(b'u' * 512 + old)
 
 
-def pictures(f, **kwargs):
+def replace_images(f, **kwargs):
     data = f['images'][:]
     return replace(f, 'images', data=data, **kwargs)
 
@@ -140,10 +140,10 @@ HOSTILE = {
     'short': lambda f: replace(f, 'class', data=f['class'][1:]),
     'missing': lambda f: f.pop('digest'),
     'group': lambda f: group(f, 'size'),
-    'two_rows_a_chunk': lambda f: pictures(
+    'two_rows_a_chunk': lambda f: replace_images(
         f, chunks=(2,) + f['images'].shape[1:]),
-    'contiguous_images': pictures,
-    'deflated_images': lambda f: pictures(
+    'contiguous_images': replace_images,
+    'deflated_images': lambda f: replace_images(
         f, chunks=(1,) + f['images'].shape[1:], compression=1),
     'missing_row': missing_row,
     'no_format': lambda f: attribute(f, 'format', None),
@@ -172,7 +172,7 @@ HOSTILE = {
 
 
 def other(path):
-    """Older format, other byte order, deflated labels, pictures stored last
+    """Older format, other byte order, deflated labels, images stored last
     to first."""
     with h5py.File(path, 'r') as f:
         data = {k: f[k][:] for k in f}

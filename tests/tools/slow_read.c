@@ -1,5 +1,5 @@
 /*
- * A disk that is slow at reading pictures, for tests; loaded before the
+ * A disk that is slow at reading images, for tests; loaded before the
  * program's libraries (LD_PRELOAD):
  *
  *     SLOW_READ_BYTES=N   reads of that size ...
@@ -12,25 +12,25 @@
 #include <time.h>
 #include <unistd.h>
 
-static long number(const char *name)
+static long env_number(const char *name)
 {
     const char *text = getenv(name);
     return text ? atol(text) : 0;
 }
 
-static int is_slow(size_t n)
+static int should_delay(size_t n)
 {
     const char *slow = getenv("SLOW_READ_RANK");
     const char *rank = getenv("OMPI_COMM_WORLD_RANK");
     int mine = !slow || (rank && strcmp(slow, rank) == 0);
-    return mine && (long)n == number("SLOW_READ_BYTES");
+    return mine && (long)n == env_number("SLOW_READ_BYTES");
 }
 
 ssize_t pread64(int fd, void *to, size_t n, off64_t at)
 {
-    long ms = number("SLOW_READ_MS");
+    long ms = env_number("SLOW_READ_MS");
     struct timespec delay = {ms / 1000, ms % 1000 * 1000000};
-    if (is_slow(n))
+    if (should_delay(n))
         nanosleep(&delay, NULL);
     return syscall(SYS_pread64, fd, to, n, at);
 }

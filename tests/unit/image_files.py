@@ -1,9 +1,9 @@
-"""Writes the pictures test_image.c decodes and what must come out.
+"""Writes the images test_image.c decodes and what must come out.
 
 NAME.jpg or NAME.png is decoded; NAME.rgb is int32 width, height, then RGB.
 JPEGs are expected as PIL decodes them, PNGs as computed here from the samples
 (an encoder of our own, because PIL writes only some kinds of PNG).
-squash-*.bin: int32 width, height, new width, new height, RGB, float32 from
+resize-*.bin: int32 width, height, new width, new height, RGB, float32 from
 PyTorch's interpolate before rounding.
 """
 import glob
@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 
-def picture(width, height, seed=1):
-    """A smooth picture with some noise, not symmetric in any way."""
+def make_image(width, height, seed=1):
+    """A smooth image with some noise, not symmetric in any way."""
     rng = np.random.RandomState(seed)
     y, x = np.mgrid[0:height, 0:width].astype(float)
     red = 255 * x / max(width - 1, 1)
@@ -39,7 +39,7 @@ def expect_pil(folder, name, path):
 
 
 def stored_for(im, orientation):
-    """The picture as a camera stores it that is `im` once turned upright."""
+    """The image as a camera stores it that is `im` once turned upright."""
     turn = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180,
             4: Image.FLIP_TOP_BOTTOM, 5: Image.TRANSPOSE, 6: Image.ROTATE_90,
             7: Image.TRANSVERSE, 8: Image.ROTATE_270}
@@ -52,7 +52,7 @@ def exif(orientation):
 
 
 def jpegs(folder):
-    rgb = Image.fromarray(picture(61, 47))
+    rgb = Image.fromarray(make_image(61, 47))
     jobs = {
         "rgb": (rgb, {"quality": 90}),
         "full-chroma": (rgb, {"quality": 90, "subsampling": 0}),
@@ -169,7 +169,7 @@ def png_kinds(folder, interlace):
 def pngs(folder):
     png_kinds(folder, False)
     png_kinds(folder, True)
-    s = picture(29, 17)
+    s = make_image(29, 17)
     key = tuple(int(v) for v in s[3, 4])
     png(f"{folder}/key-color.png", s, 8, 2,
         before=chunk(b"tRNS", struct.pack(">HHH", *key)))
@@ -191,7 +191,7 @@ def pngs(folder):
         expect(folder, f"turned-{o}", s)
 
 
-def squash(folder):
+def resize(folder):
     import torch
     torch.set_num_threads(1)
     for w, h, nw, nh in ((500, 375, 224, 224), (333, 500, 224, 224),
@@ -202,7 +202,7 @@ def squash(folder):
         x = torch.from_numpy(im).permute(2, 0, 1)[None].float()
         y = torch.nn.functional.interpolate(
             x, (nh, nw), mode="bilinear", antialias=True, align_corners=False)
-        with open(f"{folder}/squash-{w}x{h}-{nw}x{nh}.bin", "wb") as f:
+        with open(f"{folder}/resize-{w}x{h}-{nw}x{nh}.bin", "wb") as f:
             f.write(struct.pack("<iiii", w, h, nw, nh) + im.tobytes())
             f.write(y[0].permute(1, 2, 0).contiguous().numpy().tobytes())
 
@@ -220,7 +220,7 @@ if what == "decode":
     pngs(folder)
     many_scans(folder, "scans-100", 100)
     many_scans(folder, "scans-883", 883)
-elif what == "squash":
-    squash(folder)
+elif what == "resize":
+    resize(folder)
 else:
     real(folder, sys.argv[3])

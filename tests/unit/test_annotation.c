@@ -16,12 +16,12 @@
 #define SLOWER 1.0
 #endif
 
-static struct findings found;
+static struct diagnostics found;
 static struct check_log said;
 
 static enum vd_err parse(struct annotation *a, const char *text)
 {
-    findings_clear(&found);
+    diagnostics_clear(&found);
     check_log_start(&said);
     enum vd_err err = annotation_parse(a, "a.xml", text, strlen(text), &found);
     check_log_end();
@@ -112,7 +112,7 @@ static void decimals_and_unknown_elements_are_fine(void **state)
 }
 
 /* Each is told by line, and its neighbour is still read. */
-static void malformed_objects_are_told_and_left_out(void **state)
+static void malformed_objects_are_reported_and_left_out(void **state)
 {
     (void)state;
     static const struct {
@@ -136,8 +136,8 @@ static void malformed_objects_are_told_and_left_out(void **state)
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         struct annotation a;
         char *text =
-            mem_format("<annotation>\n%s%s</annotation>", cases[k].object,
-                       VOC_OBJECT("b", "0", "1", "1", "2", "2"));
+            xasprintf("<annotation>\n%s%s</annotation>", cases[k].object,
+                      VOC_OBJECT("b", "0", "1", "1", "2", "2"));
         assert_int_equal(parse(&a, text), VD_OK);
         assert_found(cases[k].text, cases[k].line);
         assert_int_equal(a.n_objects, cases[k].kept);
@@ -168,11 +168,11 @@ static void repeated_elements_are_reported(void **state)
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         struct annotation a;
-        char *text = mem_format("<annotation><object>%s</object></annotation>",
-                                cases[k].object);
+        char *text = xasprintf("<annotation><object>%s</object></annotation>",
+                               cases[k].object);
         assert_int_equal(parse(&a, text), VD_OK);
         assert_found(cases[k].text, 2);
-        assert_int_equal(found.list[0].kind, FINDING_REPEATED);
+        assert_int_equal(found.list[0].kind, DIAGNOSTIC_REPEATED);
         assert_true(a.objects[0].has_box);
         assert_string_equal(a.objects[0].name, "a");
         assert_near(a.objects[0].box[0], 1, 0);
@@ -182,7 +182,7 @@ static void repeated_elements_are_reported(void **state)
 #undef CORNERS
 }
 
-static void boxes_that_are_shares_are_left_out(void **state)
+static void normalized_boxes_are_left_out(void **state)
 {
     (void)state;
     static const struct {
@@ -203,7 +203,7 @@ static void boxes_that_are_shares_are_left_out(void **state)
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         struct annotation a;
         char *text =
-            mem_format("<annotation>\n%s</annotation>", cases[k].object);
+            xasprintf("<annotation>\n%s</annotation>", cases[k].object);
         assert_int_equal(parse(&a, text), VD_OK);
         assert_int_equal(a.objects[0].has_box, cases[k].kept);
         if (!cases[k].kept)
@@ -231,15 +231,15 @@ static void names_are_one_line(void **state)
     annotation_clear(&a);
 }
 
-static void sizes_that_are_no_sizes_count_as_missing(void **state)
+static void invalid_sizes_count_as_missing(void **state)
 {
     (void)state;
     static const char *const bad[] = {"0", "-3", "12.5", "abc", "", "1e9"};
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         struct annotation a;
-        char *text = mem_format("<annotation><size><width>%s</width><height>7"
-                                "</height></size></annotation>",
-                                bad[k]);
+        char *text = xasprintf("<annotation><size><width>%s</width><height>7"
+                               "</height></size></annotation>",
+                               bad[k]);
         assert_int_equal(parse(&a, text), VD_OK);
         assert_int_equal(a.width, 0);
         assert_int_equal(a.height, 7);
@@ -251,36 +251,39 @@ static void sizes_that_are_no_sizes_count_as_missing(void **state)
 
 /* ---- hostile files ---- */
 
-static void refuse_bytes(const void *bytes, size_t n, const char *message)
+static void assert_bytes_rejected(const void *bytes, size_t n,
+                                  const char *message)
 {
     struct annotation a;
-    findings_clear(&found);
+    diagnostics_clear(&found);
     check_log_start(&said);
     clock_t start = clock();
     enum vd_err err = annotation_parse(&a, "a.xml", bytes, n, &found);
     double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
     check_log_end();
     assert_int_equal(err, VD_DATA);
-    assert_says(&said, "a.xml:");
-    assert_says(&said, message);
+    assert_logged(&said, "a.xml:");
+    assert_logged(&said, message);
     if (!(seconds <= MAX_SECONDS * SLOWER))
         fail_msg("%s took %.2f s", message, seconds);
 }
 
-static void refuse(const char *text, const char *message)
+static void assert_text_rejected(const char *text, const char *message)
 {
-    refuse_bytes(text, strlen(text), message);
+    assert_bytes_rejected(text, strlen(text), message);
 }
 
 static void document_types_are_refused(void **state)
 {
     (void)state;
-    refuse("<!DOCTYPE annotation [<!ENTITY x SYSTEM \"file:///etc/passwd\">]>"
-           "<annotation><folder>&x;</folder></annotation>",
-           "document type");
-    refuse("<!DOCTYPE annotation SYSTEM \"http://127.0.0.1/a.dtd\">"
-           "<annotation/>",
-           "document type");
+    assert_text_rejected(
+        "<!DOCTYPE annotation [<!ENTITY x SYSTEM \"file:///etc/passwd\">]>"
+        "<annotation><folder>&x;</folder></annotation>",
+        "document type");
+    assert_text_rejected(
+        "<!DOCTYPE annotation SYSTEM \"http://127.0.0.1/a.dtd\">"
+        "<annotation/>",
+        "document type");
 
     struct text laughs = {0}; /* ten entities, each ten of the one before */
     text_add(&laughs, "<!DOCTYPE a [<!ENTITY l0 \"ha\">");
@@ -291,7 +294,7 @@ static void document_types_are_refused(void **state)
         text_add(&laughs, "\">");
     }
     text_add(&laughs, "]><annotation><folder>&l9;</folder></annotation>");
-    refuse(laughs.bytes, "a.xml:1:"); /* a loop, says libxml2 */
+    assert_text_rejected(laughs.bytes, "a.xml:1:"); /* a loop, says libxml2 */
     free(laughs.bytes);
 
     struct text quadratic = {0}; /* one long entity, used 2000 times */
@@ -302,17 +305,18 @@ static void document_types_are_refused(void **state)
     for (int k = 0; k < 2000; k++)
         text_add(&quadratic, "&q;");
     text_add(&quadratic, "</folder></annotation>");
-    refuse(quadratic.bytes, "a.xml:1:"); /* too much, says libxml2 2.15 */
+    assert_text_rejected(quadratic.bytes,
+                         "a.xml:1:"); /* too much, says libxml2 2.15 */
     free(quadratic.bytes);
 }
 
-static void floods_are_refused(void **state)
+static void resource_exhaustion_is_rejected(void **state)
 {
     (void)state;
     struct text deep = {0};
     for (int k = 0; k < 300; k++)
         text_add(&deep, "<annotation>");
-    refuse(deep.bytes, "not well-formed XML");
+    assert_text_rejected(deep.bytes, "not well-formed XML");
     free(deep.bytes);
 
     struct text objects = {0};
@@ -320,7 +324,8 @@ static void floods_are_refused(void **state)
     for (int k = 0; k < 10001; k++)
         text_add(&objects, "<object/>");
     text_add(&objects, "</annotation>");
-    refuse(objects.bytes, "10001 objects, more than the 10000 allowed");
+    assert_text_rejected(objects.bytes,
+                         "10001 objects, more than the 10000 allowed");
     free(objects.bytes);
 
     struct text attributes = {0};
@@ -328,11 +333,12 @@ static void floods_are_refused(void **state)
     while (attributes.length < ANNOTATION_MAX_BYTES - 100)
         text_add(&attributes, " a%zx=\"\"", attributes.length);
     text_add(&attributes, "/></annotation>");
-    refuse(attributes.bytes, "more than 8000 attributes");
-    char *wide = mem_new(attributes.length, 2); /* in UTF-16 */
+    assert_text_rejected(attributes.bytes, "more than 8000 attributes");
+    char *wide = xcalloc(attributes.length, 2); /* in UTF-16 */
     for (size_t k = 0; k < attributes.length / 4; k++)
         wide[2 * k] = attributes.bytes[k];
-    refuse_bytes(wide, attributes.length / 2, "more than 8000 attributes");
+    assert_bytes_rejected(wide, attributes.length / 2,
+                          "more than 8000 attributes");
     free(wide);
     free(attributes.bytes);
 
@@ -341,7 +347,7 @@ static void floods_are_refused(void **state)
     for (int k = 0; k < 8000; k++)
         text_add(&most, " a%x=\"\"", k);
     text_add(&most, "/><a></b></annotation>");
-    refuse(most.bytes, "not well-formed XML");
+    assert_text_rejected(most.bytes, "not well-formed XML");
     free(most.bytes);
 
     struct text declared = {0}; /* each is appended to a list */
@@ -350,13 +356,13 @@ static void floods_are_refused(void **state)
         text_add(&declared, "<!ATTLIST a a%zx CDATA #IMPLIED>",
                  declared.length);
     text_add(&declared, "]><annotation/>");
-    refuse(declared.bytes, "document type");
+    assert_text_rejected(declared.bytes, "document type");
     free(declared.bytes);
 
-    char *huge = mem_new(20 << 20, 1);
+    char *huge = xcalloc(20 << 20, 1);
     memset(huge, 'x', 20 << 20);
     memcpy(huge, "<annotation>", 12);
-    refuse_bytes(huge, 20 << 20, "more than 4 MiB");
+    assert_bytes_rejected(huge, 20 << 20, "more than 4 MiB");
     free(huge);
 }
 
@@ -372,8 +378,8 @@ static void unknown_encodings_are_refused(void **state)
         "\x4c\x6f\xa7\x94\x93", /* declared in EBCDIC itself */
     };
     for (size_t k = 0; k < sizeof heads / sizeof *heads; k++) {
-        char *text = mem_format("%s<annotation/>", heads[k]);
-        refuse(text, "\" is not accepted");
+        char *text = xasprintf("%s<annotation/>", heads[k]);
+        assert_text_rejected(text, "\" is not accepted");
         free(text);
     }
 }
@@ -402,20 +408,27 @@ static void thousands_of_objects_are_read(void **state)
 static void broken_files_are_refused(void **state)
 {
     (void)state;
-    refuse("", "empty");
-    refuse("<annotation><object>", "a.xml:1: not well-formed XML");
-    refuse("<annotation>\n<a></b>\n</annotation>", "a.xml:2: not well-formed");
-    refuse("hello", "not well-formed XML");
-    refuse("<root/>", "the root element is <root>, not <annotation>");
-    refuse("<annotation><folder>&undefined;</folder></annotation>",
-           "not well-formed XML");
-    refuse_bytes("<annotation>\0</annotation>", 26, "not well-formed XML");
-    refuse("<?xml version=\"1.0\" encoding=\"UTF-8\"?><annotation><folder>"
-           "\xff\xfe\xfa</folder></annotation>",
-           "not well-formed XML");
-    refuse("<?xml version=\"1.0\" encoding=\"no-such\"?><annotation><folder>"
-           "\xff</folder></annotation>",
-           "encoding \"no-such\" is not accepted");
+    assert_text_rejected("", "empty");
+    assert_text_rejected("<annotation><object>",
+                         "a.xml:1: not well-formed XML");
+    assert_text_rejected("<annotation>\n<a></b>\n</annotation>",
+                         "a.xml:2: not well-formed");
+    assert_text_rejected("hello", "not well-formed XML");
+    assert_text_rejected("<root/>",
+                         "the root element is <root>, not <annotation>");
+    assert_text_rejected(
+        "<annotation><folder>&undefined;</folder></annotation>",
+        "not well-formed XML");
+    assert_bytes_rejected("<annotation>\0</annotation>", 26,
+                          "not well-formed XML");
+    assert_text_rejected(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><annotation><folder>"
+        "\xff\xfe\xfa</folder></annotation>",
+        "not well-formed XML");
+    assert_text_rejected(
+        "<?xml version=\"1.0\" encoding=\"no-such\"?><annotation><folder>"
+        "\xff</folder></annotation>",
+        "encoding \"no-such\" is not accepted");
 }
 
 static void a_large_file_is_not_even_opened(void **state)
@@ -423,13 +436,13 @@ static void a_large_file_is_not_even_opened(void **state)
     (void)state;
     struct annotation a;
     char *folder = check_folder();
-    char *path = mem_format("%s/a.xml", folder);
-    char *huge = mem_new(ANNOTATION_MAX_BYTES + 1, 1);
+    char *path = xasprintf("%s/a.xml", folder);
+    char *huge = xcalloc(ANNOTATION_MAX_BYTES + 1, 1);
     voc_write(folder, "a.xml", huge, ANNOTATION_MAX_BYTES + 1);
     check_log_start(&said);
     assert_int_equal(annotation_read(&a, path, &found), VD_DATA);
     check_log_end();
-    assert_says(&said, "4194305 bytes, more than");
+    assert_logged(&said, "4194305 bytes, more than");
     free(huge);
     free(path);
     check_folder_remove(folder);
@@ -441,19 +454,19 @@ int main(void)
         cmocka_unit_test(a_voc_file_is_read),
         cmocka_unit_test(parts_are_not_the_box),
         cmocka_unit_test(decimals_and_unknown_elements_are_fine),
-        cmocka_unit_test(malformed_objects_are_told_and_left_out),
+        cmocka_unit_test(malformed_objects_are_reported_and_left_out),
         cmocka_unit_test(repeated_elements_are_reported),
-        cmocka_unit_test(boxes_that_are_shares_are_left_out),
+        cmocka_unit_test(normalized_boxes_are_left_out),
         cmocka_unit_test(names_are_one_line),
-        cmocka_unit_test(sizes_that_are_no_sizes_count_as_missing),
+        cmocka_unit_test(invalid_sizes_count_as_missing),
         cmocka_unit_test(document_types_are_refused),
-        cmocka_unit_test(floods_are_refused),
+        cmocka_unit_test(resource_exhaustion_is_rejected),
         cmocka_unit_test(unknown_encodings_are_refused),
         cmocka_unit_test(thousands_of_objects_are_read),
         cmocka_unit_test(broken_files_are_refused),
         cmocka_unit_test(a_large_file_is_not_even_opened),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    findings_clear(&found);
+    diagnostics_clear(&found);
     return failed;
 }

@@ -2,8 +2,8 @@
  * and nothing is left behind. */
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "store/atomic.h"
 
 #include <pthread.h>
@@ -23,10 +23,10 @@ static void assert_holds(const char *path, const char *expected)
     free(bytes);
 }
 
-static void a_committed_file_is_there_and_alone(void **state)
+static void commit_leaves_only_the_final_file(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *path = mem_format("%s/f", folder);
+    char *folder = check_folder(), *path = xasprintf("%s/f", folder);
     struct atomic_file f;
     assert_int_equal(atomic_write(path, "old", 3), VD_OK);
     assert_int_equal(atomic_open(&f, path), VD_OK);
@@ -35,17 +35,17 @@ static void a_committed_file_is_there_and_alone(void **state)
     assert_holds(path, "old");
     assert_int_equal(atomic_commit(&f), VD_OK);
     assert_holds(path, "new");
-    assert_int_equal(check_files_in(folder), 1);
+    assert_int_equal(check_count_files(folder), 1);
     atomic_abort(&f);
     assert_holds(path, "new");
     free(path);
     check_folder_remove(folder);
 }
 
-static void an_aborted_file_leaves_the_old_one(void **state)
+static void abort_keeps_the_old_file(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *path = mem_format("%s/f", folder);
+    char *folder = check_folder(), *path = xasprintf("%s/f", folder);
     struct atomic_file f, none = {0};
     assert_int_equal(atomic_write(path, "old", 3), VD_OK);
     assert_int_equal(atomic_open(&f, path), VD_OK);
@@ -54,7 +54,7 @@ static void an_aborted_file_leaves_the_old_one(void **state)
     atomic_abort(&f);
     atomic_abort(&none);
     assert_holds(path, "old");
-    assert_int_equal(check_files_in(folder), 1);
+    assert_int_equal(check_count_files(folder), 1);
     free(path);
     check_folder_remove(folder);
 }
@@ -62,12 +62,12 @@ static void an_aborted_file_leaves_the_old_one(void **state)
 static void a_library_may_write_the_reserved_name(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *path = mem_format("%s/f", folder);
+    char *folder = check_folder(), *path = xasprintf("%s/f", folder);
     struct atomic_file f, g;
     assert_int_equal(atomic_reserve(&f, path), VD_OK);
     assert_int_equal(atomic_reserve(&g, path), VD_OK);
     assert_string_not_equal(f.temporary, g.temporary);
-    char *pid = mem_format("%ld", (long)getpid());
+    char *pid = xasprintf("%ld", (long)getpid());
     assert_non_null(strstr(f.temporary, pid));
     free(pid);
     FILE *by_library = fopen(f.temporary, "w");
@@ -76,7 +76,7 @@ static void a_library_may_write_the_reserved_name(void **state)
     assert_int_equal(atomic_commit(&f), VD_OK);
     atomic_abort(&g);
     assert_holds(path, "theirs");
-    assert_int_equal(check_files_in(folder), 1);
+    assert_int_equal(check_count_files(folder), 1);
     free(path);
     check_folder_remove(folder);
 }
@@ -89,30 +89,30 @@ static void a_missing_folder_is_named(void **state)
     assert_int_equal(atomic_write("/no/such/f", "x", 1), VD_CREATE);
     assert_int_equal(atomic_write("/proc/f", "x", 1), VD_CREATE);
     check_log_end();
-    assert_says(&log, "/no/such/f: open: No such file or directory");
-    assert_says(&log, "/proc/f: open: ");
+    assert_logged(&log, "/no/such/f: open: No such file or directory");
+    assert_logged(&log, "/proc/f: open: ");
 }
 
 static void a_failing_rename_leaves_nothing(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *path = mem_format("%s/d", folder);
+    char *folder = check_folder(), *path = xasprintf("%s/d", folder);
     struct check_log log;
     assert_int_equal(file_make_folder(path), VD_OK);
     check_log_start(&log);
     assert_int_equal(atomic_write(path, "x", 1), VD_IO);
     check_log_end();
-    assert_says(&log, "/d: rename: Is a directory");
-    assert_int_equal(check_files_in(folder), 1);
+    assert_logged(&log, "/d: rename: Is a directory");
+    assert_int_equal(check_count_files(folder), 1);
     free(path);
     check_folder_remove(folder);
 }
 
-static void what_is_no_file_is_not_replaced(void **state)
+static void non_regular_files_are_not_replaced(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *pipe = mem_format("%s/pipe", folder);
-    char *link = mem_format("%s/link", folder);
+    char *folder = check_folder(), *pipe = xasprintf("%s/pipe", folder);
+    char *link = xasprintf("%s/link", folder);
     const char *paths[] = {pipe, link};
     struct stat before, after;
     assert_int_equal(mkfifo(pipe, 0600), 0);
@@ -123,7 +123,7 @@ static void what_is_no_file_is_not_replaced(void **state)
         assert_int_equal(lstat(paths[i], &after), 0);
         assert_true(before.st_ino == after.st_ino);
     }
-    assert_int_equal(check_files_in(folder), 2);
+    assert_int_equal(check_count_files(folder), 2);
     free(link);
     free(pipe);
     check_folder_remove(folder);
@@ -132,7 +132,7 @@ static void what_is_no_file_is_not_replaced(void **state)
 static void a_lost_library_file_is_an_error(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *path = mem_format("%s/f", folder);
+    char *folder = check_folder(), *path = xasprintf("%s/f", folder);
     struct atomic_file f;
     struct check_log log;
     assert_int_equal(atomic_write(path, "old", 3), VD_OK);
@@ -141,41 +141,41 @@ static void a_lost_library_file_is_an_error(void **state)
     check_log_start(&log);
     assert_int_equal(atomic_commit(&f), VD_IO);
     check_log_end();
-    assert_says(&log, "/f: fsync: No such file");
+    assert_logged(&log, "/f: fsync: No such file");
     assert_holds(path, "old");
     free(path);
     check_folder_remove(folder);
 }
 
-static void a_link_is_replaced_and_its_failure_said(void **state)
+static void symlinks_are_replaced_and_failures_reported(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *path = mem_format("%s/last", folder);
+    char *folder = check_folder(), *path = xasprintf("%s/last", folder);
     char to[16] = "";
     struct check_log log;
-    char *left = mem_format("%s.tmp-%ld-0", path, (long)getpid());
+    char *left = xasprintf("%s.tmp-%ld-0", path, (long)getpid());
     assert_int_equal(symlink("x", left), 0); /* of a dead process */
-    assert_int_equal(atomic_link(path, "a"), VD_OK);
+    assert_int_equal(atomic_symlink(path, "a"), VD_OK);
     unlink(left);
     free(left);
-    assert_int_equal(atomic_link(path, "bc"), VD_OK);
+    assert_int_equal(atomic_symlink(path, "bc"), VD_OK);
     assert_int_equal(readlink(path, to, sizeof to - 1), 2);
     assert_string_equal(to, "bc");
-    assert_int_equal(check_files_in(folder), 1);
+    assert_int_equal(check_count_files(folder), 1);
     unlink(path);
     assert_int_equal(file_make_folder(path), VD_OK);
     check_log_start(&log);
-    assert_int_equal(atomic_link(path, "a"), VD_IO);
-    assert_int_equal(atomic_link("/no/such/last", "a"), VD_IO);
+    assert_int_equal(atomic_symlink(path, "a"), VD_IO);
+    assert_int_equal(atomic_symlink("/no/such/last", "a"), VD_IO);
     check_log_end();
-    assert_says(&log, "/last: rename: ");
-    assert_says(&log, "/no/such/last: symlink: No such file");
-    assert_int_equal(check_files_in(folder), 1);
+    assert_logged(&log, "/last: rename: ");
+    assert_logged(&log, "/no/such/last: symlink: No such file");
+    assert_int_equal(check_count_files(folder), 1);
     free(path);
     check_folder_remove(folder);
 }
 
-static void only_left_overs_are_removed(void **state)
+static void only_stale_temporaries_are_removed(void **state)
 {
     (void)state;
     static const char *const names[] = {
@@ -184,15 +184,15 @@ static void only_left_overs_are_removed(void **state)
     char *folder = check_folder(), *path;
     struct file_list list;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        path = mem_format("%s/%s", folder, names[i]);
+        path = xasprintf("%s/%s", folder, names[i]);
         assert_int_equal(atomic_write(path, "x", 1), VD_OK);
         free(path);
     }
-    path = mem_format("%s/last.tmp-7-0", folder);
+    path = xasprintf("%s/last.tmp-7-0", folder);
     assert_int_equal(symlink("nowhere", path), 0);
     free(path);
-    atomic_remove_left_overs(folder);
-    atomic_remove_left_overs(folder);
+    atomic_remove_stale(folder);
+    atomic_remove_stale(folder);
     assert_int_equal(file_list_read(&list, folder), VD_OK);
     assert_int_equal(list.n, sizeof names / sizeof *names - 2);
     file_list_clear(&list);
@@ -226,7 +226,7 @@ static void a_write_over_the_limit_keeps_the_old_file(void **state)
 {
     (void)state;
     for (int small = 0; small < 2; small++) {
-        char *folder = check_folder(), *path = mem_format("%s/f", folder);
+        char *folder = check_folder(), *path = xasprintf("%s/f", folder);
         int status = -1;
         assert_int_equal(atomic_write(path, "old", 3), VD_OK);
         pid_t child = fork();
@@ -235,7 +235,7 @@ static void a_write_over_the_limit_keeps_the_old_file(void **state)
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_int_equal(status, 0);
         assert_holds(path, "old");
-        assert_int_equal(check_files_in(folder), 1);
+        assert_int_equal(check_count_files(folder), 1);
         free(path);
         check_folder_remove(folder);
     }
@@ -244,7 +244,7 @@ static void a_write_over_the_limit_keeps_the_old_file(void **state)
 static void a_full_disk_keeps_the_old_file(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *path = mem_format("%s/f", folder);
+    char *folder = check_folder(), *path = xasprintf("%s/f", folder);
     if (mount("none", folder, "tmpfs", 0, "size=64k")) {
         free(path);
         check_folder_remove(folder);
@@ -252,16 +252,16 @@ static void a_full_disk_keeps_the_old_file(void **state)
     }
     struct check_log log;
     const size_t n = 1 << 20;
-    char *big = mem_new(n, 1);
+    char *big = xcalloc(n, 1);
     assert_int_equal(atomic_write(path, "old", 3), VD_OK);
     check_log_start(&log);
     enum vd_err err = atomic_write(path, big, n);
     check_log_end();
-    size_t left = check_files_in(folder);
+    size_t left = check_count_files(folder);
     assert_holds(path, "old");
     umount(folder);
     assert_int_equal(err, VD_IO);
-    assert_says(&log, "/f: write: No space left on device");
+    assert_logged(&log, "/f: write: No space left on device");
     assert_int_equal(left, 1);
     free(big);
     free(path);
@@ -279,10 +279,10 @@ static void *write_often(void *path)
     return NULL;
 }
 
-static void writers_of_one_name_do_not_mix(void **state)
+static void concurrent_writers_do_not_mix(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *path = mem_format("%s/f", folder);
+    char *folder = check_folder(), *path = xasprintf("%s/f", folder);
     pthread_t threads[WRITERS];
     for (int k = 0; k < WRITERS; k++)
         pthread_create(&threads[k], NULL, write_often, path);
@@ -292,7 +292,7 @@ static void writers_of_one_name_do_not_mix(void **state)
         assert_null(failed);
     }
     assert_holds(path, "0123456789");
-    assert_int_equal(check_files_in(folder), 1);
+    assert_int_equal(check_count_files(folder), 1);
     free(path);
     check_folder_remove(folder);
 }
@@ -300,18 +300,18 @@ static void writers_of_one_name_do_not_mix(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_committed_file_is_there_and_alone),
-        cmocka_unit_test(an_aborted_file_leaves_the_old_one),
+        cmocka_unit_test(commit_leaves_only_the_final_file),
+        cmocka_unit_test(abort_keeps_the_old_file),
         cmocka_unit_test(a_library_may_write_the_reserved_name),
         cmocka_unit_test(a_missing_folder_is_named),
         cmocka_unit_test(a_failing_rename_leaves_nothing),
-        cmocka_unit_test(what_is_no_file_is_not_replaced),
+        cmocka_unit_test(non_regular_files_are_not_replaced),
         cmocka_unit_test(a_lost_library_file_is_an_error),
-        cmocka_unit_test(a_link_is_replaced_and_its_failure_said),
-        cmocka_unit_test(only_left_overs_are_removed),
+        cmocka_unit_test(symlinks_are_replaced_and_failures_reported),
+        cmocka_unit_test(only_stale_temporaries_are_removed),
         cmocka_unit_test(a_write_over_the_limit_keeps_the_old_file),
         cmocka_unit_test(a_full_disk_keeps_the_old_file),
-        cmocka_unit_test(writers_of_one_name_do_not_mix),
+        cmocka_unit_test(concurrent_writers_do_not_mix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

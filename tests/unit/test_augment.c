@@ -13,17 +13,18 @@ static const struct augment usual = {.enable = true,
                                      .saturation = 0.3,
                                      .hue = 0.1};
 
-static struct slot draw(const struct augment *a, uint64_t seed,
-                        uint64_t position, const float box[4])
+static struct batch_item draw(const struct augment *a, uint64_t seed,
+                              uint64_t position, const float box[4])
 {
-    struct slot slot = {.position = position};
-    augment_draw(a, seed, SIZE, box, &slot);
-    return slot;
+    struct batch_item item = {.position = position};
+    augment_draw(a, seed, SIZE, box, &item);
+    return item;
 }
 
-/* The inverse of slot->warp: where the stored point (u, v), in coordinates
+/* The inverse of item->warp: where the stored point (u, v), in coordinates
  * with pixel centres at + 1/2, comes to lie. */
-static void to_input(const struct slot *s, double u, double v, double out[2])
+static void to_input(const struct batch_item *s, double u, double v,
+                     double out[2])
 {
     double a = (double)s->warp[0], b = (double)s->warp[1];
     double c = (double)s->warp[3], d = (double)s->warp[4];
@@ -40,7 +41,7 @@ static void the_box_is_around_the_warped_corners(void **state)
     const float box[4] = {20.5f, 30, 60, 72.25f};
     int n_flipped = 0;
     for (uint64_t p = 0; p < 500; p++) {
-        struct slot s = draw(&usual, 7, p, box);
+        struct batch_item s = draw(&usual, 7, p, box);
         double low[2] = {SIZE, SIZE}, high[2] = {0, 0};
         for (int k = 0; k < 4; k++) {
             double at[2];
@@ -67,7 +68,7 @@ static void the_box_is_that_of_the_reference(void **state)
     (void)state;
     const float box[4] = {10, 20, 50, 90};
     for (uint64_t p = 0; p < 200; p++) {
-        struct slot s = draw(&usual, 3, p, box);
+        struct batch_item s = draw(&usual, 3, p, box);
         bool flip = s.warp[0] < 0;
         double sine = (double)s.warp[3];
         double a = asin(sine), m = SIZE / 2.0;
@@ -100,7 +101,7 @@ static void without_augmentation_nothing_changes(void **state)
     const float box[4] = {1, 2, 3, 4}, warp[6] = {1, 0, 0, 0, 1, 0};
     const struct augment off = {.flip = 1, .rotate = 45};
     for (int k = 0; k < 2; k++) {
-        struct slot s = draw(k ? &off : NULL, 1, 5, box);
+        struct batch_item s = draw(k ? &off : NULL, 1, 5, box);
         assert_memory_equal(s.box, box, sizeof box);
         assert_memory_equal(s.warp, warp, sizeof warp);
         assert_true(s.color[0] == 1 && s.color[1] == 1 && s.color[2] == 1 &&
@@ -114,7 +115,7 @@ static void a_flip_alone_is_exact(void **state)
     const struct augment flip = {.enable = true, .flip = 1};
     const float box[4] = {1, 2, 30.5f, 40}, mirrored[4] = {65.5f, 2, 95, 40};
     const float warp[6] = {-1, 0, SIZE - 1, 0, 1, 0};
-    struct slot s = draw(&flip, 1, 5, box);
+    struct batch_item s = draw(&flip, 1, 5, box);
     assert_memory_equal(s.box, mirrored, sizeof mirrored);
     for (int i = 0; i < 6; i++)
         assert_near((double)s.warp[i], (double)warp[i], 0);
@@ -125,8 +126,8 @@ static void draws_depend_on_seed_and_position_alone(void **state)
 {
     (void)state;
     const float box[4] = {10, 10, 20, 20};
-    struct slot first = draw(&usual, 1, 9, box);
-    struct slot other = {.position = 9, .sample = 77, .class = 3};
+    struct batch_item first = draw(&usual, 1, 9, box);
+    struct batch_item other = {.position = 9, .index = 77, .class = 3};
     augment_draw(&usual, 1, SIZE, box, &other);
     assert_memory_equal(first.warp, other.warp, sizeof first.warp);
     assert_memory_equal(first.color, other.color, sizeof first.color);
@@ -159,7 +160,7 @@ static void draws_have_the_stated_distribution(void **state)
     const float box[4] = {10, 10, 20, 20};
     int orders[256] = {0}, n_orders = 0;
     for (int p = 0; p < DRAWS; p++) {
-        struct slot s = draw(&usual, 11, (uint64_t)p, box);
+        struct batch_item s = draw(&usual, 11, (uint64_t)p, box);
         for (int k = 0; k < 4; k++)
             x[k][p] = (double)s.color[k];
         x[4][p] = asin((double)s.warp[3]) * 57.29577951308232;

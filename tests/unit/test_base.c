@@ -2,10 +2,10 @@
  * the random numbers' published vectors. */
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/mem.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "base/text.h"
@@ -34,7 +34,7 @@ static enum vd_err try_it(enum vd_err err)
     return VD_OK;
 }
 
-static void an_error_is_said_once_and_passed_on(void **state)
+static void errors_are_logged_once_and_propagated(void **state)
 {
     (void)state;
     struct check_log log;
@@ -80,12 +80,12 @@ static void utf8_is_strict(void **state)
 {
     (void)state;
     uint32_t code = 0;
-    assert_int_equal(text_utf8("a", &code), 1);
-    assert_int_equal(text_utf8("\xc3\xa9", &code), 2);
+    assert_int_equal(text_decode_utf8("a", &code), 1);
+    assert_int_equal(text_decode_utf8("\xc3\xa9", &code), 2);
     assert_int_equal(code, 0xe9);
-    assert_int_equal(text_utf8("\xe2\x82\xac", &code), 3);
+    assert_int_equal(text_decode_utf8("\xe2\x82\xac", &code), 3);
     assert_int_equal(code, 0x20ac);
-    assert_int_equal(text_utf8("\xf4\x8f\xbf\xbf", &code), 4);
+    assert_int_equal(text_decode_utf8("\xf4\x8f\xbf\xbf", &code), 4);
     assert_int_equal(code, 0x10ffff);
     const char *const bad[] = {"",
                                "\x80",
@@ -100,7 +100,7 @@ static void utf8_is_strict(void **state)
                                "\xff",
                                "\xf0\x8f\xbf\xbf"};
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
-        assert_int_equal(text_utf8(bad[k], &code), 0);
+        assert_int_equal(text_decode_utf8(bad[k], &code), 0);
     assert_int_equal(code, 0x10ffff);
 }
 
@@ -123,8 +123,8 @@ static void files_are_read_whole_or_refused(void **state)
     char *folder = check_folder(), *bytes = NULL;
     size_t n = 0;
     struct check_log log;
-    char *deep = mem_format("%s/a/b", folder);
-    char *path = mem_format("%s/f", deep);
+    char *deep = xasprintf("%s/a/b", folder);
+    char *path = xasprintf("%s/f", deep);
     assert_int_equal(file_make_folder(deep), VD_OK);
     FILE *f = fopen(path, "w");
     fputs("hello", f);
@@ -139,14 +139,14 @@ static void files_are_read_whole_or_refused(void **state)
     assert_int_equal(file_read(deep, 4, &bytes, &n), VD_DATA);
     assert_int_equal(file_read("/no/such", 4, &bytes, &n), VD_NOINPUT);
     check_log_end();
-    assert_says(&log, "/no/such: No such file");
+    assert_logged(&log, "/no/such: No such file");
 
     struct file_list list;
     assert_int_equal(file_list_read(&list, deep), VD_OK);
     assert_int_equal(list.n, 1);
     assert_string_equal(list.names[0], "f");
     file_list_clear(&list);
-    char *parent = file_folder(path);
+    char *parent = file_dirname(path);
     assert_string_equal(parent, deep);
     free(parent);
     free(path);
@@ -159,9 +159,9 @@ static void hash_of_pieces_is_hash_of_whole(void **state)
     (void)state;
     struct hash h;
     hash_init(&h);
-    hash_add(&h, "ab", 2);
-    hash_add(&h, "c", 1);
-    assert_true(hash_end(&h) == hash_bytes("abc", 3));
+    hash_update(&h, "ab", 2);
+    hash_update(&h, "c", 1);
+    assert_true(hash_final(&h) == hash_bytes("abc", 3));
     assert_true(hash_bytes("abc", 3) == 0x78af5f94892f3950u);
 }
 
@@ -200,16 +200,16 @@ static void uniform_and_normal_have_their_moments(void **state)
     assert_near(normal2 / n, 1, 0.05);
 }
 
-static void peak_memory_is_this_process_s_and_stays(void **state)
+static void peak_memory_is_per_process_and_never_falls(void **state)
 {
     (void)state;
     const size_t n = (size_t)64 << 20;
     int64_t before = memory_peak();
     void *p = NULL;
     assert_true(before > 0);
-    assert_int_equal(mem_alloc(&p, n, 1, "a test"), VD_OK);
+    assert_int_equal(alloc_aligned(&p, n, 1, "a test"), VD_OK);
     memset(p, 1, n);
-    mem_free(p);
+    alloc_aligned_free(p);
     int64_t after = memory_peak();
     assert_true(after - before > (int64_t)n / 2);
     assert_true(after - before < (int64_t)n * 2);
@@ -221,19 +221,20 @@ static void sizes_are_checked(void **state)
     size_t n = 3;
     void *p = NULL;
     struct check_log log;
-    assert_false(mem_mul(SIZE_MAX / 2, 3, &n));
+    assert_false(alloc_mul_size(SIZE_MAX / 2, 3, &n));
     assert_int_equal(n, 3);
     check_log_start(&log);
-    assert_int_equal(mem_alloc(&p, SIZE_MAX / 8, 8, "activations"), VD_SYSTEM);
+    assert_int_equal(alloc_aligned(&p, SIZE_MAX / 8, 8, "activations"),
+                     VD_SYSTEM);
     check_log_end();
-    assert_says(&log, "activations");
-    assert_int_equal(mem_alloc(&p, 3 << 20, 1, "activations"), VD_OK);
+    assert_logged(&log, "activations");
+    assert_int_equal(alloc_aligned(&p, 3 << 20, 1, "activations"), VD_OK);
     assert_int_equal((uintptr_t)p % 64, 0);
-    mem_free(p);
+    alloc_aligned_free(p);
 }
 
 /* Somebody collects messages; the process ends before they are told. */
-static void a_bug_is_told_whoever_collects_messages(void **state)
+static void internal_errors_bypass_log_sinks(void **state)
 {
     (void)state;
     char text[512] = "";
@@ -259,7 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exit_codes_follow_sysexits),
-        cmocka_unit_test(an_error_is_said_once_and_passed_on),
+        cmocka_unit_test(errors_are_logged_once_and_propagated),
         cmocka_unit_test(numbers_are_strict),
         cmocka_unit_test(typos_get_a_suggestion),
         cmocka_unit_test(utf8_is_strict),
@@ -268,9 +269,9 @@ int main(void)
         cmocka_unit_test(hash_of_pieces_is_hash_of_whole),
         cmocka_unit_test(philox_matches_published_vectors),
         cmocka_unit_test(uniform_and_normal_have_their_moments),
-        cmocka_unit_test(peak_memory_is_this_process_s_and_stays),
+        cmocka_unit_test(peak_memory_is_per_process_and_never_falls),
         cmocka_unit_test(sizes_are_checked),
-        cmocka_unit_test(a_bug_is_told_whoever_collects_messages),
+        cmocka_unit_test(internal_errors_bypass_log_sinks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

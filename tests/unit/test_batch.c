@@ -2,7 +2,7 @@
 #include "check.h"
 
 #include "config/batch.h"
-#include "exchange/tree.h"
+#include "exchange/reduction_tree.h"
 
 static enum vd_err resolve(int64_t replicas, int64_t global, int64_t micro,
                            int64_t ranks, int64_t images,
@@ -51,30 +51,31 @@ static void more_ranks_than_replicas_are_refused(void **state)
     struct batch_plan b = {0};
     struct check_log log;
     assert_int_equal(resolve(3, 66, -1, 8, 5000, &b, &log), VD_CONFIG);
-    assert_says(&log, "8 ranks for 3 replicas");
-    assert_says(&log, "start at most 3 ranks");
+    assert_logged(&log, "8 ranks for 3 replicas");
+    assert_logged(&log, "start at most 3 ranks");
     assert_int_equal(b.replicas, 0);
 }
 
-static void an_uneven_batch_offers_the_nearest(void **state)
+static void an_uneven_batch_suggests_the_nearest(void **state)
 {
     (void)state;
     struct batch_plan b;
     struct check_log log;
     assert_int_equal(resolve(-1, 64, -1, 6, 5000, &b, &log), VD_CONFIG);
-    assert_says(&log, "a global batch of 64 over 6 replicas does not divide");
-    assert_says(&log, "\ngive --train.micro_batch 10, or --train.global_batch "
-                      "60 or 66");
+    assert_logged(&log, "a global batch of 64 over 6 replicas does not divide");
+    assert_logged(&log,
+                  "\ngive --train.micro_batch 10, or --train.global_batch "
+                  "60 or 66");
     // Too few images for the one above; too few for the one below.
     assert_int_equal(resolve(-1, 64, -1, 6, 65, &b, &log), VD_CONFIG);
-    assert_says(&log, "--train.global_batch 60\n");
+    assert_logged(&log, "--train.global_batch 60\n");
     assert_int_equal(resolve(-1, 5, -1, 4, 100, &b, &log), VD_CONFIG);
-    assert_says(&log, "--train.micro_batch 2, or --train.global_batch 8\n");
+    assert_logged(&log, "--train.micro_batch 2, or --train.global_batch 8\n");
     assert_int_equal(resolve(-1, 5, -1, 4, 7, &b, &log), VD_CONFIG);
-    assert_says(&log, "each needs 2 images");
+    assert_logged(&log, "each needs 2 images");
 }
 
-static void what_is_offered_is_accepted(void **state)
+static void suggested_batches_are_accepted(void **state)
 {
     (void)state;
     for (int64_t ranks = 1; ranks <= 9; ranks++)
@@ -106,8 +107,8 @@ static void batch_norm_needs_two_images(void **state)
     struct batch_plan b;
     struct check_log log;
     assert_int_equal(resolve(-1, 8, -1, 8, 5000, &b, &log), VD_CONFIG);
-    assert_says(&log, "batch norm\ngive --train.micro_batch 2, or "
-                      "--train.global_batch 16\n");
+    assert_logged(&log, "batch norm\ngive --train.micro_batch 2, or "
+                        "--train.global_batch 16\n");
 }
 
 static void a_batch_is_no_larger_than_the_data(void **state)
@@ -116,25 +117,25 @@ static void a_batch_is_no_larger_than_the_data(void **state)
     struct batch_plan b;
     struct check_log log;
     assert_int_equal(resolve(-1, 64, -1, 4, 63, &b, &log), VD_CONFIG);
-    assert_says(&log, "more than the 63 training images");
-    assert_says(&log, "--train.global_batch 60\n");
+    assert_logged(&log, "more than the 63 training images");
+    assert_logged(&log, "--train.global_batch 60\n");
     assert_int_equal(resolve(-1, 64, -1, 4, 64, &b, &log), VD_OK);
     assert_int_equal(resolve(-1, -1, 17, 4, 64, &b, &log), VD_CONFIG);
 }
 
-static void small_and_uneven_splits_are_warned_of(void **state)
+static void small_and_uneven_batches_are_warned_of(void **state)
 {
     (void)state;
     struct batch_plan b;
     struct check_log log;
     assert_int_equal(resolve(-1, 28, -1, 4, 5000, &b, &log), VD_OK);
-    assert_says(&log, "micro-batch of 7");
+    assert_logged(&log, "micro-batch of 7");
     assert_int_equal(resolve(8, 64, -1, 3, 5000, &b, &log), VD_OK);
-    assert_says(&log, "8 replicas do not divide evenly over 3 ranks: at most "
-                      "89 %");
-    assert_near(batch_ceiling(8, 3), 8.0 / 9, 1e-15);
-    assert_near(batch_ceiling(8, 5), 0.8, 1e-15);
-    assert_near(batch_ceiling(8, 4), 1, 0);
+    assert_logged(&log, "8 replicas do not divide evenly over 3 ranks: at most "
+                        "89 %");
+    assert_near(batch_max_efficiency(8, 3), 8.0 / 9, 1e-15);
+    assert_near(batch_max_efficiency(8, 5), 0.8, 1e-15);
+    assert_near(batch_max_efficiency(8, 4), 1, 0);
 }
 
 static void every_replica_has_one_rank(void **state)
@@ -143,16 +144,16 @@ static void every_replica_has_one_rank(void **state)
     for (int replicas = 1; replicas <= 40; replicas++)
         for (int ranks = 1; ranks <= replicas; ranks++) {
             int most = 0;
-            assert_int_equal(tree_first_replica(0, ranks, replicas), 0);
-            assert_int_equal(tree_first_replica(ranks, ranks, replicas),
+            assert_int_equal(reduction_first_replica(0, ranks, replicas), 0);
+            assert_int_equal(reduction_first_replica(ranks, ranks, replicas),
                              replicas);
             for (int r = 0; r < ranks; r++) {
-                int n = tree_first_replica(r + 1, ranks, replicas) -
-                        tree_first_replica(r, ranks, replicas);
+                int n = reduction_first_replica(r + 1, ranks, replicas) -
+                        reduction_first_replica(r, ranks, replicas);
                 assert_true(n >= 1);
                 most = n > most ? n : most;
             }
-            assert_near(batch_ceiling(replicas, ranks),
+            assert_near(batch_max_efficiency(replicas, ranks),
                         (double)replicas / (double)(ranks * most), 1e-15);
         }
 }
@@ -163,11 +164,11 @@ int main(void)
         cmocka_unit_test(replicas_default_to_ranks),
         cmocka_unit_test(the_micro_batch_gives_the_global_one),
         cmocka_unit_test(more_ranks_than_replicas_are_refused),
-        cmocka_unit_test(an_uneven_batch_offers_the_nearest),
-        cmocka_unit_test(what_is_offered_is_accepted),
+        cmocka_unit_test(an_uneven_batch_suggests_the_nearest),
+        cmocka_unit_test(suggested_batches_are_accepted),
         cmocka_unit_test(batch_norm_needs_two_images),
         cmocka_unit_test(a_batch_is_no_larger_than_the_data),
-        cmocka_unit_test(small_and_uneven_splits_are_warned_of),
+        cmocka_unit_test(small_and_uneven_batches_are_warned_of),
         cmocka_unit_test(every_replica_has_one_rank),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

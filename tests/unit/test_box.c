@@ -14,7 +14,7 @@ static void assert_box(const float b[4], double x1, double y1, double x2,
     assert_near((double)b[3], y2, PRECISE);
 }
 
-static void scaling_squashes_each_axis_on_its_own(void **state)
+static void scaling_resizes_each_axis_on_its_own(void **state)
 {
     (void)state;
     float out[4];
@@ -39,40 +39,40 @@ static void flipping_swaps_left_and_right(void **state)
     assert_box(b, 10, 20, 40, 60);
 }
 
-static void a_quarter_turn_moves_the_right_to_the_top(void **state)
+static void a_quarter_rotation_moves_the_right_to_the_top(void **state)
 {
     (void)state;
     float b[4] = {80, 40, 100, 50};
-    box_turn(b, 90, 100, 100, b); /* anticlockwise as seen, y down */
+    box_rotate(b, 90, 100, 100, b); /* anticlockwise as seen, y down */
     assert_box(b, 40, 0, 50, 20);
 }
 
-static void a_turn_gives_the_upright_hull(void **state)
+static void a_rotation_gives_the_upright_hull(void **state)
 {
     (void)state;
     float out[4];
     /* A square of side 20 about the centre: by 45 degrees its half diagonal
      * is 10 sqrt 2; by 10 degrees 10 (cos 10 + sin 10). */
     const float square[4] = {40, 40, 60, 60};
-    box_turn(square, 45, 100, 100, out);
+    box_rotate(square, 45, 100, 100, out);
     assert_box(out, 35.857864, 35.857864, 64.142136, 64.142136);
-    box_turn(square, -10, 100, 100, out);
+    box_rotate(square, -10, 100, 100, out);
     assert_box(out, 38.415441, 38.415441, 61.584559, 61.584559);
-    box_turn(square, 0, 100, 100, out);
+    box_rotate(square, 0, 100, 100, out);
     assert_box(out, 40, 40, 60, 60);
     /* Off the centre, 30 degrees: corners of {70,50,90,60} about (50,50) are
      * (17.32,-10) (34.64,-20) (22.32,-1.34) (39.64,-11.34). */
-    box_turn((float[]){70, 50, 90, 60}, 30, 100, 100, out);
+    box_rotate((float[]){70, 50, 90, 60}, 30, 100, 100, out);
     assert_box(out, 67.320508, 30, 89.641016, 48.660254);
 }
 
-static void a_turn_is_clipped_to_the_picture(void **state)
+static void a_rotation_is_clipped_to_the_image(void **state)
 {
     (void)state;
     float out[4];
-    box_turn((float[]){0, 0, 200, 100}, 10, 200, 100, out);
+    box_rotate((float[]){0, 0, 200, 100}, 10, 200, 100, out);
     assert_box(out, 0, 0, 200, 100);
-    box_turn((float[]){0, 0, 2, 2}, 45, 100, 100, out);
+    box_rotate((float[]){0, 0, 2, 2}, 45, 100, 100, out);
     assert_true(box_area(out) == 0);
 }
 
@@ -108,11 +108,11 @@ static void a_box_with_swapped_corners_or_nan_shares_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scaling_squashes_each_axis_on_its_own),
+        cmocka_unit_test(scaling_resizes_each_axis_on_its_own),
         cmocka_unit_test(flipping_swaps_left_and_right),
-        cmocka_unit_test(a_quarter_turn_moves_the_right_to_the_top),
-        cmocka_unit_test(a_turn_gives_the_upright_hull),
-        cmocka_unit_test(a_turn_is_clipped_to_the_picture),
+        cmocka_unit_test(a_quarter_rotation_moves_the_right_to_the_top),
+        cmocka_unit_test(a_rotation_gives_the_upright_hull),
+        cmocka_unit_test(a_rotation_is_clipped_to_the_image),
         cmocka_unit_test(iou_is_shared_over_covered),
         cmocka_unit_test(a_box_with_swapped_corners_or_nan_shares_nothing),
     };

@@ -2,8 +2,8 @@
  * the writer beside training. */
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "base/rng.h"
 #include "model/resnet.h"
 #include "train/checkpoint.h"
@@ -43,12 +43,12 @@ static void make_checkpoint(struct checkpoint *c, const struct graph *g,
     c->step = step;
     c->size = 32;
     c->best = step == 7;
-    c->config = mem_copy_text("optim: {lr: 1e-3}\n# \xc3\xa9\n");
-    c->state = mem_copy_text("{\"step\":7}");
+    c->config = xstrdup("optim: {lr: 1e-3}\n# \xc3\xa9\n");
+    c->state = xstrdup("{\"step\":7}");
     c->n_classes = 3;
-    c->classes = mem_new(3, sizeof *c->classes);
+    c->classes = xcalloc(3, sizeof *c->classes);
     for (int k = 0; k < 3; k++)
-        c->classes[k] = mem_copy_text(names[k]);
+        c->classes[k] = xstrdup(names[k]);
 }
 
 struct fixture {
@@ -60,7 +60,7 @@ struct fixture {
 static void fixture_init(struct fixture *f)
 {
     f->folder = check_folder();
-    f->path = mem_format("%s/step-00000007.h5", f->folder);
+    f->path = xasprintf("%s/step-00000007.h5", f->folder);
     make_graph(&f->graph, 3);
     make_checkpoint(&f->c, &f->graph, 7);
     assert_int_equal(checkpoint_write(&f->c, &f->graph, f->path), VD_OK);
@@ -98,7 +98,7 @@ static bool is_equal(const struct checkpoint *a, const struct checkpoint *b)
     return same;
 }
 
-static void what_is_written_is_read(void **state)
+static void a_checkpoint_round_trips(void **state)
 {
     (void)state;
     struct fixture f;
@@ -111,7 +111,7 @@ static void what_is_written_is_read(void **state)
     fixture_clear(&f);
 }
 
-static void the_digest_covers_all_of_it(void **state)
+static void the_digest_covers_every_field(void **state)
 {
     (void)state;
     struct fixture f;
@@ -134,7 +134,7 @@ static void the_digest_covers_all_of_it(void **state)
     fixture_clear(&f);
 }
 
-static void another_network_is_refused(void **state)
+static void another_graph_is_rejected(void **state)
 {
     (void)state;
     struct fixture f;
@@ -146,7 +146,7 @@ static void another_network_is_refused(void **state)
     check_log_start(&log);
     assert_int_equal(read_all(&back, &other, f.path), VD_DATA);
     check_log_end();
-    assert_says(&log, "another network");
+    assert_logged(&log, "another network");
     checkpoint_clear(&back);
     graph_clear(&other);
     fixture_clear(&f);
@@ -161,7 +161,7 @@ static void write_bytes(const char *path, const char *bytes, size_t n)
 }
 
 /* An error, or (where the bytes do not matter) the very same contents. */
-static bool is_caught(const struct fixture *f)
+static bool is_detected(const struct fixture *f)
 {
     struct checkpoint back;
     enum vd_err err = read_all(&back, &f->graph, f->path);
@@ -171,7 +171,7 @@ static bool is_caught(const struct fixture *f)
     return err != VD_OK;
 }
 
-static void damage_is_never_accepted_silently(void **state)
+static void damage_is_always_detected(void **state)
 {
     (void)state;
     struct fixture f;
@@ -190,14 +190,14 @@ static void damage_is_never_accepted_silently(void **state)
         write_bytes(f.path, bytes, n);
         bytes[at] = (char)kept;
         check_log_start(&log);
-        caught += is_caught(&f);
+        caught += is_detected(&f);
         check_log_end();
     }
     assert_true(caught > 200); /* some bytes are padding */
     for (int k = 0; k < 40; k++) {
         write_bytes(f.path, bytes, n * (size_t)k / 40);
         check_log_start(&log);
-        assert_true(is_caught(&f));
+        assert_true(is_detected(&f));
         check_log_end();
     }
     free(bytes);
@@ -208,16 +208,16 @@ static void damage_is_never_accepted_silently(void **state)
  * false where there is no h5py. */
 static bool edit(const char *path, const char *what)
 {
-    char *command = mem_format(PYTHON " -c \"import h5py\n"
-                                      "f = h5py.File('%s', 'r+')\n%s\""
-                                      " 2>/dev/null",
-                               path, what);
+    char *command = xasprintf(PYTHON " -c \"import h5py\n"
+                                     "f = h5py.File('%s', 'r+')\n%s\""
+                                     " 2>/dev/null",
+                              path, what);
     int status = system(command);
     free(command);
     return status == 0;
 }
 
-static void what_another_program_changed_is_refused(void **state)
+static void edited_files_are_rejected(void **state)
 {
     (void)state;
     static const char *const edits[][2] = {
@@ -235,7 +235,7 @@ static void what_another_program_changed_is_refused(void **state)
             check_log_start(&log);
             assert_int_equal(read_all(&back, &f.graph, f.path), VD_DATA);
             check_log_end();
-            assert_says(&log, edits[i][1]);
+            assert_logged(&log, edits[i][1]);
         }
         fixture_clear(&f);
         if (!done)
@@ -243,7 +243,7 @@ static void what_another_program_changed_is_refused(void **state)
     }
 }
 
-static void only_names_as_they_are_written_count(void **state)
+static void only_canonical_names_are_checkpoints(void **state)
 {
     (void)state;
     static const char *const others[] = {"step-00000012.h5.tmp-7-0",
@@ -268,7 +268,7 @@ static void only_names_as_they_are_written_count(void **state)
 static void write_step(struct fixture *f, const char *name, uint64_t step,
                        bool best)
 {
-    char *path = mem_format("%s/%s", f->folder, name);
+    char *path = xasprintf("%s/%s", f->folder, name);
     f->c.step = step;
     f->c.best = best;
     assert_int_equal(checkpoint_write(&f->c, &f->graph, path), VD_OK);
@@ -287,7 +287,7 @@ static void assert_newest(const struct fixture *f, uint64_t step)
     free(own);
 }
 
-static void the_users_copies_are_not_the_newest(void **state)
+static void user_copies_are_not_the_newest(void **state)
 {
     (void)state;
     struct fixture f;
@@ -302,8 +302,8 @@ static void the_users_copies_are_not_the_newest(void **state)
     check_log_start(&log);
     assert_newest(&f, 7);
     check_log_end();
-    assert_says(&log, "step-00000012.h5: its contents are of step 4");
-    assert_says(&log, "trying the checkpoint before this one");
+    assert_logged(&log, "step-00000012.h5: its contents are of step 4");
+    assert_logged(&log, "trying the checkpoint before this one");
     /* by number, not by letters */
     write_step(&f, "step-99999999.h5", 99999999, false);
     write_step(&f, "step-100000000.h5", 100000000, false);
@@ -311,7 +311,7 @@ static void the_users_copies_are_not_the_newest(void **state)
     fixture_clear(&f);
 }
 
-static void the_newest_whole_one_is_found(void **state)
+static void the_newest_intact_checkpoint_is_found(void **state)
 {
     (void)state;
     struct fixture f;
@@ -320,7 +320,7 @@ static void the_newest_whole_one_is_found(void **state)
     char *found = NULL;
     fixture_init(&f);
     for (uint64_t step = 100; step <= 300; step += 100) {
-        char *path = mem_format("%s/step-%08d.h5", f.folder, (int)step);
+        char *path = xasprintf("%s/step-%08d.h5", f.folder, (int)step);
         f.c.step = step;
         assert_int_equal(checkpoint_write(&f.c, &f.graph, path), VD_OK);
         if (step == 200)
@@ -329,15 +329,15 @@ static void the_newest_whole_one_is_found(void **state)
             write_bytes(path, "nonsense", 8);
         free(path);
     }
-    char *stray = mem_format("%s/step-00000400.h5.tmp-1-0", f.folder);
+    char *stray = xasprintf("%s/step-00000400.h5.tmp-1-0", f.folder);
     write_bytes(stray, "x", 1);
     check_log_start(&log);
     assert_int_equal(checkpoint_read_newest(&c, f.folder, &found), VD_OK);
     check_log_end();
     assert_non_null(found);
     assert_non_null(strstr(found, "step-00000100.h5"));
-    assert_says(&log, "step-00000300.h5");
-    assert_says(&log, "step-00000200.h5");
+    assert_logged(&log, "step-00000300.h5");
+    assert_logged(&log, "step-00000200.h5");
     assert_int_equal(c.step, 100);
     assert_memory_equal(c.param, f.c.param, 4 * c.n_params);
     checkpoint_clear(&c);
@@ -346,14 +346,14 @@ static void the_newest_whole_one_is_found(void **state)
 
     /* None whole is an error, none at all is not. */
     write_bytes(f.path, "", 0);
-    char *path = mem_format("%s/step-00000100.h5", f.folder);
+    char *path = xasprintf("%s/step-00000100.h5", f.folder);
     write_bytes(path, "", 0);
     free(path);
     check_log_start(&log);
     assert_int_equal(checkpoint_read_newest(&c, f.folder, &found), VD_DATA);
     check_log_end();
     assert_null(found);
-    assert_says(&log, "no checkpoint here is whole");
+    assert_logged(&log, "no checkpoint here is whole");
     assert_int_equal(checkpoint_read_newest(&c, "/no/such", &found), VD_OK);
     assert_null(found);
     fixture_clear(&f);
@@ -371,7 +371,7 @@ static void start(struct checkpoint_writer *w, const struct fixture *f,
     assert_null(c.param); /* taken over */
 }
 
-static void links_point_and_old_ones_go(void **state)
+static void links_are_set_and_old_checkpoints_pruned(void **state)
 {
     (void)state;
     struct fixture f;
@@ -379,7 +379,7 @@ static void links_point_and_old_ones_go(void **state)
     struct file_list list;
     char to[64] = "", *link, *stray;
     fixture_init(&f);
-    stray = mem_format("%s/step-00000009.h5.tmp-77-0", f.folder);
+    stray = xasprintf("%s/step-00000009.h5.tmp-77-0", f.folder);
     write_bytes(stray, "half", 4);
     assert_int_equal(checkpoint_writer_new(&w, f.folder, &f.graph, 2), VD_OK);
     assert_false(file_exists(stray));
@@ -394,7 +394,7 @@ static void links_point_and_old_ones_go(void **state)
     for (size_t i = 0; i < 5; i++)
         assert_string_equal(list.names[i], left[i]);
     file_list_clear(&list);
-    link = mem_format("%s/best", f.folder);
+    link = xasprintf("%s/best", f.folder);
     assert_int_equal(readlink(link, to, sizeof to - 1), 16);
     assert_string_equal(to, "step-00000011.h5");
 
@@ -413,7 +413,7 @@ static void links_point_and_old_ones_go(void **state)
 
 static char *target_of(const struct fixture *f, const char *link)
 {
-    char *path = mem_format("%s/%s", f->folder, link), *to = mem_new(64, 1);
+    char *path = xasprintf("%s/%s", f->folder, link), *to = xcalloc(64, 1);
     ssize_t n = readlink(path, to, 63);
     to[n > 0 ? n : 0] = '\0';
     free(path);
@@ -430,7 +430,7 @@ static void assert_link(const struct fixture *f, const char *link,
 
 static bool has_file(const struct fixture *f, const char *name)
 {
-    char *path = mem_format("%s/%s", f->folder, name);
+    char *path = xasprintf("%s/%s", f->folder, name);
     bool has = file_exists(path);
     free(path);
     return has;
@@ -438,8 +438,8 @@ static bool has_file(const struct fixture *f, const char *name)
 
 static void rename_in(const struct fixture *f, const char *from, const char *to)
 {
-    char *old = mem_format("%s/%s", f->folder, from);
-    char *new = to ? mem_format("%s/%s", f->folder, to) : NULL;
+    char *old = xasprintf("%s/%s", f->folder, from);
+    char *new = to ? xasprintf("%s/%s", f->folder, to) : NULL;
     assert_int_equal(new ? rename(old, new) : unlink(old), 0);
     free(old);
     free(new);
@@ -457,7 +457,7 @@ static void write_one(struct fixture *f, int keep, uint64_t step)
 }
 
 /* Steps 7 and 10 are marked as the best, 13 is the last. */
-static void a_lost_link_does_not_lose_the_best(void **state)
+static void a_lost_best_link_is_restored(void **state)
 {
     (void)state;
     static const char *const damages[] = {"gone", "dangling", "a file",
@@ -501,7 +501,7 @@ static enum vd_err refuse_later(void *ctx)
     return ++asked >= *(int *)ctx ? VD_CREATE : VD_OK;
 }
 
-static void a_writer_that_may_not_write_changes_nothing(void **state)
+static void a_writer_without_ownership_changes_nothing(void **state)
 {
     (void)state;
     for (int first = 1; first <= 2; first++) {
@@ -512,7 +512,7 @@ static void a_writer_that_may_not_write_changes_nothing(void **state)
         assert_int_equal(checkpoint_writer_new(&w, f.folder, &f.graph, 1),
                          VD_OK);
         asked = 0;
-        checkpoint_writer_guard(w, refuse_later, &first);
+        checkpoint_writer_set_guard(w, refuse_later, &first);
         start(w, &f, 9, true);
         assert_int_equal(checkpoint_writer_wait(w), VD_CREATE);
         checkpoint_writer_free(w);
@@ -523,7 +523,7 @@ static void a_writer_that_may_not_write_changes_nothing(void **state)
     }
 }
 
-static void a_damaged_one_is_not_taken_for_the_best(void **state)
+static void a_damaged_checkpoint_is_not_the_best(void **state)
 {
     (void)state;
     struct fixture f;
@@ -538,7 +538,7 @@ static void a_damaged_one_is_not_taken_for_the_best(void **state)
     fixture_clear(&f);
 }
 
-static void the_users_files_are_not_removed(void **state)
+static void user_files_are_not_removed(void **state)
 {
     (void)state;
     static const char *const kept[] = {"step-00000004-good.h5", "step-keep.h5",
@@ -555,7 +555,7 @@ static void the_users_files_are_not_removed(void **state)
     fixture_clear(&f);
 }
 
-static void a_folder_without_links_stands_for_its_newest(void **state)
+static void a_folder_without_links_resolves_to_its_newest(void **state)
 {
     (void)state;
     struct fixture f;
@@ -570,7 +570,7 @@ static void a_folder_without_links_stands_for_its_newest(void **state)
 }
 
 /* A run whose newest file was damaged goes on from an older one. */
-static void a_newer_damaged_one_does_not_push_out_whole_ones(void **state)
+static void damaged_newer_checkpoints_do_not_evict_intact_ones(void **state)
 {
     (void)state;
     struct fixture f;
@@ -578,7 +578,7 @@ static void a_newer_damaged_one_does_not_push_out_whole_ones(void **state)
     struct checkpoint c;
     fixture_init(&f);
     write_step(&f, "step-00000007.h5", 7, false); /* not the best */
-    char *damaged = mem_format("%s/step-00000020.h5", f.folder);
+    char *damaged = xasprintf("%s/step-00000020.h5", f.folder);
     write_bytes(damaged, "nonsense", 8);
     assert_int_equal(checkpoint_writer_new(&w, f.folder, &f.graph, 1), VD_OK);
     start(w, &f, 15, false);
@@ -604,7 +604,7 @@ static void limit_files(rlim_t bytes)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &r), 0);
 }
 
-static void a_full_disk_leaves_the_old_one_and_is_said(void **state)
+static void a_full_disk_keeps_the_old_checkpoint_and_is_reported(void **state)
 {
     (void)state;
     struct fixture f;
@@ -619,8 +619,8 @@ static void a_full_disk_leaves_the_old_one_and_is_said(void **state)
     limit_files(100000);
     assert_int_equal(checkpoint_write(&f.c, &f.graph, "big.h5"), VD_IO);
     check_log_end();
-    assert_says(&log, "big.h5: ");
-    assert_says(&log, "(HDF5: File too large)\n");
+    assert_logged(&log, "big.h5: ");
+    assert_logged(&log, "(HDF5: File too large)\n");
     assert_ptr_equal(strchr(log.text, '\n'), log.text + log.length - 1);
     limit_files(100000);
     start(w, &f, 20, true); /* its error comes with the next call */
@@ -636,7 +636,7 @@ static void a_full_disk_leaves_the_old_one_and_is_said(void **state)
     assert_int_equal(list.n, 1);
     assert_string_equal(list.names[0], "step-00000007.h5");
     file_list_clear(&list);
-    assert_false(is_caught(&f));
+    assert_false(is_detected(&f));
     start(w, &f, 23, false);
     assert_int_equal(checkpoint_writer_wait(w), VD_OK);
     checkpoint_writer_free(w);
@@ -646,22 +646,22 @@ static void a_full_disk_leaves_the_old_one_and_is_said(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_written_is_read),
-        cmocka_unit_test(the_digest_covers_all_of_it),
-        cmocka_unit_test(another_network_is_refused),
-        cmocka_unit_test(damage_is_never_accepted_silently),
-        cmocka_unit_test(what_another_program_changed_is_refused),
-        cmocka_unit_test(only_names_as_they_are_written_count),
-        cmocka_unit_test(the_users_copies_are_not_the_newest),
-        cmocka_unit_test(the_newest_whole_one_is_found),
-        cmocka_unit_test(links_point_and_old_ones_go),
-        cmocka_unit_test(a_lost_link_does_not_lose_the_best),
-        cmocka_unit_test(a_writer_that_may_not_write_changes_nothing),
-        cmocka_unit_test(a_damaged_one_is_not_taken_for_the_best),
-        cmocka_unit_test(the_users_files_are_not_removed),
-        cmocka_unit_test(a_folder_without_links_stands_for_its_newest),
-        cmocka_unit_test(a_newer_damaged_one_does_not_push_out_whole_ones),
-        cmocka_unit_test(a_full_disk_leaves_the_old_one_and_is_said),
+        cmocka_unit_test(a_checkpoint_round_trips),
+        cmocka_unit_test(the_digest_covers_every_field),
+        cmocka_unit_test(another_graph_is_rejected),
+        cmocka_unit_test(damage_is_always_detected),
+        cmocka_unit_test(edited_files_are_rejected),
+        cmocka_unit_test(only_canonical_names_are_checkpoints),
+        cmocka_unit_test(user_copies_are_not_the_newest),
+        cmocka_unit_test(the_newest_intact_checkpoint_is_found),
+        cmocka_unit_test(links_are_set_and_old_checkpoints_pruned),
+        cmocka_unit_test(a_lost_best_link_is_restored),
+        cmocka_unit_test(a_writer_without_ownership_changes_nothing),
+        cmocka_unit_test(a_damaged_checkpoint_is_not_the_best),
+        cmocka_unit_test(user_files_are_not_removed),
+        cmocka_unit_test(a_folder_without_links_resolves_to_its_newest),
+        cmocka_unit_test(damaged_newer_checkpoints_do_not_evict_intact_ones),
+        cmocka_unit_test(a_full_disk_keeps_the_old_checkpoint_and_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

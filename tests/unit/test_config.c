@@ -2,7 +2,7 @@
  * a resumed run may change. */
 #include "check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "config/config.h"
 #include "config/option_internal.h"
 
@@ -60,8 +60,8 @@ static void option_and_variable_names_are_unique(void **state)
     (void)state;
     for (size_t i = 0; i < config_table.n; i++)
         for (size_t j = 0; j < i; j++) {
-            char *a = option_variable(config_table.rows[i].key);
-            char *b = option_variable(config_table.rows[j].key);
+            char *a = option_env_name(config_table.rows[i].key);
+            char *b = option_env_name(config_table.rows[j].key);
             assert_string_not_equal(a, b);
             assert_string_not_equal(config_table.rows[i].key,
                                     config_table.rows[j].key);
@@ -102,10 +102,10 @@ static void every_row_has_help_and_a_valid_default(void **state)
     for (size_t i = 0; i < config_table.n; i++) {
         const struct option *o = &config_table.rows[i];
         assert_true(strlen(o->help) > 5);
-        assert_int_equal(options_set(&f->set, o->key, o->fallback, "test"),
+        assert_int_equal(options_set(&f->set, o->key, o->default_text, "test"),
                          VD_OK);
         if (o->type == OPTION_CHOICE)
-            assert_non_null(strstr(o->choices, o->fallback));
+            assert_non_null(strstr(o->choices, o->default_text));
         if (o->type == OPTION_INT || o->type == OPTION_REAL)
             assert_true(o->min < o->max);
     }
@@ -156,15 +156,15 @@ static void the_recipe_file_equals_the_defaults(void **state)
     struct fixture *f = *state;
     uint64_t defaults = config_digest(&f->set, CONFIG_CLASSES_ALL);
     assert_int_equal(options_read_yaml(&f->set, RECIPE), VD_OK);
-    assert_true(options_given(&f->set, "augment.rotate"));
-    assert_true(options_given(&f->set, "train.global_batch"));
+    assert_true(options_is_set(&f->set, "augment.rotate"));
+    assert_true(options_is_set(&f->set, "train.global_batch"));
     assert_true(config_digest(&f->set, CONFIG_CLASSES_ALL) == defaults);
     assert_int_equal(config_check(&f->set, RECIPE), VD_OK);
     assert_string_equal(f->config.train.name, "voc2007");
 }
 
 /* What tests/oracle/torch_trainer.py, its twin in PyTorch, has as well. */
-static void the_recipe_has_the_articles_numbers(void **state)
+static void the_recipe_has_the_papers_numbers(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(options_read_yaml(&f->set, RECIPE), VD_OK);
@@ -209,7 +209,7 @@ static void fine_tuning_is_the_recipe_with_a_trained_backbone(void **state)
 #define assert_check_says(f, part)                                  \
     do {                                                            \
         assert_int_equal(config_check(&(f)->set, NULL), VD_CONFIG); \
-        assert_says(&(f)->log, (part));                             \
+        assert_logged(&(f)->log, (part));                           \
         reset(f);                                                   \
     } while (0)
 
@@ -241,7 +241,7 @@ static void contradictions_are_refused_with_the_remedy(void **state)
     assert_check_says(f, "data.train is empty");
 }
 
-static void what_this_version_lacks_is_refused(void **state)
+static void unsupported_settings_are_refused(void **state)
 {
     struct fixture *f = *state;
     static const char *const keys[][2] = {{"tune", "on"},
@@ -251,7 +251,7 @@ static void what_this_version_lacks_is_refused(void **state)
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         set(f, keys[i][0], keys[i][1]);
         assert_int_equal(config_check(&f->set, NULL), VD_UNSUPPORTED);
-        assert_says(&f->log, keys[i][0]);
+        assert_logged(&f->log, keys[i][0]);
         reset(f);
     }
     set(f, "tune", "off");
@@ -382,10 +382,11 @@ static void all_changed_identity_keys_are_listed(void **state)
     set(f, "train.seed", "8");
     set(f, "train.global_batch", "64");
     assert_int_equal(resume(f), VD_CONFIG);
-    assert_says(&f->log, "optim.lr: 0.02 here (command line), 0.01 in the run");
-    assert_says(&f->log, "train.seed: 8 here (command line), 7 in the run");
-    assert_says(&f->log, "train.global_batch: 64 here");
-    assert_says(&f->log, "leave these keys out to go on, or begin anew");
+    assert_logged(&f->log,
+                  "optim.lr: 0.02 here (command line), 0.01 in the run");
+    assert_logged(&f->log, "train.seed: 8 here (command line), 7 in the run");
+    assert_logged(&f->log, "train.global_batch: 64 here");
+    assert_logged(&f->log, "leave these keys out to go on, or begin anew");
     assert_int_equal(f->config.train.replicas, CONFIG_AUTO); // untouched
 }
 
@@ -400,12 +401,12 @@ static void extents_grow_and_do_not_shrink(void **state)
     reset(f);
     set(f, "train.epochs", "4");
     assert_int_equal(resume(f), VD_CONFIG);
-    assert_says(&f->log, "train.epochs: 4 here (command line), 5 in the run, "
-                         "which may only grow");
+    assert_logged(&f->log, "train.epochs: 4 here (command line), 5 in the run, "
+                           "which may only grow");
 }
 
 /* train.patience 0 is off: the most there can be. */
-static void an_extent_of_0_has_no_end(void **state)
+static void an_extent_of_0_is_unlimited(void **state)
 {
     static const struct {
         const char *saved, *now;
@@ -422,7 +423,7 @@ static void an_extent_of_0_has_no_end(void **state)
         assert_int_equal(config_resume(&f->set, "a", yaml, (size_t)n, ""),
                          cases[i].err);
         if (cases[i].err != VD_OK)
-            assert_says(&f->log, "which may only grow (0: no end)");
+            assert_logged(&f->log, "which may only grow (0: no end)");
         reset(f);
     }
     /* Runs of before there was patience have none. */
@@ -435,11 +436,11 @@ static void another_backend_is_warned_of(void **state)
     struct fixture *f = *state;
     set(f, "backend", "ref");
     assert_int_equal(resume(f), VD_OK);
-    assert_says(&f->log, "backend ref instead of cpu");
+    assert_logged(&f->log, "backend ref instead of cpu");
     assert_int_equal(f->config.backend, BACKEND_REF);
 }
 
-static void what_changed_is_listed_with_old_new_and_origin(void **state)
+static void config_diff_lists_old_new_and_origin(void **state)
 {
     struct fixture *f = *state;
     struct text changes = {0};
@@ -447,8 +448,8 @@ static void what_changed_is_listed_with_old_new_and_origin(void **state)
     set(f, "backend", "ref");
     set(f, "data.val", "");
     assert_int_equal(resume(f), VD_OK);
-    assert_int_equal(
-        config_changes(&f->set, "a", SAVED, strlen(SAVED), &changes), VD_OK);
+    assert_int_equal(config_diff(&f->set, "a", SAVED, strlen(SAVED), &changes),
+                     VD_OK);
     /* In the table's order; train.name is what config_check() made of "". */
     assert_string_equal(changes.bytes,
                         "data.val: data/val -> none (command line)\n"
@@ -459,14 +460,14 @@ static void what_changed_is_listed_with_old_new_and_origin(void **state)
     free(changes.bytes);
 }
 
-static void nothing_is_listed_where_nothing_changed(void **state)
+static void config_diff_is_empty_without_changes(void **state)
 {
     struct fixture *f = *state;
     struct text yaml = {0}, changes = {0};
     set(f, "eval.every", "3");
     options_format_yaml(&f->set, false, &yaml);
     assert_int_equal(
-        config_changes(&f->set, "a", yaml.bytes, yaml.length, &changes), VD_OK);
+        config_diff(&f->set, "a", yaml.bytes, yaml.length, &changes), VD_OK);
     assert_null(changes.bytes);
     free(yaml.bytes);
 }
@@ -483,20 +484,20 @@ int main(void)
         TEST(every_row_has_a_field_of_its_own),
         TEST(choices_match_their_enums),
         TEST(the_recipe_file_equals_the_defaults),
-        TEST(the_recipe_has_the_articles_numbers),
+        TEST(the_recipe_has_the_papers_numbers),
         TEST(fine_tuning_is_the_recipe_with_a_trained_backbone),
         TEST(contradictions_are_refused_with_the_remedy),
-        TEST(what_this_version_lacks_is_refused),
+        TEST(unsupported_settings_are_refused),
         TEST(sound_configs_pass),
         TEST(one_batch_size_counts),
         TEST(digests_see_values_of_their_classes_only),
         TEST(unset_and_auto_keys_take_the_saved_value),
         TEST(all_changed_identity_keys_are_listed),
         TEST(extents_grow_and_do_not_shrink),
-        TEST(an_extent_of_0_has_no_end),
+        TEST(an_extent_of_0_is_unlimited),
         TEST(another_backend_is_warned_of),
-        TEST(what_changed_is_listed_with_old_new_and_origin),
-        TEST(nothing_is_listed_where_nothing_changed),
+        TEST(config_diff_lists_old_new_and_origin),
+        TEST(config_diff_is_empty_without_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

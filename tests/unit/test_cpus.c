@@ -2,8 +2,8 @@
  * and by OMP_NUM_THREADS. */
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/cpus.h"
-#include "base/mem.h"
 #include "comm/cores.h"
 
 #include <sys/stat.h>
@@ -27,7 +27,7 @@ static int tear_down(void **state)
 /* A file of a machine that is not this one. */
 static void put(const char *path, const char *text)
 {
-    char *full = mem_format("%s%s", root, path), *folder = file_folder(full);
+    char *full = xasprintf("%s%s", root, path), *folder = file_dirname(full);
     assert_int_equal(file_make_folder(folder), VD_OK);
     FILE *file = fopen(full, "w");
     assert_non_null(file);
@@ -45,7 +45,7 @@ static struct cpus_quota quota(void)
     return q;
 }
 
-static void nothing_known_is_no_quota(void **state)
+static void unknown_means_no_quota(void **state)
 {
     (void)state;
     assert_near(quota().cpus, 0, 0);
@@ -56,7 +56,7 @@ static void nothing_known_is_no_quota(void **state)
     assert_near(quota().cpus, 0, 0);
 }
 
-static void the_least_quota_of_all_groups_counts(void **state)
+static void the_smallest_cgroup_quota_counts(void **state)
 {
     (void)state;
     put("/proc/self/cgroup", "0::/pod/box/leaf\n");
@@ -91,7 +91,7 @@ static void version_1_has_two_files(void **state)
 }
 
 /* The path is the host's, the group's own files are at the mount. */
-static void a_container_sees_its_group_as_the_top(void **state)
+static void a_container_sees_its_cgroup_as_the_root(void **state)
 {
     (void)state;
     put("/proc/self/cgroup", "4:cpu,cpuacct:/docker/abc\n");
@@ -103,7 +103,7 @@ static void a_container_sees_its_group_as_the_top(void **state)
     assert_near(quota().cpus, 1.5, 1e-9);
 }
 
-static void openmp_s_number_is_read(void **state)
+static void omp_num_threads_is_read(void **state)
 {
     (void)state;
     static const struct {
@@ -113,49 +113,50 @@ static void openmp_s_number_is_read(void **state)
                  {"x", 0}, {"", 0},    {"2x", 0}, {"99999999999", 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         setenv("OMP_NUM_THREADS", cases[i].text, 1);
-        assert_int_equal(cpus_of_openmp(), cases[i].n);
+        assert_int_equal(cpus_omp_num_threads(), cases[i].n);
     }
     unsetenv("OMP_NUM_THREADS");
-    assert_int_equal(cpus_of_openmp(), 0);
+    assert_int_equal(cpus_omp_num_threads(), 0);
 }
 
 /* A rank that may use the first `cores` cores. */
-static struct cores_row row(int cores, double cpus, uint64_t group, int openmp)
+static struct cores_info row(int cores, double cpus, uint64_t group, int openmp)
 {
-    struct cores_row r = {.quota = {cpus, 1, group}, .openmp = openmp};
+    struct cores_info r = {.quota = {cpus, 1, group},
+                           .omp_num_threads = openmp};
     for (int k = 0; k < cores; k++)
         r.mask.bits[0] |= UINT64_C(1) << k;
     return r;
 }
 
-static void assert_limit(const struct cores_row *rows, int n, int threads,
-                         int sharers, bool by_openmp)
+static void assert_limit(const struct cores_info *rows, int n, int threads,
+                         int quota_ranks, bool limited_by_omp)
 {
     struct cores_threads t = cores_limit(&rows[0], rows, n);
     assert_int_equal(t.n, threads);
-    assert_int_equal(t.quota.cpus > 0 ? t.sharers : 0, sharers);
-    assert_int_equal(t.by_openmp, by_openmp);
+    assert_int_equal(t.quota.cpus > 0 ? t.quota_ranks : 0, quota_ranks);
+    assert_int_equal(t.limited_by_omp, limited_by_omp);
 }
 
 static void threads_are_limited_by_quota_and_openmp(void **state)
 {
     (void)state;
-    struct cores_row none = row(8, 0, 0, 0), one = row(8, 3, 5, 0);
+    struct cores_info none = row(8, 0, 0, 0), one = row(8, 3, 5, 0);
     assert_limit(&none, 1, 8, 0, false);
     assert_limit(&one, 1, 3, 1, false);
-    struct cores_row both[] = {row(8, 3, 5, 0), row(8, 3, 5, 0)};
+    struct cores_info both[] = {row(8, 3, 5, 0), row(8, 3, 5, 0)};
     assert_limit(both, 2, 1, 2, false);
-    struct cores_row apart[] = {row(8, 3, 5, 0), row(8, 3, 6, 0)};
+    struct cores_info apart[] = {row(8, 3, 5, 0), row(8, 3, 6, 0)};
     assert_limit(apart, 2, 3, 1, false);
-    struct cores_row half = row(8, 0.5, 5, 0), more = row(2, 3, 5, 0);
+    struct cores_info half = row(8, 0.5, 5, 0), more = row(2, 3, 5, 0);
     assert_limit(&half, 1, 1, 1, false);
     assert_limit(&more, 1, 2, 0, false);
-    struct cores_row few = row(8, 3, 5, 2), many = row(8, 3, 5, 9);
+    struct cores_info few = row(8, 3, 5, 2), many = row(8, 3, 5, 9);
     assert_limit(&few, 1, 2, 0, true);
     assert_limit(&many, 1, 3, 1, false);
     /* Three thirds are one. */
-    struct cores_row thirds[] = {row(8, 3 * 1.1, 5, 0), row(8, 3 * 1.1, 5, 0),
-                                 row(8, 3 * 1.1, 5, 0)};
+    struct cores_info thirds[] = {row(8, 3 * 1.1, 5, 0), row(8, 3 * 1.1, 5, 0),
+                                  row(8, 3 * 1.1, 5, 0)};
     assert_limit(thirds, 3, 1, 3, false);
 }
 
@@ -164,11 +165,11 @@ static void threads_are_limited_by_quota_and_openmp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(nothing_known_is_no_quota),
-        TEST(the_least_quota_of_all_groups_counts),
+        TEST(unknown_means_no_quota),
+        TEST(the_smallest_cgroup_quota_counts),
         TEST(version_1_has_two_files),
-        TEST(a_container_sees_its_group_as_the_top),
-        TEST(openmp_s_number_is_read),
+        TEST(a_container_sees_its_cgroup_as_the_root),
+        TEST(omp_num_threads_is_read),
         TEST(threads_are_limited_by_quota_and_openmp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

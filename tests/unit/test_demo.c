@@ -1,15 +1,15 @@
 /* demo: the generated data set is a function of the seed alone, and its
- * annotations say what the pictures show. */
+ * annotations say what the images show. */
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/mem.h"
 #include "preprocess/annotation.h"
+#include "preprocess/annotation_frame.h"
 #include "preprocess/demo.h"
-#include "preprocess/demo_picture.h"
+#include "preprocess/demo_image.h"
 #include "preprocess/demo_shapes.h"
-#include "preprocess/frame.h"
 
 #define IMAGES 24
 #define SIZE   96
@@ -20,23 +20,23 @@ static const struct demo_options usual = {
 static char *write_set(char *folder, const char *name,
                        const struct demo_options *options)
 {
-    char *path = mem_format("%s/%s", folder, name);
+    char *path = xasprintf("%s/%s", folder, name);
     assert_int_equal(demo_write(path, options), VD_OK);
     return path;
 }
 
 static void add_folder(struct hash *h, const char *root, const char *part)
 {
-    char *folder = mem_format("%s/%s", root, part);
+    char *folder = xasprintf("%s/%s", root, part);
     struct file_list list;
     assert_int_equal(file_list_read(&list, folder), VD_OK);
     assert_true(list.n > 0);
     for (size_t i = 0; i < list.n; i++) {
-        char *bytes = NULL, *path = mem_format("%s/%s", folder, list.names[i]);
+        char *bytes = NULL, *path = xasprintf("%s/%s", folder, list.names[i]);
         size_t n = 0;
         assert_int_equal(file_read(path, 1 << 20, &bytes, &n), VD_OK);
-        hash_add(h, list.names[i], strlen(list.names[i]) + 1);
-        hash_add(h, bytes, n);
+        hash_update(h, list.names[i], strlen(list.names[i]) + 1);
+        hash_update(h, bytes, n);
         free(bytes);
         free(path);
     }
@@ -53,7 +53,7 @@ static uint64_t set_hash(char *root)
     add_folder(&h, root, "Annotations");
     add_folder(&h, root, "ImageSets/Main");
     free(root);
-    return hash_end(&h);
+    return hash_final(&h);
 }
 
 static void bytes_depend_on_the_seed_alone(void **state)
@@ -71,7 +71,7 @@ static void bytes_depend_on_the_seed_alone(void **state)
     check_folder_remove(folder);
 }
 
-static void a_picture_does_not_depend_on_how_many_there_are(void **state)
+static void an_image_does_not_depend_on_how_many_there_are(void **state)
 {
     (void)state;
     char *folder = check_folder();
@@ -82,7 +82,7 @@ static void a_picture_does_not_depend_on_how_many_there_are(void **state)
     char *bytes[2];
     size_t n[2];
     for (int k = 0; k < 2; k++) {
-        char *path = mem_format("%s/JPEGImages/000007.jpg", roots[k]);
+        char *path = xasprintf("%s/JPEGImages/000007.jpg", roots[k]);
         assert_int_equal(file_read(path, 1 << 20, &bytes[k], &n[k]), VD_OK);
         free(path);
         free(roots[k]);
@@ -98,7 +98,7 @@ static void a_picture_does_not_depend_on_how_many_there_are(void **state)
 static void read_list(const char *root, const char *split, char *text)
 {
     char *bytes = NULL,
-         *path = mem_format("%s/ImageSets/Main/%s.txt", root, split);
+         *path = xasprintf("%s/ImageSets/Main/%s.txt", root, split);
     size_t n = 0;
     assert_int_equal(file_read(path, 4095, &bytes, &n), VD_OK);
     memcpy(text, bytes, n + 1);
@@ -106,7 +106,7 @@ static void read_list(const char *root, const char *split, char *text)
     free(path);
 }
 
-static void every_eighth_picture_is_for_validation(void **state)
+static void every_eighth_image_is_for_validation(void **state)
 {
     (void)state;
     char *folder = check_folder(), *root = write_set(folder, "a", &usual);
@@ -128,13 +128,13 @@ static void annotations_say_what_is_drawn(void **state)
     (void)state;
     char *folder = check_folder(), *root = write_set(folder, "a", &usual);
     for (int i = 0; i < IMAGES; i++) {
-        struct demo_picture p;
+        struct demo_image p;
         struct annotation a;
-        struct findings findings = {0};
-        char *path = mem_format("%s/Annotations/%06d.xml", root, i);
-        assert_int_equal(demo_picture_draw(&p, 5, (uint64_t)i, SIZE), VD_OK);
-        assert_int_equal(annotation_read(&a, path, &findings), VD_OK);
-        assert_false(frame_is_official(&a));
+        struct diagnostics diagnostics = {0};
+        char *path = xasprintf("%s/Annotations/%06d.xml", root, i);
+        assert_int_equal(demo_image_draw(&p, 5, (uint64_t)i, SIZE), VD_OK);
+        assert_int_equal(annotation_read(&a, path, &diagnostics), VD_OK);
+        assert_false(annotation_frame_is_official(&a));
         assert_int_equal(a.width, p.image.width);
         assert_int_equal(a.height, p.image.height);
         assert_int_equal(a.n_objects, p.n_objects);
@@ -146,16 +146,15 @@ static void annotations_say_what_is_drawn(void **state)
                 assert_true(o->box[j] == p.objects[k].box[j]);
         }
         annotation_clear(&a);
-        demo_picture_clear(&p);
+        demo_image_clear(&p);
         free(path);
     }
     free(root);
     check_folder_remove(folder);
 }
 
-/* Pixels of object k in a column or row; 0 outside of the picture. */
-static int count_line(const struct demo_picture *p, int k, bool is_column,
-                      int at)
+/* Pixels of object k in a column or row; 0 outside of the image. */
+static int count_line(const struct demo_image *p, int k, bool is_column, int at)
 {
     int w = p->image.width, h = p->image.height, n = 0;
     if (at < 0 || at >= (is_column ? w : h))
@@ -169,8 +168,8 @@ static void boxes_are_tight_and_inside(void **state)
 {
     (void)state;
     for (uint64_t i = 0; i < 200; i++) {
-        struct demo_picture p;
-        assert_int_equal(demo_picture_draw(&p, 9, i, SIZE), VD_OK);
+        struct demo_image p;
+        assert_int_equal(demo_image_draw(&p, 9, i, SIZE), VD_OK);
         assert_in_range(p.n_objects, 2, DEMO_MAX_OBJECTS);
         for (int k = 0; k < p.n_objects; k++) {
             const int *b = p.objects[k].box;
@@ -183,12 +182,12 @@ static void boxes_are_tight_and_inside(void **state)
                 assert_int_equal(count_line(&p, k, j % 2 == 0, outer), 0);
             }
         }
-        demo_picture_clear(&p);
+        demo_image_clear(&p);
     }
 }
 
-/* The mean colour of an object's pixels in the finished picture. */
-static void mean_color(const struct demo_picture *p, int k, double rgb[3])
+/* The mean colour of an object's pixels in the finished image. */
+static void mean_color(const struct demo_image *p, int k, double rgb[3])
 {
     size_t pixels = (size_t)p->image.width * (size_t)p->image.height, n = 0;
     rgb[0] = rgb[1] = rgb[2] = 0;
@@ -221,15 +220,15 @@ static void objects_have_their_class_color(void **state)
     (void)state;
     double worst = 1;
     for (uint64_t i = 0; i < 200; i++) {
-        struct demo_picture p;
-        assert_int_equal(demo_picture_draw(&p, 9, i, SIZE), VD_OK);
+        struct demo_image p;
+        assert_int_equal(demo_image_draw(&p, 9, i, SIZE), VD_OK);
         for (int k = 0; k < p.n_objects; k++) {
             double seen[3], meant[3];
             mean_color(&p, k, seen);
             demo_class_color(p.objects[k].class, meant);
             worst = fmin(worst, likeness(seen, meant));
         }
-        demo_picture_clear(&p);
+        demo_image_clear(&p);
     }
     if (!(worst > 0.7))
         fail_msg("likeness %g", worst);
@@ -243,7 +242,7 @@ static void what_is_in_the_way_stays(void **state)
     check_log_start(&log);
     assert_int_equal(demo_write(root, &usual), VD_CREATE);
     check_log_end();
-    assert_says(&log, "JPEGImages: is already there");
+    assert_logged(&log, "JPEGImages: is already there");
     free(root);
     check_folder_remove(folder);
 }
@@ -252,8 +251,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_depend_on_the_seed_alone),
-        cmocka_unit_test(a_picture_does_not_depend_on_how_many_there_are),
-        cmocka_unit_test(every_eighth_picture_is_for_validation),
+        cmocka_unit_test(an_image_does_not_depend_on_how_many_there_are),
+        cmocka_unit_test(every_eighth_image_is_for_validation),
         cmocka_unit_test(annotations_say_what_is_drawn),
         cmocka_unit_test(boxes_are_tight_and_inside),
         cmocka_unit_test(objects_have_their_class_color),

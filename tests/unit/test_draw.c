@@ -1,8 +1,8 @@
-/* draw: boxes and labels stay inside the picture and inside their box; sheets
- * show every picture. With VOCDIST_TEST_KEEP the pictures are kept there. */
+/* draw: boxes and labels stay inside the image and inside their box; sheets
+ * show every image. With VOCDIST_TEST_KEEP the images are kept there. */
 #include "check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "base/text.h"
 #include "image/draw.h"
 
@@ -34,12 +34,12 @@ static bool same_color(const uint8_t *p, struct draw_color c)
            fabs(p[2] - 255 * c.b) <= 1;
 }
 
-static void keep(const struct image *im, const char *name)
+static void save_if_asked(const struct image *im, const char *name)
 {
     const char *to = getenv("VOCDIST_TEST_KEEP");
     if (!to)
         return;
-    char *path = mem_format("%s/%s", to, name);
+    char *path = xasprintf("%s/%s", to, name);
     assert_int_equal(image_write_png(im, path), VD_OK);
     free(path);
 }
@@ -77,7 +77,7 @@ static int count_color(const struct image *im, struct draw_color color)
     return n;
 }
 
-static void labels_stay_inside_the_picture(void **state)
+static void labels_stay_inside_the_image(void **state)
 {
     (void)state;
     static const float boxes[][4] = {{80, 80, 150, 150}, {0, 0, 60, 40},
@@ -139,7 +139,7 @@ static void a_box_without_area_is_no_outline(void **state)
         assert_int_equal(draw_box(&im, swapped[i], orange, NULL), VD_OK);
         assert_true(count_changed(&im) > 50); /* it is drawn, though */
         assert_false(has_edge(&im, 40, 60, 180, 150));
-        keep(&im, "swapped.png");
+        save_if_asked(&im, "swapped.png");
         image_clear(&im);
     }
     for (int i = 0; i < 2; i++) {
@@ -159,7 +159,7 @@ static void odd_boxes_and_labels_are_drawn_anyhow(void **state)
         {1e30f, -1e30f, 0, 1e9f}};
     static const char *const labels[] = {
         "", "\xff\xfe bad", "caf\xc3\xa9 \xe7\x8c\xab", "a\nb\tc",
-        "a label that is far longer than the picture is wide, and then some"};
+        "a label that is far longer than the image is wide, and then some"};
     for (size_t i = 0; i < sizeof boxes / sizeof *boxes; i++)
         for (size_t k = 0; k < sizeof labels / sizeof *labels; k++) {
             struct image im = slope(120, 90), dot = slope(1, 1);
@@ -172,7 +172,7 @@ static void odd_boxes_and_labels_are_drawn_anyhow(void **state)
         }
 }
 
-static void too_large_a_picture_is_refused(void **state)
+static void too_large_an_image_is_rejected(void **state)
 {
     (void)state;
     struct image im, sheet = {0};
@@ -183,26 +183,26 @@ static void too_large_a_picture_is_refused(void **state)
     assert_int_equal(draw_box(&im, box, orange, NULL), VD_DATA);
     assert_int_equal(draw_sheet(&sheet, &im, NULL, 1, 1, 40000), VD_DATA);
     check_log_end();
-    assert_says(&log, "32768 x 1 pixels, more than 32767 a side");
+    assert_logged(&log, "32768 x 1 pixels, more than 32767 a side");
     assert_null(sheet.rgb);
     image_clear(&im);
 }
 
-static void a_sheet_shows_every_picture(void **state)
+static void a_sheet_shows_every_image(void **state)
 {
     (void)state;
-    struct image pictures[5], sheet = {0};
+    struct image images[5], sheet = {0};
     const char *captions[5] = {
         "000007: car 0.98", "000012: dog 0.51, cat", NULL,
         "a long caption that has to be made smaller", "pottedplant"};
     for (int i = 0; i < 5; i++) {
         const float box[4] = {20.0f * (float)i, 10, 120, 100};
-        pictures[i] = slope(150 + 40 * i, 150);
-        assert_int_equal(draw_box(&pictures[i], box, i % 2 ? blue : orange,
+        images[i] = slope(150 + 40 * i, 150);
+        assert_int_equal(draw_box(&images[i], box, i % 2 ? blue : orange,
                                   i == 3 ? "person" : "cat 0.87"),
                          VD_OK);
     }
-    assert_int_equal(draw_sheet(&sheet, pictures, captions, 5, 3, 160), VD_OK);
+    assert_int_equal(draw_sheet(&sheet, images, captions, 5, 3, 160), VD_OK);
     assert_int_equal(sheet.width, 8 + 3 * 168);
     assert_int_equal(sheet.height, 8 + 2 * (168 + 22));
     // The first is square: its cell's corners are its own corners.
@@ -215,28 +215,28 @@ static void a_sheet_shows_every_picture(void **state)
         for (int x = 8; x < 168; x++)
             ink += pixel(&sheet, x, y)[1] < 100;
     assert_true(ink > 100);
-    // The last has its middle, and no picture follows it.
+    // The last has its middle, and no image follows it.
     assert_true(pixel(&sheet, 8 + 168 + 80, 8 + 190 + 120)[2] < 130);
     assert_int_equal(pixel(&sheet, 8 + 2 * 168 + 80, 8 + 190 + 80)[2], 245);
-    keep(&sheet, "sheet.png");
+    save_if_asked(&sheet, "sheet.png");
     image_clear(&sheet);
-    assert_int_equal(draw_sheet(&sheet, pictures, NULL, 2, 3, 100), VD_OK);
+    assert_int_equal(draw_sheet(&sheet, images, NULL, 2, 3, 100), VD_OK);
     assert_int_equal(sheet.width, 8 + 2 * 108);
     assert_int_equal(sheet.height, 8 + 108);
     image_clear(&sheet);
     for (int i = 0; i < 5; i++)
-        image_clear(&pictures[i]);
+        image_clear(&images[i]);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_box_changes_its_edge_and_nothing_else),
-        cmocka_unit_test(labels_stay_inside_the_picture),
+        cmocka_unit_test(labels_stay_inside_the_image),
         cmocka_unit_test(a_box_without_area_is_no_outline),
         cmocka_unit_test(odd_boxes_and_labels_are_drawn_anyhow),
-        cmocka_unit_test(too_large_a_picture_is_refused),
-        cmocka_unit_test(a_sheet_shows_every_picture),
+        cmocka_unit_test(too_large_an_image_is_rejected),
+        cmocka_unit_test(a_sheet_shows_every_image),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,9 +11,9 @@ static enum vd_err at(const char *spec, enum fault_site site, int rank)
     enum vd_err err = fault_at(site, rank);
     check_log_end();
     if (err == VD_BUG)
-        assert_says(&log, "injected fault at");
+        assert_logged(&log, "injected fault at");
     if (err == VD_CONFIG)
-        assert_says(&log, "SITE:RANK");
+        assert_logged(&log, "SITE:RANK");
     return err;
 }
 
@@ -39,7 +39,7 @@ static void a_fault_hits_one_visit_of_one_site_on_one_rank(void **state)
     assert_int_equal(at("data:2:error:4", SITE_DATA, 2), VD_BUG);
 }
 
-static void nan_is_for_the_caller(void **state)
+static void nan_is_applied_by_the_caller(void **state)
 {
     (void)state;
     assert_int_equal(at("step:0:nan:2", SITE_STEP, 0), VD_OK);
@@ -71,7 +71,7 @@ static void site_names_are_unique_and_one_word(void **state)
     for (int a = 0; a < FAULT_SITE_COUNT; a++) {
         const char *name = fault_site_name((enum fault_site)a);
         assert_true(strlen(name) > 0 && strcspn(name, ": ") == strlen(name));
-        assert_true(strlen(fault_site_doing((enum fault_site)a)) > 0);
+        assert_true(strlen(fault_site_activity((enum fault_site)a)) > 0);
         for (int b = 0; b < a; b++)
             assert_string_not_equal(name, fault_site_name((enum fault_site)b));
     }
@@ -82,7 +82,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_the_variable_nothing_fails),
         cmocka_unit_test(a_fault_hits_one_visit_of_one_site_on_one_rank),
-        cmocka_unit_test(nan_is_for_the_caller),
+        cmocka_unit_test(nan_is_applied_by_the_caller),
         cmocka_unit_test(malformed_faults_are_refused),
         cmocka_unit_test(site_names_are_unique_and_one_word),
     };

@@ -2,7 +2,7 @@
  * waits; what a link points to is not changed. */
 #include "check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +35,7 @@ static int tear_down(void **state)
 /* In the test's folder. Owned. */
 static char *in_folder(const char *name)
 {
-    return mem_format("%s/%s", folder, name);
+    return xasprintf("%s/%s", folder, name);
 }
 
 static void make_socket(const char *path)
@@ -78,10 +78,10 @@ static void only_regular_files_are_read(void **state)
             check_log_start(&log);
             assert_int_equal(file_read(path, 99, &bytes, &n), VD_DATA);
             check_log_end();
-            assert_says(&log, path);
-            assert_says(&log, "not a regular file, but ");
-            assert_says(&log, odd[i]);
-            assert_says(&log, "\ngive the name of a file");
+            assert_logged(&log, path);
+            assert_logged(&log, "not a regular file, but ");
+            assert_logged(&log, odd[i]);
+            assert_logged(&log, "\ngive the name of a file");
         }
         free(path);
     }
@@ -118,8 +118,8 @@ static void only_regular_files_are_written(void **state)
             assert_int_equal(log_set_file(path), VD_CREATE);
             check_log_end();
             assert_int_equal(fd, -7);
-            assert_says(&log, odd[i]);
-            assert_says(&log, "\nremove it");
+            assert_logged(&log, odd[i]);
+            assert_logged(&log, "\nremove it");
         }
         free(path);
     }
@@ -143,13 +143,13 @@ static void the_target_of_a_link_is_not_changed(void **state)
                          VD_CREATE);
         assert_int_equal(log_set_file(link), VD_CREATE);
         check_log_end();
-        assert_says(&log, "log.txt: a symbolic link");
-        assert_says(&log, "\nremove the link");
+        assert_logged(&log, "log.txt: a symbolic link");
+        assert_logged(&log, "\nremove the link");
         assert_int_equal(unlink(link), 0);
     }
     assert_int_equal(stat(target, &info), 0);
     assert_int_equal(info.st_size, 3);
-    assert_int_equal(check_files_in(folder), 1); /* nor was one created */
+    assert_int_equal(check_count_files(folder), 1); /* nor was one created */
     free(target);
     free(link);
 }
@@ -191,8 +191,9 @@ static void too_many_open_files_are_not_bad_data(void **state)
     check_log_end();
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_int_equal(err, VD_SYSTEM);
-    assert_says(&log, "a: Too many open files; the limit of this process is ");
-    assert_says(&log, "ulimit -n");
+    assert_logged(&log,
+                  "a: Too many open files; the limit of this process is ");
+    assert_logged(&log, "ulimit -n");
     close(first);
     free(path);
 }

@@ -2,7 +2,7 @@
  */
 #include "check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "store/file_kind.h"
 
 #include <sys/stat.h>
@@ -14,7 +14,7 @@ struct fixture {
 static void start(struct fixture *x)
 {
     x->folder = check_folder();
-    x->path = mem_format("%s/a", x->folder);
+    x->path = xasprintf("%s/a", x->folder);
 }
 
 static void stop(struct fixture *x)
@@ -31,7 +31,7 @@ static enum file_kind kind_of(const struct fixture *x, const void *bytes,
     assert_non_null(f);
     assert_int_equal(fwrite(bytes, 1, n, f), n);
     fclose(f);
-    assert_int_equal(file_kind_read(x->path, &kind), VD_OK);
+    assert_int_equal(file_kind_detect(x->path, &kind), VD_OK);
     return kind;
 }
 
@@ -73,22 +73,22 @@ static void the_first_bytes_decide(void **state)
     stop(&x);
 }
 
-static void what_is_no_file_does_not_hang(void **state)
+static void non_regular_files_do_not_hang(void **state)
 {
     (void)state;
     struct fixture x;
     struct check_log log;
     enum file_kind kind = FILE_KIND_EMPTY;
     start(&x);
-    assert_int_equal(file_kind_read(x.folder, &kind), VD_OK);
+    assert_int_equal(file_kind_detect(x.folder, &kind), VD_OK);
     assert_int_equal(kind, FILE_KIND_FOLDER);
     assert_int_equal(mkfifo(x.path, 0600), 0);
-    assert_int_equal(file_kind_read(x.path, &kind), VD_OK);
+    assert_int_equal(file_kind_detect(x.path, &kind), VD_OK);
     assert_int_equal(kind, FILE_KIND_OTHER);
     check_log_start(&log);
-    assert_int_equal(file_kind_read("/no/such", &kind), VD_NOINPUT);
+    assert_int_equal(file_kind_detect("/no/such", &kind), VD_NOINPUT);
     check_log_end();
-    assert_says(&log, "/no/such: No such file");
+    assert_logged(&log, "/no/such: No such file");
     stop(&x);
 }
 
@@ -96,7 +96,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_bytes_decide),
-        cmocka_unit_test(what_is_no_file_does_not_hang),
+        cmocka_unit_test(non_regular_files_do_not_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

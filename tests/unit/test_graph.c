@@ -235,8 +235,8 @@ static void what_cannot_be_built_is_refused(void **state)
     spec.head_dropout = (double)NAN;
     assert_int_equal(resnet_check(&spec), VD_CONFIG);
     check_log_end();
-    assert_says(&log, "225 x 225 pixels");
-    assert_says(&log, "0 blocks in layer3");
+    assert_logged(&log, "225 x 225 pixels");
+    assert_logged(&log, "0 blocks in layer3");
 }
 
 int main(void)

@@ -2,8 +2,8 @@
  * data set and cause; no id stays open. Hostile files: test_shard. */
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "store/atomic.h"
 #include "store/h5.h"
 
@@ -65,7 +65,7 @@ static void large_data_sets_survive(void **state)
     (void)state;
     const size_t n = 3000001; /* several chunks, the last one partly filled */
     struct h5_shape shape = {H5_TYPE_INT32, 0, 1, {n}};
-    int32_t *data = mem_new(n, sizeof *data), *out = mem_new(n, sizeof *out);
+    int32_t *data = xcalloc(n, sizeof *data), *out = xcalloc(n, sizeof *out);
     struct h5_file *f = NULL;
     for (size_t k = 0; k < n; k++)
         data[k] = (int32_t)(k * 2654435761u);
@@ -84,12 +84,12 @@ static void attributes_survive(void **state)
 {
     (void)state;
     enum { MANY = 10000 };
-    const char **names = mem_new(MANY, sizeof *names);
+    const char **names = xcalloc(MANY, sizeof *names);
     char **texts = NULL, *text = NULL;
     struct h5_file *f = NULL;
     int64_t number = 0;
     for (int k = 0; k < MANY; k++)
-        names[k] = mem_format("class %d", k);
+        names[k] = xasprintf("class %d", k);
     assert_int_equal(h5_create(&f, path, path), VD_OK);
     assert_int_equal(h5_set_int(f, "n", INT64_MIN), VD_OK);
     assert_int_equal(h5_set_text(f, "empty", ""), VD_OK);
@@ -121,7 +121,7 @@ static void attributes_survive(void **state)
     assert_int_equal(h5_get_int(f, "text", &number), VD_DATA);
     assert_int_equal(h5_get_int(f, "none", &number), VD_DATA);
     check_log_end();
-    assert_says(&log, "none: no such attribute");
+    assert_logged(&log, "none: no such attribute");
     assert_int_equal(h5_close(f), VD_OK);
 }
 
@@ -142,12 +142,12 @@ static void write_rows(void)
     check_log_start(&log);
     assert_int_equal(h5_rows_add(rows, &row), VD_DATA);
     check_log_end();
-    assert_says(&log, "r: more than 300 rows");
+    assert_logged(&log, "r: more than 300 rows");
     assert_int_equal(h5_rows_close(rows), VD_OK);
     assert_int_equal(h5_close(f), VD_OK);
 }
 
-static void rows_are_where_they_are_said_to_be(void **state)
+static void row_addresses_are_file_offsets(void **state)
 {
     (void)state;
     struct h5_shape shape = {H5_TYPE_UINT8, 0, 2, {ROWS, ROW_BYTES}};
@@ -189,8 +189,8 @@ static void other_shapes_are_refused(void **state)
     assert_int_equal(h5_read(f, "r", &shape, out), VD_DATA);
     assert_int_equal(h5_read(f, "s", &shape, out), VD_DATA);
     check_log_end();
-    assert_says(&log, "r: not of the expected type and shape");
-    assert_says(&log, "s: no such data set");
+    assert_logged(&log, "r: not of the expected type and shape");
+    assert_logged(&log, "s: no such data set");
     /* Fails while an id is open. */
     assert_int_equal(h5_close(f), VD_OK);
 }
@@ -203,12 +203,12 @@ static void other_files_are_refused(void **state)
     assert_int_equal(atomic_write(path, "no HDF5 here", 12), VD_OK);
     check_log_start(&log);
     assert_int_equal(h5_open(&f, path), VD_DATA);
-    assert_says(&log, "not readable as HDF5 (HDF5: ");
+    assert_logged(&log, "not readable as HDF5 (HDF5: ");
     assert_int_equal(h5_open(&f, "/no/such"), VD_NOINPUT);
     assert_int_equal(h5_open(&f, folder), VD_DATA);
     assert_int_equal(h5_create(&f, "/no/such", "final"), VD_IO);
     check_log_end();
-    assert_says(&log, "final: cannot create it (HDF5: ");
+    assert_logged(&log, "final: cannot create it (HDF5: ");
     assert_null(f);
     assert_int_equal(h5_close(NULL), VD_OK);
 }
@@ -229,8 +229,8 @@ static void no_lock_is_taken(void **state)
 static void a_full_disk_is_an_error(void **state)
 {
     (void)state;
-    char *small = mem_format("%s/small", folder);
-    char *inside = mem_format("%s/f", small), block[4096];
+    char *small = xasprintf("%s/small", folder);
+    char *inside = xasprintf("%s/f", small), block[4096];
     struct h5_shape row = {H5_TYPE_UINT8, 0, 2, {0, sizeof block}};
     struct h5_file *f = NULL;
     struct h5_rows *rows = NULL;
@@ -260,7 +260,7 @@ static void a_full_disk_is_an_error(void **state)
     umount2(small, MNT_DETACH);
     assert_int_equal(err, VD_IO);
     assert_int_equal(closed, VD_IO);
-    assert_says(&log, "final: r: write failed (HDF5: ");
+    assert_logged(&log, "final: r: write failed (HDF5: ");
     free(inside);
     free(small);
     every_type_survives(NULL); /* the library is still usable */
@@ -270,7 +270,7 @@ static int make_folder(void **state)
 {
     (void)state;
     folder = check_folder();
-    path = mem_format("%s/f.h5", folder);
+    path = xasprintf("%s/f.h5", folder);
     return 0;
 }
 
@@ -288,7 +288,7 @@ int main(void)
         cmocka_unit_test(every_type_survives),
         cmocka_unit_test(large_data_sets_survive),
         cmocka_unit_test(attributes_survive),
-        cmocka_unit_test(rows_are_where_they_are_said_to_be),
+        cmocka_unit_test(row_addresses_are_file_offsets),
         cmocka_unit_test(other_shapes_are_refused),
         cmocka_unit_test(other_files_are_refused),
         cmocka_unit_test(no_lock_is_taken),

@@ -1,25 +1,25 @@
 /* image: every kind of JPEG and PNG gives the right pixels, upright; damaged
- * and hostile files are refused with a clear message; squash equals PyTorch's
+ * and hostile files are refused with a clear message; resize equals PyTorch's
  * interpolate; writers round-trip. */
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "base/rng.h"
-#include "image/codec.h"
 #include "image/image.h"
+#include "image/image_internal.h"
 
 #include <signal.h>
 #include <sys/resource.h>
 
-static char *folder; /* of the pictures made at the start */
+static char *folder; /* of the images made at the start */
 
 /* Runs image_files.py; false when Python or a module of it is missing. */
-static bool make(const char *what, const char *more)
+static bool make_image_files(const char *what, const char *more)
 {
-    char *command = mem_format("'%s' '%s' %s '%s' '%s' 2>'%s/python.txt'",
-                               PYTHON, SCRIPT, what, folder, more, folder);
+    char *command = xasprintf("'%s' '%s' %s '%s' '%s' 2>'%s/python.txt'",
+                              PYTHON, SCRIPT, what, folder, more, folder);
     const int status = system(command);
     free(command);
     return status == 0;
@@ -27,7 +27,7 @@ static bool make(const char *what, const char *more)
 
 static void read_bytes(const char *name, char **bytes, size_t *n)
 {
-    char *path = mem_format("%s/%s", folder, name);
+    char *path = xasprintf("%s/%s", folder, name);
     assert_int_equal(file_read(path, 1 << 24, bytes, n), VD_OK);
     free(path);
 }
@@ -42,8 +42,8 @@ static int32_t int_at(const char *bytes, int index)
 /* NAME.END decodes to exactly NAME.rgb. */
 static void check_file(const char *name, const char *end)
 {
-    char *path = mem_format("%s/%s.%s", folder, name, end);
-    char *expected_name = mem_format("%s.rgb", name), *expected = NULL;
+    char *path = xasprintf("%s/%s.%s", folder, name, end);
+    char *expected_name = xasprintf("%s.rgb", name), *expected = NULL;
     size_t n = 0;
     struct image im = {0};
     read_bytes(expected_name, &expected, &n);
@@ -78,10 +78,10 @@ static void real_jpegs_decode_as_pil_does(void **state)
     const char *data = getenv("VOCDIST_TEST_DATA");
     if (!data)
         skip();
-    char *source = mem_format("%s/data/voc-real/JPEGImages", data);
+    char *source = xasprintf("%s/data/voc-real/JPEGImages", data);
     struct file_list list;
     size_t n = 0;
-    assert_true(make("real", source));
+    assert_true(make_image_files("real", source));
     assert_int_equal(file_list_read(&list, folder), VD_OK);
     for (size_t i = 0; i < list.n; i++)
         if (!strncmp(list.names[i], "20", 2) && strstr(list.names[i], ".jpg")) {
@@ -98,13 +98,12 @@ static void every_orientation_comes_out_upright(void **state)
 {
     (void)state;
     struct image first = {0}, im = {0};
-    struct image_source source;
+    struct image_file_info source;
     for (int o = 1; o <= 8; o++) {
-        char *name = mem_format("exif-%d", o),
-             *png = mem_format("turned-%d", o);
-        char *path = mem_format("%s/%s.jpg", folder, name);
+        char *name = xasprintf("exif-%d", o), *png = xasprintf("turned-%d", o);
+        char *path = xasprintf("%s/%s.jpg", folder, name);
         check_file(name, "jpg");
-        check_file(png, "png"); // lossless: the same picture for all eight
+        check_file(png, "png"); // lossless: the same image for all eight
         assert_int_equal(image_read(&im, &source, path), VD_OK);
         assert_int_equal(source.orientation, o);
         assert_int_equal(source.width, o < 5 ? 61 : 47);
@@ -136,7 +135,7 @@ static void every_kind_of_png_decodes_exactly(void **state)
         "palette8-alpha", "la8",      "rgb8",           "rgba8",
         "la16",           "rgb16",    "rgba16"};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        char *interlaced = mem_format("%s-interlaced", kinds[i]);
+        char *interlaced = xasprintf("%s-interlaced", kinds[i]);
         check_file(kinds[i], "png");
         check_file(interlaced, "png");
         free(interlaced);
@@ -161,7 +160,7 @@ static enum vd_err decode_copy(const char *bytes, size_t n, int64_t max_pixels)
 }
 
 /* The bytes are refused as bad data, and the message says both. */
-static void refused(const char *bytes, size_t n, const char *says)
+static void assert_bytes_rejected(const char *bytes, size_t n, const char *says)
 {
     struct check_log log;
     check_log_start(&log);
@@ -169,8 +168,8 @@ static void refused(const char *bytes, size_t n, const char *says)
     check_log_end();
     if (err != VD_DATA)
         fail_msg("not refused as bad data (%d), \"%s\"", (int)err, says);
-    assert_says(&log, "some/file: ");
-    assert_says(&log, says);
+    assert_logged(&log, "some/file: ");
+    assert_logged(&log, says);
 }
 
 static void a_cut_file_is_never_accepted(void **state)
@@ -184,12 +183,12 @@ static void a_cut_file_is_never_accepted(void **state)
         size_t n = 0;
         read_bytes(names[i], &bytes, &n);
         for (size_t k = 0; k < 20; k++)
-            refused(bytes, n * k / 20, "");
+            assert_bytes_rejected(bytes, n * k / 20, "");
         for (size_t k = 1; k <= 20; k++)
-            refused(bytes, n - k, "");
-        refused(bytes, n / 2,
-                i < 4 ? "JPEG: Premature end of JPEG file"
-                      : "PNG: the file ends early");
+            assert_bytes_rejected(bytes, n - k, "");
+        assert_bytes_rejected(bytes, n / 2,
+                              i < 4 ? "JPEG: Premature end of JPEG file"
+                                    : "PNG: the file ends early");
         free(bytes);
     }
 }
@@ -202,7 +201,7 @@ static void bytes_behind_the_end_do_not_matter(void **state)
         char *bytes = NULL;
         size_t n = 0;
         read_bytes(names[i], &bytes, &n);
-        bytes = mem_grow(bytes, n + 100, 1);
+        bytes = xreallocarray(bytes, n + 100, 1);
         memset(bytes + n, 'x', 100);
         assert_int_equal(decode_copy(bytes, n + 100, 1 << 20), VD_OK);
         free(bytes);
@@ -246,22 +245,22 @@ static void damage_in_png_chunks_is_refused(void **state)
          *data = memmem(bytes, n, "IDAT", 4);
     assert_true(text && data);
     text[5] ^= 1;
-    refused(bytes, n, "PNG: zTXt: CRC error");
+    assert_bytes_rejected(bytes, n, "PNG: zTXt: CRC error");
     text[5] ^= 1;
     data[40] ^= 1;
-    refused(bytes, n, "PNG: IDAT: ");
+    assert_bytes_rejected(bytes, n, "PNG: IDAT: ");
     free(bytes);
     // libpng would take 2 GB for a chunk that claims them. Before 1.6.45 it
     // says that this is too much, since then it looks for the chunk's end.
     read_bytes("turned-6.png", &bytes, &n);
     char *exif = memmem(bytes, n, "eXIf", 4);
     exif[-4] = 0x75;
-    refused(bytes, n, "PNG: ");
+    assert_bytes_rejected(bytes, n, "PNG: ");
     free(bytes);
 }
 
 /* Sets the size a JPEG or PNG claims. */
-static void claim(char *bytes, size_t n, int width, int height)
+static void set_jpeg_size(char *bytes, size_t n, int width, int height)
 {
     const char *mark = bytes[0] == '\x89' ? "IHDR" : "\xff\xc0\x00\x11\x08";
     const bool png = mark[0] == 'I';
@@ -290,9 +289,9 @@ static uint32_t crc_of(const uint8_t *bytes, size_t n)
     return ~crc;
 }
 
-static void claim_png(char *bytes, size_t n, int width, int height)
+static void set_png_size(char *bytes, size_t n, int width, int height)
 {
-    claim(bytes, n, width, height);
+    set_jpeg_size(bytes, n, width, height);
     const uint32_t crc = crc_of((uint8_t *)bytes + 12, 17);
     for (int i = 0; i < 4; i++)
         bytes[29 + i] = (char)(crc >> (24 - 8 * i));
@@ -306,24 +305,24 @@ static void huge_and_empty_claims_are_refused_at_once(void **state)
     const double start = clock_now();
     read_bytes("rgb.jpg", &jpeg, &n);
     read_bytes("rgb8.png", &png, &m);
-    claim(jpeg, n, 65500, 65500);
-    refused(jpeg, n, "claims 65500 x 65500 pixels");
-    claim(jpeg, n, 65500, 1025);
-    refused(jpeg, n, "claims 65500 x 1025 pixels");
-    claim(jpeg, n, 65535, 8);
-    refused(jpeg, n, "JPEG: ");
-    claim(jpeg, n, 0, 47);
-    refused(jpeg, n, "JPEG: Empty");
-    claim(jpeg, n, 61, 0);
-    refused(jpeg, n, "JPEG: Empty");
-    claim_png(png, m, 60000, 60000);
-    refused(png, m, "claims 60000 x 60000 pixels");
-    claim_png(png, m, 65501, 1);
-    refused(png, m, "claims 65501 x 1 pixels");
-    claim_png(png, m, 0, 23);
-    refused(png, m, "PNG: Invalid IHDR data");
-    claim_png(png, m, 37, 24);
-    refused(png, m, "PNG: ");
+    set_jpeg_size(jpeg, n, 65500, 65500);
+    assert_bytes_rejected(jpeg, n, "claims 65500 x 65500 pixels");
+    set_jpeg_size(jpeg, n, 65500, 1025);
+    assert_bytes_rejected(jpeg, n, "claims 65500 x 1025 pixels");
+    set_jpeg_size(jpeg, n, 65535, 8);
+    assert_bytes_rejected(jpeg, n, "JPEG: ");
+    set_jpeg_size(jpeg, n, 0, 47);
+    assert_bytes_rejected(jpeg, n, "JPEG: Empty");
+    set_jpeg_size(jpeg, n, 61, 0);
+    assert_bytes_rejected(jpeg, n, "JPEG: Empty");
+    set_png_size(png, m, 60000, 60000);
+    assert_bytes_rejected(png, m, "claims 60000 x 60000 pixels");
+    set_png_size(png, m, 65501, 1);
+    assert_bytes_rejected(png, m, "claims 65501 x 1 pixels");
+    set_png_size(png, m, 0, 23);
+    assert_bytes_rejected(png, m, "PNG: Invalid IHDR data");
+    set_png_size(png, m, 37, 24);
+    assert_bytes_rejected(png, m, "PNG: ");
     assert_near(clock_now() - start, 0, 1);
     free(png);
     free(jpeg);
@@ -338,28 +337,28 @@ static void many_scans_are_refused(void **state)
     assert_int_equal(decode_copy(bytes, n, 64), VD_OK);
     free(bytes);
     read_bytes("scans-883.jpg", &bytes, &n);
-    refused(bytes, n, "JPEG: more than 100 scans");
+    assert_bytes_rejected(bytes, n, "JPEG: more than 100 scans");
     free(bytes);
 }
 
 static void other_files_are_refused_by_name(void **state)
 {
     (void)state;
-    refused("", 0, "empty file");
-    refused("GIF89a...", 9, "neither a JPEG nor a PNG");
-    refused("hello, world", 12, "neither a JPEG nor a PNG");
-    refused("\xff\xd8", 2, "neither a JPEG nor a PNG");
-    refused("\xff\xd8\xff", 3, "JPEG: Premature end");
-    refused("\x89PNG\r\n\x1a\n", 8, "PNG: the file ends early");
+    assert_bytes_rejected("", 0, "empty file");
+    assert_bytes_rejected("GIF89a...", 9, "neither a JPEG nor a PNG");
+    assert_bytes_rejected("hello, world", 12, "neither a JPEG nor a PNG");
+    assert_bytes_rejected("\xff\xd8", 2, "neither a JPEG nor a PNG");
+    assert_bytes_rejected("\xff\xd8\xff", 3, "JPEG: Premature end");
+    assert_bytes_rejected("\x89PNG\r\n\x1a\n", 8, "PNG: the file ends early");
     struct image im = {0};
     struct check_log log;
     check_log_start(&log);
     assert_int_equal(image_read(&im, NULL, "/no/such.jpg"), VD_NOINPUT);
     check_log_end();
-    assert_says(&log, "/no/such.jpg");
+    assert_logged(&log, "/no/such.jpg");
 }
 
-static void check_squash(const char *name)
+static void check_resize(const char *name)
 {
     char *bytes = NULL;
     size_t n = 0;
@@ -370,7 +369,7 @@ static void check_squash(const char *name)
     assert_int_equal(n, 16 + n_in + 4 * n_out);
     uint8_t *rgb = (uint8_t *)bytes + 16, *out = malloc(n_out);
     struct image im = {rgb, w, h};
-    assert_int_equal(image_squash(&im, nw, nh, out), VD_OK);
+    assert_int_equal(image_resize(&im, nw, nh, out), VD_OK);
     if (w == nw && h == nh)
         assert_memory_equal(out, rgb, n_out);
     // The nearest byte to PyTorch's float; 1e-3 is room for its sums' order.
@@ -385,17 +384,17 @@ static void check_squash(const char *name)
     free(bytes);
 }
 
-static void squash_is_pytorchs_antialiased_interpolate(void **state)
+static void resize_is_pytorchs_antialiased_interpolate(void **state)
 {
     (void)state;
     struct file_list list;
     size_t n = 0;
-    if (!make("squash", ""))
+    if (!make_image_files("resize", ""))
         check_skip("PyTorch");
     assert_int_equal(file_list_read(&list, folder), VD_OK);
     for (size_t i = 0; i < list.n; i++)
-        if (!strncmp(list.names[i], "squash-", 7)) {
-            check_squash(list.names[i]);
+        if (!strncmp(list.names[i], "resize-", 7)) {
+            check_resize(list.names[i]);
             n++;
         }
     assert_int_equal(n, 10);
@@ -415,8 +414,8 @@ static void written_files_read_back(void **state)
 {
     (void)state;
     struct image im = noise(41, 27), again = {0};
-    char *png = mem_format("%s/out.png", folder), *one = NULL, *two = NULL;
-    char *jpeg = mem_format("%s/out.jpg", folder);
+    char *png = xasprintf("%s/out.png", folder), *one = NULL, *two = NULL;
+    char *jpeg = xasprintf("%s/out.jpg", folder);
     size_t n = 0, m = 0;
     assert_int_equal(image_write_png(&im, png), VD_OK);
     read_bytes("out.png", &one, &n);
@@ -453,8 +452,8 @@ static void a_full_disk_leaves_the_old_file(void **state)
 {
     (void)state;
     struct image im = noise(300, 200), again = {0};
-    char *png = mem_format("%s/full.png", folder);
-    char *jpeg = mem_format("%s/full.jpg", folder);
+    char *png = xasprintf("%s/full.png", folder);
+    char *jpeg = xasprintf("%s/full.jpg", folder);
     struct check_log log;
     struct rlimit old, small = {4096, RLIM_INFINITY};
     struct image dot = noise(1, 1);
@@ -471,8 +470,8 @@ static void a_full_disk_leaves_the_old_file(void **state)
     assert_int_equal(err, VD_IO);
     assert_int_equal(err_jpeg, VD_IO);
     assert_int_equal(err_path, VD_CREATE);
-    assert_says(&log, png);
-    assert_says(&log, jpeg);
+    assert_logged(&log, png);
+    assert_logged(&log, jpeg);
     assert_false(file_exists(jpeg));
     assert_int_equal(image_read(&again, NULL, png), VD_OK);
     assert_int_equal(again.width, 1);
@@ -497,12 +496,12 @@ int main(void)
         cmocka_unit_test(huge_and_empty_claims_are_refused_at_once),
         cmocka_unit_test(many_scans_are_refused),
         cmocka_unit_test(other_files_are_refused_by_name),
-        cmocka_unit_test(squash_is_pytorchs_antialiased_interpolate),
+        cmocka_unit_test(resize_is_pytorchs_antialiased_interpolate),
         cmocka_unit_test(written_files_read_back),
         cmocka_unit_test(a_full_disk_leaves_the_old_file),
     };
     folder = check_folder();
-    if (!make("decode", "")) {
+    if (!make_image_files("decode", "")) {
         fprintf(stderr, "skipped: needs Python with PIL and numpy\n");
         check_folder_remove(folder);
         return CHECK_SKIP;

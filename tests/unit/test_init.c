@@ -2,11 +2,12 @@
  * name only. */
 #include "check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "model/init.h"
 #include "model/resnet.h"
 
-static void build(struct graph *g, enum resnet_freeze freeze, int32_t blocks)
+static void build_graph(struct graph *g, enum resnet_freeze freeze,
+                        int32_t blocks)
 {
     struct resnet_spec spec = {.size = 64,
                                .width = 32,
@@ -18,8 +19,8 @@ static void build(struct graph *g, enum resnet_freeze freeze, int32_t blocks)
 
 static float *params_of(const struct graph *g, uint64_t seed, float **stats)
 {
-    float *params = mem_new(g->n_params, sizeof *params);
-    *stats = mem_new(g->n_stats, sizeof **stats);
+    float *params = xcalloc(g->n_params, sizeof *params);
+    *stats = xcalloc(g->n_stats, sizeof **stats);
     init_all(g, seed, params, *stats);
     return params;
 }
@@ -45,7 +46,7 @@ static void distributions_are_pytorchs(void **state)
 {
     (void)state;
     struct graph g;
-    build(&g, RESNET_FREEZE_NONE, 1);
+    build_graph(&g, RESNET_FREEZE_NONE, 1);
     float *stats, *params = params_of(&g, 1, &stats);
     double m[3];
     moments(&g, params, "layer4.0.conv2.weight", m); /* 590 thousand */
@@ -77,8 +78,8 @@ static void a_tensor_depends_on_its_name_only(void **state)
 {
     (void)state;
     struct graph a, b;
-    build(&a, RESNET_FREEZE_NONE, 1);
-    build(&b, RESNET_FREEZE_LAYER2, 2);
+    build_graph(&a, RESNET_FREEZE_NONE, 1);
+    build_graph(&b, RESNET_FREEZE_LAYER2, 2);
     float *stats_a, *params_a = params_of(&a, 5, &stats_a);
     float *stats_b, *params_b = params_of(&b, 5, &stats_b);
     float *stats_c, *params_c = params_of(&a, 6, &stats_c);
@@ -105,10 +106,10 @@ static void the_head_alone_is_the_same_and_nothing_else_is_touched(void **state)
 {
     (void)state;
     struct graph g;
-    build(&g, RESNET_FREEZE_NONE, 1);
+    build_graph(&g, RESNET_FREEZE_NONE, 1);
     float *stats, *params = params_of(&g, 1, &stats);
-    float *head = mem_new(g.n_params, sizeof *head);
-    float *head_stats = mem_new(g.n_stats, sizeof *head_stats);
+    float *head = xcalloc(g.n_params, sizeof *head);
+    float *head_stats = xcalloc(g.n_stats, sizeof *head_stats);
     init_head(&g, 1, head, head_stats);
     assert_memory_equal(head, params, g.n_head * sizeof *head);
     for (size_t i = g.n_head; i < g.n_params; i++)

@@ -33,7 +33,7 @@ static enum vd_err check(struct check_log *log, int size)
     return err;
 }
 
-static void good_launches_pass_without_a_word(void **state)
+static void valid_launches_log_nothing(void **state)
 {
     (void)state;
     struct check_log log;
@@ -68,21 +68,21 @@ static void srun_without_mpi_is_refused_once(void **state)
     setenv("SLURM_STEP_NUM_TASKS", "8", 1);
     setenv("SLURM_PROCID", "0", 1);
     assert_int_equal(check(&log, 1), VD_CONFIG);
-    assert_says(&log, "srun started 8 tasks");
-    assert_says(&log, "srun --mpi=pmix vocdist");
+    assert_logged(&log, "srun started 8 tasks");
+    assert_logged(&log, "srun --mpi=pmix vocdist");
     setenv("SLURM_PROCID", "5", 1);
     assert_int_equal(check(&log, 1), VD_CONFIG);
     assert_string_equal(log.text, "");
 }
 
-static void lonely_tasks_are_refused_after_mpi_started(void **state)
+static void single_rank_tasks_are_refused_after_mpi_started(void **state)
 {
     (void)state;
     struct check_log log;
     setenv("SLURM_STEP_NUM_TASKS", "8", 1);
     setenv("PMI_RANK", "0", 1); // offered, but this MPI cannot use it
     assert_int_equal(check(&log, 1), VD_CONFIG);
-    assert_says(&log, "srun started 8 tasks");
+    assert_logged(&log, "srun started 8 tasks");
 }
 
 static void mpirun_of_another_mpi_or_a_serial_build_is_refused(void **state)
@@ -92,7 +92,7 @@ static void mpirun_of_another_mpi_or_a_serial_build_is_refused(void **state)
     setenv("OMPI_COMM_WORLD_SIZE", "2", 1);
     setenv("OMPI_COMM_WORLD_RANK", "0", 1);
     assert_int_equal(check(&log, 1), VD_CONFIG);
-    assert_says(&log, "mpirun started 2 tasks");
+    assert_logged(&log, "mpirun started 2 tasks");
     setenv("OMPI_COMM_WORLD_RANK", "1", 1);
     assert_int_equal(check(&log, 1), VD_CONFIG);
     assert_string_equal(log.text, "");
@@ -104,7 +104,7 @@ static void an_allocation_left_unused_is_warned_of(void **state)
     struct check_log log;
     setenv("SLURM_NTASKS", "4", 1);
     assert_int_equal(check(&log, 1), VD_OK);
-    assert_says(&log, "one rank in a Slurm job of 4 tasks");
+    assert_logged(&log, "one rank in a Slurm job of 4 tasks");
 }
 
 /* Cores [first, first + n). */
@@ -122,24 +122,24 @@ static void shared_cores_are_divided(void **state)
     struct cores all[8];
     for (int r = 0; r < 8; r++)
         all[r] = range(60, 8); // across a word of the mask
-    assert_int_equal(cores_share(&all[0], all, 1), 8);
-    assert_int_equal(cores_share(&all[1], all, 2), 4);
-    assert_int_equal(cores_share(&all[2], all, 3), 2);
-    assert_int_equal(cores_share(&all[7], all, 8), 1);
+    assert_int_equal(cores_fair_share(&all[0], all, 1), 8);
+    assert_int_equal(cores_fair_share(&all[1], all, 2), 4);
+    assert_int_equal(cores_fair_share(&all[2], all, 3), 2);
+    assert_int_equal(cores_fair_share(&all[7], all, 8), 1);
     struct cores three[3] = {range(0, 3), range(0, 3), range(0, 3)};
-    assert_int_equal(cores_share(&three[0], three, 3), 1);
+    assert_int_equal(cores_fair_share(&three[0], three, 3), 1);
     struct cores two[3] = {range(0, 2), range(0, 2), range(0, 2)};
-    assert_int_equal(cores_share(&two[0], two, 3), 1); // never none
+    assert_int_equal(cores_fair_share(&two[0], two, 3), 1); // never none
 }
 
-static void own_and_overlapping_cores_add_up(void **state)
+static void exclusive_and_shared_cores_add_up(void **state)
 {
     (void)state;
     struct cores own[2] = {range(0, 1), range(1, 1)};
-    assert_int_equal(cores_share(&own[0], own, 2), 1);
+    assert_int_equal(cores_fair_share(&own[0], own, 2), 1);
     struct cores mixed[2] = {range(0, 6), range(4, 4)};
-    assert_int_equal(cores_share(&mixed[0], mixed, 2), 5); // 4 + 2 / 2
-    assert_int_equal(cores_share(&mixed[1], mixed, 2), 3); // 2 + 2 / 2
+    assert_int_equal(cores_fair_share(&mixed[0], mixed, 2), 5); // 4 + 2 / 2
+    assert_int_equal(cores_fair_share(&mixed[1], mixed, 2), 3); // 2 + 2 / 2
 }
 
 /* Every count of ranks that share as many cores gets exactly one thread:
@@ -151,34 +151,34 @@ static void rounding_loses_no_thread(void **state)
     for (int n = 1; n <= 256; n++) {
         for (int r = 0; r < n; r++)
             node[r] = range(0, 2 * n);
-        assert_int_equal(cores_share(&node[0], node, n), 2);
+        assert_int_equal(cores_fair_share(&node[0], node, n), 2);
     }
 }
 
-static void cores_of_no_rank_are_counted(void **state)
+static void idle_cores_are_counted(void **state)
 {
     (void)state;
     struct cores usable = range(0, 70), bound[2] = {range(0, 1), range(69, 1)};
-    assert_int_equal(cores_idle(&usable, bound, 1), 69);
-    assert_int_equal(cores_idle(&usable, bound, 2), 68);
-    assert_int_equal(cores_idle(&usable, &usable, 1), 0);
-    assert_int_equal(cores_idle(&usable, NULL, 0), 70);
+    assert_int_equal(cores_count_idle(&usable, bound, 1), 69);
+    assert_int_equal(cores_count_idle(&usable, bound, 2), 68);
+    assert_int_equal(cores_count_idle(&usable, &usable, 1), 0);
+    assert_int_equal(cores_count_idle(&usable, NULL, 0), 70);
 }
 
 int main(void)
 {
 #define LAUNCH_TEST(f) cmocka_unit_test_setup(f, clear_environment)
     const struct CMUnitTest tests[] = {
-        LAUNCH_TEST(good_launches_pass_without_a_word),
+        LAUNCH_TEST(valid_launches_log_nothing),
         LAUNCH_TEST(one_rank_by_mpirun_inside_slurm_passes),
         LAUNCH_TEST(srun_without_mpi_is_refused_once),
-        LAUNCH_TEST(lonely_tasks_are_refused_after_mpi_started),
+        LAUNCH_TEST(single_rank_tasks_are_refused_after_mpi_started),
         LAUNCH_TEST(mpirun_of_another_mpi_or_a_serial_build_is_refused),
         LAUNCH_TEST(an_allocation_left_unused_is_warned_of),
         cmocka_unit_test(shared_cores_are_divided),
-        cmocka_unit_test(own_and_overlapping_cores_add_up),
+        cmocka_unit_test(exclusive_and_shared_cores_add_up),
         cmocka_unit_test(rounding_loses_no_thread),
-        cmocka_unit_test(cores_of_no_rank_are_counted),
+        cmocka_unit_test(idle_cores_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

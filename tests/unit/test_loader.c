@@ -14,7 +14,7 @@ struct fixture {
 static void open_set(struct fixture *f)
 {
     f->folder = check_folder();
-    assert_true(tiny_write(f->folder, SIZE, 0, N, -1));
+    assert_true(tiny_write_shards(f->folder, SIZE, 0, N, -1));
     assert_int_equal(shard_set_open(&f->set, f->folder), VD_OK);
 }
 
@@ -29,15 +29,15 @@ static int64_t sample_of(size_t k, int i)
     return (int64_t)((k * BATCH + (size_t)i) * 7 % N);
 }
 
-static void fill(void *ctx, size_t k, struct slot *slots)
+static void fill(void *ctx, size_t k, struct batch_item *items)
 {
     (void)ctx;
     for (int i = 0; i < BATCH; i++)
-        slots[i] = (struct slot){.sample = sample_of(k, i),
-                                 .position = k * BATCH + (size_t)i};
+        items[i] = (struct batch_item){.index = sample_of(k, i),
+                                       .position = k * BATCH + (size_t)i};
 }
 
-static struct loader *begin(const struct fixture *f, int threads)
+static struct loader *start_loader(const struct fixture *f, int threads)
 {
     struct loader *l = NULL;
     struct loader_spec spec = {.data = &f->set,
@@ -55,33 +55,33 @@ static void order_is_the_callers_at_any_number_of_threads(void **state)
     struct fixture f;
     open_set(&f);
     for (int threads = 1; threads <= 4; threads++) {
-        struct loader *l = begin(&f, threads);
+        struct loader *l = start_loader(&f, threads);
         for (size_t k = 0; k < BATCHES; k++) {
-            struct loaded *batch = NULL;
+            struct loaded_batch *batch = NULL;
             assert_int_equal(loader_next(l, &batch), VD_OK);
             for (int i = 0; i < BATCH; i++) {
                 uint8_t pixels[SIZE * SIZE * 3];
                 struct shard_object o;
-                tiny_picture(pixels, SIZE, (uint64_t)sample_of(k, i), &o);
-                assert_int_equal(batch->slots[i].position,
+                tiny_image(pixels, SIZE, (uint64_t)sample_of(k, i), &o);
+                assert_int_equal(batch->items[i].position,
                                  k * BATCH + (size_t)i);
                 assert_memory_equal(batch->pixels[i], pixels, sizeof pixels);
             }
-            loader_done(l, batch);
+            loader_release(l, batch);
         }
         loader_free(l);
     }
     close_set(&f);
 }
 
-/* Flips a byte of the pixels of picture i, on disk. */
-static void damage(const struct fixture *f, uint64_t i)
+/* Flips a byte of the pixels of image i, on disk. */
+static void flip_pixel_byte(const struct fixture *f, uint64_t i)
 {
     uint8_t pixels[SIZE * SIZE * 3], changed;
     struct shard_object o;
     size_t n = 0;
-    char *bytes = NULL, *path = mem_format("%s/shard-00000.h5", f->folder);
-    tiny_picture(pixels, SIZE, i, &o);
+    char *bytes = NULL, *path = xasprintf("%s/shard-00000.h5", f->folder);
+    tiny_image(pixels, SIZE, i, &o);
     assert_int_equal(file_read(path, 1 << 20, &bytes, &n), VD_OK);
     char *at = memmem(bytes, n, pixels, sizeof pixels);
     assert_non_null(at);
@@ -96,31 +96,31 @@ static void damage(const struct fixture *f, uint64_t i)
 }
 
 /* Micro-batches before the damaged one come; its cause comes once, with it. */
-static void a_damaged_picture_is_an_error_in_its_turn(void **state)
+static void a_damaged_image_is_an_error_in_its_turn(void **state)
 {
     (void)state;
     struct fixture f;
     open_set(&f);
-    damage(&f, (uint64_t)sample_of(5, 2));
-    damage(&f, (uint64_t)sample_of(6, 1));
+    flip_pixel_byte(&f, (uint64_t)sample_of(5, 2));
+    flip_pixel_byte(&f, (uint64_t)sample_of(6, 1));
     for (int threads = 1; threads <= 4; threads++) {
         struct check_log log;
-        struct loaded *batch = NULL;
-        struct loader *l = begin(&f, threads);
+        struct loaded_batch *batch = NULL;
+        struct loader *l = start_loader(&f, threads);
         check_log_start(&log);
         size_t k = 0;
         while (loader_next(l, &batch) == VD_OK) {
-            loader_done(l, batch);
+            loader_release(l, batch);
             assert_string_equal(log.text, "");
             k++;
         }
         check_log_end();
         loader_free(l);
         assert_int_equal(k, 5);
-        char *id = mem_format("tiny_%04d", (int)sample_of(5, 2));
-        assert_says(&log, id);
+        char *id = xasprintf("tiny_%04d", (int)sample_of(5, 2));
+        assert_logged(&log, id);
         free(id);
-        id = mem_format("tiny_%04d", (int)sample_of(6, 1));
+        id = xasprintf("tiny_%04d", (int)sample_of(6, 1));
         assert_null(strstr(log.text, id));
         free(id);
     }
@@ -134,8 +134,8 @@ static void an_early_end_does_not_hang(void **state)
     open_set(&f);
     for (int threads = 1; threads <= 4; threads++)
         for (int taken = 0; taken < 3; taken++) {
-            struct loaded *batch = NULL;
-            struct loader *l = begin(&f, threads);
+            struct loaded_batch *batch = NULL;
+            struct loader *l = start_loader(&f, threads);
             for (int k = 0; k < taken; k++) /* the last one is kept */
                 assert_int_equal(loader_next(l, &batch), VD_OK);
             loader_free(l);
@@ -148,7 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(order_is_the_callers_at_any_number_of_threads),
-        cmocka_unit_test(a_damaged_picture_is_an_error_in_its_turn),
+        cmocka_unit_test(a_damaged_image_is_an_error_in_its_turn),
         cmocka_unit_test(an_early_end_does_not_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

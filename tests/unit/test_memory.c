@@ -2,7 +2,7 @@
  * ends, the message has the numbers and the remedy, and the exit code is 71. */
 #include "check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "base/memory.h"
 
 #include <stdbool.h>
@@ -20,14 +20,14 @@ static int set_up(void **state)
 {
     (void)state;
     char name[] = "/tmp/vocdist-memory-XXXXXX";
-    root = mem_copy_text(mkdtemp(name));
+    root = xstrdup(mkdtemp(name));
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    char *command = mem_format("rm -rf '%s'", root);
+    char *command = xasprintf("rm -rf '%s'", root);
     int rc = system(command);
     free(command);
     free(root);
@@ -37,7 +37,7 @@ static int tear_down(void **state)
 /* A file of a machine that is not this one. */
 static void put(const char *path, const char *text)
 {
-    char *full = mem_format("%s%s", root, path);
+    char *full = xasprintf("%s%s", root, path);
     for (char *slash = full + strlen(root) + 1;
          (slash = strchr(slash, '/')) != NULL; slash++) {
         *slash = '\0';
@@ -59,7 +59,7 @@ static struct memory read_all(void)
     return m;
 }
 
-static void nothing_known_is_no_limit(void **state)
+static void unknown_means_no_limit(void **state)
 {
     (void)state;
     struct memory m = read_all(), none = {0};
@@ -78,19 +78,19 @@ static void the_process_and_its_limit_are_read(void **state)
         "Max address space         5000000              unlimited    bytes\n");
     put("/proc/meminfo", "MemTotal:       8388608 kB\nMemFree: 1 kB\n");
     struct memory m = read_all();
-    assert_int_equal(m.addresses, 4000 * 1024);
+    assert_int_equal(m.address_space, 4000 * 1024);
     assert_int_equal(m.peak, 3000 * 1024);
     assert_int_equal(m.resident, 2000 * 1024);
-    assert_int_equal(m.address_limit, 5000000);
-    assert_int_equal(m.machine, 8 * GB);
+    assert_int_equal(m.address_space_limit, 5000000);
+    assert_int_equal(m.machine_total, 8 * GB);
     assert_int_equal(memory_shared_limit(&m), 8 * GB);
     put("/proc/self/limits",
         "Max address space         unlimited            unlimited    bytes\n");
     m = read_all();
-    assert_int_equal(m.address_limit, 0);
+    assert_int_equal(m.address_space_limit, 0);
 }
 
-static void the_least_limit_of_all_groups_counts(void **state)
+static void the_smallest_cgroup_limit_counts(void **state)
 {
     (void)state;
     put("/proc/meminfo", "MemTotal:       8388608 kB\n");
@@ -99,17 +99,17 @@ static void the_least_limit_of_all_groups_counts(void **state)
     put("/sys/fs/cgroup/jobs/7/memory.max", "2147483648\n");
     put("/sys/fs/cgroup/jobs/7/step/memory.max", "3221225472\n");
     struct memory m = read_all();
-    assert_int_equal(m.group_limit, 2 * GB);
+    assert_int_equal(m.cgroup_limit, 2 * GB);
     assert_int_equal(memory_shared_limit(&m), 2 * GB);
     /* Version 1, in a container that sees its own group as the top. */
     put("/proc/self/cgroup", "5:cpu,cpuacct:/a\n4:memory:/docker/abc\n0::/\n");
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
     m = read_all();
-    assert_int_equal(m.group_limit, GB);
+    assert_int_equal(m.cgroup_limit, GB);
     /* "No limit" of version 1 is a large number. */
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
     m = read_all();
-    assert_int_equal(m.group_limit, 0);
+    assert_int_equal(m.cgroup_limit, 0);
     assert_int_equal(memory_shared_limit(&m), 8 * GB);
     /* A group may have a higher limit than there is memory. */
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "99999999999\n");
@@ -123,7 +123,7 @@ static void this_process_is_found(void **state)
     struct memory m;
     memory_read(&m, "");
     assert_true(m.resident > 100000 && m.resident <= m.peak);
-    assert_true(m.addresses >= m.resident && m.machine > m.resident);
+    assert_true(m.address_space >= m.resident && m.machine_total > m.resident);
 }
 
 /* ---- where it ends ---- */
@@ -143,10 +143,10 @@ static struct end limited(void (*run)(void), uint64_t more)
     if (child == 0) {
         struct memory m;
         memory_read(&m, "");
-        struct rlimit limit = {m.addresses + more, m.addresses + more};
+        struct rlimit limit = {m.address_space + more, m.address_space + more};
         dup2(ends[1], STDERR_FILENO);
-        log_divert(NULL, NULL);
-        memory_advise("give --some.option 3 (now 4)");
+        log_set_sink(NULL, NULL);
+        memory_set_oom_hint("give --some.option 3 (now 4)");
         if (setrlimit(RLIMIT_AS, &limit) == 0)
             run();
         _exit(0);
@@ -166,13 +166,14 @@ static struct end limited(void (*run)(void), uint64_t more)
 static void take_a_buffer(void)
 {
     void *p;
-    _exit(err_exit_code(mem_alloc(&p, 100 << 20, 1, "the network's values")));
+    _exit(
+        err_exit_code(alloc_aligned(&p, 100 << 20, 1, "the network's values")));
 }
 
 static void take_all(void)
 {
     for (;;)
-        if (!mem_new(1, 1 << 16))
+        if (!xcalloc(1, 1 << 16))
             _exit(1);
 }
 
@@ -180,18 +181,19 @@ static void grow_a_text(void)
 {
     char *p = NULL;
     for (size_t n = 1 << 16;; n += n)
-        p = mem_grow(p, n, 1);
+        p = xreallocarray(p, n, 1);
 }
 
 static void ask_for_room(void)
 {
-    if (memory_room("a library", 1 << 20) != VD_OK || memory_is_short())
+    if (memory_check_available("a library", 1 << 20) != VD_OK ||
+        memory_is_low())
         _exit(1);
     void *taken =
         mmap(NULL, 50 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (taken == MAP_FAILED || !memory_is_short())
+    if (taken == MAP_FAILED || !memory_is_low())
         _exit(1);
-    _exit(err_exit_code(memory_room("a library", (size_t)1 << 30)));
+    _exit(err_exit_code(memory_check_available("a library", (size_t)1 << 30)));
 }
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -202,7 +204,7 @@ static void ask_for_room(void)
 #define SANITIZED 0
 #endif
 
-static void every_end_is_told_with_numbers_and_remedy(void **state)
+static void every_oom_message_has_numbers_and_a_hint(void **state)
 {
     (void)state;
     if (SANITIZED)
@@ -232,11 +234,11 @@ static void every_end_is_told_with_numbers_and_remedy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(nothing_known_is_no_limit),
+        TEST(unknown_means_no_limit),
         TEST(the_process_and_its_limit_are_read),
-        TEST(the_least_limit_of_all_groups_counts),
+        TEST(the_smallest_cgroup_limit_counts),
         cmocka_unit_test(this_process_is_found),
-        cmocka_unit_test(every_end_is_told_with_numbers_and_remedy),
+        cmocka_unit_test(every_oom_message_has_numbers_and_a_hint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

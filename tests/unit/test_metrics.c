@@ -1,8 +1,8 @@
 /* eval/metrics: formulas by hand, the table, the per-image file. */
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "eval/metrics.h"
 
 enum { N = 4, CLASSES = 3 };
@@ -10,7 +10,7 @@ enum { N = 4, CLASSES = 3 };
 static const char *const names[] = {"cat", "d,o\"g", "nobody"};
 static const char *const ids[] = {"a", "b,c", "d\"e", "f"};
 
-/* Boxes of 10 x 10; picture 3 has a second object. */
+/* Boxes of 10 x 10; image 3 has a second object. */
 static const float boxes[4 * N] = {0,  0,  10, 10, 0,  0,  10, 10,
                                    20, 20, 30, 30, 50, 50, 60, 60};
 static const int32_t truth[N] = {0, 0, 1, 1};
@@ -43,11 +43,11 @@ static void make_rows(struct eval_row *rows)
     };
     for (int i = 0; i < N; i++) {
         rows[i] = (struct eval_row){.sample = i, .result = results[i]};
-        eval_judge(&data, &rows[i]);
+        eval_fill_metrics(&data, &rows[i]);
     }
 }
 
-static void formulas_are_the_stated_ones(void **state)
+static void formulas_match_their_definitions(void **state)
 {
     (void)state;
     struct eval_row rows[N];
@@ -63,7 +63,7 @@ static void formulas_are_the_stated_ones(void **state)
         assert_int_equal(rows[i].any50, any[i]);
     }
     rows[1].result.box[3] = 4.99f;
-    eval_judge(&data, &rows[1]);
+    eval_fill_metrics(&data, &rows[1]);
     assert_false(rows[1].loc50);
 }
 
@@ -80,14 +80,14 @@ static void nan_is_never_a_hit(void **state)
     rows[1].result.score = NAN;
     rows[2].result.box[2] = NAN;
     for (int i = 0; i < N; i++)
-        eval_judge(&data, &rows[i]);
+        eval_fill_metrics(&data, &rows[i]);
     assert_near((double)rows[0].iou, 0, 0);
     assert_near((double)rows[2].iou, 0, 0);
     assert_false(rows[0].loc50 || rows[0].any50);
     assert_false(rows[1].loc50 || rows[1].any50);
     eval_summarize(&data, &loss, rows, N, &s);
-    assert_near(s.means.accuracy, 0.25, 0); /* of the class of picture 0 */
-    assert_int_equal(s.classes[0].right, 1);
+    assert_near(s.means.accuracy, 0.25, 0); /* of the class of image 0 */
+    assert_int_equal(s.classes[0].n_correct, 1);
     assert_near(s.means.iou, 0.5 / 4, 0);
     assert_near(s.means.loc50, 0, 0);
     eval_summary_clear(&s);
@@ -111,9 +111,9 @@ static void means_and_classes_add_up(void **state)
     assert_near(s.means.loc50, 0.5, 0);
     assert_near(s.means.any50, 0.75, 0);
     assert_int_equal(s.classes[0].n, 2);
-    assert_int_equal(s.classes[0].right, 2);
+    assert_int_equal(s.classes[0].n_correct, 2);
     assert_int_equal(s.classes[0].predicted, 4);
-    assert_int_equal(s.classes[1].right, 0);
+    assert_int_equal(s.classes[1].n_correct, 0);
     assert_near(s.classes[1].l1, 20, 0);
     assert_int_equal(s.classes[2].n, 0);
     eval_summary_clear(&s);
@@ -129,7 +129,7 @@ static void the_per_image_file_is_csv(void **state)
 {
     (void)state;
     struct eval_row rows[N];
-    char *folder = check_folder(), *path = mem_format("%s/a.csv", folder);
+    char *folder = check_folder(), *path = xasprintf("%s/a.csv", folder);
     char *text = NULL;
     size_t n = 0;
     make_rows(rows);
@@ -182,7 +182,7 @@ static void the_table_has_the_worst_class_first(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(formulas_are_the_stated_ones),
+        cmocka_unit_test(formulas_match_their_definitions),
         cmocka_unit_test(nan_is_never_a_hit),
         cmocka_unit_test(means_and_classes_add_up),
         cmocka_unit_test(the_per_image_file_is_csv),

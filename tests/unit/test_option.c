@@ -2,7 +2,7 @@
  * that written YAML reads back as the same values. */
 #include "check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "config/option.h"
 
 struct sample {
@@ -18,12 +18,12 @@ static const struct option rows[] = {
     {.key = "loud",
      .type = OPTION_BOOL,
      .offset = offsetof(struct sample, loud),
-     .fallback = "false",
+     .default_text = "false",
      .help = "say more"},
     {.key = "run.count",
      .type = OPTION_INT,
      .offset = offsetof(struct sample, count),
-     .fallback = "3",
+     .default_text = "3",
      .help = "how many",
      .min = -10,
      .max = 10,
@@ -31,7 +31,7 @@ static const struct option rows[] = {
     {.key = "run.threads",
      .type = OPTION_INT,
      .offset = offsetof(struct sample, threads),
-     .fallback = "auto",
+     .default_text = "auto",
      .help = "threads",
      .min = 1,
      .max = 64,
@@ -39,24 +39,24 @@ static const struct option rows[] = {
     {.key = "run.rate",
      .type = OPTION_REAL,
      .offset = offsetof(struct sample, rate),
-     .fallback = "1e-3",
+     .default_text = "1e-3",
      .help = "rate"},
     {.key = "run.name",
      .type = OPTION_TEXT,
      .offset = offsetof(struct sample, name),
-     .fallback = "",
+     .default_text = "",
      .help = "name",
      .letter = 'o'},
     {.key = "run.mode",
      .type = OPTION_CHOICE,
      .offset = offsetof(struct sample, mode),
-     .fallback = "none",
+     .default_text = "none",
      .help = "mode",
      .choices = "none|sqrt|linear"},
     {.key = "run.blocks",
      .type = OPTION_INTS,
      .offset = offsetof(struct sample, blocks),
-     .fallback = "3,4,6,3",
+     .default_text = "3,4,6,3",
      .help = "blocks",
      .min = 1,
      .max = 100},
@@ -71,7 +71,7 @@ static const struct option plain_rows[] = {
     {.key = "picture",
      .type = OPTION_TEXT,
      .offset = offsetof(struct plain, picture),
-     .fallback = "",
+     .default_text = "",
      .help = "picture"},
 };
 static const struct option_table plain_table = {"plain", plain_rows, 1, false};
@@ -80,7 +80,7 @@ struct fixture {
     struct option_set set;
     struct sample values;
     struct plain plain;
-    struct option_words words;
+    struct option_args words;
     struct check_log log;
 };
 
@@ -100,7 +100,7 @@ static int tear_down(void **state)
     struct fixture *f = *state;
     check_log_end();
     options_clear(&f->set);
-    free(f->words.words);
+    free(f->words.args);
     free(f);
     return 0;
 }
@@ -115,8 +115,8 @@ static enum vd_err yaml(struct fixture *f, const char *text)
               (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)))
 static enum vd_err arguments(struct fixture *f, char **argv, int argc)
 {
-    free(f->words.words);
-    f->words = (struct option_words){0};
+    free(f->words.args);
+    f->words = (struct option_args){0};
     return options_read_arguments(&f->set, argc, argv, &f->words);
 }
 
@@ -131,7 +131,7 @@ static void forget(struct fixture *f)
     do {                                    \
         forget(f);                          \
         assert_int_equal((call), (code));   \
-        assert_says(&(f)->log, (part));     \
+        assert_logged(&(f)->log, (part));   \
     } while (0)
 
 static void defaults_come_from_the_table(void **state)
@@ -143,7 +143,7 @@ static void defaults_come_from_the_table(void **state)
     assert_string_equal(f->values.name, "");
     assert_int_equal(f->values.blocks.n, 4);
     assert_int_equal(f->values.blocks.values[2], 6);
-    assert_false(options_given(&f->set, "run.rate"));
+    assert_false(options_is_set(&f->set, "run.rate"));
     assert_string_equal(options_origin(&f->set, "run.rate"), "default");
 }
 
@@ -169,7 +169,7 @@ static void later_origins_win_and_are_remembered(void **state)
     assert_string_equal(options_origin(&f->set, "run.name"), "command line");
 }
 
-static void arguments_take_every_spelling(void **state)
+static void arguments_accept_every_spelling(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(ARGUMENTS(f, "--run.rate=1e-2", "--run.count", "-5",
@@ -181,10 +181,10 @@ static void arguments_take_every_spelling(void **state)
     assert_true(f->values.loud);
     assert_string_equal(f->values.name, "out");
     assert_int_equal(f->words.n, 4);
-    assert_string_equal(f->words.words[0], "in.jpg");
-    assert_string_equal(f->words.words[1], "-");
-    assert_string_equal(f->words.words[2], "--not-an-option");
-    assert_string_equal(f->words.words[3], "--");
+    assert_string_equal(f->words.args[0], "in.jpg");
+    assert_string_equal(f->words.args[1], "-");
+    assert_string_equal(f->words.args[2], "--not-an-option");
+    assert_string_equal(f->words.args[3], "--");
 
     assert_int_equal(ARGUMENTS(f, "-n4", "--loud", "false", "--run.name="),
                      VD_OK);
@@ -233,27 +233,27 @@ static void bad_arguments_are_usage_errors(void **state)
     assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.name", "\xff"),
                    "not valid UTF-8");
     assert_int_equal(f->values.count, 3);
-    assert_false(options_given(&f->set, "run.count"));
+    assert_false(options_is_set(&f->set, "run.count"));
 }
 
-static void arguments_can_be_looked_at_first(void **state)
+static void arguments_can_be_collected_first(void **state)
 {
     struct fixture *f = *state;
     const char *argv[] = {"-o", "a", "--run.rate", "-1", "-ob", "--run.name=-o",
                           "w"};
-    struct option_words v;
+    struct option_args v;
     assert_int_equal(
         options_collect_arguments(&f->set, 7, (char **)argv, "run.name", &v),
         VD_OK);
     assert_int_equal(v.n, 3);
-    assert_string_equal(v.words[0], "a");
-    assert_string_equal(v.words[1], "b");
-    assert_string_equal(v.words[2], "-o");
-    free(v.words);
+    assert_string_equal(v.args[0], "a");
+    assert_string_equal(v.args[1], "b");
+    assert_string_equal(v.args[2], "-o");
+    free(v.args);
     assert_string_equal(f->values.name, "");
 }
 
-static void variables_of_module_systems_are_ignored(void **state)
+static void module_system_variables_are_ignored(void **state)
 {
     struct fixture *f = *state;
     static const char *const names[] = {
@@ -263,10 +263,10 @@ static void variables_of_module_systems_are_ignored(void **state)
         setenv(names[i], "/opt/vocdist", 1);
     assert_int_equal(options_read_environment(&f->set), VD_OK);
     log_set_level(LOG_LEVEL_DEBUG);
-    options_say_environment();
+    options_log_environment();
     log_set_level(LOG_LEVEL_INFO);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        assert_says(&f->log, names[i]);
+        assert_logged(&f->log, names[i]);
         unsetenv(names[i]);
     }
     setenv("VOCDIST_ROOTS", "1", 1);
@@ -366,11 +366,11 @@ static void messages_stay_short_and_on_their_line(void **state)
     char endless[9000];
     memset(endless, 'x', sizeof endless - 1);
     endless[sizeof endless - 1] = '\0';
-    char *text = mem_format("run: {rate: %s}\n", endless);
+    char *text = xasprintf("run: {rate: %s}\n", endless);
     assert_refuses(f, VD_CONFIG, yaml(f, text), "x...' is not a number\ngive");
     free(text);
     // libyaml takes keys of up to 1024 bytes.
-    text = mem_format("%s: 1\n", endless + sizeof endless - 1000);
+    text = xasprintf("%s: 1\n", endless + sizeof endless - 1000);
     assert_refuses(f, VD_CONFIG, yaml(f, text), "--help lists all keys");
     free(text);
     assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.rate=1\n2"),
@@ -381,7 +381,7 @@ static void yaml_files_have_a_size_limit(void **state)
 {
     struct fixture *f = *state;
     char *folder = check_folder();
-    char *path = mem_format("%s/big.yaml", folder);
+    char *path = xasprintf("%s/big.yaml", folder);
     FILE *file = fopen(path, "w");
     for (int i = 0; i < (1 << 20) / 16 + 1; i++)
         fputs("# 345678901234\n\n", file);
@@ -508,10 +508,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(defaults_come_from_the_table),
         TEST(later_origins_win_and_are_remembered),
-        TEST(arguments_take_every_spelling),
+        TEST(arguments_accept_every_spelling),
         TEST(bad_arguments_are_usage_errors),
-        TEST(arguments_can_be_looked_at_first),
-        TEST(variables_of_module_systems_are_ignored),
+        TEST(arguments_can_be_collected_first),
+        TEST(module_system_variables_are_ignored),
         TEST(unknown_variables_are_errors),
         TEST(yaml_has_blocks_flows_and_lists),
         TEST(bad_yaml_is_named_by_line),

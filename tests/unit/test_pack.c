@@ -1,13 +1,13 @@
 /* Packing: labels in the shards, left-out files, the same bytes for any number
- * of threads and ranks, output folders. Real pictures, real HDF5. */
+ * of threads and ranks, output folders. Real images, real HDF5. */
 #include "voc.h"
 
 #include "base/text.h"
 #include "data/shard.h"
 #include "image/image.h"
-#include "preprocess/doctor.h"
+#include "preprocess/data_check.h"
 #include "preprocess/pack.h"
-#include "preprocess/ranks.h"
+#include "preprocess/pack_ranks.h"
 #include "preprocess/workers.h"
 
 #include <signal.h>
@@ -19,17 +19,17 @@ static struct check_log said;
 
 /* ---- a scratch VOC folder ---- */
 
-struct world {
+struct voc_fixture {
     char *folder, *root, *out;
     struct pack_options options;
 };
 
-static struct world make_world(void)
+static struct voc_fixture make_voc_fixture(void)
 {
-    struct world w = {.folder = check_folder()};
+    struct voc_fixture w = {.folder = check_folder()};
     static char empty[] = "";
-    w.root = mem_format("%s/root", w.folder);
-    w.out = mem_format("%s/out", w.folder);
+    w.root = xasprintf("%s/root", w.folder);
+    w.out = xasprintf("%s/out", w.folder);
     w.options = (struct pack_options){.output = w.out,
                                       .threads = 2,
                                       .split = empty,
@@ -39,20 +39,20 @@ static struct world make_world(void)
     return w;
 }
 
-static void end_world(struct world *w)
+static void end_voc_fixture(struct voc_fixture *w)
 {
     free(w->root);
     free(w->out);
     check_folder_remove(w->folder);
 }
 
-/* A picture whose colors tell its places apart. */
-static void add_picture(const struct world *w, const char *name, int width,
-                        int height)
+/* An image whose colors tell its places apart. */
+static void add_image(const struct voc_fixture *w, const char *name, int width,
+                      int height)
 {
     struct image im;
-    char *path = mem_format("%s/JPEGImages/%s.jpg", w->root, name);
-    char *folder = file_folder(path);
+    char *path = xasprintf("%s/JPEGImages/%s.jpg", w->root, name);
+    char *folder = file_dirname(path);
     assert_int_equal(file_make_folder(folder), VD_OK);
     assert_int_equal(image_new(&im, width, height), VD_OK);
     for (int y = 0; y < height; y++)
@@ -68,28 +68,28 @@ static void add_picture(const struct world *w, const char *name, int width,
     free(path);
 }
 
-static void add(const struct world *w, const char *name, int width, int height,
-                const char *xml)
+static void add(const struct voc_fixture *w, const char *name, int width,
+                int height, const char *xml)
 {
-    char *path = mem_format("Annotations/%s.xml", name);
-    add_picture(w, name, width, height);
+    char *path = xasprintf("Annotations/%s.xml", name);
+    add_image(w, name, width, height);
     voc_text(w->root, path, xml);
     free(path);
 }
 
 /* Puts an EXIF block with this orientation behind the JPEG's first marker. */
-static void set_orientation(const struct world *w, const char *name,
+static void set_orientation(const struct voc_fixture *w, const char *name,
                             uint8_t orientation)
 {
     const uint8_t exif[] = {
         0xff, 0xe1, 0, 34, 'E', 'x',         'i', 'f', 0, 0,    'M', 'M',
         0,    42,   0, 0,  0,   8,           0,   1,   1, 0x12, 0,   3,
         0,    0,    0, 1,  0,   orientation, 0,   0,   0, 0,    0,   0};
-    char *file = mem_format("JPEGImages/%s.jpg", name);
-    char *path = mem_format("%s/%s", w->root, file), *bytes = NULL;
+    char *file = xasprintf("JPEGImages/%s.jpg", name);
+    char *path = xasprintf("%s/%s", w->root, file), *bytes = NULL;
     size_t n = 0;
     assert_int_equal(file_read(path, 1 << 20, &bytes, &n), VD_OK);
-    char *turned = mem_new(n + sizeof exif, 1);
+    char *turned = xcalloc(n + sizeof exif, 1);
     memcpy(turned, bytes, 2);
     memcpy(turned + 2, exif, sizeof exif);
     memcpy(turned + 2 + sizeof exif, bytes + 2, n - 2);
@@ -103,25 +103,25 @@ static void set_orientation(const struct world *w, const char *name,
 /* ---- running ---- */
 
 /* Rank `next` of `size` does every size-th job. */
-struct turn {
+struct job_cursor {
     size_t next, size;
 };
 
-static enum vd_err next_turn(void *ctx, size_t *job)
+static enum vd_err next_job_of_rank(void *ctx, size_t *job)
 {
-    struct turn *t = ctx;
+    struct job_cursor *t = ctx;
     *job = t->next;
     t->next += t->size;
     return VD_OK;
 }
 
-static void nothing(void *ctx)
+static void ignore_image_done(void *ctx)
 {
     (void)ctx;
 }
 
 /* As `size` ranks one after the other, their outcomes sent to rank 0. */
-static enum vd_err pack_as(struct world *w, int size)
+static enum vd_err pack_as(struct voc_fixture *w, int size)
 {
     struct pack p[3];
     assert_true(size <= 3);
@@ -132,17 +132,17 @@ static enum vd_err pack_as(struct world *w, int size)
     }
     enum vd_err err = pack_prepare(&p[0]);
     for (int r = 0; r < size && err == VD_OK; r++) {
-        struct turn turn = {(size_t)r, (size_t)size};
-        struct pack_share share = {.next_job = next_turn,
-                                   .image_done = nothing,
-                                   .ctx = &turn,
-                                   .silent = r > 0};
-        err = pack_work(&p[r], &share);
+        struct job_cursor cursor = {(size_t)r, (size_t)size};
+        struct pack_scheduler scheduler = {.next_job = next_job_of_rank,
+                                           .image_done = ignore_image_done,
+                                           .ctx = &cursor,
+                                           .silent = r > 0};
+        err = pack_work(&p[r], &scheduler);
     }
     for (int r = 1; r < size && err == VD_OK; r++) {
         struct text bytes = {0};
-        ranks_put(&p[r], &bytes);
-        ranks_take(&p[0], bytes.bytes, bytes.length);
+        pack_ranks_serialize(&p[r], &bytes);
+        pack_ranks_deserialize(&p[0], bytes.bytes, bytes.length);
         free(bytes.bytes);
     }
     if (err == VD_OK)
@@ -154,7 +154,7 @@ static enum vd_err pack_as(struct world *w, int size)
     return err;
 }
 
-static enum vd_err pack(struct world *w)
+static enum vd_err pack(struct voc_fixture *w)
 {
     check_log_start(&said);
     enum vd_err err = pack_as(w, 1);
@@ -162,7 +162,7 @@ static enum vd_err pack(struct world *w)
     return err;
 }
 
-static struct shard_set open_set(const struct world *w)
+static struct shard_set open_set(const struct voc_fixture *w)
 {
     struct shard_set set;
     assert_int_equal(shard_set_open(&set, w->out), VD_OK);
@@ -181,7 +181,7 @@ static void assert_label(const struct shard_set *s, size_t i, const char *id,
 
 static char *read_text(const char *folder, const char *name)
 {
-    char *path = mem_format("%s/%s", folder, name), *text = NULL;
+    char *path = xasprintf("%s/%s", folder, name), *text = NULL;
     size_t n = 0;
     assert_int_equal(file_read(path, 1 << 20, &text, &n), VD_OK);
     free(path);
@@ -197,7 +197,7 @@ static char *read_text(const char *folder, const char *name)
 static void largest_objects_become_labels(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     /* 1-based: pixels 1..128 are the whole width */
     add(&w, "a", 128, 64,
         VOC_FILE(VOC_YEAR, VOC_OBJECT("cat", "0", "1", "1", "128", "64")));
@@ -221,8 +221,10 @@ static void largest_objects_become_labels(void **state)
                  VOC_OBJECT("dog", "0", "100", "2", "100", "60")
                      VOC_OBJECT("ape", "0", "-2", "0", "64.5", "70")));
     assert_int_equal(pack(&w), VD_OK);
-    assert_says(&said, "e.xml:3: the box 100 2 100 60 of \"dog\" has no area");
-    assert_says(&said, "e.xml:4: the box -2 0 64.5 70 of \"ape\" reaches 6.00");
+    assert_logged(&said,
+                  "e.xml:3: the box 100 2 100 60 of \"dog\" has no area");
+    assert_logged(&said,
+                  "e.xml:4: the box -2 0 64.5 70 of \"ape\" reaches 6.00");
 
     struct shard_set s = open_set(&w);
     assert_int_equal(s.n_images, 5);
@@ -249,14 +251,14 @@ static void largest_objects_become_labels(void **state)
     assert_non_null(strstr(json, "\"clipped\": 1"));
     assert_null(strstr(json, w.folder));
     free(json);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
-/* What a picture shows decides, not what a box claims outside of it. */
+/* What an image shows decides, not what a box claims outside of it. */
 static void the_largest_object_is_that_inside_the_image(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     add(&w, "a", 64, 64,
         VOC_FILE("", VOC_OBJECT("cat", "0", "60", "0", "1060", "64")
                          VOC_OBJECT("dog", "0", "2", "2", "55", "55")));
@@ -272,13 +274,13 @@ static void the_largest_object_is_that_inside_the_image(void **state)
     assert_label(&s, 1, "b", "dog", (double[]){20, 20, 40, 40});
     assert_label(&s, 2, "c", "dog", (double[]){0, 0, 40, 64});
     shard_set_close(&s);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
 static void dense_images_are_packed(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     struct text xml = {0};
     text_add(&xml, "<annotation>");
     for (int k = 0; k < 2500; k++)
@@ -292,13 +294,13 @@ static void dense_images_are_packed(void **state)
     assert_label(&s, 0, "a", "cell", (double[]){34, 24, 38, 27});
     shard_set_close(&s);
     free(xml.bytes);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
 static void csv_texts_are_quoted(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     add(&w, "a,b", 64, 64,
         VOC_FILE("", VOC_OBJECT("big \"cat\"", "0", "0", "0", "9", "9")));
     assert_int_equal(pack(&w), VD_OK);
@@ -306,16 +308,16 @@ static void csv_texts_are_quoted(void **state)
     assert_non_null(
         strstr(csv, "\n\"a,b\",\"big \"\"cat\"\"\",0,0,9,9,64,64\n"));
     free(csv);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
-/* The same stored picture, 128 x 64, to be turned clockwise; its left half is
+/* The same stored image, 128 x 64, to be turned clockwise; its left half is
  * then the upper half. */
-static void boxes_turn_with_exif_where_size_says_so(void **state)
+static void boxes_rotate_with_exif_where_size_says_so(void **state)
 {
     (void)state;
-    struct world w = make_world();
-    uint8_t *pixels = mem_new(64 * 64, 3);
+    struct voc_fixture w = make_voc_fixture();
+    uint8_t *pixels = xcalloc(64 * 64, 3);
     add(&w, "stored", 128, 64,
         VOC_FILE(VOC_SIZE("128", "64"),
                  VOC_OBJECT("cat", "0", "0", "0", "64", "32")));
@@ -338,16 +340,16 @@ static void boxes_turn_with_exif_where_size_says_so(void **state)
         assert_true(pixels[3 * 63 + 1] < 10);   /* shrinks rightwards */
     }
     shard_set_close(&s);
-    assert_says(&said, "stored.jpg:1: EXIF orientation 6");
+    assert_logged(&said, "stored.jpg:1: EXIF orientation 6");
     free(pixels);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
 /* ---- what cannot be used ---- */
 
-static void make_bad_world(struct world *w)
+static void make_bad_voc_fixture(struct voc_fixture *w)
 {
-    *w = make_world();
+    *w = make_voc_fixture();
     add(w, "a", 64, 64,
         VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
     add(w, "b-broken-xml", 64, 64, "<annotation><object>");
@@ -366,16 +368,16 @@ static void make_bad_world(struct world *w)
 static void bad_files_are_all_named(void **state)
 {
     (void)state;
-    struct world w;
-    make_bad_world(&w);
+    struct voc_fixture w;
+    make_bad_voc_fixture(&w);
     assert_int_equal(pack(&w), VD_DATA);
-    assert_says(&said, "b-broken-xml.xml:1: not well-formed");
-    assert_says(&said, "JPEGImages/c-cut.jpg:1: ");
-    assert_says(&said, "e-alone.xml:1: no picture");
-    assert_says(&said, "3 files cannot be used; nothing was packed");
-    assert_says(&said, "--skip-bad");
-    char *manifest = mem_format("%s/pack.json", w.out);
-    char *shard = mem_format("%s/shard-00000.h5", w.out);
+    assert_logged(&said, "b-broken-xml.xml:1: not well-formed");
+    assert_logged(&said, "JPEGImages/c-cut.jpg:1: ");
+    assert_logged(&said, "e-alone.xml:1: no image");
+    assert_logged(&said, "3 files cannot be used; nothing was packed");
+    assert_logged(&said, "--skip-bad");
+    char *manifest = xasprintf("%s/pack.json", w.out);
+    char *shard = xasprintf("%s/shard-00000.h5", w.out);
     assert_false(file_exists(manifest));
     assert_false(file_exists(shard));
     free(shard);
@@ -383,7 +385,7 @@ static void bad_files_are_all_named(void **state)
 
     w.options.skip_bad = true;
     assert_int_equal(pack(&w), VD_OK);
-    assert_says(&said, "d-empty.xml:1: no object with a usable box");
+    assert_logged(&said, "d-empty.xml:1: no object with a usable box");
     struct shard_set s = open_set(&w);
     assert_int_equal(s.n_images, 1);
     assert_string_equal(s.id[0], "a");
@@ -395,56 +397,56 @@ static void bad_files_are_all_named(void **state)
     assert_non_null(strstr(json, "\"without_object\": 1"));
     assert_non_null(strstr(json, "root/Annotations/e-alone.xml"));
     free(json);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
-static void pictures_without_objects_can_be_an_error(void **state)
+static void images_without_objects_can_be_an_error(void **state)
 {
     (void)state;
-    struct world w;
-    make_bad_world(&w);
+    struct voc_fixture w;
+    make_bad_voc_fixture(&w);
     w.options.skip_bad = true;
     w.options.empty = PACK_EMPTY_ERROR;
     assert_int_equal(pack(&w), VD_DATA);
-    assert_says(&said, "1 pictures have no usable object");
-    end_world(&w);
+    assert_logged(&said, "1 images have no usable object");
+    end_voc_fixture(&w);
 }
 
 static void unknown_classes_stop_the_work(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     add(&w, "a", 64, 64,
         VOC_FILE("", VOC_OBJECT("person", "0", "0", "0", "9", "9")));
-    w.options.classes = mem_format("%s/classes.txt", w.folder);
+    w.options.classes = xasprintf("%s/classes.txt", w.folder);
     voc_text(w.folder, "classes.txt", "persons\n");
     assert_int_equal(pack(&w), VD_DATA);
-    assert_says(&said, "did you mean \"persons\"?");
+    assert_logged(&said, "did you mean \"persons\"?");
     assert_false(file_exists(w.out));
     free(w.options.classes);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
 /* ---- the same bytes ---- */
 
 static void assert_same_folders(const char *a, const char *b)
 {
-    char *command = mem_format("diff -r '%s' '%s'", a, b);
+    char *command = xasprintf("diff -r '%s' '%s'", a, b);
     assert_int_equal(system(command), 0);
     free(command);
 }
 
-/* 200 pictures of 64 x 64 in shards of 85, some of them left out. */
+/* 200 images of 64 x 64 in shards of 85, some of them left out. */
 static void bytes_do_not_depend_on_threads_or_ranks(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     static const struct {
         int threads, ranks;
     } runs[] = {{1, 1}, {4, 1}, {1, 2}, {2, 3}};
     char *outs[4];
     for (int k = 0; k < 200; k++) {
-        char *name = mem_format("%03d", k);
+        char *name = xasprintf("%03d", k);
         add(&w, name, 40 + k, 50,
             k % 7
                 ? VOC_FILE("", VOC_OBJECT("cat", "0", "1", "1", "30", "60")
@@ -455,7 +457,7 @@ static void bytes_do_not_depend_on_threads_or_ranks(void **state)
     w.options.shard_mib = 1;
     check_log_start(&said);
     for (int k = 0; k < 4; k++) {
-        outs[k] = w.options.output = mem_format("%s/out%d", w.folder, k);
+        outs[k] = w.options.output = xasprintf("%s/out%d", w.folder, k);
         w.options.threads = runs[k].threads;
         assert_int_equal(pack_as(&w, runs[k].ranks), VD_OK);
     }
@@ -464,20 +466,20 @@ static void bytes_do_not_depend_on_threads_or_ranks(void **state)
     assert_int_equal(shard_set_open(&s, outs[0]), VD_OK);
     assert_int_equal(s.n_images, 200 - 29);
     shard_set_close(&s);
-    char *third = mem_format("%s/shard-00002.h5", outs[0]);
+    char *third = xasprintf("%s/shard-00002.h5", outs[0]);
     assert_true(file_exists(third));
     free(third);
     for (int k = 1; k < 4; k++)
         assert_same_folders(outs[0], outs[k]);
     for (int k = 0; k < 4; k++)
         free(outs[k]);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
 static void splits_go_into_their_folders(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     static char splits[] = "train,val", one[] = "val";
     for (int k = 0; k < 3; k++)
         add(&w, (const char *[]){"a", "b", "c"}[k], 64, 64,
@@ -486,10 +488,10 @@ static void splits_go_into_their_folders(void **state)
     voc_text(w.root, "ImageSets/Main/val.txt", "b\na\n");
     w.options.split = splits;
     assert_int_equal(pack(&w), VD_OK);
-    assert_says(&said, "Main/val.txt:2: \"a\" is in train as well");
+    assert_logged(&said, "Main/val.txt:2: \"a\" is in train as well");
     assert_null(strstr(said.text, "same pixels"));
     char *out = w.out;
-    w.out = mem_format("%s/train", out);
+    w.out = xasprintf("%s/train", out);
     struct shard_set s = open_set(&w);
     assert_int_equal(s.n_images, 2);
     assert_string_equal(s.id[0], "c");
@@ -502,14 +504,14 @@ static void splits_go_into_their_folders(void **state)
     assert_int_equal(s.n_images, 2);
     assert_string_equal(s.id[0], "b");
     shard_set_close(&s);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
-static void write_split(const struct world *w, const char *name, int first,
-                        int n)
+static void write_split(const struct voc_fixture *w, const char *name,
+                        int first, int n)
 {
     struct text list = {0};
-    char *path = mem_format("ImageSets/Main/%s.txt", name);
+    char *path = xasprintf("ImageSets/Main/%s.txt", name);
     for (int k = first; k < first + n; k++)
         text_add(&list, "%c\n", 'a' + k);
     voc_text(w->root, path, list.bytes);
@@ -517,16 +519,16 @@ static void write_split(const struct world *w, const char *name, int first,
     free(path);
 }
 
-/* b is a copy of a under another name; c is another picture. */
+/* b is a copy of a under another name; c is another image. */
 static void equal_pixels_in_two_splits_are_reported(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     static char splits[] = "train,val";
     for (int k = 0; k < 3; k++)
         add(&w, (const char *[]){"a", "b", "c"}[k], 64, 64,
             VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
-    char *a = mem_format("%s/JPEGImages/a.jpg", w.root), *bytes = NULL;
+    char *a = xasprintf("%s/JPEGImages/a.jpg", w.root), *bytes = NULL;
     size_t n = 0;
     assert_int_equal(file_read(a, 1 << 20, &bytes, &n), VD_OK);
     voc_write(w.root, "JPEGImages/b.jpg", bytes, n);
@@ -538,8 +540,8 @@ static void equal_pixels_in_two_splits_are_reported(void **state)
         check_log_start(&said);
         assert_int_equal(pack_as(&w, ranks), VD_OK);
         check_log_end();
-        assert_says(&said, "JPEGImages/b.jpg:1: \"b\" of val has the same "
-                           "pixels as \"a\" of train");
+        assert_logged(&said, "JPEGImages/b.jpg:1: \"b\" of val has the same "
+                             "pixels as \"a\" of train");
         assert_null(strstr(said.text, "\"c\""));
         char *json = read_text(w.out, "val/pack.json");
         assert_non_null(strstr(json, "\"in_several_splits\": 1"));
@@ -547,7 +549,7 @@ static void equal_pixels_in_two_splits_are_reported(void **state)
     }
     free(bytes);
     free(a);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
 static void only_splits_that_must_differ_are_compared(void **state)
@@ -561,24 +563,24 @@ static void only_splits_that_must_differ_are_compared(void **state)
                  {"train2", "valid", true},  {"one", "two", true},
                  {"train", "holdout", true}};
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        struct world w = make_world();
+        struct voc_fixture w = make_voc_fixture();
         add(&w, "a", 64, 64,
             VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
         write_split(&w, cases[k].first, 0, 1);
         write_split(&w, cases[k].second, 0, 1);
-        w.options.split = mem_format("%s,%s", cases[k].first, cases[k].second);
+        w.options.split = xasprintf("%s,%s", cases[k].first, cases[k].second);
         assert_int_equal(pack(&w), VD_OK);
         assert_int_equal(strstr(said.text, "as well") != NULL,
                          cases[k].is_reported);
         free(w.options.split);
-        end_world(&w);
+        end_voc_fixture(&w);
     }
 }
 
 static void classes_that_training_lacks_are_reported(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     static char splits[] = "train,val", other[] = "val,train";
     add(&w, "a", 64, 64,
         VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")
@@ -593,11 +595,12 @@ static void classes_that_training_lacks_are_reported(void **state)
         w.options.split = k ? other : splits;
         w.options.overwrite = k > 0;
         assert_int_equal(pack(&w), VD_OK);
-        assert_says(&said, "val.txt:1: class \"fox\" is the label of 1 images "
-                           "here and never in train; it cannot be learned");
+        assert_logged(&said,
+                      "val.txt:1: class \"fox\" is the label of 1 images "
+                      "here and never in train; it cannot be learned");
         assert_null(strstr(said.text, "class \"cat\""));
     }
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
 /* ---- output ---- */
@@ -605,23 +608,23 @@ static void classes_that_training_lacks_are_reported(void **state)
 static void finished_sets_are_kept_and_leftovers_replaced(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     add(&w, "a", 64, 64,
         VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
     voc_text(w.out, "shard-00000.h5", "torn");
     voc_text(w.out, "shard-00007.h5", "of a former attempt");
     voc_text(w.out, "notes.txt", "the user's own");
     assert_int_equal(pack(&w), VD_OK);
-    char *stale = mem_format("%s/shard-00007.h5", w.out);
-    char *notes = mem_format("%s/notes.txt", w.out);
+    char *stale = xasprintf("%s/shard-00007.h5", w.out);
+    char *notes = xasprintf("%s/notes.txt", w.out);
     assert_false(file_exists(stale));
     assert_true(file_exists(notes));
 
     char *before = read_text(w.out, "pack.json");
     w.options.size = 32;
     assert_int_equal(pack(&w), VD_CREATE);
-    assert_says(&said, "a finished data set is there already");
-    assert_says(&said, "--overwrite");
+    assert_logged(&said, "a finished data set is there already");
+    assert_logged(&said, "--overwrite");
     char *after = read_text(w.out, "pack.json");
     assert_string_equal(before, after);
     w.options.overwrite = true;
@@ -633,20 +636,20 @@ static void finished_sets_are_kept_and_leftovers_replaced(void **state)
     free(before);
     free(notes);
     free(stale);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
 static void assert_no_file(const char *folder)
 {
-    char *command = mem_format("test -z \"$(find '%s' -type f -o -name "
-                               ".packing)\"",
-                               folder);
+    char *command = xasprintf("test -z \"$(find '%s' -type f -o -name "
+                              ".packing)\"",
+                              folder);
     assert_int_equal(system(command), 0);
     free(command);
 }
 
 /* A child process whose files may have 8 KiB, like a full disk. */
-static void pack_on_a_full_disk(struct world *w)
+static void pack_on_a_full_disk(struct voc_fixture *w)
 {
     pid_t child = fork();
     if (child == 0) {
@@ -671,7 +674,7 @@ static void a_failed_packing_publishes_no_split(void **state)
     static const char *const bad[] = {VOC_FILE("", ""), "not XML", GOOD};
     static char train_first[] = "train,val", val_first[] = "val,train";
     for (int k = 0; k < 6; k++) {
-        struct world w = make_world();
+        struct voc_fixture w = make_voc_fixture();
         add(&w, "a", 64, 64, GOOD);
         add(&w, "b", 64, 64, bad[k / 2]);
         write_split(&w, "train", 0, 1);
@@ -684,10 +687,10 @@ static void a_failed_packing_publishes_no_split(void **state)
         assert_no_file(w.out);
         add(&w, "b", 64, 64, GOOD);
         assert_int_equal(pack(&w), VD_OK);
-        char *staging = mem_format("%s/val/.packing", w.out);
+        char *staging = xasprintf("%s/val/.packing", w.out);
         assert_false(file_exists(staging));
         free(staging);
-        end_world(&w);
+        end_voc_fixture(&w);
     }
 }
 
@@ -697,15 +700,15 @@ static void a_failed_overwrite_keeps_what_was_there(void **state)
     static char splits[] = "train,val";
     static const char *const bad[] = {VOC_FILE("", ""), "not XML", GOOD};
     for (int k = 0; k < 3; k++) {
-        struct world w = make_world();
+        struct voc_fixture w = make_voc_fixture();
         add(&w, "a", 64, 64, GOOD);
         add(&w, "b", 64, 64, GOOD);
         write_split(&w, "train", 0, 1);
         write_split(&w, "val", 1, 1);
         w.options.split = splits;
         assert_int_equal(pack(&w), VD_OK);
-        char *copy = mem_format("%s/copy", w.folder);
-        char *command = mem_format("cp -r '%s' '%s'", w.out, copy);
+        char *copy = xasprintf("%s/copy", w.folder);
+        char *command = xasprintf("cp -r '%s' '%s'", w.out, copy);
         assert_int_equal(system(command), 0);
 
         w.options.overwrite = true;
@@ -718,7 +721,7 @@ static void a_failed_overwrite_keeps_what_was_there(void **state)
         assert_same_folders(w.out, copy);
         free(command);
         free(copy);
-        end_world(&w);
+        end_voc_fixture(&w);
     }
 }
 
@@ -726,42 +729,42 @@ static void a_failed_overwrite_keeps_what_was_there(void **state)
 static void what_a_killed_packing_left_is_removed(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     add(&w, "a", 64, 64, GOOD);
     voc_text(w.out, ".packing/shard-00000.h5", "torn");
     voc_text(w.out, ".packing/shard-00001.h5.tmp-1-1", "torn");
     voc_text(w.out, ".packing/pack.json", "{}");
     assert_int_equal(pack(&w), VD_OK);
-    char *staging = mem_format("%s/.packing", w.out);
+    char *staging = xasprintf("%s/.packing", w.out);
     assert_false(file_exists(staging));
     free(staging);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
 static void outputs_that_cannot_be_are_said(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     add(&w, "a", 64, 64,
         VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9")));
     voc_text(w.folder, "file", "not a folder");
-    w.options.output = mem_format("%s/file/out", w.folder);
+    w.options.output = xasprintf("%s/file/out", w.folder);
     assert_int_equal(pack(&w), VD_CREATE);
-    assert_says(&said, "file");
+    assert_logged(&said, "file");
     free(w.options.output);
     w.options.output = w.out;
 
     pack_on_a_full_disk(&w);
-    char *manifest = mem_format("%s/pack.json", w.out);
+    char *manifest = xasprintf("%s/pack.json", w.out);
     assert_false(file_exists(manifest));
     free(manifest);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
 static void options_are_checked(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     struct pack p;
     check_log_start(&said);
     assert_int_equal(pack_open(&p, &w.options, &w.root, 0), VD_USAGE);
@@ -772,83 +775,84 @@ static void options_are_checked(void **state)
     w.options.output = empty;
     assert_int_equal(pack_open(&p, &w.options, &w.root, 1), VD_USAGE);
     check_log_end();
-    assert_says(&said, "no VOC folder given");
-    assert_says(&said, "the next one is 128");
-    assert_says(&said, "name it with -o DIR");
-    end_world(&w);
+    assert_logged(&said, "no VOC folder given");
+    assert_logged(&said, "the next one is 128");
+    assert_logged(&said, "name it with -o DIR");
+    end_voc_fixture(&w);
 }
 
-/* ---- the doctor ---- */
+/* ---- the data check ---- */
 
-static void the_doctor_lists_everything(void **state)
+static void data_check_lists_everything(void **state)
 {
     (void)state;
-    struct world w;
-    make_bad_world(&w);
+    struct voc_fixture w;
+    make_bad_voc_fixture(&w);
     static char empty[] = "";
-    struct doctor_options options = {.threads = 2, .split = empty};
+    struct data_check_options options = {.threads = 2, .split = empty};
     for (int strict = 0; strict < 2; strict++) {
         char *text = NULL;
         size_t n = 0;
         FILE *out = open_memstream(&text, &n);
         options.strict = strict;
         check_log_start(&said);
-        assert_int_equal(doctor_run(&options, &w.root, 1, out),
+        assert_int_equal(data_check_run(&options, &w.root, 1, out),
                          strict ? VD_DATA : VD_OK);
         check_log_end();
         fclose(out);
         assert_non_null(strstr(text, "/b-broken-xml.xml:1: not well-formed"));
         assert_non_null(strstr(text, "/c-cut.jpg:1: "));
-        assert_non_null(strstr(text, "/e-alone.xml:1: no picture"));
+        assert_non_null(strstr(text, "/e-alone.xml:1: no image"));
         assert_non_null(strstr(text, "/d-empty.xml:1: no object"));
-        assert_non_null(strstr(text, "1 of 5 annotated pictures are usable"));
+        assert_non_null(strstr(text, "1 of 5 annotated images are usable"));
         assert_null(strstr(text, "nothing is wrong"));
         free(text);
     }
-    assert_says(&said, "4 problems found");
-    end_world(&w);
+    assert_logged(&said, "4 problems found");
+    end_voc_fixture(&w);
 }
 
-static void the_doctor_also_looks_where_nothing_is_right(void **state)
+static void data_check_reports_when_no_image_is_usable(void **state)
 {
     (void)state;
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     static char empty[] = "";
-    struct doctor_options options = {.threads = 1, .split = empty};
+    struct data_check_options options = {.threads = 1, .split = empty};
     char *text = NULL;
     size_t n = 0;
     FILE *out = open_memstream(&text, &n);
     add(&w, "a", 64, 64, "not XML");
-    assert_int_equal(doctor_run(&options, &w.root, 1, out), VD_OK);
+    assert_int_equal(data_check_run(&options, &w.root, 1, out), VD_OK);
     fclose(out);
     assert_non_null(strstr(text, "/a.xml:1: not well-formed"));
-    assert_non_null(strstr(text, "0 of 1 annotated pictures are usable"));
+    assert_non_null(strstr(text, "0 of 1 annotated images are usable"));
     free(text);
     assert_int_equal(pack(&w), VD_DATA);
-    assert_says(&said, "1 files cannot be used");
-    end_world(&w);
+    assert_logged(&said, "1 files cannot be used");
+    end_voc_fixture(&w);
 }
 
-/* What the doctor writes about the world; owned. */
-static char *check_text(struct world *w, char *split, enum vd_err expected)
+/* What the data check writes about the fixture; owned. */
+static char *check_text(struct voc_fixture *w, char *split,
+                        enum vd_err expected)
 {
-    struct doctor_options options = {
+    struct data_check_options options = {
         .threads = 2, .split = split, .strict = true};
     char *text = NULL;
     size_t n = 0;
     FILE *out = open_memstream(&text, &n);
     check_log_start(&said);
-    assert_int_equal(doctor_run(&options, &w->root, 1, out), expected);
+    assert_int_equal(data_check_run(&options, &w->root, 1, out), expected);
     check_log_end();
     fclose(out);
     return text;
 }
 
 /* Two classes in train and in val, and a list of both. */
-static struct world make_split_world(void)
+static struct voc_fixture make_split_voc_fixture(void)
 {
     static const char *const names[] = {"a", "b", "c", "d"};
-    struct world w = make_world();
+    struct voc_fixture w = make_voc_fixture();
     for (int k = 0; k < 4; k++)
         add(&w, names[k], 64, 64,
             k % 2 ? VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9"))
@@ -863,7 +867,7 @@ static struct world make_split_world(void)
 
 /* Each makes one mistake in an otherwise sound folder, which pack or train
  * would object to; --strict refuses it. */
-static void the_doctor_reads_the_lists(void **state)
+static void data_check_reads_split_lists(void **state)
 {
     (void)state;
     static const struct {
@@ -901,16 +905,16 @@ static void the_doctor_reads_the_lists(void **state)
         {"Annotations/d.xml", "", 0, "d.xml:1: the file is empty"},
     };
     static char none[] = "";
-    struct world sound = make_split_world();
+    struct voc_fixture sound = make_split_voc_fixture();
     char *text = check_text(&sound, none, VD_OK);
     assert_non_null(strstr(text, "nothing is wrong"));
     assert_non_null(strstr(text, "2 of 2 in list train\n"));
     free(text);
-    end_world(&sound);
+    end_voc_fixture(&sound);
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        struct world w = make_split_world();
+        struct voc_fixture w = make_split_voc_fixture();
         if (strstr(cases[k].name, "val.txt/")) {
-            char *list = mem_format("%s/ImageSets/Main/val.txt", w.root);
+            char *list = xasprintf("%s/ImageSets/Main/val.txt", w.root);
             assert_int_equal(unlink(list), 0);
             free(list);
         }
@@ -920,18 +924,18 @@ static void the_doctor_reads_the_lists(void **state)
         if (!strstr(text, cases[k].message))
             fail_msg("no message %s in:\n%s", cases[k].message, text);
         assert_null(strstr(text, "nothing is wrong"));
-        assert_says(&said, "problems found");
+        assert_logged(&said, "problems found");
         free(text);
-        end_world(&w);
+        end_voc_fixture(&w);
     }
 }
 
-static void the_doctor_compares_pixels_and_given_lists(void **state)
+static void data_check_compares_pixels_of_given_splits(void **state)
 {
     (void)state;
-    struct world w = make_split_world();
+    struct voc_fixture w = make_split_voc_fixture();
     static char none[] = "", both[] = "train,all";
-    char *a = mem_format("%s/JPEGImages/a.jpg", w.root), *bytes = NULL;
+    char *a = xasprintf("%s/JPEGImages/a.jpg", w.root), *bytes = NULL;
     size_t n = 0;
     assert_int_equal(file_read(a, 1 << 20, &bytes, &n), VD_OK);
     voc_write(w.root, "JPEGImages/c.jpg", bytes, n);
@@ -945,7 +949,7 @@ static void the_doctor_compares_pixels_and_given_lists(void **state)
     free(text);
     free(bytes);
     free(a);
-    end_world(&w);
+    end_voc_fixture(&w);
 }
 
 /* ---- workers ---- */
@@ -990,9 +994,9 @@ int main(void)
         cmocka_unit_test(the_largest_object_is_that_inside_the_image),
         cmocka_unit_test(dense_images_are_packed),
         cmocka_unit_test(csv_texts_are_quoted),
-        cmocka_unit_test(boxes_turn_with_exif_where_size_says_so),
+        cmocka_unit_test(boxes_rotate_with_exif_where_size_says_so),
         cmocka_unit_test(bad_files_are_all_named),
-        cmocka_unit_test(pictures_without_objects_can_be_an_error),
+        cmocka_unit_test(images_without_objects_can_be_an_error),
         cmocka_unit_test(unknown_classes_stop_the_work),
         cmocka_unit_test(bytes_do_not_depend_on_threads_or_ranks),
         cmocka_unit_test(splits_go_into_their_folders),
@@ -1005,10 +1009,10 @@ int main(void)
         cmocka_unit_test(what_a_killed_packing_left_is_removed),
         cmocka_unit_test(outputs_that_cannot_be_are_said),
         cmocka_unit_test(options_are_checked),
-        cmocka_unit_test(the_doctor_lists_everything),
-        cmocka_unit_test(the_doctor_also_looks_where_nothing_is_right),
-        cmocka_unit_test(the_doctor_reads_the_lists),
-        cmocka_unit_test(the_doctor_compares_pixels_and_given_lists),
+        cmocka_unit_test(data_check_lists_everything),
+        cmocka_unit_test(data_check_reports_when_no_image_is_usable),
+        cmocka_unit_test(data_check_reads_split_lists),
+        cmocka_unit_test(data_check_compares_pixels_of_given_splits),
         cmocka_unit_test(workers_deliver_in_order_and_stop_on_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,8 +2,8 @@
  * over the same front, as vocpack is. */
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "cli/program.h"
 
 #include <sys/wait.h>
@@ -17,7 +17,7 @@ struct result {
 /* Runs `vocdist ARGUMENTS` in `folder`; both streams arrive in `text`. */
 static void run_in(struct result *r, const char *folder, const char *arguments)
 {
-    char *command = mem_format("cd '%s' && %s %s", folder, VOCDIST, arguments);
+    char *command = xasprintf("cd '%s' && %s %s", folder, VOCDIST, arguments);
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
     size_t n = fread(r->text, 1, sizeof r->text - 1, pipe);
@@ -51,7 +51,7 @@ static int tear_down(void **state)
 
 static void write_file(const char *folder, const char *name, const char *text)
 {
-    char *path = mem_format("%s/%s", folder, name);
+    char *path = xasprintf("%s/%s", folder, name);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     fputs(text, f);
@@ -129,7 +129,7 @@ static void origins_follow_the_precedence(void **state)
                0, "");
 }
 
-static void the_file_of_the_folder_is_found(void **state)
+static void vocdist_yaml_in_the_folder_is_read(void **state)
 {
     const char *folder = *state;
     assert_run(folder, "--print-config", 0, "seed: 1 ");
@@ -139,12 +139,12 @@ static void the_file_of_the_folder_is_found(void **state)
     assert_run(folder, "-c other.yaml --print-config", 0, "seed: 1 ");
 }
 
-static void without_data_training_says_how_to_make_them(void **state)
+static void missing_data_says_how_to_pack(void **state)
 {
     const char *folder = *state;
     static const char *const calls[] = {"", "train", "--log.level error"};
     for (int k = 0; k < 3; k++) {
-        char *arguments = mem_format("%s 2>&1", calls[k]);
+        char *arguments = xasprintf("%s 2>&1", calls[k]);
         assert_run(folder, arguments, 66,
                    "error: data/train: no such folder\n"
                    "  ---> make the shards of both sets with: "
@@ -173,27 +173,28 @@ static const struct option pack_rows[] = {
     {.key = "out",
      .type = OPTION_TEXT,
      .offset = offsetof(struct pack, out),
-     .fallback = "",
+     .default_text = "",
      .help = "where to",
      .letter = 'o'},
 };
 static const struct option_table pack_table = {
     .name = "pack", .rows = pack_rows, .n = 1};
 
-static char said[256]; /* what the last run got; commands have no context */
+static char
+    last_call[256]; /* what the last run got; commands have no context */
 
 static enum vd_err pack_run(struct command_call *call)
 {
     const struct pack *options = call->options;
-    snprintf(said, sizeof said, "pack %d %s %s", call->n_words,
-             call->n_words ? call->words[0] : "", options->out);
+    snprintf(last_call, sizeof last_call, "pack %d %s %s", call->n_positionals,
+             call->n_positionals ? call->positionals[0] : "", options->out);
     assert_null(call->config);
     return VD_OK;
 }
 
 static enum vd_err check_run(struct command_call *call)
 {
-    snprintf(said, sizeof said, "check %d", call->n_words);
+    snprintf(last_call, sizeof last_call, "check %d", call->n_positionals);
     return VD_DATA;
 }
 
@@ -203,12 +204,12 @@ static const struct command commands[] = {
      .usage = "ROOT...",
      .table = &pack_table,
      .options_size = sizeof(struct pack),
-     .takes_words = true,
+     .takes_positionals = true,
      .run = pack_run},
     {.name = "check",
      .summary = "c",
      .usage = "ROOT...",
-     .takes_words = true,
+     .takes_positionals = true,
      .run = check_run},
 };
 static const struct program packer = {"packer", "packs", commands, 2};
@@ -219,26 +220,26 @@ static const struct program packer = {"packer", "packs", commands, 2};
         (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)), \
         (char **)(const char *[]){__VA_ARGS__, NULL})
 
-static void another_program_shares_the_front(void **state)
+static void a_second_program_shares_the_cli(void **state)
 {
     (void)state;
     struct check_log log;
     assert_int_equal(RUN("packer", "/no/such/VOC", "-o", "x"), 0);
-    assert_string_equal(said, "pack 1 /no/such/VOC x");
+    assert_string_equal(last_call, "pack 1 /no/such/VOC x");
     assert_int_equal(RUN("packer"), 0);
-    assert_string_equal(said, "pack 0  ");
+    assert_string_equal(last_call, "pack 0  ");
     assert_int_equal(RUN("packer", "pack", "check"), 0);
-    assert_string_equal(said, "pack 1 check ");
+    assert_string_equal(last_call, "pack 1 check ");
     assert_int_equal(RUN("packer", "check", "a", "b"), 65);
-    assert_string_equal(said, "check 2");
+    assert_string_equal(last_call, "check 2");
     check_log_start(&log);
     assert_int_equal(RUN("packer", "chekc", "a"), 64);
     assert_int_equal(RUN("packer", "check", "--out", "a"), 64);
     assert_int_equal(RUN("packer", "--optim.lr", "1"), 64);
     check_log_end();
-    assert_says(&log, "did you mean 'check'?");
-    assert_says(&log, "unknown option --out");
-    assert_says(&log, "unknown option --optim.lr");
+    assert_logged(&log, "did you mean 'check'?");
+    assert_logged(&log, "unknown option --out");
+    assert_logged(&log, "unknown option --optim.lr");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -250,10 +251,10 @@ int main(void)
         TEST(usage_errors_exit_64),
         TEST(config_errors_exit_78),
         TEST(origins_follow_the_precedence),
-        TEST(the_file_of_the_folder_is_found),
-        TEST(without_data_training_says_how_to_make_them),
+        TEST(vocdist_yaml_in_the_folder_is_read),
+        TEST(missing_data_says_how_to_pack),
         TEST(lost_output_is_an_error),
-        TEST(another_program_shares_the_front),
+        TEST(a_second_program_shares_the_cli),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

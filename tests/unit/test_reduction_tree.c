@@ -1,28 +1,29 @@
-/* exchange/tree: one order of additions, whoever does them. */
+/* exchange/reduction_tree: one order of additions, whoever does them. */
 #include "check.h"
 
-#include "base/mem.h"
-#include "exchange/tree.h"
+#include "base/alloc.h"
+#include "exchange/reduction_tree.h"
 
 #define MAX_R 24
 
 /* Sums of replicas as text: "((0+1)+2)" shows the order itself. */
-static void run_plan(const struct tree_plan *plan, char **inputs, char **left)
+static void run_plan(const struct reduction_plan *plan, char **inputs,
+                     char **partials)
 {
     char *buffers[MAX_R] = {0};
     for (int i = 0; i < plan->n_inputs; i++) {
         int b = plan->buffer[i];
         free(buffers[b]);
-        buffers[b] = mem_copy_text(inputs[i]);
+        buffers[b] = xstrdup(inputs[i]);
         for (int k = plan->add_start[i]; k < plan->add_start[i + 1]; k++) {
-            struct tree_add a = plan->adds[k];
-            char *sum = mem_format("(%s+%s)", buffers[a.dst], buffers[a.src]);
+            struct reduction_add a = plan->adds[k];
+            char *sum = xasprintf("(%s+%s)", buffers[a.dst], buffers[a.src]);
             free(buffers[a.dst]);
             buffers[a.dst] = sum;
         }
     }
-    for (int i = 0; i < plan->n_left; i++)
-        left[i] = mem_copy_text(buffers[plan->left_buffer[i]]);
+    for (int i = 0; i < plan->n_partials; i++)
+        partials[i] = xstrdup(buffers[plan->partial_buffer[i]]);
     for (int b = 0; b < MAX_R; b++)
         free(buffers[b]);
 }
@@ -30,30 +31,30 @@ static void run_plan(const struct tree_plan *plan, char **inputs, char **left)
 /* The whole sum as N ranks and an owner form it. */
 static char *sum_over_ranks(int size, int replicas)
 {
-    char *parts[MAX_R], *left[MAX_R], *total[1];
-    struct tree_node nodes[MAX_R] = {{0}};
-    struct tree_plan plan;
+    char *parts[MAX_R], *partials[MAX_R], *total[1];
+    struct reduction_node nodes[MAX_R] = {{0}};
+    struct reduction_plan plan;
     int n = 0;
     for (int rank = 0; rank < size; rank++) {
         char *leaves[MAX_R];
-        int first = tree_first_replica(rank, size, replicas);
-        int end = tree_first_replica(rank + 1, size, replicas);
+        int first = reduction_first_replica(rank, size, replicas);
+        int end = reduction_first_replica(rank + 1, size, replicas);
         for (int i = first; i < end; i++)
-            leaves[i - first] = mem_format("%d", i);
-        tree_plan_init_block(&plan, rank, size, replicas);
-        run_plan(&plan, leaves, left);
-        for (int i = 0; i < plan.n_left; i++) {
-            parts[n] = left[i];
-            nodes[n++] = plan.left[i];
+            leaves[i - first] = xasprintf("%d", i);
+        reduction_plan_init_rank(&plan, rank, size, replicas);
+        run_plan(&plan, leaves, partials);
+        for (int i = 0; i < plan.n_partials; i++) {
+            parts[n] = partials[i];
+            nodes[n++] = plan.partials[i];
         }
         for (int i = first; i < end; i++)
             free(leaves[i - first]);
-        tree_plan_clear(&plan);
+        reduction_plan_clear(&plan);
     }
-    tree_plan_init(&plan, replicas, nodes, n);
-    assert_int_equal(plan.n_left, 1);
+    reduction_plan_init(&plan, replicas, nodes, n);
+    assert_int_equal(plan.n_partials, 1);
     run_plan(&plan, parts, total);
-    tree_plan_clear(&plan);
+    reduction_plan_clear(&plan);
     for (int i = 0; i < n; i++)
         free(parts[i]);
     return total[0];
@@ -100,15 +101,15 @@ static void a_rank_needs_few_buffers(void **state)
     for (int r = 1; r <= 64; r++) {
         for (int size = 1; size <= r; size++) {
             for (int rank = 0; rank < size; rank++) {
-                struct tree_plan plan;
-                tree_plan_init_block(&plan, rank, size, r);
+                struct reduction_plan plan;
+                reduction_plan_init_rank(&plan, rank, size, r);
                 int log2 = 0;
                 while (plan.n_inputs >> (log2 + 1))
                     log2++;
                 int limit = log2 ? 2 * log2 : 1;
-                assert_true(plan.n_left <= limit);
+                assert_true(plan.n_partials <= limit);
                 assert_true(plan.n_buffers <= limit + 1);
-                tree_plan_clear(&plan);
+                reduction_plan_clear(&plan);
             }
         }
     }
@@ -119,11 +120,11 @@ static void blocks_cover_all_replicas_once(void **state)
     (void)state;
     for (int r = 1; r <= MAX_R; r++) {
         for (int size = 1; size <= r; size++) {
-            assert_int_equal(tree_first_replica(0, size, r), 0);
-            assert_int_equal(tree_first_replica(size, size, r), r);
+            assert_int_equal(reduction_first_replica(0, size, r), 0);
+            assert_int_equal(reduction_first_replica(size, size, r), r);
             for (int rank = 0; rank < size; rank++)
-                assert_true(tree_first_replica(rank + 1, size, r) >
-                            tree_first_replica(rank, size, r));
+                assert_true(reduction_first_replica(rank + 1, size, r) >
+                            reduction_first_replica(rank, size, r));
         }
     }
 }

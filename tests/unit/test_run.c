@@ -1,8 +1,8 @@
 /* train/run: one process at a time is in a run. */
-#include "hold.h"
+#include "run_holder.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,15 +44,15 @@ static void check_second_process(void)
     char *folder = check_folder(), host[128] = "", who[256];
     struct run r;
     struct check_log log;
-    pid_t child = hold(folder, run_open);
+    pid_t child = fork_run_holder(folder, run_open);
     gethostname(host, sizeof host - 1);
     snprintf(who, sizeof who, "/a: process %ld on %s is in this run",
              (long)child, host);
     check_log_start(&log);
     assert_int_equal(run_open(&r, folder, "a"), VD_CREATE);
     check_log_end();
-    assert_says(&log, who);
-    assert_says(&log, "--train.name");
+    assert_logged(&log, who);
+    assert_logged(&log, "--train.name");
     run_close(&r);
     /* Another name is free, and so is this one once that process is dead. */
     assert_int_equal(run_open(&r, folder, "b"), VD_OK);
@@ -64,7 +64,7 @@ static void check_second_process(void)
     check_folder_remove(folder);
 }
 
-static void a_second_process_is_told_who_is_there(void **state)
+static void a_second_process_is_rejected_with_the_owner(void **state)
 {
     (void)state;
     check_second_process();
@@ -73,7 +73,7 @@ static void a_second_process_is_told_who_is_there(void **state)
     no_flock = false;
 }
 
-static void a_file_system_without_locks_is_warned_of(void **state)
+static void a_file_system_without_locks_warns(void **state)
 {
     (void)state;
     char *folder = check_folder();
@@ -84,8 +84,8 @@ static void a_file_system_without_locks_is_warned_of(void **state)
     assert_int_equal(run_open(&r, folder, "a"), VD_OK);
     check_log_end();
     no_flock = no_fcntl = false;
-    assert_says(&log, "this file system has no locks (No locks available): "
-                      "make sure that no second job is in this run");
+    assert_logged(&log, "this file system has no locks (No locks available): "
+                        "make sure that no second job is in this run");
     run_close(&r);
     check_folder_remove(folder);
 }
@@ -95,16 +95,16 @@ static void assert_taken_over(struct run *r, const char *by)
     struct check_log log;
     check_log_start(&log);
     assert_int_equal(run_check_owner(r), VD_CREATE);
-    assert_int_equal(series_add(&r->steps, "a row of the old one\n"),
+    assert_int_equal(append_file_printf(&r->steps, "a row of the old one\n"),
                      VD_CREATE);
     check_log_end();
-    assert_says(&log, "/a: taken over by process ");
-    assert_says(&log, by);
+    assert_logged(&log, "/a: taken over by process ");
+    assert_logged(&log, by);
 }
 
 static void assert_no_rows(const char *folder)
 {
-    char *path = mem_format("%s/a/steps.jsonl", folder), *text = NULL;
+    char *path = xasprintf("%s/a/steps.jsonl", folder), *text = NULL;
     size_t n = 0;
     assert_int_equal(file_read(path, 4096, &text, &n), VD_OK);
     assert_string_equal(text, "");
@@ -113,10 +113,10 @@ static void assert_no_rows(const char *folder)
 }
 
 /* By a process that could not see the lock of the first. */
-static void who_is_taken_over_writes_nothing(void **state)
+static void a_process_that_lost_the_lock_writes_nothing(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *lock = mem_format("%s/a/.lock", folder);
+    char *folder = check_folder(), *lock = xasprintf("%s/a/.lock", folder);
     struct train_state start = {0};
     for (int k = 0; k < 2; k++) {
         struct run old, new;
@@ -124,7 +124,7 @@ static void who_is_taken_over_writes_nothing(void **state)
         check_log_start(&log);
         no_flock = no_fcntl = k == 1;
         assert_int_equal(run_open(&old, folder, "a"), VD_OK);
-        assert_int_equal(run_open_series(&old, &start), VD_OK);
+        assert_int_equal(run_open_append_files(&old, &start), VD_OK);
         assert_int_equal(run_check_owner(&old), VD_OK);
         if (k == 0)
             assert_int_equal(unlink(lock), 0);
@@ -133,8 +133,8 @@ static void who_is_taken_over_writes_nothing(void **state)
         check_log_end();
         assert_taken_over(&old, " on ");
         assert_no_rows(folder);
-        assert_int_equal(run_open_series(&new, &start), VD_OK);
-        assert_int_equal(series_add(&new.steps, "%d\n", 1), VD_OK);
+        assert_int_equal(run_open_append_files(&new, &start), VD_OK);
+        assert_int_equal(append_file_printf(&new.steps, "%d\n", 1), VD_OK);
         assert_int_equal(run_check_owner(&new), VD_OK);
         run_close(&old);
         run_close(&new);
@@ -143,21 +143,21 @@ static void who_is_taken_over_writes_nothing(void **state)
     check_folder_remove(folder);
 }
 
-static void a_lock_file_that_was_removed_is_made_again(void **state)
+static void a_removed_lock_file_is_recreated(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *lock = mem_format("%s/a/.lock", folder);
+    char *folder = check_folder(), *lock = xasprintf("%s/a/.lock", folder);
     struct run r, other;
     struct check_log log;
     assert_int_equal(run_open(&r, folder, "a"), VD_OK);
     assert_int_equal(unlink(lock), 0);
     check_log_start(&log);
     assert_int_equal(run_check_owner(&r), VD_OK);
-    assert_says(&log, ".lock: was removed");
+    assert_logged(&log, ".lock: was removed");
     assert_int_equal(run_check_owner(&r), VD_OK);
     assert_int_equal(run_open(&other, folder, "a"), VD_CREATE);
     check_log_end();
-    assert_says(&log, "is in this run");
+    assert_logged(&log, "is in this run");
     run_close(&other);
     run_close(&r);
     free(lock);
@@ -173,7 +173,7 @@ static void a_closed_run_can_be_opened_again(void **state)
         struct run r;
         assert_int_equal(run_open(&r, folder, "a"), VD_OK);
         assert_true(file_is_folder(r.checkpoints));
-        assert_int_equal(run_open_series(&r, &start), VD_OK);
+        assert_int_equal(run_open_append_files(&r, &start), VD_OK);
         char *path = run_path(&r, "metrics.csv"), *text = NULL;
         size_t n = 0;
         assert_int_equal(file_read(path, 4096, &text, &n), VD_OK);
@@ -185,16 +185,16 @@ static void a_closed_run_can_be_opened_again(void **state)
     check_folder_remove(folder);
 }
 
-/* In a run and in a trial of it, before anything is written. */
-static void a_link_or_a_fifo_in_a_file_s_place_is_refused(void **state)
+/* In a run and in a scratch session of it, before anything is written. */
+static void links_and_fifos_in_place_of_files_are_rejected(void **state)
 {
     (void)state;
     static const char *const names[] = {".lock",       "log.txt",
                                         "metrics.csv", "steps.jsonl",
                                         "config.yaml", "run.json"};
     for (size_t i = 0; i < 2 * sizeof names / sizeof *names; i++) {
-        char *folder = check_folder(), *run = mem_format("%s/a", folder);
-        char *path = mem_format("%s/%s", run, names[i / 2]);
+        char *folder = check_folder(), *run = xasprintf("%s/a", folder);
+        char *path = xasprintf("%s/%s", run, names[i / 2]);
         struct run r;
         struct check_log log;
         assert_int_equal(file_make_folder(run), VD_OK);
@@ -205,20 +205,20 @@ static void a_link_or_a_fifo_in_a_file_s_place_is_refused(void **state)
         check_log_start(&log);
         assert_int_equal(run_open(&r, folder, "a"), VD_CREATE);
         run_close(&r);
-        assert_int_equal(run_open_trial(&r, folder, "a"), VD_CREATE);
+        assert_int_equal(run_open_scratch(&r, folder, "a"), VD_CREATE);
         run_close(&r);
         check_log_end();
-        assert_says(&log, names[i / 2]);
-        assert_says(&log, i % 2 ? "a FIFO" : "a symbolic link");
-        assert_int_equal(check_files_in(run), 1);
-        assert_int_equal(check_files_in(folder), 1);
+        assert_logged(&log, names[i / 2]);
+        assert_logged(&log, i % 2 ? "a FIFO" : "a symbolic link");
+        assert_int_equal(check_count_files(run), 1);
+        assert_int_equal(check_count_files(folder), 1);
         free(path);
         free(run);
         check_folder_remove(folder);
     }
 }
 
-static void a_folder_that_cannot_be_made_is_said(void **state)
+static void a_folder_that_cannot_be_created_is_reported(void **state)
 {
     (void)state;
     struct run r;
@@ -226,20 +226,20 @@ static void a_folder_that_cannot_be_made_is_said(void **state)
     check_log_start(&log);
     assert_int_equal(run_open(&r, "/dev/null", "a"), VD_CREATE);
     check_log_end();
-    assert_says(&log, "/dev/null");
+    assert_logged(&log, "/dev/null");
     run_close(&r);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_second_process_is_told_who_is_there),
-        cmocka_unit_test(a_file_system_without_locks_is_warned_of),
-        cmocka_unit_test(who_is_taken_over_writes_nothing),
-        cmocka_unit_test(a_lock_file_that_was_removed_is_made_again),
+        cmocka_unit_test(a_second_process_is_rejected_with_the_owner),
+        cmocka_unit_test(a_file_system_without_locks_warns),
+        cmocka_unit_test(a_process_that_lost_the_lock_writes_nothing),
+        cmocka_unit_test(a_removed_lock_file_is_recreated),
         cmocka_unit_test(a_closed_run_can_be_opened_again),
-        cmocka_unit_test(a_link_or_a_fifo_in_a_file_s_place_is_refused),
-        cmocka_unit_test(a_folder_that_cannot_be_made_is_said),
+        cmocka_unit_test(links_and_fifos_in_place_of_files_are_rejected),
+        cmocka_unit_test(a_folder_that_cannot_be_created_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

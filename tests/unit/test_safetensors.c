@@ -2,9 +2,9 @@
  * is believed. */
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/mem.h"
 #include "store/atomic.h"
 #include "store/safetensors.h"
 
@@ -12,7 +12,7 @@ static char *folder;
 
 static char *in_folder(const char *name)
 {
-    return mem_format("%s/%s", folder, name);
+    return xasprintf("%s/%s", folder, name);
 }
 
 static void what_is_written_is_read(void **state)
@@ -25,7 +25,8 @@ static void what_is_written_is_read(void **state)
         {"a", 0, NULL, b},
         {"empty", 2, (int64_t[]){0, 5}, NULL},
     };
-    const struct safetensors_note notes[] = {{"format", "pt"}, {"k", "\"q\""}};
+    const struct safetensors_metadata notes[] = {{"format", "pt"},
+                                                 {"k", "\"q\""}};
     assert_int_equal(safetensors_write(path, tensors, 3, notes, 2), VD_OK);
     assert_int_equal(safetensors_write(again, tensors, 3, notes, 2), VD_OK);
 
@@ -90,8 +91,8 @@ static double half_value(uint16_t h)
 static void every_half_is_exact(void **state)
 {
     (void)state;
-    uint16_t *all = mem_new(65536, sizeof *all);
-    float *out = mem_new(65536, sizeof *out);
+    uint16_t *all = xcalloc(65536, sizeof *all);
+    float *out = xcalloc(65536, sizeof *out);
     for (uint32_t k = 0; k < 65536; k++)
         all[k] = (uint16_t)k;
     struct safetensors f;
@@ -169,13 +170,13 @@ static void hostile_headers_are_refused(void **state)
         check_log_start(&log);
         assert_int_equal(safetensors_open(&f, path), VD_DATA);
         check_log_end();
-        assert_says(&log, path);
-        assert_says(&log, bad[k].says);
+        assert_logged(&log, path);
+        assert_logged(&log, bad[k].says);
         free(path);
     }
 }
 
-static void holes_and_tails_are_refused(void **state)
+static void gaps_and_trailing_bytes_are_refused(void **state)
 {
     (void)state;
     struct safetensors f;
@@ -184,11 +185,11 @@ static void holes_and_tails_are_refused(void **state)
     char *path = write_raw(TWO("[0,8]", "[72,80]"), data, 80);
     check_log_start(&log);
     assert_int_equal(safetensors_open(&f, path), VD_DATA);
-    assert_says(&log, "a hole in front of tensor y");
+    assert_logged(&log, "a hole in front of tensor y");
     free(path);
     path = write_raw(TWO("[0,8]", "[8,16]"), data, 16 + 64);
     assert_int_equal(safetensors_open(&f, path), VD_DATA);
-    assert_says(&log, "64 bytes behind the last tensor");
+    assert_logged(&log, "64 bytes behind the last tensor");
     check_log_end();
     free(path);
     path = write_raw(TWO("[0,8]", "[64,72]"), data, 72);
@@ -221,7 +222,7 @@ static void files_of_other_kinds_are_refused(void **state)
     assert_int_equal(safetensors_open(&f, folder), VD_DATA);
     assert_int_equal(safetensors_open(&f, "/no/such"), VD_NOINPUT);
     check_log_end();
-    assert_says(&log, "/no/such: No such file");
+    assert_logged(&log, "/no/such: No such file");
     free(path);
 }
 
@@ -238,7 +239,7 @@ static void other_types_are_listed_but_not_read(void **state)
     check_log_start(&log);
     assert_int_equal(safetensors_read_f32(&f, 0, out), VD_DATA);
     check_log_end();
-    assert_says(&log, "tensor x is I64");
+    assert_logged(&log, "tensor x is I64");
     safetensors_close(&f);
     free(path);
 }
@@ -249,7 +250,7 @@ static void real_weights_are_read(void **state)
     const char *data = getenv("VOCDIST_TEST_DATA");
     if (!data)
         skip();
-    char *path = mem_format("%s/weights/resnet34-warm.safetensors", data);
+    char *path = xasprintf("%s/weights/resnet34-warm.safetensors", data);
     struct safetensors f;
     size_t n_f16 = 0, n_other = 0;
     assert_int_equal(safetensors_open(&f, path), VD_OK);
@@ -264,7 +265,7 @@ static void real_weights_are_read(void **state)
     assert_non_null(t);
     assert_int_equal(t->rank, 4);
     assert_int_equal(t->n, 64 * 3 * 7 * 7);
-    float *out = mem_new(t->n, sizeof *out);
+    float *out = xcalloc(t->n, sizeof *out);
     assert_int_equal(safetensors_read_f32(&f, (size_t)(t - f.tensors), out),
                      VD_OK);
     double largest = 0;
@@ -298,7 +299,7 @@ int main(void)
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(every_half_is_exact),
         cmocka_unit_test(hostile_headers_are_refused),
-        cmocka_unit_test(holes_and_tails_are_refused),
+        cmocka_unit_test(gaps_and_trailing_bytes_are_refused),
         cmocka_unit_test(files_of_other_kinds_are_refused),
         cmocka_unit_test(other_types_are_listed_but_not_read),
         cmocka_unit_test(real_weights_are_read),

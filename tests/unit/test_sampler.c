@@ -1,4 +1,4 @@
-/* data/sampler: every epoch holds every picture once, all orders are equally
+/* data/sampler: every epoch holds every image once, all orders are equally
  * likely, and steps and epochs fit together. */
 #include "check.h"
 
@@ -16,7 +16,7 @@ static void assert_permutation(const struct sampler *s, uint64_t epoch)
     free(seen);
 }
 
-static void every_epoch_holds_every_picture_once(void **state)
+static void every_epoch_holds_every_image_once(void **state)
 {
     (void)state;
     const uint64_t large[] = {255, 256, 257, 1024, 4095, 16384, 16385, 70001};
@@ -27,7 +27,8 @@ static void every_epoch_holds_every_picture_once(void **state)
         assert_permutation(&(struct sampler){7, large[k], true}, k);
 }
 
-static uint64_t same_places(uint64_t n, uint64_t seed_b, uint64_t epoch_b)
+static uint64_t count_same_positions(uint64_t n, uint64_t seed_b,
+                                     uint64_t epoch_b)
 {
     const struct sampler a = {1, n, true}, b = {seed_b, n, true};
     uint64_t same = 0;
@@ -42,11 +43,11 @@ static void epochs_and_seeds_differ(void **state)
     (void)state;
     /* Two independent orders agree in one place on average (Poisson). */
     for (uint64_t n = 50; n <= 5000; n *= 10) {
-        assert_int_equal(same_places(n, 1, 0), n);
-        assert_true(same_places(n, 1, 1) < 10);
-        assert_true(same_places(n, 1, 1000) < 10);
-        assert_true(same_places(n, 2, 0) < 10);
-        assert_true(same_places(n, (uint64_t)1 << 40, 0) < 10);
+        assert_int_equal(count_same_positions(n, 1, 0), n);
+        assert_true(count_same_positions(n, 1, 1) < 10);
+        assert_true(count_same_positions(n, 1, 1000) < 10);
+        assert_true(count_same_positions(n, 2, 0) < 10);
+        assert_true(count_same_positions(n, (uint64_t)1 << 40, 0) < 10);
     }
 }
 
@@ -62,7 +63,7 @@ static void assert_uniform(const uint32_t *count, size_t cells)
     assert_near(chi, free_cells, 5 * sqrt(2 * free_cells));
 }
 
-static void all_orders_of_few_pictures_are_equally_likely(void **state)
+static void all_orders_of_few_images_are_equally_likely(void **state)
 {
     (void)state;
     for (uint64_t n = 2; n <= 5; n++) {
@@ -85,8 +86,8 @@ static void all_orders_of_few_pictures_are_equally_likely(void **state)
     }
 }
 
-/* Where one picture lands over many epochs, and who follows whom. */
-static void places_and_neighbours_are_equally_likely(void **state)
+/* Where one image lands over many epochs, and who follows whom. */
+static void positions_and_neighbours_are_equally_likely(void **state)
 {
     (void)state;
     const uint64_t sizes[] = {16, 64, 65, 100, 256, 300};
@@ -117,7 +118,7 @@ static void without_shuffling_the_order_is_the_data_s(void **state)
     }
 }
 
-/* 10 pictures, batch 4: step 2 holds positions 8..11 of both epochs. */
+/* 10 images, batch 4: step 2 holds positions 8..11 of both epochs. */
 static void a_step_may_straddle_two_epochs(void **state)
 {
     (void)state;
@@ -164,10 +165,10 @@ static void large_sets_are_reached_everywhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_epoch_holds_every_picture_once),
+        cmocka_unit_test(every_epoch_holds_every_image_once),
         cmocka_unit_test(epochs_and_seeds_differ),
-        cmocka_unit_test(all_orders_of_few_pictures_are_equally_likely),
-        cmocka_unit_test(places_and_neighbours_are_equally_likely),
+        cmocka_unit_test(all_orders_of_few_images_are_equally_likely),
+        cmocka_unit_test(positions_and_neighbours_are_equally_likely),
         cmocka_unit_test(without_shuffling_the_order_is_the_data_s),
         cmocka_unit_test(a_step_may_straddle_two_epochs),
         cmocka_unit_test(steps_and_epochs_fit),

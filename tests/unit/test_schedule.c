@@ -1,7 +1,7 @@
 /* train/schedule: the rates of torch.optim.lr_scheduler, step by step. */
 #include "check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "train/schedule.h"
 
 #define STEPS 37
@@ -11,23 +11,24 @@ static const int64_t milestones[] = {5, 11, 30};
 enum { CASES = 5 };
 
 /* One run of torch for all cases: importing it takes seconds. */
-static void ask_torch(const char *const *schedulers, double rates[CASES][STEPS])
+static void torch_rates(const char *const *schedulers,
+                        double rates[CASES][STEPS])
 {
     char all[1024] = "", *command;
     for (int k = 0; k < CASES; k++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "lambda o: L.%s,",
                  schedulers[k]);
     command =
-        mem_format(PYTHON " -W ignore -c \"import torch\n"
-                          "L = torch.optim.lr_scheduler\n"
-                          "for make in [%s]:\n"
-                          "    o = torch.optim.SGD([torch.zeros(1)], 0.3)\n"
-                          "    s = make(o)\n"
-                          "    for i in range(%d):\n"
-                          "        print(repr(o.param_groups[0]['lr']))\n"
-                          "        o.step()\n"
-                          "        i < %d and s.step()\" 2>/dev/null",
-                   all, STEPS, STEPS - 1);
+        xasprintf(PYTHON " -W ignore -c \"import torch\n"
+                         "L = torch.optim.lr_scheduler\n"
+                         "for make in [%s]:\n"
+                         "    o = torch.optim.SGD([torch.zeros(1)], 0.3)\n"
+                         "    s = make(o)\n"
+                         "    for i in range(%d):\n"
+                         "        print(repr(o.param_groups[0]['lr']))\n"
+                         "        o.step()\n"
+                         "        i < %d and s.step()\" 2>/dev/null",
+                  all, STEPS, STEPS - 1);
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
     int n = 0;
@@ -39,7 +40,7 @@ static void ask_torch(const char *const *schedulers, double rates[CASES][STEPS])
         check_skip("PyTorch");
 }
 
-static void rates_are_those_of_torch(void **state)
+static void rates_match_torch(void **state)
 {
     (void)state;
     static const struct {
@@ -62,7 +63,7 @@ static void rates_are_those_of_torch(void **state)
     double rates[CASES][STEPS];
     for (int k = 0; k < CASES; k++)
         schedulers[k] = cases[k].torch;
-    ask_torch(schedulers, rates);
+    torch_rates(schedulers, rates);
     for (int k = 0; k < CASES; k++) {
         struct schedule s = cases[k].ours;
         s.lr = 0.3;
@@ -72,7 +73,7 @@ static void rates_are_those_of_torch(void **state)
     }
 }
 
-static void ends_and_peaks_are_the_stated_ones(void **state)
+static void ends_and_peaks_match_their_definitions(void **state)
 {
     (void)state;
     struct schedule s = {
@@ -84,7 +85,7 @@ static void ends_and_peaks_are_the_stated_ones(void **state)
     assert_near(schedule_lr(&s, 50), 1, 1e-12);
 }
 
-static void past_the_end_the_last_rate_stays(void **state)
+static void the_last_rate_holds_past_the_end(void **state)
 {
     (void)state;
     for (int kind = 0; kind <= SCHEDULE_KIND_ONECYCLE; kind++) {
@@ -126,13 +127,13 @@ static void assert_warns(struct schedule s, uint64_t first, uint64_t last,
         assert_string_equal(log.text, "");
         return;
     }
-    assert_says(&log, cause);
-    assert_says(&log, remedy);
+    assert_logged(&log, cause);
+    assert_logged(&log, remedy);
     char *second = strchr(strchr(log.text, '\n') + 1, '\n') + 1;
     assert_string_equal(second, ""); /* one warning of two lines */
 }
 
-static void a_schedule_that_ends_before_the_run_is_said(void **state)
+static void a_schedule_that_ends_before_the_run_warns(void **state)
 {
     (void)state;
     static const enum schedule_kind falling[] = {SCHEDULE_KIND_COSINE,
@@ -149,7 +150,7 @@ static void a_schedule_that_ends_before_the_run_is_said(void **state)
     assert_warns(constant, 0, 99, NULL, NULL);
 }
 
-static void a_warmup_longer_than_the_run_is_said(void **state)
+static void a_warmup_longer_than_the_run_warns(void **state)
 {
     (void)state;
     struct schedule s = {.steps = 100, .warmup = 100};
@@ -163,7 +164,7 @@ static void a_warmup_longer_than_the_run_is_said(void **state)
     assert_warns(s, 0, 300, "but the schedule ends at step 100", "warmup 10");
 }
 
-static void milestones_that_are_not_reached_are_said(void **state)
+static void unreached_milestones_warn(void **state)
 {
     (void)state;
     struct schedule s = {.kind = SCHEDULE_KIND_STEP,
@@ -188,13 +189,13 @@ static void milestones_that_are_not_reached_are_said(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rates_are_those_of_torch),
-        cmocka_unit_test(ends_and_peaks_are_the_stated_ones),
-        cmocka_unit_test(past_the_end_the_last_rate_stays),
+        cmocka_unit_test(rates_match_torch),
+        cmocka_unit_test(ends_and_peaks_match_their_definitions),
+        cmocka_unit_test(the_last_rate_holds_past_the_end),
         cmocka_unit_test(the_shortest_schedules_are_finite),
-        cmocka_unit_test(a_schedule_that_ends_before_the_run_is_said),
-        cmocka_unit_test(a_warmup_longer_than_the_run_is_said),
-        cmocka_unit_test(milestones_that_are_not_reached_are_said),
+        cmocka_unit_test(a_schedule_that_ends_before_the_run_warns),
+        cmocka_unit_test(a_warmup_longer_than_the_run_warns),
+        cmocka_unit_test(unreached_milestones_warn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

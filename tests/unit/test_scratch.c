@@ -1,8 +1,9 @@
-/* train/scratch and a trial's run: nothing is left, whatever ends it. */
-#include "hold.h"
+/* train/scratch and a scratch session's run: nothing is left, whatever ends it.
+ */
+#include "run_holder.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -13,7 +14,7 @@
 
 static void write_file(const char *folder, const char *name)
 {
-    char *path = mem_format("%s/%s", folder, name);
+    char *path = xasprintf("%s/%s", folder, name);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     fputs("text", f);
@@ -24,7 +25,7 @@ static void write_file(const char *folder, const char *name)
 static enum vd_err open_with_a_checkpoint(struct run *r, const char *dir,
                                           const char *name)
 {
-    VD_TRY(run_open_trial(r, dir, name));
+    VD_TRY(run_open_scratch(r, dir, name));
     write_file(r->checkpoints, "step-00000001.h5");
     return VD_OK;
 }
@@ -32,31 +33,32 @@ static enum vd_err open_with_a_checkpoint(struct run *r, const char *dir,
 static void nothing_is_left_after_closing(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *dir = mem_format("%s/x/y", folder);
+    char *folder = check_folder(), *dir = xasprintf("%s/x/y", folder);
     struct run r;
     struct train_state start = {0};
-    assert_int_equal(run_open_trial(&r, dir, "a"), VD_OK);
-    assert_int_equal(run_open_series(&r, &start), VD_OK);
+    assert_int_equal(run_open_scratch(&r, dir, "a"), VD_OK);
+    assert_int_equal(run_open_append_files(&r, &start), VD_OK);
     assert_true(file_is_folder(r.checkpoints));
-    assert_string_equal(r.real + strlen(r.real) - 2, "/a");
-    assert_false(file_exists(r.real));
+    assert_string_equal(r.own_folder + strlen(r.own_folder) - 2, "/a");
+    assert_false(file_exists(r.own_folder));
     write_file(r.checkpoints, "step-00000001.h5");
     run_close(&r);
-    assert_int_equal(check_files_in(folder), 0); /* x and y were made for it */
+    assert_int_equal(check_count_files(folder),
+                     0); /* x and y were made for it */
     free(dir);
     check_folder_remove(folder);
 }
 
-static void folders_of_others_stay(void **state)
+static void other_files_are_kept(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *dir = mem_format("%s/x", folder);
+    char *folder = check_folder(), *dir = xasprintf("%s/x", folder);
     struct run r;
-    assert_int_equal(run_open_trial(&r, dir, "a"), VD_OK);
+    assert_int_equal(run_open_scratch(&r, dir, "a"), VD_OK);
     write_file(dir, "of somebody who came later");
     run_close(&r);
-    assert_int_equal(check_files_in(folder), 1);
-    assert_int_equal(check_files_in(dir), 1);
+    assert_int_equal(check_count_files(folder), 1);
+    assert_int_equal(check_count_files(dir), 1);
     free(dir);
     check_folder_remove(folder);
 }
@@ -65,35 +67,35 @@ static void a_run_in_progress_is_not_disturbed(void **state)
 {
     (void)state;
     char *folder = check_folder();
-    struct run real, trial;
+    struct run real, scratch;
     assert_int_equal(run_open(&real, folder, "a"), VD_OK);
-    size_t before = check_files_in(real.folder);
-    assert_int_equal(run_open_trial(&trial, folder, "a"), VD_OK);
-    assert_string_not_equal(trial.folder, real.folder);
-    assert_string_equal(trial.past, real.checkpoints);
-    run_close(&trial);
-    assert_int_equal(check_files_in(real.folder), before);
-    assert_int_equal(check_files_in(folder), 1);
+    size_t before = check_count_files(real.folder);
+    assert_int_equal(run_open_scratch(&scratch, folder, "a"), VD_OK);
+    assert_string_not_equal(scratch.folder, real.folder);
+    assert_string_equal(scratch.own_checkpoints, real.checkpoints);
+    run_close(&scratch);
+    assert_int_equal(check_count_files(real.folder), before);
+    assert_int_equal(check_count_files(folder), 1);
     run_close(&real);
     check_folder_remove(folder);
 }
 
-static void a_folder_that_cannot_be_written_is_said(void **state)
+static void an_unwritable_folder_is_reported(void **state)
 {
     (void)state;
     char *folder = check_folder();
     struct run r;
     struct check_log log;
     check_log_start(&log);
-    assert_int_equal(run_open_trial(&r, "/dev/null", "a"), VD_CREATE);
+    assert_int_equal(run_open_scratch(&r, "/dev/null", "a"), VD_CREATE);
     run_close(&r);
     write_file(folder, "file");
-    assert_int_equal(run_open_trial(&r, folder, "file"), VD_CREATE);
+    assert_int_equal(run_open_scratch(&r, folder, "file"), VD_CREATE);
     run_close(&r);
     check_log_end();
-    assert_says(&log, "/dev/null");
-    assert_says(&log, "/file: Not a directory");
-    assert_int_equal(check_files_in(folder), 1);
+    assert_logged(&log, "/dev/null");
+    assert_logged(&log, "/file: Not a directory");
+    assert_int_equal(check_count_files(folder), 1);
     check_folder_remove(folder);
 }
 
@@ -101,17 +103,17 @@ static void a_folder_that_cannot_be_written_is_said(void **state)
 static bool becomes_empty(const char *folder)
 {
     const struct timespec moment = {.tv_nsec = 10000000};
-    for (int k = 0; k < 30000 && check_files_in(folder) > 0; k++)
+    for (int k = 0; k < 30000 && check_count_files(folder) > 0; k++)
         nanosleep(&moment, NULL);
-    return check_files_in(folder) == 0;
+    return check_count_files(folder) == 0;
 }
 
-static void a_killed_trial_leaves_nothing(void **state)
+static void a_killed_session_leaves_nothing(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *dir = mem_format("%s/x y/z", folder);
-    pid_t child = hold(dir, open_with_a_checkpoint);
-    assert_int_equal(check_files_in(dir), 1);
+    char *folder = check_folder(), *dir = xasprintf("%s/x y/z", folder);
+    pid_t child = fork_run_holder(dir, open_with_a_checkpoint);
+    assert_int_equal(check_count_files(dir), 1);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     assert_true(becomes_empty(folder));
@@ -120,7 +122,7 @@ static void a_killed_trial_leaves_nothing(void **state)
 }
 
 /* As after a crash of the machine, or where a whole job is killed. */
-static void what_is_left_goes_with_the_next(void **state)
+static void stale_scratch_folders_are_removed(void **state)
 {
     (void)state;
     char *folder = check_folder(), host[65] = "";
@@ -130,26 +132,26 @@ static void what_is_left_goes_with_the_next(void **state)
     if (dead == 0)
         _exit(0);
     waitpid(dead, NULL, 0);
-    pid_t alive = hold(folder, open_with_a_checkpoint);
+    pid_t alive = fork_run_holder(folder, open_with_a_checkpoint);
     gethostname(host, sizeof host - 1);
     struct stat info;
     assert_int_equal(stat("/proc/self/ns/pid", &info), 0);
     unsigned long space = (unsigned long)info.st_ino;
-    char *left = mem_format("%s/.a.trial-%s-%lu-%ld/deep", folder, host, space,
-                            (long)dead);
+    char *left = xasprintf("%s/.a.trial-%s-%lu-%ld/deep", folder, host, space,
+                           (long)dead);
     /* of another container, where that number may be alive */
-    char *other = mem_format("%s/.a.trial-%s-%lu-%ld", folder, host, space + 1,
-                             (long)dead);
+    char *other = xasprintf("%s/.a.trial-%s-%lu-%ld", folder, host, space + 1,
+                            (long)dead);
     assert_int_equal(file_make_folder(left), VD_OK);
     assert_int_equal(file_make_folder(other), VD_OK);
     check_log_start(&log);
-    assert_int_equal(run_open_trial(&r, folder, "a"), VD_OK);
+    assert_int_equal(run_open_scratch(&r, folder, "a"), VD_OK);
     run_close(&r);
     check_log_end();
-    assert_says(&log, "of a trial that was killed");
+    assert_logged(&log, "of a scratch session that was killed");
     assert_false(file_exists(left));
     assert_true(file_exists(other)); /* who knows */
-    assert_int_equal(check_files_in(folder), 2);
+    assert_int_equal(check_count_files(folder), 2);
     kill(alive, SIGKILL);
     waitpid(alive, NULL, 0);
     free(left);
@@ -161,11 +163,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_left_after_closing),
-        cmocka_unit_test(folders_of_others_stay),
+        cmocka_unit_test(other_files_are_kept),
         cmocka_unit_test(a_run_in_progress_is_not_disturbed),
-        cmocka_unit_test(a_folder_that_cannot_be_written_is_said),
-        cmocka_unit_test(a_killed_trial_leaves_nothing),
-        cmocka_unit_test(what_is_left_goes_with_the_next),
+        cmocka_unit_test(an_unwritable_folder_is_reported),
+        cmocka_unit_test(a_killed_session_leaves_nothing),
+        cmocka_unit_test(stale_scratch_folders_are_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

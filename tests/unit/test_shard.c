@@ -2,12 +2,12 @@
  * nothing damaged or hostile gets through. */
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/mem.h"
 #include "base/rng.h"
 #include "data/shard.h"
-#include "data/shard_private.h"
+#include "data/shard_internal.h"
 #include "store/atomic.h"
 
 #include <sys/stat.h>
@@ -19,7 +19,7 @@ enum { SIDE = 8, PIXELS = SIDE * SIDE * 3, N = 7 };
 static const char *const classes[] = {"cat", "d\xc3\xb6g", "x"};
 static const struct shard_format format = {SIDE, SIDE, classes, 3, "a test"};
 
-struct picture {
+struct test_sample {
     uint8_t pixels[PIXELS];
     char id[32];
     struct shard_object objects[4];
@@ -27,12 +27,12 @@ struct picture {
 };
 
 /* The same pattern as in tools/shards.py. */
-static void make_picture(struct picture *p, int i)
+static void make_test_sample(struct test_sample *p, int i)
 {
     memset(p, 0, sizeof *p);
     for (int k = 0; k < PIXELS; k++)
         p->pixels[k] = (uint8_t)((k * 7 + i * 13) % 251);
-    snprintf(p->id, sizeof p->id, "picture_%d", i);
+    snprintf(p->id, sizeof p->id, "image_%d", i);
     for (int k = 0; k < i % 3; k++)
         p->objects[k] = (struct shard_object){{(float)k, 1, 6, 7.5f}, k, 1};
     p->sample = (struct shard_sample){
@@ -46,8 +46,8 @@ static void write_shard(const char *path, int first, int n,
     struct shard_writer *w = NULL;
     assert_int_equal(shard_writer_new(&w, path, &format), VD_OK);
     for (int i = first; i < first + n; i++) {
-        struct picture p;
-        make_picture(&p, i);
+        struct test_sample p;
+        make_test_sample(&p, i);
         assert_int_equal(shard_writer_add(w, &p.sample), VD_OK);
         memset(&p, 0xaa, sizeof p); /* all of it was copied */
     }
@@ -57,7 +57,7 @@ static void write_shard(const char *path, int first, int n,
     shard_writer_free(w);
 }
 
-/* One or two shards of N pictures together, and the manifest. */
+/* One or two shards of N images together, and the manifest. */
 struct fixture {
     char *folder, *shard, *manifest;
 };
@@ -68,11 +68,11 @@ static void fixture_init(struct fixture *f, int n_shards)
                                      {.file = (char[]){"shard-00001.h5"}}};
     int split = n_shards == 2 ? 3 : N;
     f->folder = check_folder();
-    f->shard = mem_format("%s/%s", f->folder, entries[0].file);
-    f->manifest = mem_format("%s/pack.json", f->folder);
+    f->shard = xasprintf("%s/%s", f->folder, entries[0].file);
+    f->manifest = xasprintf("%s/pack.json", f->folder);
     write_shard(f->shard, 0, split, &entries[0]);
     if (n_shards == 2) {
-        char *second = mem_format("%s/%s", f->folder, entries[1].file);
+        char *second = xasprintf("%s/%s", f->folder, entries[1].file);
         write_shard(second, split, N - split, &entries[1]);
         free(second);
     }
@@ -89,11 +89,11 @@ static void fixture_clear(struct fixture *f)
     check_folder_remove(f->folder);
 }
 
-static bool is_picture(const struct shard_set *set, size_t i,
-                       const uint8_t *pixels)
+static bool is_test_sample(const struct shard_set *set, size_t i,
+                           const uint8_t *pixels)
 {
-    struct picture p;
-    make_picture(&p, (int)i);
+    struct test_sample p;
+    make_test_sample(&p, (int)i);
     const int64_t *start = set->object_start + i;
     size_t n = (size_t)p.sample.n_objects;
     return set->class[i] == p.sample.class &&
@@ -116,8 +116,8 @@ static enum vd_err read_all(const struct fixture *f)
     assert_int_equal(set.n_images, N);
     for (size_t i = 0; err == VD_OK && i < N; i++) {
         err = shard_set_read(&set, i, pixels);
-        if (err == VD_OK && !is_picture(&set, i, pixels))
-            fail_msg("picture %zu is silently wrong", i);
+        if (err == VD_OK && !is_test_sample(&set, i, pixels))
+            fail_msg("image %zu is silently wrong", i);
     }
     shard_set_close(&set);
     return err;
@@ -147,22 +147,22 @@ static void what_is_packed_is_read(void **state)
 static void the_digest_is_that_of_the_stated_bytes(void **state)
 {
     (void)state;
-    struct picture p;
-    uint8_t bytes[PIXELS + 4 + 16 + 8 + 9 + 2 * 24], *at = bytes;
-    make_picture(&p, 5);
+    struct test_sample p;
+    uint8_t bytes[PIXELS + 4 + 16 + 8 + 7 + 2 * 24], *at = bytes;
+    make_test_sample(&p, 5);
     memcpy(at, p.pixels, PIXELS);
     memcpy(at += PIXELS, &p.sample.class, 4);
     memcpy(at += 4, p.sample.box, 16);
     memcpy(at += 16, p.sample.size, 8);
-    memcpy(at += 8, "picture_5", 9);
-    memcpy(at += 9, p.objects, 48);
+    memcpy(at += 8, "image_5", 7);
+    memcpy(at += 7, p.objects, 48);
     uint64_t digest = shard_digest(&p.sample, PIXELS);
     assert_true(digest == hash_bytes(bytes, sizeof bytes));
     p.sample.class = 1;
     assert_true(digest != shard_digest(&p.sample, PIXELS));
 }
 
-static int run(const char *command, const char *path)
+static int run_command(const char *command, const char *path)
 {
     int status = -1;
     pid_t child = fork();
@@ -179,7 +179,7 @@ static void h5py_reads_a_shard(void **state)
     (void)state;
     struct fixture f;
     fixture_init(&f, 1);
-    assert_int_equal(run("check", f.shard), 0);
+    assert_int_equal(run_command("check", f.shard), 0);
     fixture_clear(&f);
 }
 
@@ -188,7 +188,7 @@ static void a_shard_rewritten_by_another_tool_is_read(void **state)
     (void)state;
     struct fixture f;
     fixture_init(&f, 1);
-    assert_int_equal(run("other", f.shard), 0);
+    assert_int_equal(run_command("other", f.shard), 0);
     assert_int_equal(read_all(&f), VD_OK);
     fixture_clear(&f);
 }
@@ -230,12 +230,12 @@ static void hostile_shards_are_refused(void **state)
         {"format_text", "format: expected one integer"},
         {"fewer_classes", "classes: expected 3 texts"},
         {"other_classes", "class 1 has another name"},
-        {"class_range", "picture_0: class 3, not 0 to 2"},
-        {"class_negative", "picture_0: class -1"},
-        {"box_nan", "picture_0: box 0 1 nan 8"},
-        {"box_outside", "picture_0: box 0 1 1000 8"},
-        {"box_empty", "picture_0: box 0 1 0 8"},
-        {"size_zero", "picture_0: original size 500 x 0"},
+        {"class_range", "image_0: class 3, not 0 to 2"},
+        {"class_negative", "image_0: class -1"},
+        {"box_nan", "image_0: box 0 1 nan 8"},
+        {"box_outside", "image_0: box 0 1 1000 8"},
+        {"box_empty", "image_0: box 0 1 0 8"},
+        {"size_zero", "image_0: original size 500 x 0"},
         {"id_path", "an id that is empty"},
         {"id_empty", "an id that is empty"},
         {"start_falls", "object_start does not fit objects"},
@@ -249,10 +249,10 @@ static void hostile_shards_are_refused(void **state)
     };
     struct fixture f;
     fixture_init(&f, 1);
-    assert_int_equal(run("hostile", f.shard), 0);
+    assert_int_equal(run_command("hostile", f.shard), 0);
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         struct check_log log;
-        char *hostile = mem_format("%s.%s", f.shard, cases[k].kind);
+        char *hostile = xasprintf("%s.%s", f.shard, cases[k].kind);
         assert_int_equal(rename(hostile, f.shard), 0);
         free(hostile);
         check_log_start(&log);
@@ -260,8 +260,8 @@ static void hostile_shards_are_refused(void **state)
         check_log_end();
         if (err != VD_DATA)
             fail_msg("%s was not refused", cases[k].kind);
-        assert_says(&log, f.shard);
-        assert_says(&log, cases[k].says);
+        assert_logged(&log, f.shard);
+        assert_logged(&log, cases[k].says);
     }
     fixture_clear(&f);
 }
@@ -308,20 +308,20 @@ static void no_flipped_bit_is_silently_wrong(void **state)
     fixture_clear(&f);
 }
 
-static void a_damaged_picture_is_named(void **state)
+static void a_damaged_image_is_named(void **state)
 {
     (void)state;
     struct fixture f;
     struct shard_set set;
     struct check_log log;
-    struct picture p;
+    struct test_sample p;
     uint8_t pixels[PIXELS];
     char *good = NULL;
     size_t n = 0;
     fixture_init(&f, 2);
-    char *second = mem_format("%s/shard-00001.h5", f.folder);
+    char *second = xasprintf("%s/shard-00001.h5", f.folder);
     assert_int_equal(file_read(second, 1 << 24, &good, &n), VD_OK);
-    make_picture(&p, 5);
+    make_test_sample(&p, 5);
     char *at = memmem(good, n, p.pixels, PIXELS);
     assert_non_null(at);
     flip(second, (size_t)(at - good) + 77, 3);
@@ -331,9 +331,9 @@ static void a_damaged_picture_is_named(void **state)
     check_log_start(&log);
     assert_int_equal(shard_set_read(&set, 5, pixels), VD_DATA);
     check_log_end();
-    assert_says(&log, "shard-00001.h5: picture 2, id picture_5: damaged: "
-                      "digest differs\npack the data set again, or copy "
-                      "this file anew");
+    assert_logged(&log, "shard-00001.h5: image 2, id image_5: damaged: "
+                        "digest differs\npack the data set again, or copy "
+                        "this file anew");
     shard_set_close(&set);
     free(good);
     free(second);
@@ -371,7 +371,7 @@ static void a_shard_of_another_packing_is_refused(void **state)
     check_log_start(&log);
     assert_int_equal(read_all(&f), VD_DATA);
     check_log_end();
-    assert_says(&log, "not the file that pack.json describes");
+    assert_logged(&log, "not the file that pack.json describes");
     fixture_clear(&f);
 }
 
@@ -388,12 +388,12 @@ static void shrinking_under_the_reader_is_an_error(void **state)
     check_log_start(&log);
     assert_int_equal(shard_set_read(&set, 0, pixels), VD_DATA);
     check_log_end();
-    assert_says(&log, "shrank since it was opened");
+    assert_logged(&log, "shrank since it was opened");
     shard_set_close(&set);
     fixture_clear(&f);
 }
 
-/* Two sets of seven pictures, some of them the same. */
+/* Two sets of seven images, some of them the same. */
 static void images_in_two_sets_are_counted(void **state)
 {
     (void)state;
@@ -434,8 +434,8 @@ static void missing_shards_ask_for_both_splits(void **state)
         check_log_start(&log);
         assert_int_equal(shard_set_open(&set, names[k]), VD_NOINPUT);
         check_log_end();
-        assert_says(&log, "--split train,val -o ");
-        assert_says(&log, k == 2 ? "-o .;" : "-o data;");
+        assert_logged(&log, "--split train,val -o ");
+        assert_logged(&log, k == 2 ? "-o .;" : "-o data;");
     }
 }
 
@@ -448,11 +448,11 @@ static void a_folder_without_manifest_says_how_to_make_one(void **state)
     unlink(f.manifest);
     check_log_start(&log);
     assert_int_equal(read_all(&f), VD_NOINPUT);
-    assert_says(&log, "vocpack pack VOCROOT --split NAME -o");
+    assert_logged(&log, "vocpack pack VOCROOT --split NAME -o");
     f.folder[0] = '#';
     assert_int_equal(read_all(&f), VD_NOINPUT);
     check_log_end();
-    assert_says(&log, "no such folder\nmake the shards");
+    assert_logged(&log, "no such folder\nmake the shards");
     f.folder[0] = '/';
     fixture_clear(&f);
 }
@@ -467,7 +467,7 @@ static void edit(const struct fixture *f, const char *from, const char *to)
     if (!at)
         fail_msg("no %s in the manifest", from);
     char *edited =
-        mem_format("%.*s%s%s", (int)(at - bytes), bytes, to, at + strlen(from));
+        xasprintf("%.*s%s%s", (int)(at - bytes), bytes, to, at + strlen(from));
     assert_int_equal(atomic_write(f->manifest, edited, strlen(edited)), VD_OK);
     free(edited);
     free(bytes);
@@ -505,7 +505,7 @@ static void damaged_manifests_are_refused(void **state)
         check_log_start(&log);
         assert_int_not_equal(read_all(&f), VD_OK);
         check_log_end();
-        assert_says(&log, cases[k].says);
+        assert_logged(&log, cases[k].says);
         fixture_clear(&f);
     }
 }
@@ -516,7 +516,7 @@ static void a_report_too_long_to_be_read_is_left_out(void **state)
     struct fixture f;
     struct check_log log;
     struct shard_entry entry = {.file = (char[]){"shard-00000.h5"}};
-    char *bytes = NULL, *report = mem_new(9 << 20, 1);
+    char *bytes = NULL, *report = xcalloc(9 << 20, 1);
     size_t n = 0;
     fixture_init(&f, 1);
     assert_int_equal(file_read(f.manifest, 1 << 20, &bytes, &n), VD_OK);
@@ -527,7 +527,7 @@ static void a_report_too_long_to_be_read_is_left_out(void **state)
     assert_int_equal(shard_write_manifest(f.folder, &format, &entry, 1, report),
                      VD_OK);
     check_log_end();
-    assert_says(&log, "its report of 8388");
+    assert_logged(&log, "its report of 8388");
     assert_int_equal(read_all(&f), VD_OK);
     free(bytes);
     free(report);
@@ -537,26 +537,26 @@ static void a_report_too_long_to_be_read_is_left_out(void **state)
 static void bad_samples_are_not_written(void **state)
 {
     (void)state;
-    char *folder = check_folder(), *path = mem_format("%s/s.h5", folder);
+    char *folder = check_folder(), *path = xasprintf("%s/s.h5", folder);
     struct shard_writer *w = NULL;
     struct check_log log;
-    struct picture p;
+    struct test_sample p;
     size_t n = 0;
     uint64_t digest = 0;
     assert_int_equal(shard_writer_new(&w, path, &format), VD_OK);
     check_log_start(&log);
-    make_picture(&p, 2);
+    make_test_sample(&p, 2);
     p.sample.box[2] = NAN;
     assert_int_equal(shard_writer_add(w, &p.sample), VD_DATA);
-    make_picture(&p, 2);
+    make_test_sample(&p, 2);
     p.sample.id = "a/b";
     assert_int_equal(shard_writer_add(w, &p.sample), VD_DATA);
-    make_picture(&p, 2);
+    make_test_sample(&p, 2);
     p.objects[1].class = 3;
     assert_int_equal(shard_writer_add(w, &p.sample), VD_DATA);
     assert_int_equal(shard_writer_commit(w, &n, &digest), VD_DATA);
     check_log_end();
-    assert_says(&log, "a shard without a picture");
+    assert_logged(&log, "a shard without an image");
     shard_writer_free(w);
     shard_writer_free(NULL);
     struct file_list list;
@@ -576,7 +576,7 @@ int main(void)
         cmocka_unit_test(a_shard_rewritten_by_another_tool_is_read),
         cmocka_unit_test(hostile_shards_are_refused),
         cmocka_unit_test(no_flipped_bit_is_silently_wrong),
-        cmocka_unit_test(a_damaged_picture_is_named),
+        cmocka_unit_test(a_damaged_image_is_named),
         cmocka_unit_test(a_truncated_shard_is_refused),
         cmocka_unit_test(a_shard_of_another_packing_is_refused),
         cmocka_unit_test(shrinking_under_the_reader_is_an_error),

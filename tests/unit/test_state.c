@@ -1,7 +1,7 @@
 /* train/state: every bit comes back; damage is refused. */
 #include "check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "base/rng.h"
 #include "train/state.h"
 
@@ -14,20 +14,20 @@ static struct train_state random_state(uint64_t i)
                             .epoch_seconds = 1 / (double)(w[2] + 1),
                             .has_best = i % 2,
                             .best = i % 2 ? w[3] / 3.0 : 0,
-                            .stale = w[3],
+                            .epochs_without_improvement = w[3],
                             .metrics_bytes = w[1],
                             .steps_bytes = INT64_MAX - w[2],
                             .data_digest = (uint64_t)w[0] << 32 | w[3],
-                            .judge = (uint64_t)w[1] << 32 | w[2],
+                            .best_metric_data = (uint64_t)w[1] << 32 | w[2],
                             .total = w[2]};
     for (int k = 0; k < 2; k++)
-        s.sums[k] = (struct account_sum){w[k], w[k] * 1e297, -w[k + 1] / 7.0,
-                                         w[k + 2] * 5e-324};
+        s.sums[k] = (struct loss_sums){w[k], w[k] * 1e297, -w[k + 1] / 7.0,
+                                       w[k + 2] * 5e-324};
     snprintf(s.machine, sizeof s.machine, "cpu \"%u\", x\\y", w[0]);
     return s;
 }
 
-static void every_bit_comes_back(void **state)
+static void state_round_trips_bitwise(void **state)
 {
     (void)state;
     for (uint64_t i = 0; i < 200; i++) {
@@ -41,11 +41,12 @@ static void every_bit_comes_back(void **state)
         assert_memory_equal(&back.epoch_seconds, &s.epoch_seconds, 8);
         assert_int_equal(back.has_best, s.has_best);
         assert_memory_equal(&back.best, &s.best, 8);
-        assert_int_equal(back.stale, s.stale);
+        assert_int_equal(back.epochs_without_improvement,
+                         s.epochs_without_improvement);
         assert_int_equal(back.metrics_bytes, s.metrics_bytes);
         assert_int_equal(back.steps_bytes, s.steps_bytes);
         assert_int_equal(back.data_digest, s.data_digest);
-        assert_int_equal(back.judge, s.judge);
+        assert_int_equal(back.best_metric_data, s.best_metric_data);
         assert_int_equal(back.total, s.total);
         assert_string_equal(back.machine, s.machine);
         again = state_format(&back);
@@ -55,7 +56,7 @@ static void every_bit_comes_back(void **state)
     }
 }
 
-static void a_state_of_before_patience_is_read(void **state)
+static void states_without_patience_are_read(void **state)
 {
     (void)state;
     struct train_state s = random_state(3), back = random_state(9);
@@ -64,13 +65,13 @@ static void a_state_of_before_patience_is_read(void **state)
     memmove(stale, next, strlen(next) + 1);
     assert_null(strstr(text, "stale"));
     assert_int_equal(state_parse(&back, "here", text), VD_OK);
-    assert_int_equal(back.stale, 0);
+    assert_int_equal(back.epochs_without_improvement, 0);
     assert_int_equal(back.metrics_bytes, s.metrics_bytes);
     free(text);
 }
 
 /* Cut off or changed anywhere: an error, or a state that says the same. */
-static void damage_is_refused_and_leaves_the_state_alone(void **state)
+static void damage_is_rejected_and_leaves_the_state_unchanged(void **state)
 {
     (void)state;
     struct train_state s = random_state(3);
@@ -79,12 +80,12 @@ static void damage_is_refused_and_leaves_the_state_alone(void **state)
     struct check_log log;
     for (size_t cut = 0; cut < n; cut++) {
         struct train_state untouched = random_state(9), now = untouched;
-        char *part = mem_copy_text(text);
+        char *part = xstrdup(text);
         part[cut] = '\0';
         check_log_start(&log);
         assert_int_equal(state_parse(&now, "ckpt.h5", part), VD_DATA);
         check_log_end();
-        assert_says(&log, "ckpt.h5");
+        assert_logged(&log, "ckpt.h5");
         assert_int_equal(now.step, untouched.step);
         free(part);
     }
@@ -103,9 +104,9 @@ static void damage_is_refused_and_leaves_the_state_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_bit_comes_back),
-        cmocka_unit_test(a_state_of_before_patience_is_read),
-        cmocka_unit_test(damage_is_refused_and_leaves_the_state_alone),
+        cmocka_unit_test(state_round_trips_bitwise),
+        cmocka_unit_test(states_without_patience_are_read),
+        cmocka_unit_test(damage_is_rejected_and_leaves_the_state_unchanged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,7 +89,7 @@ static void check_text(const char *text)
     assert_int_equal(dropped, LINES - n);
 }
 
-static void a_pipe_that_nobody_reads_stops_nothing(void **state)
+static void an_unread_pipe_does_not_block(void **state)
 {
     (void)state;
     int fd[2];
@@ -102,7 +102,7 @@ static void a_pipe_that_nobody_reads_stops_nothing(void **state)
     free(text);
 }
 
-static void a_stopped_terminal_stops_nothing(void **state)
+static void a_stopped_terminal_does_not_block(void **state)
 {
     (void)state;
     int master = posix_openpt(O_RDWR | O_NOCTTY);
@@ -119,7 +119,7 @@ static void a_stopped_terminal_stops_nothing(void **state)
     free(text);
 }
 
-static void an_error_waits_for_a_reader_for_a_moment_only(void **state)
+static void an_error_waits_a_bounded_time_for_a_reader(void **state)
 {
     (void)state;
     int fd[2];
@@ -155,9 +155,9 @@ static void a_file_gets_every_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_pipe_that_nobody_reads_stops_nothing),
-        cmocka_unit_test(a_stopped_terminal_stops_nothing),
-        cmocka_unit_test(an_error_waits_for_a_reader_for_a_moment_only),
+        cmocka_unit_test(an_unread_pipe_does_not_block),
+        cmocka_unit_test(a_stopped_terminal_does_not_block),
+        cmocka_unit_test(an_error_waits_a_bounded_time_for_a_reader),
         cmocka_unit_test(a_file_gets_every_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

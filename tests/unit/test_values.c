@@ -2,13 +2,13 @@
  * name of its tensor; files with such values are neither read nor written. */
 #include "check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "model/init.h"
 #include "model/resnet.h"
 #include "model/values.h"
 #include "model/weights.h"
 #include "train/checkpoint.h"
-#include "train/restore.h"
+#include "train/trained_model.h"
 
 struct fixture {
     struct graph g;
@@ -16,7 +16,7 @@ struct fixture {
     struct network_values values;
 };
 
-static void build(struct graph *g, enum resnet_freeze freeze)
+static void build_graph(struct graph *g, enum resnet_freeze freeze)
 {
     struct resnet_spec spec = {
         .size = 32,
@@ -27,18 +27,18 @@ static void build(struct graph *g, enum resnet_freeze freeze)
     resnet_build(g, &spec);
 }
 
-static void start(struct fixture *x, enum resnet_freeze freeze)
+static void fixture_start(struct fixture *x, enum resnet_freeze freeze)
 {
-    build(&x->g, freeze);
-    x->param = mem_new(x->g.n_params, sizeof(float));
-    x->m = mem_new(x->g.n_trainable, sizeof(float));
-    x->v = mem_new(x->g.n_trainable, sizeof(float));
-    x->stats = mem_new(x->g.n_stats, sizeof(float));
+    build_graph(&x->g, freeze);
+    x->param = xcalloc(x->g.n_params, sizeof(float));
+    x->m = xcalloc(x->g.n_trainable, sizeof(float));
+    x->v = xcalloc(x->g.n_trainable, sizeof(float));
+    x->stats = xcalloc(x->g.n_stats, sizeof(float));
     init_all(&x->g, 3, x->param, x->stats);
     x->values = (struct network_values){x->param, x->m, x->v, x->stats};
 }
 
-static void stop(struct fixture *x)
+static void fixture_stop(struct fixture *x)
 {
     free(x->param);
     free(x->m);
@@ -47,7 +47,7 @@ static void stop(struct fixture *x)
     graph_clear(&x->g);
 }
 
-static size_t at(const struct fixture *x, const char *name)
+static size_t value_index(const struct fixture *x, const char *name)
 {
     int param = graph_find_param(&x->g, name);
     return param >= 0 ? x->g.params[param].offset
@@ -58,14 +58,14 @@ static size_t at(const struct fixture *x, const char *name)
 static void expect_fault(struct fixture *x, float *buffer, const char *tensor,
                          size_t index, float value)
 {
-    struct value_fault fault = {.tensor = ""};
-    float *place = buffer + at(x, tensor) + index, kept = *place;
+    struct invalid_value fault = {.tensor = ""};
+    float *place = buffer + value_index(x, tensor) + index, kept = *place;
     *place = value;
-    assert_true(values_find_fault(&x->g, &x->values, &fault));
+    assert_true(values_find_invalid(&x->g, &x->values, &fault));
     assert_string_equal(fault.tensor, tensor);
     assert_int_equal(fault.index, index);
     *place = kept;
-    assert_false(values_find_fault(&x->g, &x->values, &fault));
+    assert_false(values_find_invalid(&x->g, &x->values, &fault));
 }
 
 static void every_buffer_is_looked_through(void **state)
@@ -73,7 +73,7 @@ static void every_buffer_is_looked_through(void **state)
     (void)state;
     struct fixture x;
     const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
-    start(&x, RESNET_FREEZE_NONE);
+    fixture_start(&x, RESNET_FREEZE_NONE);
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         expect_fault(&x, x.param, "head.fc2.weight", 0, bad[k]);
         expect_fault(&x, x.param, "conv1.weight", 8 * 3 * 7 * 7 - 1, bad[k]);
@@ -82,22 +82,22 @@ static void every_buffer_is_looked_through(void **state)
         expect_fault(&x, x.stats, "bn1.running_mean", 7, bad[k]);
         expect_fault(&x, x.stats, "head.bn.running_var", 1, bad[k]);
     }
-    stop(&x);
+    fixture_stop(&x);
 }
 
 static void only_variances_must_not_be_negative(void **state)
 {
     (void)state;
     struct fixture x;
-    struct value_fault fault;
-    start(&x, RESNET_FREEZE_NONE);
+    struct invalid_value fault;
+    fixture_start(&x, RESNET_FREEZE_NONE);
     expect_fault(&x, x.stats, "bn1.running_var", 2, -1e-30f);
     expect_fault(&x, x.v, "head.fc1.bias", 2, -3);
-    x.param[0] = x.m[0] = x.stats[at(&x, "bn1.running_mean")] = -3e38f;
-    x.v[0] = x.stats[at(&x, "bn1.running_var")] = -0.0f;
-    x.v[1] = x.stats[at(&x, "bn1.running_var") + 1] = 3e38f;
-    assert_false(values_find_fault(&x.g, &x.values, &fault));
-    stop(&x);
+    x.param[0] = x.m[0] = x.stats[value_index(&x, "bn1.running_mean")] = -3e38f;
+    x.v[0] = x.stats[value_index(&x, "bn1.running_var")] = -0.0f;
+    x.v[1] = x.stats[value_index(&x, "bn1.running_var") + 1] = 3e38f;
+    assert_false(values_find_invalid(&x.g, &x.values, &fault));
+    fixture_stop(&x);
 }
 
 /* A frozen network's moments are shorter than its parameters. */
@@ -105,14 +105,14 @@ static void frozen_tensors_have_no_moments(void **state)
 {
     (void)state;
     struct fixture x;
-    start(&x, RESNET_FREEZE_BACKBONE);
+    fixture_start(&x, RESNET_FREEZE_BACKBONE);
     assert_true(x.g.n_trainable < x.g.n_params);
     expect_fault(&x, x.v, "head.bn.weight", 0, NAN);
     expect_fault(&x, x.param, "conv1.weight", 5, NAN);
     x.values = (struct network_values){.stats = x.stats};
     x.param[0] = NAN; /* not there */
     expect_fault(&x, x.stats, "bn1.running_var", 0, -1);
-    stop(&x);
+    fixture_stop(&x);
 }
 
 /* ---- files ---- */
@@ -123,16 +123,16 @@ static void weights_with_nan_are_not_written(void **state)
     struct fixture x;
     struct check_log log;
     char cat[] = "cat", dog[] = "dog", *classes[] = {cat, dog};
-    const struct weights_facts facts = {.classes = classes,
-                                        .n_classes = 2,
-                                        .size = 32,
-                                        .width = 8,
-                                        .blocks = {1, 1, 1, 1},
-                                        .std = {1, 1, 1}};
-    char *folder = check_folder(), *path = mem_format("%s/w", folder);
-    start(&x, RESNET_FREEZE_NONE);
-    float *wrong[] = {x.param + at(&x, "conv1.weight"),
-                      x.stats + at(&x, "bn1.running_var")};
+    const struct weights_metadata facts = {.classes = classes,
+                                           .n_classes = 2,
+                                           .size = 32,
+                                           .width = 8,
+                                           .blocks = {1, 1, 1, 1},
+                                           .std = {1, 1, 1}};
+    char *folder = check_folder(), *path = xasprintf("%s/w", folder);
+    fixture_start(&x, RESNET_FREEZE_NONE);
+    float *wrong[] = {x.param + value_index(&x, "conv1.weight"),
+                      x.stats + value_index(&x, "bn1.running_var")};
     for (int k = 0; k < 2; k++) {
         float kept = *wrong[k];
         *wrong[k] = k ? -1 : NAN;
@@ -140,13 +140,13 @@ static void weights_with_nan_are_not_written(void **state)
         assert_int_equal(weights_save(&x.g, path, x.param, x.stats, &facts),
                          VD_NUMERIC);
         check_log_end();
-        assert_says(&log, k ? "bn1.running_var: running statistic 0 is -1"
-                            : "conv1.weight: parameter 0 is nan");
-        assert_int_equal(check_files_in(folder), 0);
+        assert_logged(&log, k ? "bn1.running_var: running statistic 0 is -1"
+                              : "conv1.weight: parameter 0 is nan");
+        assert_int_equal(check_count_files(folder), 0);
         *wrong[k] = kept;
     }
     assert_int_equal(weights_save(&x.g, path, x.param, x.stats, &facts), VD_OK);
-    stop(&x);
+    fixture_stop(&x);
     free(path);
     check_folder_remove(folder);
 }
@@ -156,13 +156,13 @@ static void fill_checkpoint(struct checkpoint *c, const struct graph *g)
     assert_int_equal(checkpoint_new(c, g), VD_OK);
     init_all(g, 3, c->param, c->stats);
     c->size = 32;
-    c->config = mem_copy_text("model:\n  width: 8\n  blocks: 1,1,1,1\n"
-                              "  head_dropout: 0\n");
-    c->state = mem_copy_text("{}");
+    c->config = xstrdup("model:\n  width: 8\n  blocks: 1,1,1,1\n"
+                        "  head_dropout: 0\n");
+    c->state = xstrdup("{}");
     c->n_classes = 2;
-    c->classes = mem_new(2, sizeof *c->classes);
-    c->classes[0] = mem_copy_text("cat");
-    c->classes[1] = mem_copy_text("dog");
+    c->classes = xcalloc(2, sizeof *c->classes);
+    c->classes[0] = xstrdup("cat");
+    c->classes[1] = xstrdup("dog");
 }
 
 static void a_checkpoint_with_nan_is_not_restored(void **state)
@@ -170,22 +170,23 @@ static void a_checkpoint_with_nan_is_not_restored(void **state)
     (void)state;
     struct fixture x;
     struct checkpoint c;
-    struct restored r;
+    struct trained_model m;
     struct check_log log;
-    char *folder = check_folder(), *path = mem_format("%s/a.h5", folder);
-    start(&x, RESNET_FREEZE_NONE);
+    char *folder = check_folder(), *path = xasprintf("%s/a.h5", folder);
+    fixture_start(&x, RESNET_FREEZE_NONE);
     fill_checkpoint(&c, &x.g);
     assert_int_equal(checkpoint_write(&c, &x.g, path), VD_OK);
-    assert_int_equal(restore_checkpoint_alone(&r, path), VD_OK);
-    restore_clear(&r);
+    assert_int_equal(trained_model_load_local(&m, path), VD_OK);
+    trained_model_clear(&m);
     struct {
         float *place, value;
         const char *says;
     } faults[] = {
-        {c.param + at(&x, "bn1.weight"), NAN, "bn1.weight: parameter 0 is nan"},
+        {c.param + value_index(&x, "bn1.weight"), NAN,
+         "bn1.weight: parameter 0 is nan"},
         {c.m, INFINITY, "head.fc2.weight: first moment 0 is inf"},
         {c.v + 2, -1, "head.fc2.weight: second moment 2 is -1"},
-        {c.stats + at(&x, "layer1.0.bn2.running_var"), -2,
+        {c.stats + value_index(&x, "layer1.0.bn2.running_var"), -2,
          "layer1.0.bn2.running_var: running statistic 0 is -2"},
     };
     for (size_t k = 0; k < sizeof faults / sizeof *faults; k++) {
@@ -193,15 +194,15 @@ static void a_checkpoint_with_nan_is_not_restored(void **state)
         *faults[k].place = faults[k].value;
         assert_int_equal(checkpoint_write(&c, &x.g, path), VD_OK);
         check_log_start(&log);
-        assert_int_equal(restore_checkpoint_alone(&r, path), VD_DATA);
+        assert_int_equal(trained_model_load_local(&m, path), VD_DATA);
         check_log_end();
-        assert_says(&log, path);
-        assert_says(&log, faults[k].says);
-        restore_clear(&r);
+        assert_logged(&log, path);
+        assert_logged(&log, faults[k].says);
+        trained_model_clear(&m);
         *faults[k].place = kept;
     }
     checkpoint_clear(&c);
-    stop(&x);
+    fixture_stop(&x);
     free(path);
     check_folder_remove(folder);
 }

@@ -2,13 +2,13 @@
  * shapes, and saved so that they come back. */
 #include "check.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "model/init.h"
 #include "model/resnet.h"
 #include "model/weights.h"
 #include "store/safetensors.h"
 
-static void build(struct graph *g, int32_t width, int32_t classes)
+static void build_graph(struct graph *g, int32_t width, int32_t classes)
 {
     struct resnet_spec spec = {.size = 64,
                                .width = width,
@@ -24,19 +24,19 @@ struct fixture {
     char *folder, *path;
 };
 
-static void start(struct fixture *x)
+static void fixture_start(struct fixture *x)
 {
-    build(&x->g, 8, 2);
-    x->params = mem_new(x->g.n_params, sizeof(float));
-    x->stats = mem_new(x->g.n_stats, sizeof(float));
-    x->params2 = mem_new(x->g.n_params, sizeof(float));
-    x->stats2 = mem_new(x->g.n_stats, sizeof(float));
+    build_graph(&x->g, 8, 2);
+    x->params = xcalloc(x->g.n_params, sizeof(float));
+    x->stats = xcalloc(x->g.n_stats, sizeof(float));
+    x->params2 = xcalloc(x->g.n_params, sizeof(float));
+    x->stats2 = xcalloc(x->g.n_stats, sizeof(float));
     init_all(&x->g, 3, x->params, x->stats);
     x->folder = check_folder();
-    x->path = mem_format("%s/w.safetensors", x->folder);
+    x->path = xasprintf("%s/w.safetensors", x->folder);
 }
 
-static void stop(struct fixture *x)
+static void fixture_stop(struct fixture *x)
 {
     free(x->params);
     free(x->stats);
@@ -63,16 +63,16 @@ static void write_some(struct fixture *x, const char *prefix, bool head,
             continue;
         for (int k = 0; k < t->n_dims; k++)
             dims[n][k] = t->dims[k];
-        names[n] = mem_format("%s%s", prefix, t->name);
+        names[n] = xasprintf("%s%s", prefix, t->name);
         out[n] = (struct safetensors_output){names[n], t->n_dims, dims[n],
                                              (is_param ? x->params : x->stats) +
                                                  t->offset};
         n++;
     }
-    names[n] = mem_format("%sbn1.num_batches_tracked", prefix);
+    names[n] = xasprintf("%sbn1.num_batches_tracked", prefix);
     out[n] = (struct safetensors_output){names[n], 0, NULL, x->params};
     n++;
-    names[n] = mem_format("%sfc.bias", prefix);
+    names[n] = xasprintf("%sfc.bias", prefix);
     out[n] = (struct safetensors_output){names[n], 1, &(int64_t){5}, x->params};
     n++;
     assert_int_equal(safetensors_write(x->path, out, n, NULL, 0), VD_OK);
@@ -80,8 +80,8 @@ static void write_some(struct fixture *x, const char *prefix, bool head,
         free(names[--n]);
 }
 
-static enum vd_err load(struct fixture *x, bool needs_head,
-                        struct weights_report *report)
+static enum vd_err load_weight_file(struct fixture *x, bool needs_head,
+                                    struct weights_report *report)
 {
     return weights_load(&x->g, x->path, needs_head, x->params2, x->stats2,
                         report);
@@ -92,15 +92,15 @@ static void prefixes_are_taken_off(void **state)
     (void)state;
     struct fixture x;
     struct weights_report report;
-    start(&x);
+    fixture_start(&x);
     write_some(&x, "module.backbone.", false, "");
-    assert_int_equal(load(&x, false, &report), VD_OK);
+    assert_int_equal(load_weight_file(&x, false, &report), VD_OK);
     assert_false(report.head);
     size_t n = (size_t)(x.g.n_param_tensors + x.g.n_stats_tensors) - 8 + 2;
     char *text =
-        mem_format("%zu/%zu tensors loaded; module.backbone.fc.bias unused; "
-                   "head initialised",
-                   n - 1, n);
+        xasprintf("%zu/%zu tensors loaded; module.backbone.fc.bias unused; "
+                  "head initialised",
+                  n - 1, n);
     assert_string_equal(report.text, text);
     assert_memory_equal(x.params + x.g.n_head, x.params2 + x.g.n_head,
                         (x.g.n_params - x.g.n_head) * sizeof(float));
@@ -108,7 +108,7 @@ static void prefixes_are_taken_off(void **state)
         assert_true(x.params2[i] == 0);
     free(text);
     weights_report_clear(&report);
-    stop(&x);
+    fixture_stop(&x);
 }
 
 static void prefixes_may_come_in_any_order(void **state)
@@ -120,12 +120,12 @@ static void prefixes_may_come_in_any_order(void **state)
     for (size_t k = 0; k < sizeof prefixes / sizeof *prefixes; k++) {
         struct fixture x;
         struct weights_report report;
-        start(&x);
+        fixture_start(&x);
         write_some(&x, prefixes[k], true, "");
-        assert_int_equal(load(&x, true, &report), VD_OK);
+        assert_int_equal(load_weight_file(&x, true, &report), VD_OK);
         assert_memory_equal(x.params, x.params2, x.g.n_params * sizeof(float));
         weights_report_clear(&report);
-        stop(&x);
+        fixture_stop(&x);
     }
 }
 
@@ -135,17 +135,17 @@ static void a_head_that_does_not_fit_is_left_out(void **state)
     (void)state;
     struct fixture x;
     struct weights_report report;
-    start(&x);
+    fixture_start(&x);
     write_some(&x, "", true, "");
-    assert_int_equal(load(&x, false, &report), VD_OK);
+    assert_int_equal(load_weight_file(&x, false, &report), VD_OK);
     assert_true(report.head);
     assert_non_null(strstr(report.text, "; head included"));
     assert_memory_equal(x.params, x.params2, x.g.n_params * sizeof(float));
     weights_report_clear(&report);
     size_t n_backbone = x.g.n_params - x.g.n_head, n_head = x.g.n_head;
     graph_clear(&x.g);
-    build(&x.g, 8, 3);
-    float *params = mem_new(x.g.n_params, sizeof *params);
+    build_graph(&x.g, 8, 3);
+    float *params = xcalloc(x.g.n_params, sizeof *params);
     assert_int_equal(
         weights_load(&x.g, x.path, false, params, x.stats2, &report), VD_OK);
     assert_false(report.head);
@@ -158,7 +158,7 @@ static void a_head_that_does_not_fit_is_left_out(void **state)
         assert_true(params[i] == 0);
     free(params);
     weights_report_clear(&report);
-    stop(&x);
+    fixture_stop(&x);
 }
 
 static void what_does_not_fit_is_refused(void **state)
@@ -167,26 +167,26 @@ static void what_does_not_fit_is_refused(void **state)
     struct fixture x;
     struct check_log log;
     struct weights_report report;
-    start(&x);
+    fixture_start(&x);
     check_log_start(&log);
     write_some(&x, "", true, "layer2.0.conv1.weight");
-    assert_int_equal(load(&x, false, &report), VD_DATA);
-    assert_says(&log, "1 tensors of the network are missing: "
-                      "layer2.0.conv1.weight");
+    assert_int_equal(load_weight_file(&x, false, &report), VD_DATA);
+    assert_logged(&log, "1 tensors of the network are missing: "
+                        "layer2.0.conv1.weight");
     write_some(&x, "", true, "head.bn.running_var");
-    assert_int_equal(load(&x, false, &report), VD_DATA);
-    assert_says(&log, "missing: head.bn.running_var");
+    assert_int_equal(load_weight_file(&x, false, &report), VD_DATA);
+    assert_logged(&log, "missing: head.bn.running_var");
     write_some(&x, "", false, "");
-    assert_int_equal(load(&x, true, &report), VD_DATA);
-    assert_says(&log, "a backbone without a head");
+    assert_int_equal(load_weight_file(&x, true, &report), VD_DATA);
+    assert_logged(&log, "a backbone without a head");
     write_some(&x, "", true, "");
     graph_clear(&x.g);
-    build(&x.g, 8, 3);
-    assert_int_equal(load(&x, true, &report), VD_DATA);
-    assert_says(&log, "head.fc2.weight has shape [6, 256], the network needs "
-                      "[7, 256]");
+    build_graph(&x.g, 8, 3);
+    assert_int_equal(load_weight_file(&x, true, &report), VD_DATA);
+    assert_logged(&log, "head.fc2.weight has shape [6, 256], the network needs "
+                        "[7, 256]");
     check_log_end();
-    stop(&x);
+    fixture_stop(&x);
 }
 
 static void values_that_no_network_may_have_are_refused(void **state)
@@ -208,7 +208,7 @@ static void values_that_no_network_may_have_are_refused(void **state)
         struct fixture x;
         struct check_log log;
         struct weights_report report;
-        start(&x);
+        fixture_start(&x);
         int param = graph_find_param(&x.g, faults[k].tensor);
         int stats = graph_find_stats(&x.g, faults[k].tensor);
         float *to = param >= 0 ? x.params + x.g.params[param].offset
@@ -216,16 +216,16 @@ static void values_that_no_network_may_have_are_refused(void **state)
         to[faults[k].index] = faults[k].value;
         write_some(&x, "module.", true, "");
         check_log_start(&log);
-        assert_int_equal(load(&x, true, &report), VD_DATA);
+        assert_int_equal(load_weight_file(&x, true, &report), VD_DATA);
         check_log_end();
-        assert_says(&log, x.path);
-        assert_says(&log, faults[k].says);
+        assert_logged(&log, x.path);
+        assert_logged(&log, faults[k].says);
         if (k == 2) { /* a head that is not used may have anything */
             write_some(&x, "", false, "");
-            assert_int_equal(load(&x, false, &report), VD_OK);
+            assert_int_equal(load_weight_file(&x, false, &report), VD_OK);
             weights_report_clear(&report);
         }
-        stop(&x);
+        fixture_stop(&x);
     }
 }
 
@@ -234,46 +234,46 @@ static void a_saved_file_comes_back(void **state)
     (void)state;
     struct fixture x;
     struct weights_report report;
-    start(&x);
+    fixture_start(&x);
     char dog[] = "dog", cat[] = "a \"cat\", red";
     char *classes[] = {dog, cat};
-    struct weights_facts facts = {.classes = classes,
-                                  .n_classes = 2,
-                                  .size = 64,
-                                  .width = 8,
-                                  .blocks = {1, 1, 1, 1},
-                                  .mean = {0.485f, 0.456f, 0.406f},
-                                  .std = {0.229f, 0.224f, 0.225f}};
-    struct weights_facts back;
+    struct weights_metadata facts = {.classes = classes,
+                                     .n_classes = 2,
+                                     .size = 64,
+                                     .width = 8,
+                                     .blocks = {1, 1, 1, 1},
+                                     .mean = {0.485f, 0.456f, 0.406f},
+                                     .std = {0.229f, 0.224f, 0.225f}};
+    struct weights_metadata back;
     assert_int_equal(weights_save(&x.g, x.path, x.params, x.stats, &facts),
                      VD_OK);
-    assert_int_equal(load(&x, true, &report), VD_OK);
+    assert_int_equal(load_weight_file(&x, true, &report), VD_OK);
     assert_true(report.head && report.n_loaded == report.n_file);
     assert_memory_equal(x.params, x.params2, x.g.n_params * sizeof(float));
     assert_memory_equal(x.stats, x.stats2, x.g.n_stats * sizeof(float));
     weights_report_clear(&report);
-    assert_int_equal(weights_facts_read(&back, x.path), VD_OK);
+    assert_int_equal(weights_metadata_read(&back, x.path), VD_OK);
     assert_int_equal(back.n_classes, 2);
     assert_string_equal(back.classes[1], classes[1]);
     assert_int_equal(back.size, 64);
     assert_memory_equal(back.blocks, facts.blocks, sizeof back.blocks);
     assert_memory_equal(back.mean, facts.mean, sizeof back.mean);
     assert_memory_equal(back.std, facts.std, sizeof back.std);
-    weights_facts_clear(&back);
+    weights_metadata_clear(&back);
     struct check_log log;
     check_log_start(&log);
     write_some(&x, "", true, "");
-    assert_int_equal(weights_facts_read(&back, x.path), VD_DATA);
+    assert_int_equal(weights_metadata_read(&back, x.path), VD_DATA);
     check_log_end();
-    assert_says(&log, "has no \"classes\" in its notes");
+    assert_logged(&log, "has no \"classes\" in its notes");
     const struct safetensors_output one = {"a", 0, NULL, x.params};
-    const struct safetensors_note note = {"classes", "{\"cat\": \"dog\"}"};
+    const struct safetensors_metadata note = {"classes", "{\"cat\": \"dog\"}"};
     assert_int_equal(safetensors_write(x.path, &one, 1, &note, 1), VD_OK);
     check_log_start(&log);
-    assert_int_equal(weights_facts_read(&back, x.path), VD_DATA);
+    assert_int_equal(weights_metadata_read(&back, x.path), VD_DATA);
     check_log_end();
-    assert_says(&log, "expected a list");
-    stop(&x);
+    assert_logged(&log, "expected a list");
+    fixture_stop(&x);
 }
 
 /* The stand-in for ImageNet's weights: fp16, torchvision's names. */
@@ -289,10 +289,10 @@ static void torchvisions_file_is_taken(void **state)
                                .loss = {.classes = 20}};
     struct graph g;
     resnet_build(&g, &spec);
-    float *params = mem_new(g.n_params, sizeof *params);
-    float *stats = mem_new(g.n_stats, sizeof *stats);
+    float *params = xcalloc(g.n_params, sizeof *params);
+    float *stats = xcalloc(g.n_stats, sizeof *stats);
     struct weights_report report;
-    char *path = mem_format("%s/weights/resnet34-warm.safetensors", data);
+    char *path = xasprintf("%s/weights/resnet34-warm.safetensors", data);
     assert_int_equal(weights_load(&g, path, false, params, stats, &report),
                      VD_OK);
     assert_string_equal(report.text, "216/218 tensors loaded; fc.weight, "

@@ -13,8 +13,8 @@ LITERAL = r'"((?:[^"\\\n]|\\.)*)"'
 VALUE = '\0'  # stands for whatever is printed there
 # Who says it: errors, warnings, what vocpack finds. Wrappers of VD_FAIL have
 # their own names and no code that a text can tell.
-SPEAKERS = (r'\b(VD_FAIL|FAIL_AT|log_\w+|refuse\w*|memory_\w+|findings_add|'
-            r'text_add|h5_\w*failed|H5_TRY_ELSE)\(')
+SPEAKERS = (r'\b(VD_FAIL|FAIL_AT|log_\w+|refuse\w*|memory_\w+|diagnostics_add|'
+            r'text_add|fail_\w+|h5_fail\w*|H5_TRY_GOTO)\(')
 
 
 def read(path):

@@ -7,14 +7,14 @@
 
 #include "check.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
-#include "base/mem.h"
 
 static inline void voc_write(const char *folder, const char *name,
                              const void *bytes, size_t n)
 {
-    char *path = mem_format("%s/%s", folder, name);
-    char *parent = file_folder(path);
+    char *path = xasprintf("%s/%s", folder, name);
+    char *parent = file_dirname(path);
     assert_int_equal(file_make_folder(parent), VD_OK);
     FILE *f = fopen(path, "wb");
     assert_non_null(f);

@@ -2,14 +2,14 @@
 
 #include "backend/cpu/cpu_layout.h"
 #include "backend/cpu/cpu_net.h"
-#include "base/mem.h"
+#include "base/alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-const struct lanes *lanes_get(void)
+const struct simd *simd_get(void)
 {
-    return dnn_vector_bits() == 512 ? &lanes_512 : &lanes_256;
+    return dnn_vector_bits() == 512 ? &simd_512 : &simd_256;
 }
 
 /* Below AVX2 oneDNN computes backward in its reference loops, which are ten
@@ -28,7 +28,7 @@ static enum vd_err cpu_open(struct backend *b,
     char text[80];
     (void)config;
     dnn_describe(text, sizeof text);
-    b->impl = mem_copy_text(text);
+    b->impl = xstrdup(text);
     return VD_OK;
 }
 
@@ -47,7 +47,7 @@ static const char *cpu_describe(struct backend *b)
 
 /* How many elements of a buffer, from the first on, are laid out as the
  * parameters are. */
-static size_t like_params(const struct graph *g, enum buf_kind kind)
+static size_t param_layout_count(const struct graph *g, enum buf_kind kind)
 {
     switch (kind) {
     case BUF_PARAM:
@@ -66,13 +66,15 @@ static size_t like_params(const struct graph *g, enum buf_kind kind)
  * puts the blocked convolution weights (whose sizes are whole lines) on line
  * boundaries, whatever the head before them adds up to.
  */
-#define LINE ((size_t)16)
+#define CACHE_LINE_FLOATS ((size_t)16)
 
-static size_t line_shift(const struct graph *g)
+static size_t param_alignment_shift(const struct graph *g)
 {
     for (int i = 0; i < g->n_param_tensors; i++) {
         if (layout_is_blocked(&g->params[i], dnn_block()))
-            return (LINE - g->params[i].offset % LINE) % LINE;
+            return (CACHE_LINE_FLOATS -
+                    g->params[i].offset % CACHE_LINE_FLOATS) %
+                   CACHE_LINE_FLOATS;
     }
     return 0;
 }
@@ -83,8 +85,11 @@ static enum vd_err cpu_alloc(struct backend *b, const struct graph *g,
     (void)b;
     void *memory = NULL;
     size_t n = backend_buf_count(g, kind);
-    VD_TRY(mem_alloc(&memory, n + 2 * LINE, sizeof(float), "weights"));
-    *out = (struct buf){kind, (float *)memory + LINE + line_shift(g), n};
+    VD_TRY(alloc_aligned(&memory, n + 2 * CACHE_LINE_FLOATS, sizeof(float),
+                         "weights"));
+    *out = (struct buf){
+        kind, (float *)memory + CACHE_LINE_FLOATS + param_alignment_shift(g),
+        n};
     return VD_OK;
 }
 
@@ -93,18 +98,19 @@ static void cpu_free(struct backend *b, struct buf *buf)
     (void)b;
     if (buf->data) {
         uintptr_t line = (uintptr_t)buf->data & ~(uintptr_t)63;
-        mem_free((float *)line - LINE);
+        alloc_aligned_free((float *)line - CACHE_LINE_FLOATS);
     }
     *buf = (struct buf){.data = NULL};
 }
 
-typedef void convert_fn(const struct graph_tensor *t, int block,
-                        const float *from, float *to);
+typedef void convert_tensor_fn(const struct graph_tensor *t, int block,
+                               const float *from, float *to);
 
-static void convert(const struct graph *g, enum buf_kind kind, size_t n,
-                    const float *from, float *to, convert_fn *blocked)
+static void convert_layout(const struct graph *g, enum buf_kind kind, size_t n,
+                           const float *from, float *to,
+                           convert_tensor_fn *blocked)
 {
-    size_t limit = like_params(g, kind);
+    size_t limit = param_layout_count(g, kind);
     int block = dnn_block();
     memcpy(to, from, n * sizeof *to);
     for (int i = 0; i < g->n_param_tensors; i++) {
@@ -118,7 +124,7 @@ static enum vd_err cpu_put(struct backend *b, const struct graph *g,
                            struct buf *dst, const float *src)
 {
     (void)b;
-    convert(g, dst->kind, dst->n, src, dst->data, layout_pack);
+    convert_layout(g, dst->kind, dst->n, src, dst->data, layout_pack);
     return VD_OK;
 }
 
@@ -126,7 +132,7 @@ static enum vd_err cpu_get(struct backend *b, const struct graph *g, float *dst,
                            const struct buf *src)
 {
     (void)b;
-    convert(g, src->kind, src->n, src->data, dst, layout_unpack);
+    convert_layout(g, src->kind, src->n, src->data, dst, layout_unpack);
     return VD_OK;
 }
 
@@ -166,7 +172,7 @@ const struct backend_ops backend_cpu_ops = {
     .get = cpu_get,
     .net_new = cpu_net_new,
     .net_free = cpu_net_free,
-    .rest = cpu_rest,
+    .release_workspace = cpu_release_workspace,
     .stage = cpu_stage,
     .begin = cpu_begin,
     .forward = cpu_forward,

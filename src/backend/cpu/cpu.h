@@ -3,10 +3,10 @@
  * norm and the optimizer. The default wherever there is no GPU. Needs AVX2.
  *
  *     cpu_dnnl    oneDNN's primitives; cpu_dnnl_api: its interface, 2.x or 3.x
- *     cpu_lanes   our own inner loops, compiled per vector width
- *     cpu_plan    graph -> schedule: fusion, lifetimes, places in one arena
+ *     cpu_simd    our own inner loops, compiled per vector width
+ *     cpu_plan    graph -> schedule: fusion, lifetimes, offsets in one arena
  *     cpu_net     a net: made once; its arena comes with the first forward
- *     cpu_packs   packed weights, which nets share
+ *     cpu_packed_weights  packed weights, which nets share
  *     cpu_pass    forward and backward
  *     cpu_norm cpu_head cpu_optim cpu_pixels cpu_layout   as they are called
  *

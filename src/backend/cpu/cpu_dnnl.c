@@ -1,7 +1,7 @@
 #include "backend/cpu/cpu_dnnl.h"
 
 #include "backend/cpu/cpu_dnnl_op.h"
-#include "base/mem.h"
+#include "base/alloc.h"
 #include "base/memory.h"
 
 #include <stdio.h>
@@ -15,18 +15,18 @@
 
 /* A primitive takes less, but oneDNN crashes where it gets nothing; also
  * where it makes descriptors. */
-#define ROOM ((size_t)64 << 20)
+#define ONEDNN_HEADROOM_BYTES ((size_t)64 << 20)
 
-static unsigned isa(void)
+static unsigned onednn_isa(void)
 {
     return (unsigned)dnnl_get_effective_cpu_isa();
 }
 
 int dnn_vector_bits(void)
 {
-    if ((isa() & ISA_AVX512_CORE) == ISA_AVX512_CORE)
+    if ((onednn_isa() & ISA_AVX512_CORE) == ISA_AVX512_CORE)
         return 512;
-    return (isa() & ISA_AVX2) == ISA_AVX2 ? 256 : 0;
+    return (onednn_isa() & ISA_AVX2) == ISA_AVX2 ? 256 : 0;
 }
 
 int dnn_block(void)
@@ -34,7 +34,7 @@ int dnn_block(void)
     return dnn_vector_bits() == 512 ? 16 : 8;
 }
 
-int32_t dnn_padded(int32_t channels)
+int32_t dnn_padded_channels(int32_t channels)
 {
     int32_t block = dnn_block();
     return (channels + block - 1) / block * block;
@@ -56,7 +56,7 @@ void dnn_describe(char *text, size_t n)
 
 enum vd_err dnn_new(struct dnn **out)
 {
-    struct dnn *d = mem_new(1, sizeof *d);
+    struct dnn *d = xcalloc(1, sizeof *d);
     *out = d;
     DNN_TRY(dnnl_engine_create(&d->engine, dnnl_cpu, 0));
     DNN_TRY(
@@ -72,8 +72,8 @@ void dnn_free(struct dnn *d)
 {
     if (!d)
         return;
-    mem_free(d->wide);
-    mem_free(d->grad);
+    alloc_aligned_free(d->padded_weights);
+    alloc_aligned_free(d->grad);
     for (size_t i = 0; i < d->n_mds; i++)
         api_md_free(d->mds[i]);
     free(d->mds);
@@ -89,26 +89,27 @@ void dnn_free(struct dnn *d)
 
 enum vd_err dnn_commit(struct dnn *d)
 {
-    void *grad = NULL, *wide = NULL;
+    void *grad = NULL, *padded = NULL;
     for (size_t i = 0; i < d->n_pending; i++) {
         struct op *op = d->pending[i];
-        VD_TRY(memory_room("oneDNN's code", ROOM));
+        VD_TRY(memory_check_available("oneDNN's code", ONEDNN_HEADROOM_BYTES));
         DNN_TRY(dnnl_primitive_create(&op->primitive, op->pd));
     }
     d->n_pending = 0;
-    VD_TRY(mem_alloc(&grad, d->grad_bytes, 1, "weights gradient"));
+    VD_TRY(alloc_aligned(&grad, d->grad_bytes, 1, "weights gradient"));
     d->grad = grad;
-    VD_TRY(mem_alloc(&wide, d->wide_bytes, 1, "padded weights"));
-    d->wide = wide;
+    VD_TRY(
+        alloc_aligned(&padded, d->padded_weights_bytes, 1, "padded weights"));
+    d->padded_weights = padded;
     return VD_OK;
 }
 
 size_t dnn_bytes(const struct dnn *d)
 {
-    return d->grad_bytes + d->wide_bytes + d->own_bytes;
+    return d->grad_bytes + d->padded_weights_bytes + d->owned_bytes;
 }
 
-size_t dnn_take_scratch(struct dnn *d, enum dnn_work work)
+size_t dnn_take_scratch_bytes(struct dnn *d, enum dnn_work work)
 {
     size_t bytes = d->scratch_bytes[work];
     d->scratch_bytes[work] = 0;
@@ -120,7 +121,7 @@ void dnn_use_scratch(struct dnn *d, void *scratch)
     d->scratch = scratch;
 }
 
-void op_at_least(size_t *bytes, size_t n)
+void op_raise_to(size_t *bytes, size_t n)
 {
     if (*bytes < n)
         *bytes = n;
@@ -158,13 +159,14 @@ enum vd_err op_arg(struct op *op, int id, dnnl_md md)
     return VD_OK;
 }
 
-enum vd_err op_finish(struct dnn *d, struct op *op, enum dnn_work work)
+enum vd_err op_register(struct dnn *d, struct op *op, enum dnn_work work)
 {
     op->dnn = d;
-    d->pending = mem_grow(d->pending, d->n_pending + 1, sizeof *d->pending);
+    d->pending =
+        xreallocarray(d->pending, d->n_pending + 1, sizeof *d->pending);
     d->pending[d->n_pending++] = op;
     dnnl_md md = op_md(op, dnnl_query_scratchpad_md);
-    op_at_least(&d->scratch_bytes[work], dnnl_memory_desc_get_size(md));
+    op_raise_to(&d->scratch_bytes[work], dnnl_memory_desc_get_size(md));
     return op_arg(op, DNNL_ARG_SCRATCHPAD, md);
 }
 
@@ -194,8 +196,8 @@ enum vd_err op_run(struct op *op, const void *const *data)
 enum vd_err op_describe(struct dnn *d, dnnl_md *md, int n,
                         const dnnl_dim_t *dims, dnnl_format_tag_t tag)
 {
-    VD_TRY(memory_room("oneDNN", ROOM));
-    d->mds = mem_grow(d->mds, d->n_mds + 1, sizeof *d->mds);
+    VD_TRY(memory_check_available("oneDNN", ONEDNN_HEADROOM_BYTES));
+    d->mds = xreallocarray(d->mds, d->n_mds + 1, sizeof *d->mds);
     dnnl_status_t status = api_md_new(&d->mds[d->n_mds], n, dims, tag);
     *md = d->mds[d->n_mds++];
     DNN_TRY(status);
@@ -209,11 +211,12 @@ enum vd_err op_describe_map(struct dnn *d, dnnl_md *md, bool plain,
     return op_describe(d, md, 4, dims, plain ? dnnl_nchw : blocked);
 }
 
-enum vd_err op_own(struct dnn *d, float **out, size_t bytes, const char *what)
+enum vd_err op_alloc_owned(struct dnn *d, float **out, size_t bytes,
+                           const char *what)
 {
     void *p = NULL;
-    VD_TRY(mem_alloc(&p, bytes, 1, what));
+    VD_TRY(alloc_aligned(&p, bytes, 1, what));
     *out = p;
-    d->own_bytes += bytes;
+    d->owned_bytes += bytes;
     return VD_OK;
 }

@@ -27,7 +27,7 @@
 
 /* Channels per block with the instruction set in effect: 16 or 8. */
 int dnn_block(void);
-int32_t dnn_padded(int32_t channels);
+int32_t dnn_padded_channels(int32_t channels);
 /* "oneDNN 2.6.3, avx512_core" */
 void dnn_describe(char *text, size_t n);
 /* 512, 256 or 0: bits of the vectors that our own kernels may use. */
@@ -53,7 +53,7 @@ bool dnn_is_reference(const char *implementation);
 /* Scratch memory that objects need while they work, and forget. */
 enum dnn_work { DNN_PACK, DNN_FORWARD, DNN_BACKWARD, DNN_WORKS };
 /* Bytes for that work of the objects made since the last such question. */
-size_t dnn_take_scratch(struct dnn *d, enum dnn_work work);
+size_t dnn_take_scratch_bytes(struct dnn *d, enum dnn_work work);
 /* Borrowed by all that follows; at least as much as was asked for. */
 void dnn_use_scratch(struct dnn *d, void *scratch);
 

@@ -1,14 +1,14 @@
 /* oneDNN 2.x: an operation descriptor first, then the primitive descriptor. */
 #include "backend/cpu/cpu_dnnl_api.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 
 #include <stdlib.h>
 
 dnnl_status_t api_md_new(dnnl_md *md, int n, const dnnl_dim_t *dims,
                          dnnl_format_tag_t tag)
 {
-    dnnl_memory_desc_t *made = mem_new(1, sizeof *made);
+    dnnl_memory_desc_t *made = xcalloc(1, sizeof *made);
     *md = made;
     return dnnl_memory_desc_init_by_tag(made, n, dims, dnnl_f32, tag);
 }

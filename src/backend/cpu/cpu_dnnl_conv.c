@@ -2,8 +2,9 @@
  * Convolution: direct or Winograd, and its packed weights.
  *
  * Three primitives, one per direction, each the fastest that oneDNN has for
- * the shape: Winograd where winograd_pays() says so, else direct. What decides
- * is the instruction set in effect, the shape, the batch and the direction.
+ * the shape: Winograd where winograd_is_faster() says so, else direct. What
+ * decides is the instruction set in effect, the shape, the batch and the
+ * direction.
  *
  * oneDNN's AVX2 code has no weights gradient for a map that is smaller than
  * the kernel and would compute it in its reference loops, hundreds of times
@@ -14,17 +15,17 @@
  *     3x3, stride 2, map 2x2:  src 2x2 -> 3x3, dst gradient 1x1 -> 2x2
  */
 #include "backend/cpu/cpu_dnnl_op.h"
-#include "base/mem.h"
+#include "base/alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static enum vd_err reorder_make(struct dnn *d, enum dnn_work work, dnnl_md from,
-                                dnnl_md to, struct op *op)
+static enum vd_err op_make_reorder(struct dnn *d, enum dnn_work work,
+                                   dnnl_md from, dnnl_md to, struct op *op)
 {
     DNN_TRY(dnnl_reorder_primitive_desc_create(&op->pd, from, d->engine, to,
                                                d->engine, d->attr));
-    VD_TRY(op_finish(d, op, work));
+    VD_TRY(op_register(d, op, work));
     VD_TRY(op_arg(op, DNNL_ARG_FROM, from));
     return op_arg(op, DNNL_ARG_TO, to);
 }
@@ -60,18 +61,18 @@ static bool is_padded(const struct dnn_conv *c)
     return c->ic != c->spec.ic || c->oc != c->spec.oc;
 }
 
-/* Copies the weights' [oc, ic, k, k] out of or into the wide ones. */
-static void copy_wide(const struct dnn_conv *c, float *wide, float *weights,
-                      bool widen)
+/* Copies the weights' [oc, ic, k, k] out of or into the padded ones. */
+static void copy_padded_weights(const struct dnn_conv *c, float *padded,
+                                float *weights, bool to_padded)
 {
     size_t window = (size_t)c->spec.kernel * (size_t)c->spec.kernel;
     size_t row = (size_t)c->spec.ic * window, step = (size_t)c->ic * window;
     for (int32_t o = 0; o < c->spec.oc; o++) {
-        if (widen)
-            memcpy(wide, weights, row * sizeof *wide);
+        if (to_padded)
+            memcpy(padded, weights, row * sizeof *padded);
         else
-            memcpy(weights, wide, row * sizeof *wide);
-        wide += step;
+            memcpy(weights, padded, row * sizeof *padded);
+        padded += step;
         weights += row;
     }
 }
@@ -83,8 +84,8 @@ static void copy_wide(const struct dnn_conv *c, float *wide, float *weights,
  * processor times of 21 shapes, 64 to 512 channels, maps of 2 to 56 pixels,
  * batches of 1 to 32: it picks the faster one in all but near ties.
  */
-static bool winograd_pays(const struct dnn_conv_spec *s,
-                          enum dnn_direction direction)
+static bool winograd_is_faster(const struct dnn_conv_spec *s,
+                               enum dnn_direction direction)
 {
     int64_t pixels = (int64_t)s->batch * s->oh * s->ow;
     int64_t tiles = (int64_t)s->batch * ((s->oh + 3) / 4) * ((s->ow + 3) / 4);
@@ -115,7 +116,7 @@ static enum vd_err conv_try_all(const struct dnn_conv *c,
                                 dnnl_primitive_desc_t *pd)
 {
     *pd = NULL;
-    if (winograd_pays(&c->spec, r->direction))
+    if (winograd_is_faster(&c->spec, r->direction))
         VD_TRY(conv_try(c, r, dnnl_convolution_winograd, pd));
     if (!*pd)
         VD_TRY(conv_try(c, r, dnnl_convolution_direct, pd));
@@ -150,15 +151,15 @@ static struct api_request conv_request(const struct dnn_conv *c,
 static enum vd_err conv_pack_make(struct dnn_conv *c,
                                   enum dnn_direction direction)
 {
-    dnnl_md want = op_md(&c->op[direction], dnnl_query_weights_md);
-    if (dnnl_memory_desc_equal(want, c->weights) && !c->spec.folded &&
+    dnnl_md required = op_md(&c->op[direction], dnnl_query_weights_md);
+    if (dnnl_memory_desc_equal(required, c->weights) && !c->spec.folded &&
         !is_padded(c))
         return VD_OK;
     size_t line = 16 * sizeof(float);
     c->n_packed[direction] =
-        (dnnl_memory_desc_get_size(want) + line - 1) / line * 16;
-    return reorder_make(c->dnn, DNN_PACK, c->weights, want,
-                        &c->pack[direction]);
+        (dnnl_memory_desc_get_size(required) + line - 1) / line * 16;
+    return op_make_reorder(c->dnn, DNN_PACK, c->weights, required,
+                           &c->pack[direction]);
 }
 
 static enum vd_err conv_attr(const struct dnn_conv *c,
@@ -193,7 +194,7 @@ static enum vd_err conv_make_forward(struct dnn_conv *c, dnnl_md any)
         dnnl_primitive_attr_destroy(attr);
     VD_TRY(err);
 
-    VD_TRY(op_finish(c->dnn, op, DNN_FORWARD));
+    VD_TRY(op_register(c->dnn, op, DNN_FORWARD));
     VD_TRY(op_arg(op, DNNL_ARG_SRC, c->src));
     VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, op_md(op, dnnl_query_weights_md)));
     VD_TRY(op_arg(op, DNNL_ARG_DST, c->dst));
@@ -207,7 +208,7 @@ static enum vd_err conv_make_data(struct dnn_conv *c, dnnl_md any)
     struct op *op = &c->op[DNN_BWD_DATA];
     struct api_request r = conv_request(c, DNN_BWD_DATA, any);
     VD_TRY(conv_try_all(c, &r, &op->pd));
-    VD_TRY(op_finish(c->dnn, op, DNN_BACKWARD));
+    VD_TRY(op_register(c->dnn, op, DNN_BACKWARD));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, c->dst));
     VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, op_md(op, dnnl_query_weights_md)));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_SRC, c->src));
@@ -217,9 +218,9 @@ static enum vd_err conv_make_data(struct dnn_conv *c, dnnl_md any)
 /* ---- weights gradient ---- */
 
 /* [batch, channels, h, w] extended to large_h x large_w. */
-static enum vd_err extend(struct dnn_conv *c, struct extended_map *m,
-                          int32_t channels, const int32_t small[2],
-                          const int32_t large[2], bool plain)
+static enum vd_err init_extended_map(struct dnn_conv *c, struct extended_map *m,
+                                     int32_t channels, const int32_t small[2],
+                                     const int32_t large[2], bool plain)
 {
     dnnl_dim_t dims[] = {c->spec.batch, channels, large[0], large[1]};
     size_t block = plain ? 1 : (size_t)dnn_block();
@@ -235,7 +236,7 @@ static enum vd_err extend(struct dnn_conv *c, struct extended_map *m,
     return op_describe_map(c->dnn, &m->md, plain, dims);
 }
 
-static int32_t windows(const struct dnn_conv_spec *s, int32_t length)
+static int32_t n_windows(const struct dnn_conv_spec *s, int32_t length)
 {
     return (length + 2 * s->pad - s->kernel) / s->stride + 1;
 }
@@ -246,9 +247,11 @@ static enum vd_err extend_maps(struct dnn_conv *c, struct api_request *r)
     const struct dnn_conv_spec *s = &c->spec;
     int32_t src[] = {s->ih, s->iw}, dst[] = {s->oh, s->ow};
     int32_t large_src[] = {s->ih + c->extra, s->iw + c->extra};
-    int32_t large_dst[] = {windows(s, large_src[0]), windows(s, large_src[1])};
-    VD_TRY(extend(c, &c->large_src, c->ic, src, large_src, s->plain_src));
-    VD_TRY(extend(c, &c->large_dst, c->oc, dst, large_dst, false));
+    int32_t large_dst[] = {n_windows(s, large_src[0]),
+                           n_windows(s, large_src[1])};
+    VD_TRY(init_extended_map(c, &c->large_src, c->ic, src, large_src,
+                             s->plain_src));
+    VD_TRY(init_extended_map(c, &c->large_dst, c->oc, dst, large_dst, false));
     r->src = c->large_src.md;
     r->dst = c->large_dst.md;
     r->hint = NULL;
@@ -296,7 +299,7 @@ static enum vd_err conv_choose_weights(struct dnn_conv *c, dnnl_md layout,
 }
 
 /* The extended maps lie behind the primitive's own scratch memory. */
-static void place_extended_maps(struct dnn_conv *c)
+static void assign_extended_map_offsets(struct dnn_conv *c)
 {
     const size_t line = 64;
     size_t own = dnnl_memory_desc_get_size(
@@ -304,7 +307,7 @@ static void place_extended_maps(struct dnn_conv *c)
     c->large_src.at = (own + line - 1) / line * line;
     c->large_dst.at =
         (c->large_src.at + c->large_src.bytes + line - 1) / line * line;
-    op_at_least(&c->dnn->scratch_bytes[DNN_BACKWARD],
+    op_raise_to(&c->dnn->scratch_bytes[DNN_BACKWARD],
                 c->large_dst.at + c->large_dst.bytes);
 }
 
@@ -313,24 +316,24 @@ static enum vd_err conv_make_weights(struct dnn_conv *c, dnnl_md any)
     struct op *op = &c->op[DNN_BWD_WEIGHTS];
     VD_TRY(conv_choose_weights(c, c->spec.blocked_weights ? c->weights : any,
                                any));
-    VD_TRY(op_finish(c->dnn, op, DNN_BACKWARD));
+    VD_TRY(op_register(c->dnn, op, DNN_BACKWARD));
     if (c->extra)
-        place_extended_maps(c);
+        assign_extended_map_offsets(c);
     dnnl_md made = op_md(op, dnnl_query_diff_weights_md);
     VD_TRY(op_arg(op, DNNL_ARG_SRC, c->extra ? c->large_src.md : c->src));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, c->extra ? c->large_dst.md : c->dst));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_WEIGHTS, made));
-    op_at_least(&c->dnn->grad_bytes, dnnl_memory_desc_get_size(made));
+    op_raise_to(&c->dnn->grad_bytes, dnnl_memory_desc_get_size(made));
     if (dnnl_memory_desc_equal(made, c->weights) && !is_padded(c))
         return VD_OK;
-    return reorder_make(c->dnn, DNN_BACKWARD, made, c->weights, &c->unpack);
+    return op_make_reorder(c->dnn, DNN_BACKWARD, made, c->weights, &c->unpack);
 }
 
 static enum vd_err conv_make(struct dnn_conv *c)
 {
     const struct dnn_conv_spec *s = &c->spec;
-    c->ic = s->plain_src ? s->ic : dnn_padded(s->ic);
-    c->oc = dnn_padded(s->oc);
+    c->ic = s->plain_src ? s->ic : dnn_padded_channels(s->ic);
+    c->oc = dnn_padded_channels(s->oc);
     dnnl_dim_t src[] = {s->batch, c->ic, s->ih, s->iw}, bias[] = {c->oc};
     dnnl_dim_t dst[] = {s->batch, c->oc, s->oh, s->ow};
     dnnl_dim_t weights[] = {c->oc, c->ic, s->kernel, s->kernel};
@@ -345,7 +348,8 @@ static enum vd_err conv_make(struct dnn_conv *c)
                        s->blocked_weights ? blocked : dnnl_oihw));
     VD_TRY(op_describe(d, &any, 4, weights, dnnl_format_tag_any));
     if (is_padded(c))
-        op_at_least(&d->wide_bytes, dnnl_memory_desc_get_size(c->weights));
+        op_raise_to(&d->padded_weights_bytes,
+                    dnnl_memory_desc_get_size(c->weights));
     VD_TRY(conv_make_forward(c, any));
     if (s->backward_weights)
         VD_TRY(conv_make_weights(c, any));
@@ -357,7 +361,7 @@ static enum vd_err conv_make(struct dnn_conv *c)
 enum vd_err dnn_conv_new(struct dnn *d, const struct dnn_conv_spec *spec,
                          struct dnn_conv **out)
 {
-    struct dnn_conv *c = mem_new(1, sizeof *c);
+    struct dnn_conv *c = xcalloc(1, sizeof *c);
     c->dnn = d;
     c->spec = *spec;
     enum vd_err err = conv_make(c);
@@ -403,9 +407,11 @@ void dnn_conv_use_packed(struct dnn_conv *c, float *packed)
 enum vd_err dnn_conv_pack(struct dnn_conv *c, const float *weights)
 {
     if (is_padded(c)) {
-        memset(c->dnn->wide, 0, dnnl_memory_desc_get_size(c->weights));
-        copy_wide(c, c->dnn->wide, (float *)(uintptr_t)weights, true);
-        weights = c->dnn->wide;
+        memset(c->dnn->padded_weights, 0,
+               dnnl_memory_desc_get_size(c->weights));
+        copy_padded_weights(c, c->dnn->padded_weights,
+                            (float *)(uintptr_t)weights, true);
+        weights = c->dnn->padded_weights;
     }
     for (int i = 0; i < 2; i++) {
         if (c->packed[i])
@@ -469,8 +475,8 @@ enum vd_err dnn_conv_backward_weights(struct dnn_conv *c, const float *src,
     }
     if (!is_padded(c))
         return op_run(&c->unpack, (const void *[]){grad, weights_grad});
-    VD_TRY(op_run(&c->unpack, (const void *[]){grad, c->dnn->wide}));
-    copy_wide(c, c->dnn->wide, weights_grad, false);
+    VD_TRY(op_run(&c->unpack, (const void *[]){grad, c->dnn->padded_weights}));
+    copy_padded_weights(c, c->dnn->padded_weights, weights_grad, false);
     return VD_OK;
 }
 

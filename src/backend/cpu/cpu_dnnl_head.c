@@ -1,6 +1,6 @@
 /* Linear and max pooling. */
 #include "backend/cpu/cpu_dnnl_op.h"
-#include "base/mem.h"
+#include "base/alloc.h"
 
 #include <stdlib.h>
 
@@ -31,7 +31,7 @@ static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
     struct op *op = &l->op[DNN_FWD];
     r.direction = DNN_FWD;
     DNN_TRY(api_linear(d->engine, &r, &op->pd));
-    VD_TRY(op_finish(d, op, DNN_FORWARD));
+    VD_TRY(op_register(d, op, DNN_FORWARD));
     VD_TRY(op_arg(op, DNNL_ARG_SRC, r.src));
     VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, r.weights));
     VD_TRY(op_arg(op, DNNL_ARG_BIAS, r.bias));
@@ -43,7 +43,7 @@ static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
     r.direction = DNN_BWD_WEIGHTS;
     op = &l->op[DNN_BWD_WEIGHTS];
     DNN_TRY(api_linear(d->engine, &r, &op->pd));
-    VD_TRY(op_finish(d, op, DNN_BACKWARD));
+    VD_TRY(op_register(d, op, DNN_BACKWARD));
     VD_TRY(op_arg(op, DNNL_ARG_SRC, r.src));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, r.dst));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_WEIGHTS, r.weights));
@@ -52,7 +52,7 @@ static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
     r.direction = DNN_BWD_DATA;
     op = &l->op[DNN_BWD_DATA];
     DNN_TRY(api_linear(d->engine, &r, &op->pd));
-    VD_TRY(op_finish(d, op, DNN_BACKWARD));
+    VD_TRY(op_register(d, op, DNN_BACKWARD));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, r.dst));
     VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, r.weights));
     return op_arg(op, DNNL_ARG_DIFF_SRC, r.src);
@@ -62,7 +62,7 @@ enum vd_err dnn_linear_new(struct dnn *d, int32_t batch, int32_t in,
                            int32_t out_width, bool backward,
                            struct dnn_linear **out)
 {
-    struct dnn_linear *l = mem_new(1, sizeof *l);
+    struct dnn_linear *l = xcalloc(1, sizeof *l);
     enum vd_err err = linear_make(d, l, (dnnl_dim_t[]){batch, in},
                                   (dnnl_dim_t[]){batch, out_width}, backward);
     if (err) {
@@ -114,13 +114,13 @@ enum vd_err dnn_linear_backward_data(struct dnn_linear *l, const float *weights,
 
 struct dnn_pool {
     struct op forward, backward;
-    float *winners; /* owned; NULL without backward */
+    float *workspace; /* owned; NULL without backward */
 };
 
 static enum vd_err pool_make(struct dnn *d, struct dnn_pool *p,
                              const struct dnn_pool_spec *s)
 {
-    int32_t c = s->plain ? s->c : dnn_padded(s->c);
+    int32_t c = s->plain ? s->c : dnn_padded_channels(s->c);
     dnnl_dim_t in[] = {s->batch, c, s->ih, s->iw};
     dnnl_dim_t result[] = {s->batch, c, s->oh, s->ow};
     struct api_request r = {.direction = DNN_FWD,
@@ -133,29 +133,30 @@ static enum vd_err pool_make(struct dnn *d, struct dnn_pool *p,
     VD_TRY(op_describe_map(d, &r.src, s->plain, in));
     VD_TRY(op_describe_map(d, &r.dst, s->plain, result));
     DNN_TRY(api_pool(d->engine, &r, &p->forward.pd));
-    VD_TRY(op_finish(d, &p->forward, DNN_FORWARD));
+    VD_TRY(op_register(d, &p->forward, DNN_FORWARD));
     VD_TRY(op_arg(&p->forward, DNNL_ARG_SRC, r.src));
     VD_TRY(op_arg(&p->forward, DNNL_ARG_DST, r.dst));
     if (!s->backward)
         return VD_OK;
 
-    dnnl_md winners = op_md(&p->forward, dnnl_query_workspace_md);
-    VD_TRY(op_own(d, &p->winners, dnnl_memory_desc_get_size(winners),
-                  "pooling workspace"));
-    VD_TRY(op_arg(&p->forward, DNNL_ARG_WORKSPACE, winners));
+    dnnl_md workspace = op_md(&p->forward, dnnl_query_workspace_md);
+    VD_TRY(op_alloc_owned(d, &p->workspace,
+                          dnnl_memory_desc_get_size(workspace),
+                          "pooling workspace"));
+    VD_TRY(op_arg(&p->forward, DNNL_ARG_WORKSPACE, workspace));
     r.direction = DNN_BWD_DATA;
     r.hint = p->forward.pd;
     DNN_TRY(api_pool(d->engine, &r, &p->backward.pd));
-    VD_TRY(op_finish(d, &p->backward, DNN_BACKWARD));
+    VD_TRY(op_register(d, &p->backward, DNN_BACKWARD));
     VD_TRY(op_arg(&p->backward, DNNL_ARG_DIFF_DST, r.dst));
     VD_TRY(op_arg(&p->backward, DNNL_ARG_DIFF_SRC, r.src));
-    return op_arg(&p->backward, DNNL_ARG_WORKSPACE, winners);
+    return op_arg(&p->backward, DNNL_ARG_WORKSPACE, workspace);
 }
 
 enum vd_err dnn_pool_new(struct dnn *d, const struct dnn_pool_spec *spec,
                          struct dnn_pool **out)
 {
-    struct dnn_pool *p = mem_new(1, sizeof *p);
+    struct dnn_pool *p = xcalloc(1, sizeof *p);
     enum vd_err err = pool_make(d, p, spec);
     if (err) {
         dnn_pool_free(p);
@@ -171,7 +172,7 @@ void dnn_pool_free(struct dnn_pool *p)
         return;
     op_clear(&p->forward);
     op_clear(&p->backward);
-    mem_free(p->winners);
+    alloc_aligned_free(p->workspace);
     free(p);
 }
 
@@ -186,12 +187,12 @@ const char *dnn_pool_implementation(const struct dnn_pool *p,
 
 enum vd_err dnn_pool_forward(struct dnn_pool *p, const float *src, float *dst)
 {
-    return op_run(&p->forward, (const void *[]){src, dst, p->winners});
+    return op_run(&p->forward, (const void *[]){src, dst, p->workspace});
 }
 
 enum vd_err dnn_pool_backward(struct dnn_pool *p, const float *dst_grad,
                               float *src_grad)
 {
     return op_run(&p->backward,
-                  (const void *[]){dst_grad, src_grad, p->winners});
+                  (const void *[]){dst_grad, src_grad, p->workspace});
 }

@@ -16,7 +16,7 @@
     do {                                                       \
         dnnl_status_t status_ = (call);                        \
         if (status_ == dnnl_out_of_memory)                     \
-            return memory_refused("oneDNN: " #call, 0);        \
+            return memory_raise_oom("oneDNN: " #call, 0);      \
         if (status_ != dnnl_success)                           \
             return VD_FAIL(VD_DEVICE, "oneDNN: %s: %s", #call, \
                            dnnl_status2str(status_));          \
@@ -30,10 +30,11 @@ struct dnn {
     size_t n_mds;
     struct op **pending; /* owned; borrowed ops: without code until commit */
     size_t n_pending;
-    void *scratch; /* borrowed; used by one primitive at a time */
-    float *grad;   /* owned; weights gradient before reordering */
-    float *wide;   /* owned; weights with padding channels */
-    size_t scratch_bytes[DNN_WORKS], grad_bytes, wide_bytes, own_bytes;
+    void *scratch;         /* borrowed; used by one primitive at a time */
+    float *grad;           /* owned; weights gradient before reordering */
+    float *padded_weights; /* owned; weights with padding channels */
+    size_t scratch_bytes[DNN_WORKS], grad_bytes, padded_weights_bytes,
+        owned_bytes;
 };
 
 #define MAX_ARGS 7
@@ -51,8 +52,8 @@ dnnl_md op_md(const struct op *op, dnnl_query_t what);
 const char *op_implementation(const_dnnl_primitive_desc_t pd);
 /* Registers op->pd for dnn_commit(). Arguments are added next, by op_arg. The
  * op must stay where it is. */
-enum vd_err op_finish(struct dnn *d, struct op *op,
-                      enum dnn_work work) VD_MUST_USE;
+enum vd_err op_register(struct dnn *d, struct op *op,
+                        enum dnn_work work) VD_MUST_USE;
 enum vd_err op_arg(struct op *op, int id, dnnl_md md) VD_MUST_USE;
 /* `data` in the order of op_arg. */
 enum vd_err op_run(struct op *op, const void *const *data) VD_MUST_USE;
@@ -65,9 +66,10 @@ enum vd_err op_describe(struct dnn *d, dnnl_md *md, int n,
                         dnnl_format_tag_t tag) VD_MUST_USE;
 enum vd_err op_describe_map(struct dnn *d, dnnl_md *md, bool plain,
                             const dnnl_dim_t dims[4]) VD_MUST_USE;
-/* Memory that the caller owns: mem_free() it. Counted in dnn_bytes(). */
-enum vd_err op_own(struct dnn *d, float **out, size_t bytes,
-                   const char *what) VD_MUST_USE;
-void op_at_least(size_t *bytes, size_t n);
+/* Memory that the caller owns: alloc_aligned_free() it. Counted in dnn_bytes().
+ */
+enum vd_err op_alloc_owned(struct dnn *d, float **out, size_t bytes,
+                           const char *what) VD_MUST_USE;
+void op_raise_to(size_t *bytes, size_t n);
 
 #endif

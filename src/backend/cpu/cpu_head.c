@@ -8,19 +8,19 @@
 
 /* ---- loss ---- */
 
-/* One picture: its logits and what should come out. */
-struct picture {
+/* One image: its logits and what should come out. */
+struct loss_sample {
     const struct graph_loss *loss;
-    const struct slot *slot;
+    const struct batch_item *item;
     const float *y; /* [4 + classes] */
 };
 
-static double sigmoid(double x)
+static double loss_sigmoid(double x)
 {
     return 1 / (1 + exp(-x));
 }
 
-static double log_sum_exp(const struct picture *p, int *best)
+static double loss_log_sum_exp(const struct loss_sample *p, int *best)
 {
     const float *y = p->y + 4;
     double sum = 0;
@@ -34,55 +34,57 @@ static double log_sum_exp(const struct picture *p, int *best)
     return (double)y[*best] + log(sum);
 }
 
-static double class_factor(const struct picture *p)
+static double loss_class_factor(const struct loss_sample *p)
 {
     const double *weights = p->loss->class_weights;
-    return p->loss->class_scale * (weights ? weights[p->slot->class] : 1);
+    return p->loss->class_scale * (weights ? weights[p->item->class] : 1);
 }
 
-static double picture_loss(const struct picture *p, struct result *r)
+static double sample_loss(const struct loss_sample *p, struct result *r)
 {
     double l1 = 0;
     int best;
     for (int i = 0; i < 4; i++) {
-        double edge = p->loss->size * sigmoid((double)p->y[i]);
+        double edge = p->loss->size * loss_sigmoid((double)p->y[i]);
         r->box[i] = (float)edge;
-        l1 += fabs(edge - (double)p->slot->box[i]) / 4;
+        l1 += fabs(edge - (double)p->item->box[i]) / 4;
     }
-    double lse = log_sum_exp(p, &best);
-    double ce = lse - (double)p->y[4 + p->slot->class];
+    double lse = loss_log_sum_exp(p, &best);
+    double ce = lse - (double)p->y[4 + p->item->class];
     r->l1 = (float)l1;
     r->ce = (float)ce;
     r->class = best;
     r->score = (float)exp((double)p->y[4 + best] - lse);
-    return p->loss->box_scale * l1 + class_factor(p) * ce;
+    return p->loss->box_scale * l1 + loss_class_factor(p) * ce;
 }
 
-/* `share`: of this picture in the micro-batch's loss. */
-static void picture_grad(const struct picture *p, double share, float *grad)
+/* `share`: of this image in the micro-batch's loss. */
+static void sample_loss_grad(const struct loss_sample *p, double share,
+                             float *grad)
 {
     int best;
     for (int i = 0; i < 4; i++) {
-        double s = sigmoid((double)p->y[i]);
-        double off = p->loss->size * s - (double)p->slot->box[i];
+        double s = loss_sigmoid((double)p->y[i]);
+        double off = p->loss->size * s - (double)p->item->box[i];
         double sign = (off > 0) - (off < 0);
         grad[i] = (float)(share * p->loss->box_scale / 4 * sign *
                           p->loss->size * s * (1 - s));
     }
-    double lse = log_sum_exp(p, &best), factor = share * class_factor(p);
+    double lse = loss_log_sum_exp(p, &best),
+           factor = share * loss_class_factor(p);
     for (int i = 0; i < p->loss->classes; i++) {
         double wrong = exp((double)p->y[4 + i] - lse);
-        grad[4 + i] = (float)(factor * (wrong - (i == p->slot->class)));
+        grad[4 + i] = (float)(factor * (wrong - (i == p->item->class)));
     }
 }
 
-static struct picture picture_of(struct net *net, const struct plan_unit *u,
-                                 int i)
+static struct loss_sample loss_sample_of(struct net *net,
+                                         const struct plan_unit *u, int i)
 {
     int width = net->graph->nodes[u->in].c;
-    return (struct picture){&net->graph->loss,
-                            &places_now(&net->places)->slots[i],
-                            net_value(net, u->in) + (ptrdiff_t)i * width};
+    return (struct loss_sample){&net->graph->loss,
+                                &staging_current(&net->staging)->items[i],
+                                net_value(net, u->in) + (ptrdiff_t)i * width};
 }
 
 void loss_forward(struct net *net, const struct plan_unit *u)
@@ -90,12 +92,12 @@ void loss_forward(struct net *net, const struct plan_unit *u)
     float *out = net_value(net, u->out);
     net->loss_finite = true;
     for (int i = 0; i < net->spec.micro_batch; i++) {
-        struct picture p = picture_of(net, u, i);
-        struct result *r = &places_now(&net->places)->results[i];
-        bool overflowed = isnan(r->ce); /* see find_overflow() */
+        struct loss_sample p = loss_sample_of(net, u, i);
+        struct result *r = &staging_current(&net->staging)->results[i];
+        bool overflowed = isnan(r->ce); /* see flag_overflow() */
         *r = (struct result){0};
-        double loss = p.slot->sample < 0 ? 0 : picture_loss(&p, r);
-        if (overflowed && p.slot->sample >= 0) {
+        double loss = p.item->index < 0 ? 0 : sample_loss(&p, r);
+        if (overflowed && p.item->index >= 0) {
             r->ce = NAN;
             loss = (double)NAN;
         }
@@ -108,21 +110,22 @@ void loss_backward(struct net *net, const struct plan_unit *u)
 {
     int width = net->graph->nodes[u->in].c, batch = net->spec.micro_batch;
     for (int i = 0; i < batch; i++) {
-        struct picture p = picture_of(net, u, i);
+        struct loss_sample p = loss_sample_of(net, u, i);
         float *grad = net_buffer(net, u->grad_in) + (ptrdiff_t)i * width;
         memset(grad, 0, (size_t)width * sizeof *grad);
-        if (p.slot->sample >= 0)
-            picture_grad(&p, 1.0 / batch, grad);
+        if (p.item->index >= 0)
+            sample_loss_grad(&p, 1.0 / batch, grad);
     }
 }
 
 /* ---- dropout ---- */
 
-void dropout_draw(struct net *net, const struct plan_unit *u, float *factors)
+void dropout_draw_factors(struct net *net, const struct plan_unit *u,
+                          float *factors)
 {
     const struct graph_node *node = &net->graph->nodes[u->node];
     const struct plan_value *value = &net->plan.values[u->out];
-    const struct place *place = places_now(&net->places);
+    const struct staged_batch *staged = staging_current(&net->staging);
     size_t n = graph_node_count(node), batch = (size_t)net->spec.micro_batch;
     size_t padded = value->n / batch;
     size_t area = (size_t)node->h * (size_t)node->w;
@@ -130,15 +133,15 @@ void dropout_draw(struct net *net, const struct plan_unit *u, float *factors)
     float factor = (float)(1 / (1 - node->rate));
 #pragma omp parallel for num_threads(net->spec.threads) schedule(static)
     for (size_t i = 0; i < batch; i++) {
-        uint8_t *keep = net->keep + i * n;
+        uint8_t *mask = net->dropout_mask + i * n;
         float *out = factors + i * padded;
-        dropout_keep(place->knobs.seed, place->slots[i].position, node->ordinal,
-                     node->rate, n, keep);
+        dropout_mask(staged->scalars.seed, staged->items[i].position,
+                     node->ordinal, node->rate, n, mask);
         for (size_t k = 0; k < padded; k++) {
             /* Element k of a map in blocks (of 1: plain) is channel c. */
             size_t c = k / (area * block) * block + k % block;
             size_t at = c * area + k / block % area;
-            out[k] = at < n && keep[at] ? factor : 0;
+            out[k] = at < n && mask[at] ? factor : 0;
         }
     }
 }

@@ -15,7 +15,7 @@ static size_t blocked_at(const struct graph_tensor *t, size_t block, size_t out,
     return (tile * window * block + in % block) * block + out % block;
 }
 
-static size_t window_of(const struct graph_tensor *t)
+static size_t kernel_area(const struct graph_tensor *t)
 {
     return (size_t)t->dims[2] * (size_t)t->dims[3];
 }
@@ -23,12 +23,12 @@ static size_t window_of(const struct graph_tensor *t)
 void layout_pack(const struct graph_tensor *t, int block, const float *oihw,
                  float *blocked)
 {
-    size_t lanes = (size_t)block, window = window_of(t);
+    size_t block_size = (size_t)block, window = kernel_area(t);
     for (size_t o = 0; o < (size_t)t->dims[0]; o++) {
         for (size_t i = 0; i < (size_t)t->dims[1]; i++) {
-            float *to = blocked + blocked_at(t, lanes, o, i, window);
+            float *to = blocked + blocked_at(t, block_size, o, i, window);
             for (size_t k = 0; k < window; k++)
-                to[k * lanes * lanes] = *oihw++;
+                to[k * block_size * block_size] = *oihw++;
         }
     }
 }
@@ -36,12 +36,13 @@ void layout_pack(const struct graph_tensor *t, int block, const float *oihw,
 void layout_unpack(const struct graph_tensor *t, int block,
                    const float *blocked, float *oihw)
 {
-    size_t lanes = (size_t)block, window = window_of(t);
+    size_t block_size = (size_t)block, window = kernel_area(t);
     for (size_t o = 0; o < (size_t)t->dims[0]; o++) {
         for (size_t i = 0; i < (size_t)t->dims[1]; i++) {
-            const float *from = blocked + blocked_at(t, lanes, o, i, window);
+            const float *from =
+                blocked + blocked_at(t, block_size, o, i, window);
             for (size_t k = 0; k < window; k++)
-                *oihw++ = from[k * lanes * lanes];
+                *oihw++ = from[k * block_size * block_size];
         }
     }
 }
@@ -49,16 +50,16 @@ void layout_unpack(const struct graph_tensor *t, int block,
 void layout_map_to_plain(int batch, int c, size_t area, int block,
                          const float *blocked, float *plain)
 {
-    size_t lanes = (size_t)block;
+    size_t block_size = (size_t)block;
     for (int n = 0; n < batch; n++) {
         for (int first = 0; first < c; first += block) {
             int width = c - first < block ? c - first : block;
             for (size_t k = 0; k < (size_t)width; k++) {
                 for (size_t i = 0; i < area; i++)
-                    plain[k * area + i] = blocked[i * lanes + k];
+                    plain[k * area + i] = blocked[i * block_size + k];
             }
             plain += (size_t)width * area;
-            blocked += lanes * area;
+            blocked += block_size * area;
         }
     }
 }
@@ -66,17 +67,17 @@ void layout_map_to_plain(int batch, int c, size_t area, int block,
 void layout_map_to_blocked(int batch, int c, size_t area, int block,
                            const float *plain, float *blocked)
 {
-    size_t lanes = (size_t)block;
+    size_t block_size = (size_t)block;
     for (int n = 0; n < batch; n++) {
         for (int first = 0; first < c; first += block) {
             size_t width = (size_t)(c - first < block ? c - first : block);
             for (size_t i = 0; i < area; i++) {
-                for (size_t k = 0; k < lanes; k++)
-                    blocked[i * lanes + k] =
+                for (size_t k = 0; k < block_size; k++)
+                    blocked[i * block_size + k] =
                         k < width ? plain[k * area + i] : 0;
             }
             plain += width * area;
-            blocked += lanes * area;
+            blocked += block_size * area;
         }
     }
 }

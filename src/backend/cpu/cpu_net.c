@@ -2,8 +2,8 @@
 
 #include "backend/cpu/cpu_layout.h"
 #include "backend/cpu/cpu_pixels.h"
+#include "base/alloc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/memory.h"
 
 #include <omp.h>
@@ -22,7 +22,7 @@ float *net_buffer(const struct net *net, int buffer)
 float *net_value(struct net *net, int node)
 {
     if (net->graph->nodes[node].op == GRAPH_INPUT)
-        return places_now(&net->places)->input;
+        return staging_current(&net->staging)->input;
     return net_buffer(net, net->plan.values[node].buffer);
 }
 
@@ -41,14 +41,14 @@ const float *net_running(const struct net *net, int index)
     return net->spec.weights->stats.data + net->graph->stats[index].offset;
 }
 
-int net_enter(int threads)
+int net_set_threads(int threads)
 {
     int before = omp_get_max_threads();
     omp_set_num_threads(threads);
     return before;
 }
 
-void net_leave(int threads_before)
+void net_restore_threads(int threads_before)
 {
     omp_set_num_threads(threads_before);
 }
@@ -66,12 +66,12 @@ void cpu_net_free(struct net *net)
         dnn_pool_free(unit->pool);
         norm_clear(&unit->norm);
     }
-    places_clear(&net->places);
+    staging_clear(&net->staging);
     free(net->units);
-    free(net->keep);
-    free(net->partial);
-    packs_close(net);
-    mem_free(net->arena);
+    free(net->dropout_mask);
+    free(net->norm_partials);
+    packed_weights_close(net);
+    alloc_aligned_free(net->arena);
     dnn_free(net->dnn);
     plan_clear(&net->plan);
     free(net);
@@ -83,7 +83,7 @@ static enum vd_err new_conv(struct net *net, const struct plan_unit *u,
     const struct graph_node *node = &net->graph->nodes[u->node];
     const struct graph_node *from = &net->graph->nodes[u->in];
     const struct graph_tensor *t = &net->graph->params[node->param];
-    bool folded = u->fold >= 0;
+    bool folded = u->folded_norm >= 0;
     struct dnn_conv_spec spec = {
         .batch = net->spec.micro_batch,
         .ic = from->c,
@@ -100,7 +100,7 @@ static enum vd_err new_conv(struct net *net, const struct plan_unit *u,
         .folded = folded,
         .sum = folded && u->residual >= 0,
         .relu = folded && u->relu,
-        .backward_weights = u->learns,
+        .backward_weights = u->trainable,
         .backward_data = u->grad_in >= 0,
     };
     return dnn_conv_new(net->dnn, &spec, &unit->conv);
@@ -150,7 +150,7 @@ static enum vd_err new_unit(struct net *net, int i)
         return new_pool(net, u, unit);
     case UNIT_LINEAR:
         return dnn_linear_new(net->dnn, net->spec.micro_batch,
-                              net->graph->nodes[u->in].c, node->c, u->learns,
+                              net->graph->nodes[u->in].c, node->c, u->trainable,
                               &unit->linear);
     case UNIT_NORM:
         new_norm(net, u, unit);
@@ -165,9 +165,9 @@ static enum vd_err new_unit(struct net *net, int i)
     return VD_OK;
 }
 
-static int scratch_at(struct net *net, int time, enum dnn_work work)
+static int add_dnn_scratch(struct net *net, int time, enum dnn_work work)
 {
-    size_t bytes = dnn_take_scratch(net->dnn, work);
+    size_t bytes = dnn_take_scratch_bytes(net->dnn, work);
     return plan_add_scratch(&net->plan, time,
                             (bytes + sizeof(float) - 1) / sizeof(float));
 }
@@ -175,36 +175,39 @@ static int scratch_at(struct net *net, int time, enum dnn_work work)
 /* All units, and the arena with room for their scratch memory. */
 static enum vd_err new_units(struct net *net)
 {
-    size_t most_fold = 0;
+    size_t max_folded = 0;
     for (int i = 0; i < net->plan.n_units; i++) {
         struct plan_unit *u = &net->plan.units[i];
         const struct graph_node *node = &net->graph->nodes[u->node];
         VD_TRY(new_unit(net, i));
-        u->scratch = scratch_at(net, i, DNN_FORWARD);
-        u->back_scratch =
-            scratch_at(net, plan_back_time(&net->plan, i), DNN_BACKWARD);
-        size_t n = u->fold >= 0 ? net_tensor(net, node->param)->count : 0;
-        most_fold = n > most_fold ? n : most_fold;
+        u->scratch = add_dnn_scratch(net, i, DNN_FORWARD);
+        u->backward_scratch = add_dnn_scratch(
+            net, plan_backward_time(&net->plan, i), DNN_BACKWARD);
+        size_t n =
+            u->folded_norm >= 0 ? net_tensor(net, node->param)->count : 0;
+        max_folded = n > max_folded ? n : max_folded;
     }
-    net->pack_scratch = scratch_at(net, PLAN_PACKING, DNN_PACK);
-    net->fold = plan_add_scratch(&net->plan, PLAN_PACKING, most_fold);
-    plan_place(&net->plan);
+    net->pack_scratch = add_dnn_scratch(net, PLAN_PACKING, DNN_PACK);
+    net->folded_weights =
+        plan_add_scratch(&net->plan, PLAN_PACKING, max_folded);
+    plan_assign_offsets(&net->plan);
     return VD_OK;
 }
 
-static void new_rooms(struct net *net)
+static void alloc_train_scratch(struct net *net)
 {
-    size_t batch = (size_t)net->spec.micro_batch, most_keep = 0;
+    size_t batch = (size_t)net->spec.micro_batch, max_mask = 0;
     const struct graph *g = net->graph;
     for (int i = 0; i < net->plan.n_units; i++) {
         const struct plan_unit *u = &net->plan.units[i];
         const struct graph_node *node = &g->nodes[u->node];
         size_t n = u->kind == UNIT_DROPOUT ? graph_node_count(node) : 0;
-        most_keep = n > most_keep ? n : most_keep;
+        max_mask = n > max_mask ? n : max_mask;
     }
     if (net->spec.mode == NET_TRAIN) {
-        net->keep = mem_new(batch * most_keep, 1);
-        net->partial = mem_new(optim_partials(g), sizeof *net->partial);
+        net->dropout_mask = xcalloc(batch * max_mask, 1);
+        net->norm_partials =
+            xcalloc(optim_n_partials(g), sizeof *net->norm_partials);
     }
 }
 
@@ -230,8 +233,8 @@ const char *net_layer_name(const struct net *net, int i)
 static const char *const direction_names[] = {"forward", "backward data",
                                               "backward weights"};
 
-static void warn_of_reference(const struct net *net, int i,
-                              enum dnn_direction direction)
+static void warn_reference_implementation(const struct net *net, int i,
+                                          enum dnn_direction direction)
 {
     static atomic_flag warned = ATOMIC_FLAG_INIT;
     if (atomic_flag_test_and_set(&warned))
@@ -247,7 +250,7 @@ static void warn_of_reference(const struct net *net, int i,
 }
 
 /* Logs what computes each layer; warns of the first reference loops. */
-static void report_implementations(const struct net *net)
+static void log_implementations(const struct net *net)
 {
     const char *mode = net->spec.mode == NET_TRAIN ? "train" : "eval";
     for (int i = 0; i < net->plan.n_units; i++) {
@@ -261,7 +264,7 @@ static void report_implementations(const struct net *net)
             snprintf(line + used, sizeof line - used, "%s%s %s",
                      used ? ", " : "", direction_names[d], name);
             if (dnn_is_reference(name))
-                warn_of_reference(net, i, d);
+                warn_reference_implementation(net, i, d);
         }
         if (line[0])
             log_debug("cpu net (%s): %s: %s", mode, net_layer_name(net, i),
@@ -271,13 +274,13 @@ static void report_implementations(const struct net *net)
 
 enum vd_err net_prepare(const struct net_spec *spec, struct net **out)
 {
-    struct net *net = mem_new(1, sizeof *net);
+    struct net *net = xcalloc(1, sizeof *net);
     net->spec = *spec;
     net->graph = spec->graph;
-    net->lanes = lanes_get();
+    net->simd = simd_get();
     plan_init(&net->plan, spec->graph, spec->micro_batch, dnn_block(),
               spec->mode == NET_TRAIN);
-    net->units = mem_new((size_t)net->plan.n_units, sizeof *net->units);
+    net->units = xcalloc((size_t)net->plan.n_units, sizeof *net->units);
     enum vd_err err = dnn_new(&net->dnn);
     if (!err)
         err = new_units(net);
@@ -289,13 +292,14 @@ enum vd_err net_prepare(const struct net_spec *spec, struct net **out)
     return VD_OK;
 }
 
-static enum vd_err fill_net(struct net *net)
+static enum vd_err net_complete(struct net *net)
 {
-    size_t picture = graph_node_count(&net->graph->nodes[0]) * sizeof(float);
-    VD_TRY(places_init(&net->places, &net->spec, picture));
+    size_t image_bytes =
+        graph_node_count(&net->graph->nodes[0]) * sizeof(float);
+    VD_TRY(staging_init(&net->staging, &net->spec, image_bytes));
     VD_TRY(dnn_commit(net->dnn));
-    VD_TRY(packs_open(net, net->spec.like));
-    new_rooms(net);
+    VD_TRY(packed_weights_open(net, net->spec.share_from));
+    alloc_train_scratch(net);
     return VD_OK;
 }
 
@@ -304,68 +308,71 @@ enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
 {
     (void)b;
     VD_TRY(backend_check_spec(spec));
-    VD_TRY(memory_room("compute threads", memory_of_threads(spec->threads)));
-    int before = net_enter(spec->threads);
+    VD_TRY(memory_check_available("compute threads",
+                                  memory_thread_stacks(spec->threads)));
+    int before = net_set_threads(spec->threads);
     struct net *net = NULL;
     enum vd_err err = net_prepare(spec, &net);
     if (!err)
-        err = fill_net(net);
-    net_leave(before);
+        err = net_complete(net);
+    net_restore_threads(before);
     if (err) {
         cpu_net_free(net);
         return err;
     }
-    report_implementations(net);
+    log_implementations(net);
     log_debug("cpu net: %d units, %.0f MB for values, gradients and scratch, "
               "%.0f MB for packed weights, %.0f MB more for oneDNN",
               net->plan.n_units, (double)net->plan.arena * 4e-6,
-              (double)net->packs->n * 4e-6, (double)dnn_bytes(net->dnn) * 1e-6);
+              (double)net->packed_weights->n * 4e-6,
+              (double)dnn_bytes(net->dnn) * 1e-6);
     *out = net;
     return VD_OK;
 }
 
-enum vd_err cpu_rest(struct net *net)
+enum vd_err cpu_release_workspace(struct net *net)
 {
-    mem_free(net->arena);
+    alloc_aligned_free(net->arena);
     net->arena = NULL;
     return VD_OK;
 }
 
-enum vd_err net_wake(struct net *net)
+enum vd_err net_ensure_workspace(struct net *net)
 {
     void *arena = NULL;
     if (net->arena)
         return VD_OK;
-    VD_TRY(mem_alloc(&arena, net->plan.arena, sizeof(float),
-                     "the network's values"));
+    VD_TRY(alloc_aligned(&arena, net->plan.arena, sizeof(float),
+                         "the network's values"));
     net->arena = arena;
     return VD_OK;
 }
 
 /* ---- feeding and asking ---- */
 
-static void fill_input(const struct net_spec *spec, const struct slot *slot,
-                       const uint8_t *pixels, void *input)
+static void cpu_prepare_input(const struct net_spec *spec,
+                              const struct batch_item *item,
+                              const uint8_t *pixels, void *input)
 {
-    cpu_pixels_make(slot, pixels, spec->graph->nodes[0].h, spec->mean,
-                    spec->std, input);
+    cpu_pixels_to_input(item, pixels, spec->graph->nodes[0].h, spec->mean,
+                        spec->std, input);
 }
 
 enum vd_err cpu_stage(struct net *net, const struct batch *batch)
 {
-    places_stage(&net->places, batch, fill_input);
+    staging_push(&net->staging, batch, cpu_prepare_input);
     return VD_OK;
 }
 
 enum vd_err cpu_results(struct net *net, struct result *out)
 {
-    places_results(&net->places, out);
+    staging_pop_results(&net->staging, out);
     return VD_OK;
 }
 
 /* `from`: of this node's layout; to [micro_batch, c, h, w]. */
-static void copy_out(const struct net *net, int node, const float *from,
-                     float *out)
+static void cpu_copy_node(const struct net *net, int node, const float *from,
+                          float *out)
 {
     const struct graph_node *at = &net->graph->nodes[node];
     size_t n = net->plan.values[node].n;
@@ -379,13 +386,13 @@ static void copy_out(const struct net *net, int node, const float *from,
 
 enum vd_err cpu_node_value(struct net *net, int node, float *out)
 {
-    VD_ASSERT(node >= 0 && node < net->graph->n_nodes && net->places.forwarded);
+    VD_ASSERT(node >= 0 && node < net->graph->n_nodes && net->staging.n_taken);
     const struct plan_value *v = &net->plan.values[node];
     if (net->graph->nodes[node].op != GRAPH_INPUT &&
         (v->buffer < 0 || v->replaced || !net->arena ||
          !plan_is_intact(&net->plan, v->buffer)))
         return VD_UNSUPPORTED;
-    copy_out(net, node, net_value(net, node), out);
+    cpu_copy_node(net, node, net_value(net, node), out);
     return VD_OK;
 }
 
@@ -393,13 +400,13 @@ enum vd_err cpu_node_grad(struct net *net, int node, float *out)
 {
     VD_ASSERT(node >= 0 && node < net->graph->n_nodes);
     const struct plan_value *v = &net->plan.values[node];
-    if (!v->wants_grad || !v->n_grads || !net->arena)
+    if (!v->requires_grad || !v->n_grads || !net->arena)
         return VD_UNSUPPORTED;
     for (int i = 0; i < v->n_grads; i++) {
         if (!plan_is_intact(&net->plan, v->grads[i]))
             return VD_UNSUPPORTED;
     }
     /* Two gradients to be added are added in place: then it is not intact. */
-    copy_out(net, node, net_buffer(net, v->grads[0]), out);
+    cpu_copy_node(net, node, net_buffer(net, v->grads[0]), out);
     return VD_OK;
 }

@@ -4,10 +4,10 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/cpu_dnnl.h"
-#include "backend/cpu/cpu_lanes.h"
 #include "backend/cpu/cpu_norm.h"
 #include "backend/cpu/cpu_plan.h"
-#include "backend/places.h"
+#include "backend/cpu/cpu_simd.h"
+#include "backend/staging.h"
 
 /* What a unit of the plan executes with; all owned, NULL: not this kind. */
 struct unit {
@@ -15,43 +15,43 @@ struct unit {
     struct dnn_linear *linear;
     struct dnn_pool *pool;
     struct norm norm;
-    /* Of a folded norm, [padded oc], in the packs. bias[0] is NaN where values
-     * may overflow with these weights. */
+    /* Of a folded norm, [padded oc], in the packed weights. bias[0] is NaN
+     * where values may overflow with these weights. */
     float *bias;
 };
 
 /* No convolution of floats overflows where the sum of squares of its input and
  * that of its weights are below this. */
-#define PACKS_MOST 1e38
+#define CONV_OVERFLOW_BOUND 1e38
 
 /* Copies of weights as oneDNN wants them, folded ones with their biases. Nets
  * that are alike share them. */
-struct packs {
+struct packed_weights {
     pthread_mutex_t lock; /* of all below */
-    int nets;             /* that use these */
+    int refcount;         /* nets that use these */
     size_t n;
     float *memory; /* [n], owned */
     /* The weights->version that they were made from. Copies of frozen weights
      * outlive an update of the others. */
-    uint64_t learning_version, frozen_version;
+    uint64_t trainable_version, frozen_version;
 };
 
 struct net {
     struct net_spec spec;
     const struct graph *graph;
-    const struct lanes *lanes;
+    const struct simd *simd;
     struct plan plan;
     struct dnn *dnn;
     struct unit *units; /* [plan.n_units] */
-    float *arena;       /* values, gradients, scratch, owned; NULL at rest */
-    int fold;           /* buffer for one folded weight tensor */
-    int pack_scratch;   /* buffer */
-    uint8_t *keep;      /* [micro_batch, n] for dropout, owned; or NULL */
-    struct packs *packs;
+    float *arena; /* values, gradients, scratch, owned; NULL after release */
+    int folded_weights;    /* buffer for one folded weight tensor */
+    int pack_scratch;      /* buffer */
+    uint8_t *dropout_mask; /* [micro_batch, n] for dropout, owned; or NULL */
+    struct packed_weights *packed_weights;
 
-    struct places places;
+    struct staging staging;
     bool loss_finite;
-    double *partial; /* room for the gradient's norm, owned */
+    double *norm_partials; /* room for the gradient's norm, owned */
     struct update_result update_result;
 };
 
@@ -69,7 +69,7 @@ void cpu_net_free(struct net *net);
 const char *net_implementation(const struct net *net, int i,
                                enum dnn_direction direction);
 const char *net_layer_name(const struct net *net, int i);
-enum vd_err cpu_rest(struct net *net) VD_MUST_USE;
+enum vd_err cpu_release_workspace(struct net *net) VD_MUST_USE;
 enum vd_err cpu_stage(struct net *net, const struct batch *batch) VD_MUST_USE;
 enum vd_err cpu_results(struct net *net, struct result *out) VD_MUST_USE;
 enum vd_err cpu_node_value(struct net *net, int node, float *out) VD_MUST_USE;
@@ -82,22 +82,24 @@ float *net_value(struct net *net, int node);
 const struct graph_tensor *net_tensor(const struct net *net, int index);
 const float *net_param(const struct net *net, int index);
 const float *net_running(const struct net *net, int index);
-/* Takes back what cpu_rest() gave away. */
-enum vd_err net_wake(struct net *net) VD_MUST_USE;
+/* Takes back what cpu_release_workspace() gave away. */
+enum vd_err net_ensure_workspace(struct net *net) VD_MUST_USE;
 /* The calling thread's parallel regions, oneDNN's too, get this number of
  * threads; returns what it was. */
-int net_enter(int threads);
-void net_leave(int threads_before);
+int net_set_threads(int threads);
+void net_restore_threads(int threads_before);
 
-/* ---- cpu_packs.c ---- */
+/* ---- cpu_packed_weights.c ---- */
 
-/* After all units were made: the packs of `like`, or new ones. */
-enum vd_err packs_open(struct net *net, const struct net *like) VD_MUST_USE;
-void packs_close(struct net *net);
+/* After all units were made: the packed weights of `share_from`, or new ones.
+ */
+enum vd_err packed_weights_open(struct net *net,
+                                const struct net *share_from) VD_MUST_USE;
+void packed_weights_close(struct net *net);
 /* Makes them anew if the weights have changed. */
-enum vd_err packs_refresh(struct net *net) VD_MUST_USE;
+enum vd_err packed_weights_refresh(struct net *net) VD_MUST_USE;
 /* An update that changes no frozen weights takes place. */
-void packs_expect_update(struct net *net);
+void packed_weights_expect_update(struct net *net);
 
 /* ---- cpu_pass.c ---- */
 
@@ -110,7 +112,8 @@ enum vd_err cpu_backward(struct net *net, struct buf *exchange, ready_fn *ready,
 void loss_forward(struct net *net, const struct plan_unit *u);
 void loss_backward(struct net *net, const struct plan_unit *u);
 /* Fills the unit's factors: 0, or 1 / (1 - rate). */
-void dropout_draw(struct net *net, const struct plan_unit *u, float *factors);
+void dropout_draw_factors(struct net *net, const struct plan_unit *u,
+                          float *factors);
 
 /* ---- cpu_optim.c ---- */
 
@@ -119,6 +122,6 @@ enum vd_err cpu_add(struct net *net, struct buf *dst, const struct buf *src,
                     struct range range) VD_MUST_USE;
 enum vd_err cpu_divide(struct net *net, struct buf *buf, struct range range,
                        float by);
-size_t optim_partials(const struct graph *g);
+size_t optim_n_partials(const struct graph *g);
 
 #endif

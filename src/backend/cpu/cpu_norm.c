@@ -1,6 +1,6 @@
 #include "backend/cpu/cpu_norm.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -15,13 +15,14 @@ void norm_init(struct norm *m, int32_t batch, int32_t c, size_t area, int width,
                        .blocks = blocked ? blocks : 0,
                        .width = width,
                        .area = area};
-    float *floats = mem_new(8 * n, sizeof *floats);
-    float **all[] = {&m->mean,     &m->scale,    &m->shift,      &m->slope[0],
-                     &m->slope[1], &m->slope[2], &m->batch_mean, &m->batch_var};
+    float *floats = xcalloc(8 * n, sizeof *floats);
+    float **all[] = {&m->mean,       &m->scale,     &m->shift,
+                     &m->coeffs[0],  &m->coeffs[1], &m->coeffs[2],
+                     &m->batch_mean, &m->batch_var};
     for (size_t i = 0; i < 8; i++)
         *all[i] = floats + i * n;
-    m->inv_std = mem_new(n, sizeof *m->inv_std);
-    m->sums = mem_new((size_t)batch * n * 2, sizeof *m->sums);
+    m->inv_std = xcalloc(n, sizeof *m->inv_std);
+    m->sums = xcalloc((size_t)batch * n * 2, sizeof *m->sums);
 }
 
 void norm_clear(struct norm *m)
@@ -34,13 +35,13 @@ void norm_clear(struct norm *m)
 
 /* ---- statistics to factors ---- */
 
-static double elements(const struct norm *m)
+static double elements_per_channel(const struct norm *m)
 {
     return (double)m->batch * (double)m->area;
 }
 
-static void set_factors(struct norm *m, const struct norm_forward *f, int32_t c,
-                        double mean, double var)
+static void set_scale_shift(struct norm *m, const struct norm_forward *f,
+                            int32_t c, double mean, double var)
 {
     m->mean[c] = (float)mean;
     m->inv_std[c] = 1 / sqrt(var + m->eps);
@@ -50,31 +51,33 @@ static void set_factors(struct norm *m, const struct norm_forward *f, int32_t c,
 }
 
 /* From the sums of x - origin and its square. */
-static void set_batch(struct norm *m, const struct norm_forward *f, int32_t c,
-                      double origin, double sum, double square)
+static void set_batch_stats(struct norm *m, const struct norm_forward *f,
+                            int32_t c, double origin, double sum, double square)
 {
-    double n = elements(m);
+    double n = elements_per_channel(m);
     double mean = sum / n, var = square / n - mean * mean;
     if (var < 0)
         var = 0;
     m->batch_mean[c] = (float)(origin + mean);
     m->batch_var[c] = (float)(n > 1 ? var * n / (n - 1) : var);
-    set_factors(m, f, c, origin + mean, var);
+    set_scale_shift(m, f, c, origin + mean, var);
 }
 
-static void set_running(struct norm *m, const struct norm_forward *f, int32_t c)
+static void set_running_stats(struct norm *m, const struct norm_forward *f,
+                              int32_t c)
 {
-    set_factors(m, f, c, (double)f->running_mean[c], (double)f->running_var[c]);
+    set_scale_shift(m, f, c, (double)f->running_mean[c],
+                    (double)f->running_var[c]);
 }
 
 /* From the sums of g and g (x - mean). */
-static void set_slope(struct norm *m, const struct norm_backward *b, int32_t c,
-                      double sum, double product)
+static void set_backward_coeffs(struct norm *m, const struct norm_backward *b,
+                                int32_t c, double sum, double product)
 {
-    double n = elements(m), inv = m->inv_std[c];
-    m->slope[0][c] = (float)(inv * (double)b->weight[c]);
-    m->slope[1][c] = (float)(sum / n);
-    m->slope[2][c] = (float)(inv * inv * product / n);
+    double n = elements_per_channel(m), inv = m->inv_std[c];
+    m->coeffs[0][c] = (float)(inv * (double)b->weight[c]);
+    m->coeffs[1][c] = (float)(sum / n);
+    m->coeffs[2][c] = (float)(inv * inv * product / n);
     if (b->weight_grad) {
         b->weight_grad[c] = (float)(product * inv);
         b->bias_grad[c] = (float)sum;
@@ -85,47 +88,47 @@ static void set_slope(struct norm *m, const struct norm_backward *b, int32_t c,
 
 /* Three phases for every channel block: sums of all its strips, factors from
  * the sums, then all strips again. */
-struct job {
+struct norm_job {
     struct norm *norm;
-    const struct lanes *lanes;
+    const struct simd *simd;
     const struct norm_forward *forward;
     const struct norm_backward *backward;
-    void (*sum)(const struct job *j, int picture, int block);
-    void (*finish)(const struct job *j, int block);
-    void (*apply)(const struct job *j, int picture, int block);
+    void (*sum)(const struct norm_job *j, int image, int block);
+    void (*set_coeffs)(const struct norm_job *j, int block);
+    void (*apply)(const struct norm_job *j, int image, int block);
 };
 
-static size_t strip(const struct norm *m, int picture, int block)
+static size_t strip_offset(const struct norm *m, int image, int block)
 {
-    return ((size_t)picture * (size_t)m->blocks + (size_t)block) * m->area *
+    return ((size_t)image * (size_t)m->blocks + (size_t)block) * m->area *
            (size_t)m->width;
 }
 
-static double *strip_sums(const struct norm *m, int picture, int block)
+static double *strip_sums(const struct norm *m, int image, int block)
 {
-    size_t at = (size_t)picture * (size_t)m->blocks + (size_t)block;
+    size_t at = (size_t)image * (size_t)m->blocks + (size_t)block;
     return m->sums + at * 2 * (size_t)m->width;
 }
 
-static void run_block(const struct job *j, int block)
+static void norm_run_block(const struct norm_job *j, int block)
 {
     for (int i = 0; i < j->norm->batch; i++)
         j->sum(j, i, block);
-    j->finish(j, block);
+    j->set_coeffs(j, block);
     for (int i = 0; i < j->norm->batch; i++)
         j->apply(j, i, block);
 }
 
 /* A thread that owns whole blocks finds them in its cache again; with too few
  * blocks for that, the threads share every phase. The bits are the same. */
-static void run(const struct job *j)
+static void norm_run_job(const struct norm_job *j)
 {
     int blocks = j->norm->blocks, batch = j->norm->batch;
     int threads = j->norm->threads;
     if (blocks % threads == 0 || blocks >= 4 * threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
         for (int b = 0; b < blocks; b++)
-            run_block(j, b);
+            norm_run_block(j, b);
         return;
     }
 #pragma omp parallel num_threads(threads)
@@ -137,7 +140,7 @@ static void run(const struct job *j)
         }
 #pragma omp for schedule(static)
         for (int b = 0; b < blocks; b++)
-            j->finish(j, b);
+            j->set_coeffs(j, b);
 #pragma omp for collapse(2) schedule(static)
         for (int i = 0; i < batch; i++) {
             for (int b = 0; b < blocks; b++)
@@ -146,8 +149,9 @@ static void run(const struct job *j)
     }
 }
 
-/* Adds up the pictures' sums of a channel, in order. */
-static void total(const struct norm *m, int block, int lane, double out[2])
+/* Adds up the images' sums of a channel, in order. */
+static void sum_over_images(const struct norm *m, int block, int lane,
+                            double out[2])
 {
     out[0] = out[1] = 0;
     for (int i = 0; i < m->batch; i++) {
@@ -157,57 +161,59 @@ static void total(const struct norm *m, int block, int lane, double out[2])
     }
 }
 
-static void clear_sums(double *sums, int width)
+static void norm_clear_sums(double *sums, int width)
 {
     for (int i = 0; i < 2 * width; i++)
         sums[i] = 0;
 }
 
-static void forward_sum(const struct job *j, int picture, int block)
+static void forward_sum(const struct norm_job *j, int image, int block)
 {
     const struct norm *m = j->norm;
-    double *sums = strip_sums(m, picture, block);
-    clear_sums(sums, m->width);
+    double *sums = strip_sums(m, image, block);
+    norm_clear_sums(sums, m->width);
     if (!j->forward->running_mean)
-        j->lanes->moments(j->forward->x + strip(m, picture, block), m->area,
-                          j->forward->x + strip(m, 0, block), sums);
+        j->simd->moments(j->forward->x + strip_offset(m, image, block), m->area,
+                         j->forward->x + strip_offset(m, 0, block), sums);
 }
 
-static void forward_finish(const struct job *j, int block)
+static void forward_set_coeffs(const struct norm_job *j, int block)
 {
     struct norm *m = j->norm;
-    const float *origin = j->forward->x + strip(m, 0, block);
+    const float *origin = j->forward->x + strip_offset(m, 0, block);
     for (int k = 0; k < m->width; k++) {
         int32_t c = block * m->width + k;
         double sums[2];
         if (c >= m->c)
             break; /* scale and shift stay 0: so do the padding channels */
-        total(m, block, k, sums);
+        sum_over_images(m, block, k, sums);
         if (j->forward->running_mean)
-            set_running(m, j->forward, c);
+            set_running_stats(m, j->forward, c);
         else
-            set_batch(m, j->forward, c, (double)origin[k], sums[0], sums[1]);
+            set_batch_stats(m, j->forward, c, (double)origin[k], sums[0],
+                            sums[1]);
     }
 }
 
-static void apply(const struct norm *m, const struct lanes *lanes,
-                  const struct norm_forward *f, int picture, int block)
+static void normalize_strip(const struct norm *m, const struct simd *simd,
+                            const struct norm_forward *f, int image, int block)
 {
-    size_t at = strip(m, picture, block), c = (size_t)(block * m->width);
-    lanes->norm(f->y + at, f->x + at, f->residual ? f->residual + at : NULL,
-                m->area, m->scale + c, m->shift + c, f->relu);
+    size_t at = strip_offset(m, image, block), c = (size_t)(block * m->width);
+    simd->norm(f->y + at, f->x + at, f->residual ? f->residual + at : NULL,
+               m->area, m->scale + c, m->shift + c, f->relu);
 }
 
-static void forward_apply(const struct job *j, int picture, int block)
+static void forward_apply(const struct norm_job *j, int image, int block)
 {
-    apply(j->norm, j->lanes, j->forward, picture, block);
+    normalize_strip(j->norm, j->simd, j->forward, image, block);
 }
 
-static struct lanes_back back_of(const struct job *j, int picture, int block)
+static struct norm_backward_strip backward_strip(const struct norm_job *j,
+                                                 int image, int block)
 {
     const struct norm *m = j->norm;
-    size_t at = strip(m, picture, block), c = (size_t)(block * m->width);
-    struct lanes_back back = j->backward->back;
+    size_t at = strip_offset(m, image, block), c = (size_t)(block * m->width);
+    struct norm_backward_strip back = j->backward->strip;
     back.x += at;
     back.g += at;
     back.other = back.other ? back.other + at : NULL;
@@ -218,15 +224,15 @@ static struct lanes_back back_of(const struct job *j, int picture, int block)
     return back;
 }
 
-static void backward_sum(const struct job *j, int picture, int block)
+static void backward_sum(const struct norm_job *j, int image, int block)
 {
-    struct lanes_back back = back_of(j, picture, block);
-    double *sums = strip_sums(j->norm, picture, block);
-    clear_sums(sums, j->norm->width);
-    j->lanes->norm_back_sums(&back, j->norm->area, sums);
+    struct norm_backward_strip back = backward_strip(j, image, block);
+    double *sums = strip_sums(j->norm, image, block);
+    norm_clear_sums(sums, j->norm->width);
+    j->simd->norm_backward_sums(&back, j->norm->area, sums);
 }
 
-static void backward_finish(const struct job *j, int block)
+static void backward_set_coeffs(const struct norm_job *j, int block)
 {
     struct norm *m = j->norm;
     for (int k = 0; k < m->width; k++) {
@@ -234,28 +240,28 @@ static void backward_finish(const struct job *j, int block)
         double sums[2];
         if (c >= m->c)
             break;
-        total(m, block, k, sums);
-        set_slope(m, j->backward, c, sums[0], sums[1]);
+        sum_over_images(m, block, k, sums);
+        set_backward_coeffs(m, j->backward, c, sums[0], sums[1]);
     }
 }
 
-static void backward_apply(const struct job *j, int picture, int block)
+static void backward_apply(const struct norm_job *j, int image, int block)
 {
     const struct norm *m = j->norm;
     size_t c = (size_t)(block * m->width);
     if (!j->backward->dx)
         return;
-    struct lanes_back back = back_of(j, picture, block);
-    struct lanes_slope slope = {m->slope[0] + c, m->slope[1] + c,
-                                m->slope[2] + c};
-    j->lanes->norm_back(j->backward->dx + strip(m, picture, block), &back,
-                        m->area, &slope);
+    struct norm_backward_strip back = backward_strip(j, image, block);
+    struct norm_backward_coeffs coeffs = {m->coeffs[0] + c, m->coeffs[1] + c,
+                                          m->coeffs[2] + c};
+    j->simd->norm_backward(j->backward->dx + strip_offset(m, image, block),
+                           &back, m->area, &coeffs);
 }
 
 /* ---- plain values ---- */
 
-static void plain_forward(struct norm *m, const struct norm_forward *f,
-                          int32_t c)
+static void norm_plain_forward(struct norm *m, const struct norm_forward *f,
+                               int32_t c)
 {
     size_t first = (size_t)c * m->area, step = (size_t)m->c * m->area;
     double origin = (double)f->x[first], sum = 0, square = 0;
@@ -268,9 +274,9 @@ static void plain_forward(struct norm *m, const struct norm_forward *f,
         }
     }
     if (f->running_mean)
-        set_running(m, f, c);
+        set_running_stats(m, f, c);
     else
-        set_batch(m, f, c, origin, sum, square);
+        set_batch_stats(m, f, c, origin, sum, square);
     double mean = (double)m->mean[c], bias = (double)f->bias[c];
     double scale = m->inv_std[c] * (double)f->weight[c];
     for (int i = 0; i < m->batch; i++) {
@@ -281,29 +287,29 @@ static void plain_forward(struct norm *m, const struct norm_forward *f,
     }
 }
 
-static void plain_backward(struct norm *m, const struct norm_backward *b,
-                           int32_t c)
+static void norm_plain_backward(struct norm *m, const struct norm_backward *b,
+                                int32_t c)
 {
     size_t first = (size_t)c * m->area, step = (size_t)m->c * m->area;
     double mean = (double)m->mean[c], sum = 0, product = 0;
     for (int i = 0; i < m->batch; i++) {
-        const float *x = b->back.x + first + (size_t)i * step;
-        const float *g = b->back.g + first + (size_t)i * step;
+        const float *x = b->strip.x + first + (size_t)i * step;
+        const float *g = b->strip.g + first + (size_t)i * step;
         for (size_t k = 0; k < m->area; k++) {
             sum += (double)g[k];
             product += (double)g[k] * ((double)x[k] - mean);
         }
     }
-    set_slope(m, b, c, sum, product);
+    set_backward_coeffs(m, b, c, sum, product);
     if (!b->dx)
         return;
-    double n = elements(m), inv = m->inv_std[c];
+    double n = elements_per_channel(m), inv = m->inv_std[c];
     double slope = inv * (double)b->weight[c];
     for (int i = 0; i < m->batch; i++) {
         size_t at = first + (size_t)i * step;
         for (size_t k = at; k < at + m->area; k++) {
-            double x = (double)b->back.x[k] - mean;
-            b->dx[k] = (float)(slope * ((double)b->back.g[k] - sum / n -
+            double x = (double)b->strip.x[k] - mean;
+            b->dx[k] = (float)(slope * ((double)b->strip.g[k] - sum / n -
                                         x * inv * inv * product / n));
         }
     }
@@ -311,44 +317,44 @@ static void plain_backward(struct norm *m, const struct norm_backward *b,
 
 /* ---- both ---- */
 
-void norm_forward(struct norm *m, const struct lanes *lanes,
+void norm_forward(struct norm *m, const struct simd *simd,
                   const struct norm_forward *f)
 {
-    struct job j = {
-        m, lanes, f, NULL, forward_sum, forward_finish, forward_apply};
+    struct norm_job j = {
+        m, simd, f, NULL, forward_sum, forward_set_coeffs, forward_apply};
     if (m->blocks) {
-        run(&j);
+        norm_run_job(&j);
         return;
     }
     VD_ASSERT(!f->residual && !f->relu);
 #pragma omp parallel for num_threads(m->threads) schedule(static)
     for (int32_t c = 0; c < m->c; c++)
-        plain_forward(m, f, c);
+        norm_plain_forward(m, f, c);
 }
 
-void norm_again(const struct norm *m, const struct lanes *lanes, const float *x,
-                bool relu, float *y)
+void norm_recompute(const struct norm *m, const struct simd *simd,
+                    const float *x, bool relu, float *y)
 {
     const struct norm_forward f = {.x = x, .relu = relu, .y = y};
     VD_ASSERT(m->blocks);
 #pragma omp parallel for num_threads(m->threads) collapse(2) schedule(static)
     for (int i = 0; i < m->batch; i++) {
         for (int b = 0; b < m->blocks; b++)
-            apply(m, lanes, &f, i, b);
+            normalize_strip(m, simd, &f, i, b);
     }
 }
 
-void norm_backward(struct norm *m, const struct lanes *lanes,
+void norm_backward(struct norm *m, const struct simd *simd,
                    const struct norm_backward *b)
 {
-    struct job j = {
-        m, lanes, NULL, b, backward_sum, backward_finish, backward_apply};
+    struct norm_job j = {
+        m, simd, NULL, b, backward_sum, backward_set_coeffs, backward_apply};
     if (m->blocks) {
-        run(&j);
+        norm_run_job(&j);
         return;
     }
-    VD_ASSERT(b->back.mask == LANES_ALL && !b->back.keep);
+    VD_ASSERT(b->strip.mask == RELU_MASK_NONE && !b->strip.in_place);
 #pragma omp parallel for num_threads(m->threads) schedule(static)
     for (int32_t c = 0; c < m->c; c++)
-        plain_backward(m, b, c);
+        norm_plain_backward(m, b, c);
 }

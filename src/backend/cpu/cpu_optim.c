@@ -9,14 +9,14 @@
 /* Sums are split here, whatever the number of threads. */
 #define CHUNK ((size_t)16 << 10)
 
-static size_t chunks(size_t n)
+static size_t n_chunks(size_t n)
 {
     return (n + CHUNK - 1) / CHUNK;
 }
 
-size_t optim_partials(const struct graph *g)
+size_t optim_n_partials(const struct graph *g)
 {
-    return chunks(g->n_trainable);
+    return n_chunks(g->n_trainable);
 }
 
 static size_t chunk_end(size_t chunk, size_t n)
@@ -24,93 +24,98 @@ static size_t chunk_end(size_t chunk, size_t n)
     return (chunk + 1) * CHUNK < n ? (chunk + 1) * CHUNK : n;
 }
 
-static double squares(const struct net *net, const float *grad)
+static double sum_grad_squares(const struct net *net, const float *grad)
 {
     size_t n = net->graph->n_trainable;
     double sum = 0;
 #pragma omp parallel for num_threads(net->spec.threads) schedule(static)
-    for (size_t c = 0; c < chunks(n); c++)
-        net->partial[c] = net->lanes->sum_squares(grad + c * CHUNK,
-                                                  chunk_end(c, n) - c * CHUNK);
-    for (size_t c = 0; c < chunks(n); c++)
-        sum += net->partial[c];
+    for (size_t c = 0; c < n_chunks(n); c++)
+        net->norm_partials[c] = net->simd->sum_squares(
+            grad + c * CHUNK, chunk_end(c, n) - c * CHUNK);
+    for (size_t c = 0; c < n_chunks(n); c++)
+        sum += net->norm_partials[c];
     return sum;
 }
 
 /* ---- parameters ---- */
 
-static struct lanes_rule rule_of(const struct net *net,
-                                 const struct knobs *knobs, double lr,
-                                 double scale)
+static struct optim_coeffs optim_coeffs_of(const struct net *net,
+                                           const struct step_scalars *scalars,
+                                           double lr, double scale)
 {
     const struct optim *o = &net->spec.optim;
-    double t = (double)knobs->step;
-    struct lanes_rule rule = {
-        .scale = (float)scale,
+    double t = (double)scalars->step;
+    struct optim_coeffs coeffs = {
+        .grad_scale = (float)scale,
         .lr = (float)lr,
         .beta1 = (float)o->beta1,
         .beta2 = (float)o->beta2,
-        .rest1 = (float)(1 - o->beta1),
-        .rest2 = (float)(1 - o->beta2),
+        .one_minus_beta1 = (float)(1 - o->beta1),
+        .one_minus_beta2 = (float)(1 - o->beta2),
         .eps = (float)o->eps,
-        .decay = (float)o->weight_decay,
+        .weight_decay = (float)o->weight_decay,
         .momentum = (float)o->momentum,
         .step_size = (float)(lr / (1 - pow(o->beta1, t))),
-        .root_correction = (float)sqrt(1 - pow(o->beta2, t)),
-        .shrink = 1,
+        .bias_correction2_sqrt = (float)sqrt(1 - pow(o->beta2, t)),
+        .decay_factor = 1,
     };
     if (o->rule == OPTIM_ADAMW) {
-        rule.shrink = (float)(1 - lr * o->weight_decay);
-        rule.decay = 0;
+        coeffs.decay_factor = (float)(1 - lr * o->weight_decay);
+        coeffs.weight_decay = 0;
     }
-    return rule;
+    return coeffs;
 }
 
-static void update_run(const struct net *net, const struct lanes_rule *rule,
-                       const float *grad, struct range run)
+static void cpu_update_chunk(const struct net *net,
+                             const struct optim_coeffs *coeffs,
+                             const float *grad, struct range chunk)
 {
     const struct weights *w = net->spec.weights;
-    float *p = w->param.data + run.first, *m = w->m.data + run.first;
-    float *v = w->v.data + run.first;
-    const float *g = grad + run.first;
+    float *p = w->param.data + chunk.first, *m = w->m.data + chunk.first;
+    float *v = w->v.data + chunk.first;
+    const float *g = grad + chunk.first;
     switch (net->spec.optim.rule) {
     case OPTIM_ADAM:
     case OPTIM_ADAMW:
-        net->lanes->adam(p, m, v, g, run.n, rule);
+        net->simd->adam(p, m, v, g, chunk.n, coeffs);
         break;
     case OPTIM_SGD:
-        net->lanes->sgd(p, m, g, run.n, rule);
+        net->simd->sgd(p, m, g, chunk.n, coeffs);
         break;
     }
 }
 
-static void update_group(const struct net *net, const struct lanes_rule *rule,
-                         const float *grad, struct range group)
+static void cpu_update_group(const struct net *net,
+                             const struct optim_coeffs *coeffs,
+                             const float *grad, struct range group)
 {
 #pragma omp parallel for num_threads(net->spec.threads) schedule(static)
-    for (size_t c = 0; c < chunks(group.n); c++) {
+    for (size_t c = 0; c < n_chunks(group.n); c++) {
         size_t first = c * CHUNK, end = chunk_end(c, group.n);
-        update_run(net, rule, grad,
-                   (struct range){group.first + first, end - first});
+        cpu_update_chunk(net, coeffs, grad,
+                         (struct range){group.first + first, end - first});
     }
 }
 
-static void update_params(struct net *net, const float *grad, double norm)
+static void cpu_update_params(struct net *net, const float *grad, double norm)
 {
     const struct graph *g = net->graph;
-    const struct knobs *knobs = &places_now(&net->places)->knobs;
+    const struct step_scalars *scalars =
+        &staging_current(&net->staging)->scalars;
     double clip = net->spec.optim.clip_norm;
     double scale = clip > 0 ? fmin(1, clip / (norm + CLIP_EPS)) : 1;
     size_t head = g->n_head < g->n_trainable ? g->n_head : g->n_trainable;
-    struct lanes_rule rule = rule_of(net, knobs, knobs->lr, scale);
-    update_group(net, &rule, grad, (struct range){0, head});
-    rule = rule_of(net, knobs, knobs->backbone_lr, scale);
-    update_group(net, &rule, grad, (struct range){head, g->n_trainable - head});
+    struct optim_coeffs coeffs =
+        optim_coeffs_of(net, scalars, scalars->lr, scale);
+    cpu_update_group(net, &coeffs, grad, (struct range){0, head});
+    coeffs = optim_coeffs_of(net, scalars, scalars->backbone_lr, scale);
+    cpu_update_group(net, &coeffs, grad,
+                     (struct range){head, g->n_trainable - head});
 }
 
 /* ---- running statistics ---- */
 
-static void update_stats(struct net *net, const float *batch)
+static void cpu_update_running_stats(struct net *net, const float *batch)
 {
     const struct graph *g = net->graph;
     double share = g->norm_momentum;
@@ -131,16 +136,16 @@ enum vd_err cpu_update(struct net *net, struct buf *exchange)
     struct weights *w = net->spec.weights;
     VD_ASSERT(net->spec.mode == NET_TRAIN && exchange->kind == BUF_EXCHANGE);
     const float *grad = exchange->data, *stats = grad + g->n_trainable;
-    double sum = squares(net, grad);
+    double sum = sum_grad_squares(net, grad);
     bool finite = isfinite(sum) && stats[g->n_stats] == 0;
     for (size_t i = 0; i < g->n_stats; i++)
         finite = finite && isfinite(stats[i]);
     net->update_result = (struct update_result){sqrt(sum), finite};
     if (!finite)
         return VD_OK;
-    update_params(net, grad, sqrt(sum));
-    update_stats(net, stats);
-    packs_expect_update(net);
+    cpu_update_params(net, grad, sqrt(sum));
+    cpu_update_running_stats(net, stats);
+    packed_weights_expect_update(net);
     w->version++;
     return VD_OK;
 }
@@ -152,9 +157,9 @@ enum vd_err cpu_add(struct net *net, struct buf *dst, const struct buf *src,
     float *to = dst->data + range.first;
     const float *from = src->data + range.first;
 #pragma omp parallel for num_threads(net->spec.threads) schedule(static)
-    for (size_t c = 0; c < chunks(range.n); c++) {
+    for (size_t c = 0; c < n_chunks(range.n); c++) {
         size_t first = c * CHUNK, end = chunk_end(c, range.n);
-        net->lanes->add(to + first, to + first, from + first, end - first);
+        net->simd->add(to + first, to + first, from + first, end - first);
     }
     return VD_OK;
 }

@@ -7,31 +7,31 @@
 
 /* ---- what units read and write ---- */
 
-static size_t area_of(const struct graph_node *node)
+static size_t node_area(const struct graph_node *node)
 {
     return (size_t)node->h * (size_t)node->w;
 }
 
 /* out = a + b, b may be NULL: a copy. All threads share the work. */
-static void add_all(const struct net *net, float *out, const float *a,
-                    const float *b, size_t n)
+static void add_or_copy(const struct net *net, float *out, const float *a,
+                        const float *b, size_t n)
 {
     const size_t chunk = (size_t)16 << 10, chunks = (n + chunk - 1) / chunk;
 #pragma omp parallel for num_threads(net->spec.threads) schedule(static)
     for (size_t c = 0; c < chunks; c++) {
         size_t at = c * chunk, m = n - at < chunk ? n - at : chunk;
         if (b)
-            net->lanes->add(out + at, a + at, b + at, m);
+            net->simd->add(out + at, a + at, b + at, m);
         else
             memcpy(out + at, a + at, m * sizeof *out);
     }
 }
 
-/* One picture's share of an element-wise job: [first, first + n) of values. */
-static struct range picture_range(const struct net *net, int node, int picture)
+/* One image's share of an element-wise job: [first, first + n) of values. */
+static struct range image_range(const struct net *net, int node, int image)
 {
     size_t n = net->plan.values[node].n / (size_t)net->spec.micro_batch;
-    return (struct range){(size_t)picture * n, n};
+    return (struct range){(size_t)image * n, n};
 }
 
 /* ---- forward ---- */
@@ -52,7 +52,7 @@ static void forward_norm(struct net *net, const struct plan_unit *u,
         f.running_mean = net_running(net, node->stats);
         f.running_var = net_running(net, node->stats + 1);
     }
-    norm_forward(&unit->norm, net->lanes, &f);
+    norm_forward(&unit->norm, net->simd, &f);
 }
 
 static void forward_relu(struct net *net, const struct plan_unit *u)
@@ -61,8 +61,8 @@ static void forward_relu(struct net *net, const struct plan_unit *u)
     float *y = net_value(net, u->out);
 #pragma omp parallel for num_threads(net->spec.threads) schedule(static)
     for (int i = 0; i < net->spec.micro_batch; i++) {
-        struct range r = picture_range(net, u->out, i);
-        net->lanes->relu(y + r.first, x + r.first, r.n);
+        struct range r = image_range(net, u->out, i);
+        net->simd->relu(y + r.first, x + r.first, r.n);
     }
 }
 
@@ -72,14 +72,14 @@ static void forward_flatten(struct net *net, const struct plan_unit *u)
     const float *x = net_value(net, u->in);
     float *y = net_value(net, u->out);
     if (!net->plan.values[u->in].blocked) {
-        add_all(net, y, x, NULL, net->plan.values[u->in].n);
+        add_or_copy(net, y, x, NULL, net->plan.values[u->in].n);
         return;
     }
 #pragma omp parallel for num_threads(net->spec.threads) schedule(static)
     for (int i = 0; i < net->spec.micro_batch; i++)
-        layout_map_to_plain(1, from->c, area_of(from), net->plan.block,
-                            x + picture_range(net, u->in, i).first,
-                            y + picture_range(net, u->out, i).first);
+        layout_map_to_plain(1, from->c, node_area(from), net->plan.block,
+                            x + image_range(net, u->in, i).first,
+                            y + image_range(net, u->out, i).first);
 }
 
 static void forward_dropout(struct net *net, const struct plan_unit *u)
@@ -88,32 +88,32 @@ static void forward_dropout(struct net *net, const struct plan_unit *u)
     float *y = net_value(net, u->out);
     size_t n = net->plan.values[u->out].n;
     if (net->spec.mode == NET_EVAL) {
-        add_all(net, y, x, NULL, n);
+        add_or_copy(net, y, x, NULL, n);
         return;
     }
     float *factors = u->aux >= 0 ? net_buffer(net, u->aux) : y;
-    dropout_draw(net, u, factors);
-    net->lanes->multiply(y, x, factors, n);
+    dropout_draw_factors(net, u, factors);
+    net->simd->multiply(y, x, factors, n);
 }
 
 /*
  * A ReLU that oneDNN fuses into a convolution makes 0 of NaN, so a network
  * whose values overflow would give results like a sound one's. A sum of
  * products is at most |x| |w| (Euclidean norms), and so is every part of it, so
- * nothing overflows while both squares are below PACKS_MOST. The cross entropy
- * of an image above it is NaN (loss_forward() keeps that).
+ * nothing overflows while both squares are below CONV_OVERFLOW_BOUND. The cross
+ * entropy of an image above it is NaN (loss_forward() keeps that).
  */
-static void find_overflow(struct net *net, const struct plan_unit *u,
+static void flag_overflow(struct net *net, const struct plan_unit *u,
                           const struct unit *unit)
 {
-    struct result *results = places_now(&net->places)->results;
+    struct result *results = staging_current(&net->staging)->results;
     const float *x = net_value(net, u->in);
     bool weights_are_lost = isnan(unit->bias[0]);
 #pragma omp parallel for num_threads(net->spec.threads) schedule(static)
     for (int i = 0; i < net->spec.micro_batch; i++) {
-        struct range r = picture_range(net, u->in, i);
+        struct range r = image_range(net, u->in, i);
         if (weights_are_lost ||
-            !(net->lanes->sum_squares(x + r.first, r.n) < PACKS_MOST))
+            !(net->simd->sum_squares(x + r.first, r.n) < CONV_OVERFLOW_BOUND))
             results[i].ce = NAN;
     }
 }
@@ -122,8 +122,8 @@ static enum vd_err forward_conv(struct net *net, const struct plan_unit *u,
                                 struct unit *unit)
 {
     int weight = net->graph->nodes[u->node].param;
-    if (u->fold >= 0)
-        find_overflow(net, u, unit);
+    if (u->folded_norm >= 0)
+        flag_overflow(net, u, unit);
     return dnn_conv_forward(unit->conv, net_value(net, u->in),
                             net_param(net, weight), unit->bias,
                             net_value(net, u->out));
@@ -147,8 +147,8 @@ static enum vd_err forward_unit(struct net *net, int i)
         forward_relu(net, u);
         break;
     case UNIT_ADD:
-        add_all(net, out, in, net_value(net, u->residual),
-                net->plan.values[u->out].n);
+        add_or_copy(net, out, in, net_value(net, u->residual),
+                    net->plan.values[u->out].n);
         break;
     case UNIT_POOL:
         return dnn_pool_forward(unit->pool, in, out);
@@ -170,15 +170,15 @@ static enum vd_err forward_unit(struct net *net, int i)
 
 enum vd_err cpu_forward(struct net *net)
 {
-    places_forward(&net->places);
-    VD_TRY(net_wake(net));
-    int before = net_enter(net->spec.threads);
-    enum vd_err err = packs_refresh(net);
-    memset(places_now(&net->places)->results, 0,
+    staging_take(&net->staging);
+    VD_TRY(net_ensure_workspace(net));
+    int before = net_set_threads(net->spec.threads);
+    enum vd_err err = packed_weights_refresh(net);
+    memset(staging_current(&net->staging)->results, 0,
            (size_t)net->spec.micro_batch * sizeof(struct result));
     for (int i = 0; !err && i < net->plan.n_units; i++)
         err = forward_unit(net, i);
-    net_leave(before);
+    net_restore_threads(before);
     return err;
 }
 
@@ -189,23 +189,24 @@ static void backward_norm(struct net *net, const struct plan_unit *u,
 {
     const struct graph_node *node = &net->graph->nodes[u->node];
     struct norm_backward b = {
-        .back = {.x = net_value(net, u->in),
-                 .g = net_buffer(net, u->grad[0]),
-                 .other = net_buffer(net, u->grad[1]),
-                 .keep = plan_masks_in_place(u),
-                 .mask = LANES_ALL},
+        .strip = {.x = net_value(net, u->in),
+                  .g = net_buffer(net, u->grad[0]),
+                  .other = net_buffer(net, u->grad[1]),
+                  .in_place = plan_masks_in_place(u),
+                  .mask = RELU_MASK_NONE},
         .weight = net_param(net, node->param),
         .dx = net_buffer(net, u->grad_in),
     };
     if (u->relu)
-        b.back.mask = u->residual >= 0 ? LANES_Y : LANES_AGAIN;
-    if (b.back.mask == LANES_Y)
-        b.back.y = net_value(net, u->out);
-    if (u->learns) {
+        b.strip.mask =
+            u->residual >= 0 ? RELU_MASK_FROM_OUTPUT : RELU_MASK_RECOMPUTE;
+    if (b.strip.mask == RELU_MASK_FROM_OUTPUT)
+        b.strip.y = net_value(net, u->out);
+    if (u->trainable) {
         b.weight_grad = grads + net_tensor(net, node->param)->offset;
         b.bias_grad = grads + net_tensor(net, node->param + 1)->offset;
     }
-    norm_backward(&unit->norm, net->lanes, &b);
+    norm_backward(&unit->norm, net->simd, &b);
 }
 
 static void backward_relu(struct net *net, const struct plan_unit *u)
@@ -214,8 +215,8 @@ static void backward_relu(struct net *net, const struct plan_unit *u)
     float *dx = net_buffer(net, u->grad_in);
 #pragma omp parallel for num_threads(net->spec.threads) schedule(static)
     for (int i = 0; i < net->spec.micro_batch; i++) {
-        struct range r = picture_range(net, u->out, i);
-        net->lanes->relu_back(dx + r.first, g + r.first, y + r.first, r.n);
+        struct range r = image_range(net, u->out, i);
+        net->simd->relu_backward(dx + r.first, g + r.first, y + r.first, r.n);
     }
 }
 
@@ -225,25 +226,25 @@ static void backward_flatten(struct net *net, const struct plan_unit *u)
     const float *g = net_buffer(net, u->grad[0]);
     float *dx = net_buffer(net, u->grad_in);
     if (!net->plan.values[u->in].blocked) {
-        add_all(net, dx, g, NULL, net->plan.values[u->in].n);
+        add_or_copy(net, dx, g, NULL, net->plan.values[u->in].n);
         return;
     }
 #pragma omp parallel for num_threads(net->spec.threads) schedule(static)
     for (int i = 0; i < net->spec.micro_batch; i++)
-        layout_map_to_blocked(1, to->c, area_of(to), net->plan.block,
-                              g + picture_range(net, u->out, i).first,
-                              dx + picture_range(net, u->in, i).first);
+        layout_map_to_blocked(1, to->c, node_area(to), net->plan.block,
+                              g + image_range(net, u->out, i).first,
+                              dx + image_range(net, u->in, i).first);
 }
 
 /* The value that a convolution got. */
-static const float *kept(struct net *net, const struct plan_unit *u)
+static const float *conv_saved_input(struct net *net, const struct plan_unit *u)
 {
-    if (u->again < 0)
+    if (u->recompute < 0)
         return net_value(net, u->in);
-    const struct plan_unit *norm = &net->plan.units[u->again];
-    float *y = net_buffer(net, u->again_value);
-    norm_again(&net->units[u->again].norm, net->lanes, net_value(net, norm->in),
-               norm->relu, y);
+    const struct plan_unit *norm = &net->plan.units[u->recompute];
+    float *y = net_buffer(net, u->recompute_value);
+    norm_recompute(&net->units[u->recompute].norm, net->simd,
+                   net_value(net, norm->in), norm->relu, y);
     return y;
 }
 
@@ -252,10 +253,10 @@ static enum vd_err backward_conv(struct net *net, const struct plan_unit *u,
 {
     int weights = net->graph->nodes[u->node].param;
     const float *g = net_buffer(net, u->grad[0]);
-    if (u->learns)
-        VD_TRY(dnn_conv_backward_weights(unit->conv, kept(net, u), g,
-                                         grads +
-                                             net_tensor(net, weights)->offset));
+    if (u->trainable)
+        VD_TRY(dnn_conv_backward_weights(
+            unit->conv, conv_saved_input(net, u), g,
+            grads + net_tensor(net, weights)->offset));
     if (u->grad_in < 0)
         return VD_OK;
     return dnn_conv_backward_data(unit->conv, net_param(net, weights), g,
@@ -267,7 +268,7 @@ static enum vd_err backward_linear(struct net *net, const struct plan_unit *u,
 {
     int weights = net->graph->nodes[u->node].param;
     const float *g = net_buffer(net, u->grad[0]);
-    if (u->learns)
+    if (u->trainable)
         VD_TRY(dnn_linear_backward_weights(
             unit->linear, net_value(net, u->in), g,
             grads + net_tensor(net, weights)->offset,
@@ -286,37 +287,38 @@ static enum vd_err backward_simple(struct net *net, const struct plan_unit *u,
     float *dx = net_buffer(net, u->grad_in);
     size_t n = net->plan.values[u->out].n;
     if (u->kind == UNIT_ADD && u->grad_residual >= 0)
-        add_all(net, net_buffer(net, u->grad_residual), g, NULL, n);
+        add_or_copy(net, net_buffer(net, u->grad_residual), g, NULL, n);
     if (!dx)
         return VD_OK;
     if (u->kind == UNIT_POOL)
         return dnn_pool_backward(unit->pool, g, dx);
     if (u->kind == UNIT_ADD)
-        add_all(net, dx, g, NULL, n);
+        add_or_copy(net, dx, g, NULL, n);
     else if (u->kind == UNIT_RELU)
         backward_relu(net, u);
     else if (u->kind == UNIT_FLATTEN)
         backward_flatten(net, u);
     else if (u->kind == UNIT_DROPOUT)
-        net->lanes->multiply(dx, g, net_buffer(net, u->aux), n);
+        net->simd->multiply(dx, g, net_buffer(net, u->aux), n);
     else
         loss_backward(net, u);
     return VD_OK;
 }
 
 /* A node with several readers: one more part of its gradient. */
-static void add_part(struct net *net, int sum, int part, int node)
+static void accumulate_grad(struct net *net, int sum, int part, int node)
 {
     float *to = net_buffer(net, sum);
     if (to)
-        add_all(net, to, to, net_buffer(net, part), net->plan.values[node].n);
+        add_or_copy(net, to, to, net_buffer(net, part),
+                    net->plan.values[node].n);
 }
 
 static enum vd_err backward_unit(struct net *net, int i, float *grads)
 {
     const struct plan_unit *u = &net->plan.units[i];
     struct unit *unit = &net->units[i];
-    dnn_use_scratch(net->dnn, net_buffer(net, u->back_scratch));
+    dnn_use_scratch(net->dnn, net_buffer(net, u->backward_scratch));
     if (u->kind == UNIT_CONV)
         VD_TRY(backward_conv(net, u, unit, grads));
     else if (u->kind == UNIT_LINEAR)
@@ -325,13 +327,13 @@ static enum vd_err backward_unit(struct net *net, int i, float *grads)
         backward_norm(net, u, unit, grads);
     else
         VD_TRY(backward_simple(net, u, unit));
-    add_part(net, u->grad_in_sum, u->grad_in, u->in);
-    add_part(net, u->grad_residual_sum, u->grad_residual, u->residual);
+    accumulate_grad(net, u->grad_in_sum, u->grad_in, u->in);
+    accumulate_grad(net, u->grad_residual_sum, u->grad_residual, u->residual);
     return VD_OK;
 }
 
 /* Every norm's batch statistics, zeros for fixed ones; then the flag. */
-static void put_stats(const struct net *net, float *stats)
+static void cpu_write_batch_stats(const struct net *net, float *stats)
 {
     const struct graph *g = net->graph;
     memset(stats, 0, g->n_stats * sizeof *stats);
@@ -349,12 +351,12 @@ static void put_stats(const struct net *net, float *stats)
 
 /* The first gradient element that unit `i` and those before it still owe:
  * tensors lie in backward order of the nodes. */
-static size_t complete_until(const struct net *net, int i)
+static size_t first_pending_grad(const struct net *net, int i)
 {
     size_t until = net->graph->n_trainable;
     for (int k = 0; k < i; k++) {
         const struct plan_unit *u = &net->plan.units[k];
-        if (!u->learns)
+        if (!u->trainable)
             continue;
         size_t offset =
             net_tensor(net, net->graph->nodes[u->node].param)->offset;
@@ -370,10 +372,10 @@ static enum vd_err backward_all(struct net *net, float *grads, ready_fn *ready,
     size_t done = 0;
     for (int i = net->plan.n_units - 1; i >= 0; i--) {
         const struct plan_unit *u = &net->plan.units[i];
-        if (!net->plan.values[u->out].wants_grad)
+        if (!net->plan.values[u->out].requires_grad)
             break;
         VD_TRY(backward_unit(net, i, grads));
-        size_t until = complete_until(net, i);
+        size_t until = first_pending_grad(net, i);
         if (until > done)
             VD_TRY(ready(ctx, (struct range){done, until - done}));
         done = until;
@@ -386,10 +388,10 @@ enum vd_err cpu_backward(struct net *net, struct buf *exchange, ready_fn *ready,
 {
     const struct graph *g = net->graph;
     VD_ASSERT(net->spec.mode == NET_TRAIN && exchange->kind == BUF_EXCHANGE);
-    put_stats(net, exchange->data + g->n_trainable);
+    cpu_write_batch_stats(net, exchange->data + g->n_trainable);
     VD_TRY(ready(ctx, (struct range){g->n_trainable, g->n_stats + 1}));
-    int before = net_enter(net->spec.threads);
+    int before = net_set_threads(net->spec.threads);
     enum vd_err err = backward_all(net, exchange->data, ready, ctx);
-    net_leave(before);
+    net_restore_threads(before);
     return err;
 }

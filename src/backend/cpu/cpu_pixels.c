@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* A picture while it is worked on: three planes of n values in 0..1. */
+/* An image while it is worked on: three planes of n values in 0..1. */
 struct planes {
     float *r, *g, *b;
     size_t n;
@@ -11,7 +11,7 @@ struct planes {
 
 /* ---- warp ---- */
 
-/* One of the four neighbours; weight 0 outside the picture. */
+/* One of the four neighbours; weight 0 outside the image. */
 struct tap {
     const uint8_t *rgb;
     float weight;
@@ -27,8 +27,8 @@ static struct tap tap_at(const uint8_t *pixels, int32_t size, float x, float y,
     return (struct tap){pixels + 3 * at, weight};
 }
 
-static void sample(const uint8_t *pixels, int32_t size, float u, float v,
-                   float rgb[3])
+static void cpu_bilinear(const uint8_t *pixels, int32_t size, float u, float v,
+                         float rgb[3])
 {
     float x = floorf(u), y = floorf(v), fx = u - x, fy = v - y;
     struct tap taps[4] = {
@@ -45,9 +45,9 @@ static void sample(const uint8_t *pixels, int32_t size, float u, float v,
     }
 }
 
-/* Inside the picture all four neighbours exist: no tests. */
-static void sample_inside(const uint8_t *pixels, int32_t size, float u, float v,
-                          float rgb[3])
+/* Inside the image all four neighbours exist: no tests. */
+static void cpu_bilinear_inside(const uint8_t *pixels, int32_t size, float u,
+                                float v, float rgb[3])
 {
     int32_t x = (int32_t)u, y = (int32_t)v;
     float fx = u - (float)x, fy = v - (float)y;
@@ -60,10 +60,10 @@ static void sample_inside(const uint8_t *pixels, int32_t size, float u, float v,
     }
 }
 
-static void warp(const struct slot *slot, const uint8_t *pixels, int32_t size,
-                 struct planes p)
+static void cpu_warp(const struct batch_item *item, const uint8_t *pixels,
+                     int32_t size, struct planes p)
 {
-    const float *t = slot->warp, last = (float)(size - 1);
+    const float *t = item->warp, last = (float)(size - 1);
     size_t at = 0;
     for (int32_t y = 0; y < size; y++) {
         for (int32_t x = 0; x < size; x++, at++) {
@@ -74,9 +74,9 @@ static void warp(const struct slot *slot, const uint8_t *pixels, int32_t size,
                 (float)((double)t[3] * fx + (double)t[4] * fy + (double)t[5]);
             float rgb[3];
             if (u >= 0 && v >= 0 && u < last && v < last)
-                sample_inside(pixels, size, u, v, rgb);
+                cpu_bilinear_inside(pixels, size, u, v, rgb);
             else
-                sample(pixels, size, u, v, rgb);
+                cpu_bilinear(pixels, size, u, v, rgb);
             p.r[at] = rgb[0];
             p.g[at] = rgb[1];
             p.b[at] = rgb[2];
@@ -84,7 +84,7 @@ static void warp(const struct slot *slot, const uint8_t *pixels, int32_t size,
     }
 }
 
-static void copy(const uint8_t *pixels, struct planes p)
+static void cpu_copy_unwarped(const uint8_t *pixels, struct planes p)
 {
     for (size_t i = 0; i < p.n; i++) {
         p.r[i] = (float)pixels[3 * i] * (1 / 255.0F);
@@ -95,46 +95,46 @@ static void copy(const uint8_t *pixels, struct planes p)
 
 /* ---- torchvision's colour changes ---- */
 
-static inline float clamp(float x)
+static inline float cpu_clamp(float x)
 {
     x = x < 0 ? 0 : x;
     return x > 1 ? 1 : x;
 }
 
-static inline float gray(float r, float g, float b)
+static inline float cpu_gray(float r, float g, float b)
 {
     return 0.2989F * r + 0.587F * g + 0.114F * b;
 }
 
-static void brightness(struct planes p, float factor)
+static void cpu_brightness(struct planes p, float factor)
 {
     for (size_t i = 0; i < p.n; i++) {
-        p.r[i] = clamp(factor * p.r[i]);
-        p.g[i] = clamp(factor * p.g[i]);
-        p.b[i] = clamp(factor * p.b[i]);
+        p.r[i] = cpu_clamp(factor * p.r[i]);
+        p.g[i] = cpu_clamp(factor * p.g[i]);
+        p.b[i] = cpu_clamp(factor * p.b[i]);
     }
 }
 
-static void contrast(struct planes p, float factor)
+static void cpu_contrast(struct planes p, float factor)
 {
     double sum = 0;
     for (size_t i = 0; i < p.n; i++)
-        sum += (double)gray(p.r[i], p.g[i], p.b[i]);
+        sum += (double)cpu_gray(p.r[i], p.g[i], p.b[i]);
     float rest = (float)((1 - (double)factor) * (sum / (double)p.n));
     for (size_t i = 0; i < p.n; i++) {
-        p.r[i] = clamp(factor * p.r[i] + rest);
-        p.g[i] = clamp(factor * p.g[i] + rest);
-        p.b[i] = clamp(factor * p.b[i] + rest);
+        p.r[i] = cpu_clamp(factor * p.r[i] + rest);
+        p.g[i] = cpu_clamp(factor * p.g[i] + rest);
+        p.b[i] = cpu_clamp(factor * p.b[i] + rest);
     }
 }
 
-static void saturation(struct planes p, float factor)
+static void cpu_saturation(struct planes p, float factor)
 {
     for (size_t i = 0; i < p.n; i++) {
-        float rest = (1 - factor) * gray(p.r[i], p.g[i], p.b[i]);
-        p.r[i] = clamp(factor * p.r[i] + rest);
-        p.g[i] = clamp(factor * p.g[i] + rest);
-        p.b[i] = clamp(factor * p.b[i] + rest);
+        float rest = (1 - factor) * cpu_gray(p.r[i], p.g[i], p.b[i]);
+        p.r[i] = cpu_clamp(factor * p.r[i] + rest);
+        p.g[i] = cpu_clamp(factor * p.g[i] + rest);
+        p.b[i] = cpu_clamp(factor * p.b[i] + rest);
     }
 }
 
@@ -147,15 +147,15 @@ static void saturation(struct planes p, float factor)
  *
  * which needs neither the six cases nor the division by high.
  */
-static inline float channel(float high, float range, float h, float shift)
+static inline float hue_channel(float high, float range, float h, float shift)
 {
     float d = h + shift;
     d -= d >= 6 ? 6 : 0;
     float down = 4 - d < d ? 4 - d : d;
-    return high - range * clamp(down);
+    return high - range * cpu_clamp(down);
 }
 
-static void hue(struct planes p, float turn)
+static void cpu_hue(struct planes p, float turn)
 {
     for (size_t i = 0; i < p.n; i++) {
         float r = p.r[i], g = p.g[i], b = p.b[i];
@@ -168,45 +168,45 @@ static void hue(struct planes p, float turn)
         h = high == r ? (g - b) * inverse : h;
         h += 6 * turn;
         h -= 6 * floorf(h * (1 / 6.0F));
-        p.r[i] = channel(high, range, h, 5);
-        p.g[i] = channel(high, range, h, 3);
-        p.b[i] = channel(high, range, h, 1);
+        p.r[i] = hue_channel(high, range, h, 5);
+        p.g[i] = hue_channel(high, range, h, 3);
+        p.b[i] = hue_channel(high, range, h, 1);
     }
 }
 
-static void jitter(const struct slot *slot, struct planes p)
+static void cpu_jitter(const struct batch_item *item, struct planes p)
 {
-    void (*const change[4])(struct planes, float) = {brightness, contrast,
-                                                     saturation, hue};
+    void (*const change[4])(struct planes, float) = {
+        cpu_brightness, cpu_contrast, cpu_saturation, cpu_hue};
     for (int i = 0; i < 4; i++) {
-        int which = slot->order[i];
+        int which = item->order[i];
         VD_ASSERT(which < 4);
         float nothing = which == 3 ? 0 : 1;
-        if (slot->color[which] != nothing)
-            change[which](p, slot->color[which]);
+        if (item->color[which] != nothing)
+            change[which](p, item->color[which]);
     }
 }
 
-static void normalise(float *x, size_t n, float mean, float std)
+static void cpu_normalise(float *x, size_t n, float mean, float std)
 {
     for (size_t i = 0; i < n; i++)
         x[i] = (x[i] - mean) / std;
 }
 
-void cpu_pixels_make(const struct slot *slot, const uint8_t *pixels,
-                     int32_t size, const float mean[3], const float std[3],
-                     float *out)
+void cpu_pixels_to_input(const struct batch_item *item, const uint8_t *pixels,
+                         int32_t size, const float mean[3], const float std[3],
+                         float *out)
 {
     static const float as_stored[6] = {1, 0, 0, 0, 1, 0};
     size_t n = (size_t)size * (size_t)size;
     struct planes p = {out, out + n, out + 2 * n, n};
-    if (memcmp(slot->warp, as_stored, sizeof as_stored) == 0)
-        copy(pixels, p);
+    if (memcmp(item->warp, as_stored, sizeof as_stored) == 0)
+        cpu_copy_unwarped(pixels, p);
     else
-        warp(slot, pixels, size, p);
-    jitter(slot, p);
+        cpu_warp(item, pixels, size, p);
+    cpu_jitter(item, p);
     for (int c = 0; c < 3; c++) {
         if (mean[c] != 0 || std[c] != 1)
-            normalise(out + (size_t)c * n, n, mean[c], std[c]);
+            cpu_normalise(out + (size_t)c * n, n, mean[c], std[c]);
     }
 }

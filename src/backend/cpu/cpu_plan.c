@@ -1,16 +1,16 @@
 #include "backend/cpu/cpu_plan.h"
 
-#include "base/mem.h"
+#include "base/alloc.h"
 
 #include <stdlib.h>
 
 /* Nets with fewer elements in all never share memory: there is nothing to
  * gain, and tests can look at every value. */
-#define SHARE_FROM ((size_t)4 << 20)
+#define MIN_SHARED_ELEMENTS ((size_t)4 << 20)
 /* Offsets are whole cache lines; the odd extra keeps streams that run in step
  * from meeting in the same cache set. */
-#define LINE ((size_t)16)
-#define SKEW ((size_t)17 * 16)
+#define CACHE_LINE_FLOATS ((size_t)16)
+#define CACHE_SET_SKEW    ((size_t)17 * 16)
 
 /* ---- small questions ---- */
 
@@ -19,7 +19,7 @@ static const struct graph_node *node_of(const struct plan *p, int node)
     return &p->graph->nodes[node];
 }
 
-static int consumers(const struct plan *p, int node)
+static int n_consumers(const struct plan *p, int node)
 {
     int n = 0;
     for (int i = 0; i < p->graph->n_nodes; i++) {
@@ -30,9 +30,9 @@ static int consumers(const struct plan *p, int node)
 }
 
 /* The only consumer if it is `op`, else -1. */
-static int sole(const struct plan *p, int node, enum graph_op op)
+static int sole_consumer(const struct plan *p, int node, enum graph_op op)
 {
-    if (consumers(p, node) != 1)
+    if (n_consumers(p, node) != 1)
         return -1;
     for (int i = node + 1; i < p->graph->n_nodes; i++) {
         const struct graph_node *at = node_of(p, i);
@@ -70,7 +70,7 @@ static bool is_blocked(const struct plan *p, int node)
     return p->values[at->in[0]].blocked;
 }
 
-static bool trains(const struct plan *p, int node)
+static bool has_trainable_params(const struct plan *p, int node)
 {
     const struct graph_node *at = node_of(p, node);
     return p->training && at->param >= 0 &&
@@ -80,7 +80,7 @@ static bool trains(const struct plan *p, int node)
 static void plan_values(struct plan *p)
 {
     int n = p->graph->n_nodes;
-    p->values = mem_new((size_t)n, sizeof *p->values);
+    p->values = xcalloc((size_t)n, sizeof *p->values);
     for (int i = 0; i < n; i++) {
         const struct graph_node *at = node_of(p, i);
         struct plan_value *v = &p->values[i];
@@ -90,26 +90,26 @@ static void plan_values(struct plan *p)
         if (v->blocked)
             c = (c + block - 1) / block * block;
         v->n = (size_t)p->batch * c * (size_t)at->h * (size_t)at->w;
-        v->wants_grad = p->training && i >= p->graph->first_trainable;
+        v->requires_grad = p->training && i >= p->graph->first_trainable;
     }
 }
 
 /* ---- units ---- */
 
-static struct plan_unit *add_unit(struct plan *p, enum plan_kind kind, int node)
+static struct plan_unit *add_unit(struct plan *p, enum unit_kind kind, int node)
 {
     struct plan_unit *u = &p->units[p->n_units++];
     *u = (struct plan_unit){.kind = kind,
                             .node = node,
-                            .fold = -1,
+                            .folded_norm = -1,
                             .in = node_of(p, node)->in[0],
                             .residual = -1,
                             .out = node,
                             .aux = -1,
                             .scratch = -1,
-                            .back_scratch = -1,
-                            .again = -1,
-                            .again_value = -1,
+                            .backward_scratch = -1,
+                            .recompute = -1,
+                            .recompute_value = -1,
                             .grad = {-1, -1},
                             .grad_in = -1,
                             .grad_in_sum = -1,
@@ -119,7 +119,7 @@ static struct plan_unit *add_unit(struct plan *p, enum plan_kind kind, int node)
 }
 
 /* No unit planned from `from` on reads `node`, apart from `except`. */
-static bool is_over(const struct plan *p, int node, int from, int except)
+static bool is_dead_after(const struct plan *p, int node, int from, int except)
 {
     for (int i = from; i < p->graph->n_nodes; i++) {
         const struct graph_node *at = node_of(p, i);
@@ -130,9 +130,10 @@ static bool is_over(const struct plan *p, int node, int from, int except)
 }
 
 /* Both frozen or both not: a unit has a backward as a whole or not at all. */
-static bool same_side(const struct plan *p, const struct plan_unit *u, int node)
+static bool same_requires_grad(const struct plan *p, const struct plan_unit *u,
+                               int node)
 {
-    return p->values[u->node].wants_grad == p->values[node].wants_grad;
+    return p->values[u->node].requires_grad == p->values[node].requires_grad;
 }
 
 /*
@@ -141,42 +142,42 @@ static bool same_side(const struct plan *p, const struct plan_unit *u, int node)
  * `in_place`: the result takes the place of the added value, which therefore
  * must have no other reader left.
  */
-static void take_add_and_relu(struct plan *p, struct plan_unit *u, bool *taken,
+static void fuse_add_and_relu(struct plan *p, struct plan_unit *u, bool *fused,
                               bool in_place)
 {
-    int add = sole(p, u->out, GRAPH_ADD);
+    int add = sole_consumer(p, u->out, GRAPH_ADD);
     if (add >= 0) {
         const struct graph_node *at = node_of(p, add);
         int other = at->in[0] == u->out ? at->in[1] : at->in[0];
         if (p->values[other].unit >= 0 && p->values[other].blocked &&
-            same_side(p, u, add) &&
-            (!in_place || is_over(p, other, u->node, add))) {
+            same_requires_grad(p, u, add) &&
+            (!in_place || is_dead_after(p, other, u->node, add))) {
             u->residual = other;
             u->out = add;
-            taken[add] = true;
+            fused[add] = true;
         }
     }
-    int relu = sole(p, u->out, GRAPH_RELU);
-    if (relu >= 0 && same_side(p, u, relu)) {
+    int relu = sole_consumer(p, u->out, GRAPH_RELU);
+    if (relu >= 0 && same_requires_grad(p, u, relu)) {
         u->relu = true;
         u->out = relu;
-        taken[relu] = true;
+        fused[relu] = true;
     }
 }
 
-static void plan_conv(struct plan *p, int node, bool *taken)
+static void plan_conv(struct plan *p, int node, bool *fused)
 {
     struct plan_unit *u = add_unit(p, UNIT_CONV, node);
-    int norm = sole(p, node, GRAPH_NORM);
+    int norm = sole_consumer(p, node, GRAPH_NORM);
     if (norm < 0 || !plan_norm_is_static(p, norm))
         return;
-    u->fold = norm;
+    u->folded_norm = norm;
     u->out = norm;
-    taken[norm] = true;
-    take_add_and_relu(p, u, taken, true);
+    fused[norm] = true;
+    fuse_add_and_relu(p, u, fused, true);
 }
 
-static void plan_node(struct plan *p, int node, bool *taken)
+static void plan_node(struct plan *p, int node, bool *fused)
 {
     struct plan_unit *u = NULL;
     const struct graph_node *at = node_of(p, node);
@@ -184,12 +185,12 @@ static void plan_node(struct plan *p, int node, bool *taken)
     case GRAPH_INPUT:
         return;
     case GRAPH_CONV:
-        plan_conv(p, node, taken);
+        plan_conv(p, node, fused);
         break;
     case GRAPH_NORM:
         u = add_unit(p, UNIT_NORM, node);
         if (p->values[node].blocked)
-            take_add_and_relu(p, u, taken, false);
+            fuse_add_and_relu(p, u, fused, false);
         break;
     case GRAPH_RELU:
         add_unit(p, UNIT_RELU, node);
@@ -215,20 +216,20 @@ static void plan_node(struct plan *p, int node, bool *taken)
         break;
     }
     u = &p->units[p->n_units - 1];
-    u->learns = trains(p, node);
+    u->trainable = has_trainable_params(p, node);
     p->values[u->out].unit = p->n_units - 1;
 }
 
 static void plan_units(struct plan *p)
 {
     int n = p->graph->n_nodes;
-    bool *taken = mem_new((size_t)n, sizeof *taken);
-    p->units = mem_new((size_t)n, sizeof *p->units);
+    bool *fused = xcalloc((size_t)n, sizeof *fused);
+    p->units = xcalloc((size_t)n, sizeof *p->units);
     for (int i = 0; i < n; i++) {
-        if (!taken[i])
-            plan_node(p, i, taken);
+        if (!fused[i])
+            plan_node(p, i, fused);
     }
-    free(taken);
+    free(fused);
 }
 
 /* ---- buffers ---- */
@@ -236,28 +237,29 @@ static void plan_units(struct plan *p)
 static int add_buffer(struct plan *p, size_t n, int time)
 {
     size_t count = (size_t)p->n_buffers + 1;
-    p->buffers = mem_grow(p->buffers, count, sizeof *p->buffers);
-    n = (n + LINE - 1) / LINE * LINE + SKEW;
+    p->buffers = xreallocarray(p->buffers, count, sizeof *p->buffers);
+    n = (n + CACHE_LINE_FLOATS - 1) / CACHE_LINE_FLOATS * CACHE_LINE_FLOATS +
+        CACHE_SET_SKEW;
     p->buffers[p->n_buffers] =
-        (struct plan_buffer){.n = n, .birth = time, .death = time};
+        (struct plan_buffer){.n = n, .first_use = time, .last_use = time};
     return p->n_buffers++;
 }
 
-static void touch(struct plan *p, int buffer, int time)
+static void extend_lifetime(struct plan *p, int buffer, int time)
 {
-    if (buffer >= 0 && p->buffers[buffer].death < time)
-        p->buffers[buffer].death = time;
+    if (buffer >= 0 && p->buffers[buffer].last_use < time)
+        p->buffers[buffer].last_use = time;
 }
 
-static void touch_value(struct plan *p, int node, int time)
+static void extend_value_lifetime(struct plan *p, int node, int time)
 {
     if (node >= 0)
-        touch(p, p->values[node].buffer, time);
+        extend_lifetime(p, p->values[node].buffer, time);
 }
 
 static bool has_backward(const struct plan *p, const struct plan_unit *u)
 {
-    return p->training && p->values[u->out].wants_grad;
+    return p->training && p->values[u->out].requires_grad;
 }
 
 static void plan_forward(struct plan *p)
@@ -265,22 +267,22 @@ static void plan_forward(struct plan *p)
     for (int t = 0; t < p->n_units; t++) {
         struct plan_unit *u = &p->units[t];
         struct plan_value *out = &p->values[u->out];
-        touch_value(p, u->in, t);
-        touch_value(p, u->residual, t);
-        if (u->fold >= 0 && u->residual >= 0) {
+        extend_value_lifetime(p, u->in, t);
+        extend_value_lifetime(p, u->residual, t);
+        if (u->folded_norm >= 0 && u->residual >= 0) {
             out->buffer = p->values[u->residual].buffer;
             p->values[u->residual].replaced = true;
         } else {
             out->buffer = add_buffer(p, out->n, t);
         }
-        touch(p, out->buffer, t);
+        extend_lifetime(p, out->buffer, t);
         if (u->kind == UNIT_DROPOUT && has_backward(p, u))
             u->aux = add_buffer(p, out->n, t);
     }
 }
 
 /* Only the backward of a norm adds two gradients on the way. */
-static int most_grads(const struct plan *p, int node)
+static int max_grads(const struct plan *p, int node)
 {
     int unit = p->values[node].unit;
     return unit >= 0 && p->units[unit].kind == UNIT_NORM &&
@@ -291,69 +293,71 @@ static int most_grads(const struct plan *p, int node)
 
 /* `buffer` holds one more part of the gradient of `node`; returns the buffer
  * that it has to be added to, or -1. */
-static int offer_grad(struct plan *p, int node, int buffer, int time)
+static int add_grad_part(struct plan *p, int node, int buffer, int time)
 {
     struct plan_value *v = &p->values[node];
-    if (v->n_grads < most_grads(p, node)) {
+    if (v->n_grads < max_grads(p, node)) {
         v->grads[v->n_grads++] = buffer;
         return -1;
     }
-    touch(p, v->grads[0], time);
+    extend_lifetime(p, v->grads[0], time);
     return v->grads[0];
 }
 
 static void plan_residual_grad(struct plan *p, struct plan_unit *u, int time)
 {
-    if (u->residual < 0 || !p->values[u->residual].wants_grad)
+    if (u->residual < 0 || !p->values[u->residual].requires_grad)
         return;
     if (u->kind == UNIT_NORM)
         u->grad_residual = u->grad[0];
     else
         u->grad_residual = add_buffer(p, p->values[u->residual].n, time);
-    u->grad_residual_sum = offer_grad(p, u->residual, u->grad_residual, time);
+    u->grad_residual_sum =
+        add_grad_part(p, u->residual, u->grad_residual, time);
 }
 
 /* A norm with ReLU reads and writes once what it gets and gives; what it gets
  * is kept for its own backward, so that its value need not be. */
-static bool is_cheap(const struct plan *p, int node)
+static bool is_cheap_to_recompute(const struct plan *p, int node)
 {
     int unit = p->values[node].unit;
     if (unit < 0)
         return false;
     const struct plan_unit *u = &p->units[unit];
     return u->kind == UNIT_NORM && u->relu && u->residual < 0 &&
-           p->values[node].wants_grad && consumers(p, node) == 1;
+           p->values[node].requires_grad && n_consumers(p, node) == 1;
 }
 
 /* What a unit's backward reads again from the forward pass. */
-static void touch_kept(struct plan *p, struct plan_unit *u, int time)
+static void extend_saved_lifetimes(struct plan *p, struct plan_unit *u,
+                                   int time)
 {
     switch (u->kind) {
     case UNIT_CONV:
-        if (u->learns && is_cheap(p, u->in)) {
-            u->again = p->values[u->in].unit;
-            u->again_value = add_buffer(p, p->values[u->in].n, time);
-        } else if (u->learns) {
-            touch_value(p, u->in, time);
+        if (u->trainable && is_cheap_to_recompute(p, u->in)) {
+            u->recompute = p->values[u->in].unit;
+            u->recompute_value = add_buffer(p, p->values[u->in].n, time);
+        } else if (u->trainable) {
+            extend_value_lifetime(p, u->in, time);
         }
         break;
     case UNIT_LINEAR:
-        if (u->learns)
-            touch_value(p, u->in, time);
+        if (u->trainable)
+            extend_value_lifetime(p, u->in, time);
         break;
     case UNIT_NORM:
-        touch_value(p, u->in, time);
+        extend_value_lifetime(p, u->in, time);
         if (u->relu && u->residual >= 0)
-            touch_value(p, u->out, time);
+            extend_value_lifetime(p, u->out, time);
         break;
     case UNIT_RELU:
-        touch_value(p, u->out, time);
+        extend_value_lifetime(p, u->out, time);
         break;
     case UNIT_LOSS:
-        touch_value(p, u->in, time);
+        extend_value_lifetime(p, u->in, time);
         break;
     case UNIT_DROPOUT:
-        touch(p, u->aux, time);
+        extend_lifetime(p, u->aux, time);
         break;
     case UNIT_ADD:
     case UNIT_POOL:
@@ -373,49 +377,50 @@ static void plan_backward(struct plan *p)
     for (int i = p->n_units - 1; i >= 0; i--) {
         struct plan_unit *u = &p->units[i];
         struct plan_value *out = &p->values[u->out];
-        int time = plan_back_time(p, i);
+        int time = plan_backward_time(p, i);
         if (!has_backward(p, u))
             continue;
         for (int k = 0; k < out->n_grads; k++) {
             u->grad[k] = out->grads[k];
-            touch(p, u->grad[k], time);
+            extend_lifetime(p, u->grad[k], time);
         }
-        touch_kept(p, u, time);
+        extend_saved_lifetimes(p, u, time);
         if (plan_masks_in_place(u))
             p->buffers[u->grad[0]].overwritten = true;
-        if (p->values[u->in].wants_grad) {
+        if (p->values[u->in].requires_grad) {
             u->grad_in = add_buffer(p, p->values[u->in].n, time);
-            u->grad_in_sum = offer_grad(p, u->in, u->grad_in, time);
+            u->grad_in_sum = add_grad_part(p, u->in, u->grad_in, time);
         }
         plan_residual_grad(p, u, time);
-        touch(p, u->grad_residual, time);
+        extend_lifetime(p, u->grad_residual, time);
     }
 }
 
-/* ---- places in the arena ---- */
+/* ---- offsets in the arena ---- */
 
-static bool live_together(const struct plan_buffer *a,
-                          const struct plan_buffer *b)
+static bool lifetimes_overlap(const struct plan_buffer *a,
+                              const struct plan_buffer *b)
 {
-    return a->birth <= b->death && b->birth <= a->death;
+    return a->first_use <= b->last_use && b->first_use <= a->last_use;
 }
 
-static bool overlap(const struct plan_buffer *a, const struct plan_buffer *b)
+static bool memory_overlaps(const struct plan_buffer *a,
+                            const struct plan_buffer *b)
 {
     return a->offset < b->offset + b->n && b->offset < a->offset + a->n;
 }
 
 /* The lowest place from `from` on that is free as long as `b` lives. */
-static void place(const struct plan *p, const bool *placed, size_t from,
-                  struct plan_buffer *b)
+static void assign_lowest_offset(const struct plan *p, const bool *assigned,
+                                 size_t from, struct plan_buffer *b)
 {
     b->offset = from;
     for (bool moved = true; moved;) {
         moved = false;
         for (int i = 0; i < p->n_buffers; i++) {
             const struct plan_buffer *other = &p->buffers[i];
-            if (placed[i] && other != b && live_together(other, b) &&
-                overlap(other, b)) {
+            if (assigned[i] && other != b && lifetimes_overlap(other, b) &&
+                memory_overlaps(other, b)) {
                 b->offset = other->offset + other->n;
                 moved = true;
             }
@@ -423,18 +428,18 @@ static void place(const struct plan *p, const bool *placed, size_t from,
     }
 }
 
-static int largest(const struct plan *p, const bool *placed)
+static int largest_unassigned(const struct plan *p, const bool *assigned)
 {
     int best = -1;
     for (int i = 0; i < p->n_buffers; i++) {
-        if (!placed[i] && (best < 0 || p->buffers[i].n > p->buffers[best].n))
+        if (!assigned[i] && (best < 0 || p->buffers[i].n > p->buffers[best].n))
             best = i;
     }
     return best;
 }
 
 /* All values behind each other; returns how much that is. */
-static size_t place_values(struct plan *p, bool *placed)
+static size_t assign_value_offsets(struct plan *p, bool *assigned)
 {
     size_t total = 0;
     for (int i = 0; i < p->n_buffers; i++) {
@@ -443,7 +448,7 @@ static size_t place_values(struct plan *p, bool *placed)
             continue;
         b->offset = total;
         total += b->n;
-        placed[i] = true;
+        assigned[i] = true;
     }
     return total;
 }
@@ -456,27 +461,30 @@ static size_t values_size(const struct plan *p)
     return n;
 }
 
-void plan_place(struct plan *p)
+void plan_assign_offsets(struct plan *p)
 {
-    bool *placed = mem_new((size_t)p->n_buffers, sizeof *placed);
-    size_t from = values_size(p) < SHARE_FROM ? place_values(p, placed) : 0;
+    bool *assigned = xcalloc((size_t)p->n_buffers, sizeof *assigned);
+    size_t from = values_size(p) < MIN_SHARED_ELEMENTS
+                      ? assign_value_offsets(p, assigned)
+                      : 0;
     p->arena = from;
-    for (int i = largest(p, placed); i >= 0; i = largest(p, placed)) {
+    for (int i = largest_unassigned(p, assigned); i >= 0;
+         i = largest_unassigned(p, assigned)) {
         struct plan_buffer *b = &p->buffers[i];
-        place(p, placed, from, b);
-        placed[i] = true;
+        assign_lowest_offset(p, assigned, from, b);
+        assigned[i] = true;
         if (b->offset + b->n > p->arena)
             p->arena = b->offset + b->n;
     }
-    free(placed);
+    free(assigned);
 }
 
 bool plan_is_intact(const struct plan *p, int buffer)
 {
     const struct plan_buffer *b = &p->buffers[buffer];
     for (int i = 0; i < p->n_buffers; i++) {
-        if (i != buffer && p->buffers[i].birth > b->birth &&
-            overlap(&p->buffers[i], b))
+        if (i != buffer && p->buffers[i].first_use > b->first_use &&
+            memory_overlaps(&p->buffers[i], b))
             return false;
     }
     return !b->overwritten;
@@ -495,10 +503,10 @@ void plan_init(struct plan *p, const struct graph *g, int batch, int block,
     /* What the loss reads can be asked for until the next forward. */
     const struct graph_node *last = &g->nodes[g->n_nodes - 1];
     if (last->op == GRAPH_LOSS)
-        touch_value(p, last->in[0], 2 * p->n_units);
+        extend_value_lifetime(p, last->in[0], 2 * p->n_units);
 }
 
-int plan_back_time(const struct plan *p, int i)
+int plan_backward_time(const struct plan *p, int i)
 {
     return 2 * p->n_units - 1 - i;
 }

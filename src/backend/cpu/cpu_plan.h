@@ -23,15 +23,15 @@
 /* A value, a gradient or scratch memory, float elements; -1 as an index means
  * none. */
 struct plan_buffer {
-    size_t n, offset; /* in the arena */
-    int birth, death; /* first and last time */
-    bool scratch;     /* of what runs at that one time */
-    bool overwritten; /* by a later use of the same buffer, in place */
+    size_t n, offset;        /* in the arena */
+    int first_use, last_use; /* first and last time */
+    bool scratch;            /* of what runs at that one time */
+    bool overwritten;        /* by a later use of the same buffer, in place */
 };
 
 #define PLAN_PACKING (-1) /* the time when weights are packed */
 
-enum plan_kind {
+enum unit_kind {
     UNIT_CONV,
     UNIT_NORM,
     UNIT_RELU,
@@ -44,37 +44,37 @@ enum plan_kind {
 };
 
 struct plan_unit {
-    enum plan_kind kind;
-    int node;     /* whose parameters and shape these are */
-    int fold;     /* conv: the norm folded into it; -1 */
-    int in;       /* nodes it reads */
-    int residual; /* node added before the relu; -1 */
+    enum unit_kind kind;
+    int node;        /* whose parameters and shape these are */
+    int folded_norm; /* conv: the norm folded into it; -1 */
+    int in;          /* nodes it reads */
+    int residual;    /* node added before the relu; -1 */
     bool relu;
     int out; /* the last node of the unit: whose value it writes */
     int aux; /* buffer kept for backward (dropout's factors); -1 */
     int scratch;
 
     /* Backward. */
-    int back_scratch;
-    int again;       /* conv: the unit whose value `in` is, which was not kept
-                        but is cheaply computed again; -1 */
-    int again_value; /* buffer for it */
-    bool learns;     /* has trainable parameters */
-    int grad[2];     /* buffers with the gradient of `out`, to be added */
-    int grad_in;     /* buffer to write; -1: not wanted */
-    int grad_in_sum; /* buffer to add grad_in to afterwards; -1 */
+    int backward_scratch;
+    int recompute; /* conv: the unit whose value `in` is, which was not kept
+                  but is cheaply computed again; -1 */
+    int recompute_value; /* buffer for it */
+    bool trainable;      /* has trainable parameters */
+    int grad[2];         /* buffers with the gradient of `out`, to be added */
+    int grad_in;         /* buffer to write; -1: not wanted */
+    int grad_in_sum;     /* buffer to add grad_in to afterwards; -1 */
     int grad_residual, grad_residual_sum; /* grad[0] itself if fused */
 };
 
 /* What is known of a node's value. */
 struct plan_value {
-    bool blocked;    /* a map in channel blocks; else plain */
-    size_t n;        /* elements, with padding channels */
-    int buffer;      /* -1: the input, or fused away */
-    int unit;        /* that writes it; -1 */
-    bool replaced;   /* by a folded unit that adds to it in place */
-    bool wants_grad; /* something trainable lies in front of it */
-    int grads[2];    /* buffers whose sum is its gradient */
+    bool blocked;       /* a map in channel blocks; else plain */
+    size_t n;           /* elements, with padding channels */
+    int buffer;         /* -1: the input, or fused away */
+    int unit;           /* that writes it; -1 */
+    bool replaced;      /* by a folded unit that adds to it in place */
+    bool requires_grad; /* something trainable lies in front of it */
+    int grads[2];       /* buffers whose sum is its gradient */
     int n_grads;
 };
 
@@ -90,15 +90,16 @@ struct plan {
     size_t arena; /* elements */
 };
 
-/* Then the scratch memory is added, then plan_place() gives out the arena. */
+/* Then the scratch memory is added, then plan_assign_offsets() gives out the
+ * arena. */
 void plan_init(struct plan *p, const struct graph *g, int batch, int block,
                bool training);
 void plan_clear(struct plan *p);
 /* Time of unit `i`'s backward. */
-int plan_back_time(const struct plan *p, int i);
+int plan_backward_time(const struct plan *p, int i);
 /* A buffer for that one time; -1 where n is 0. */
 int plan_add_scratch(struct plan *p, int time, size_t n);
-void plan_place(struct plan *p);
+void plan_assign_offsets(struct plan *p);
 
 /* Running statistics are used: in evaluation, or because they are fixed. */
 bool plan_norm_is_static(const struct plan *p, int node);

@@ -2,7 +2,7 @@
 
 #include "backend/deferred/device.h"
 #include "backend/ref/ref.h"
-#include "base/mem.h"
+#include "base/alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 static enum vd_err deferred_open(struct backend *b,
                                  const struct backend_config *config)
 {
-    struct device *d = mem_new(1, sizeof *d);
+    struct device *d = xcalloc(1, sizeof *d);
     d->inner.ops = &backend_ref_ops;
     pthread_mutex_init(&d->lock, NULL);
     b->impl = d;
@@ -40,11 +40,12 @@ static const char *deferred_describe(struct backend *b)
     return "ref, as awkward as an accelerator; for tests";
 }
 
-static struct memory *find(struct device *d, const struct buf *buf)
+static struct device_memory *find_device_memory(struct device *d,
+                                                const struct buf *buf)
 {
     pthread_mutex_lock(&d->lock);
-    struct memory *m = d->memories;
-    while (m && m->fence != buf->data)
+    struct device_memory *m = d->memories;
+    while (m && m->guard != buf->data)
         m = m->next;
     pthread_mutex_unlock(&d->lock);
     VD_ASSERT(m);
@@ -53,10 +54,10 @@ static struct memory *find(struct device *d, const struct buf *buf)
 
 struct buf device_inner(struct device *d, const struct buf *buf)
 {
-    return find(d, buf)->inner;
+    return find_device_memory(d, buf)->inner;
 }
 
-static size_t fence_bytes(const struct memory *m)
+static size_t guard_bytes(const struct device_memory *m)
 {
     return (m->inner.n + 1) * sizeof(float);
 }
@@ -65,16 +66,16 @@ static enum vd_err deferred_alloc(struct backend *b, const struct graph *g,
                                   enum buf_kind kind, struct buf *out)
 {
     struct device *d = b->impl;
-    struct memory *m = mem_new(1, sizeof *m);
+    struct device_memory *m = xcalloc(1, sizeof *m);
     enum vd_err err = backend_ref_ops.alloc(&d->inner, g, kind, &m->inner);
     if (err != VD_OK) {
         free(m);
         return err;
     }
-    m->fence = mmap(NULL, fence_bytes(m), PROT_NONE,
+    m->guard = mmap(NULL, guard_bytes(m), PROT_NONE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    VD_ASSERT(m->fence != MAP_FAILED);
-    *out = (struct buf){kind, m->fence, m->inner.n};
+    VD_ASSERT(m->guard != MAP_FAILED);
+    *out = (struct buf){kind, m->guard, m->inner.n};
     pthread_mutex_lock(&d->lock);
     m->next = d->memories;
     d->memories = m;
@@ -87,21 +88,21 @@ static void deferred_free(struct backend *b, struct buf *buf)
     struct device *d = b->impl;
     if (!buf->data)
         return;
-    struct memory *m = find(d, buf);
+    struct device_memory *m = find_device_memory(d, buf);
     pthread_mutex_lock(&d->lock);
-    struct memory **at = &d->memories;
+    struct device_memory **at = &d->memories;
     while (*at != m)
         at = &(*at)->next;
     *at = m->next;
     pthread_mutex_unlock(&d->lock);
-    munmap(m->fence, fence_bytes(m));
+    munmap(m->guard, guard_bytes(m));
     backend_ref_ops.free(&d->inner, &m->inner);
     free(m);
     *buf = (struct buf){.data = NULL};
 }
 
 /* Waits; a step that is being recorded cannot. */
-static enum vd_err wait_for_all(struct device *d)
+static enum vd_err device_wait_idle(struct device *d)
 {
     enum vd_err err = device_wait(d);
     if (err == VD_OK && d->n_recording > 0)
@@ -115,8 +116,8 @@ static enum vd_err deferred_put(struct backend *b, const struct graph *g,
                                 struct buf *dst, const float *src)
 {
     struct device *d = b->impl;
-    struct memory *m = find(d, dst);
-    VD_TRY(wait_for_all(d));
+    struct device_memory *m = find_device_memory(d, dst);
+    VD_TRY(device_wait_idle(d));
     enum vd_err err = backend_ref_ops.put(&d->inner, g, &m->inner, src);
     pthread_mutex_unlock(&d->lock);
     return err;
@@ -126,8 +127,8 @@ static enum vd_err deferred_get(struct backend *b, const struct graph *g,
                                 float *dst, const struct buf *src)
 {
     struct device *d = b->impl;
-    struct memory *m = find(d, src);
-    VD_TRY(wait_for_all(d));
+    struct device_memory *m = find_device_memory(d, src);
+    VD_TRY(device_wait_idle(d));
     enum vd_err err = backend_ref_ops.get(&d->inner, g, dst, &m->inner);
     pthread_mutex_unlock(&d->lock);
     return err;
@@ -135,13 +136,14 @@ static enum vd_err deferred_get(struct backend *b, const struct graph *g,
 
 /* ---- nets ---- */
 
-static enum vd_err net_new(struct backend *b, const struct net_spec *spec,
-                           bool checks, struct net **out)
+static enum vd_err deferred_net_create(struct backend *b,
+                                       const struct net_spec *spec, bool checks,
+                                       struct net **out)
 {
     struct device *d = b->impl;
     const struct weights *w = spec->weights;
     struct net_spec inner = *spec;
-    struct net *net = mem_new(1, sizeof *net);
+    struct net *net = xcalloc(1, sizeof *net);
     *net = (struct net){.device = d,
                         .graph = spec->graph,
                         .weights = {.param = device_inner(d, &w->param),
@@ -151,7 +153,7 @@ static enum vd_err net_new(struct backend *b, const struct net_spec *spec,
                         .key = -1,
                         .checks = checks};
     inner.weights = &net->weights;
-    inner.like = NULL;
+    inner.share_from = NULL;
     enum vd_err err = backend_ref_ops.net_new(&d->inner, &inner, &net->inner);
     if (err != VD_OK) {
         free(net);
@@ -165,13 +167,14 @@ static enum vd_err deferred_net_new(struct backend *b,
                                     const struct net_spec *spec,
                                     struct net **out)
 {
-    return net_new(b, spec, false, out);
+    return deferred_net_create(b, spec, false, out);
 }
 
-static enum vd_err check_net_new(struct backend *b, const struct net_spec *spec,
-                                 struct net **out)
+static enum vd_err deferred_check_net_new(struct backend *b,
+                                          const struct net_spec *spec,
+                                          struct net **out)
 {
-    return net_new(b, spec, true, out);
+    return deferred_net_create(b, spec, true, out);
 }
 
 static void deferred_net_free(struct net *net)
@@ -195,7 +198,7 @@ static enum vd_err deferred_stage(struct net *net, const struct batch *batch)
 /* ---- asking, which waits ---- */
 
 /* Other nets may be recording, this one may not. */
-static enum vd_err wait_for_net(struct net *net)
+static enum vd_err net_wait_idle(struct net *net)
 {
     VD_ASSERT(net->key < 0);
     enum vd_err err = device_wait(net->device);
@@ -203,36 +206,36 @@ static enum vd_err wait_for_net(struct net *net)
     return err;
 }
 
-static enum vd_err deferred_rest(struct net *net)
+static enum vd_err deferred_release_workspace(struct net *net)
 {
-    VD_TRY(wait_for_net(net));
+    VD_TRY(net_wait_idle(net));
     for (int i = 0; i < MAX_KEYS; i++)
         commands_clear(&net->recorded[i]);
-    return backend_ref_ops.rest(net->inner);
+    return backend_ref_ops.release_workspace(net->inner);
 }
 
 static enum vd_err deferred_results(struct net *net, struct result *out)
 {
-    VD_TRY(wait_for_net(net));
+    VD_TRY(net_wait_idle(net));
     return backend_ref_ops.results(net->inner, out);
 }
 
 static enum vd_err deferred_update_result(struct net *net,
                                           struct update_result *out)
 {
-    VD_TRY(wait_for_net(net));
+    VD_TRY(net_wait_idle(net));
     return backend_ref_ops.update_result(net->inner, out);
 }
 
 static enum vd_err deferred_node_value(struct net *net, int node, float *out)
 {
-    VD_TRY(wait_for_net(net));
+    VD_TRY(net_wait_idle(net));
     return backend_ref_ops.node_value(net->inner, node, out);
 }
 
 static enum vd_err deferred_node_grad(struct net *net, int node, float *out)
 {
-    VD_TRY(wait_for_net(net));
+    VD_TRY(net_wait_idle(net));
     return backend_ref_ops.node_grad(net->inner, node, out);
 }
 
@@ -243,7 +246,8 @@ static enum vd_err deferred_node_grad(struct net *net, int node, float *out)
         .close = deferred_close, .describe = deferred_describe,               \
         .alloc = deferred_alloc, .free = deferred_free, .put = deferred_put,  \
         .get = deferred_get, .net_new = net_new_,                             \
-        .net_free = deferred_net_free, .rest = deferred_rest,                 \
+        .net_free = deferred_net_free,                                        \
+        .release_workspace = deferred_release_workspace,                      \
         .stage = deferred_stage, .begin = deferred_begin,                     \
         .forward = deferred_forward, .backward = deferred_backward,           \
         .add = deferred_add, .divide = deferred_divide,                       \
@@ -255,4 +259,4 @@ static enum vd_err deferred_node_grad(struct net *net, int node, float *out)
 const struct backend_ops backend_deferred_ops =
     DEFERRED_OPS("deferred", deferred_net_new);
 const struct backend_ops backend_deferred_check_ops =
-    DEFERRED_OPS("deferred-check", check_net_new);
+    DEFERRED_OPS("deferred-check", deferred_check_net_new);

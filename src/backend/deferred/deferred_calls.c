@@ -2,21 +2,21 @@
  */
 #include "backend/deferred/device.h"
 #include "backend/ref/ref.h"
-#include "base/mem.h"
+#include "base/alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 void commands_add(struct commands *c, const struct command *one)
 {
-    if (c->n == c->room) {
-        size_t room = c->room ? 2 * c->room : 16;
-        struct command *list = mem_new(room, sizeof *list);
+    if (c->n == c->capacity) {
+        size_t capacity = c->capacity ? 2 * c->capacity : 16;
+        struct command *list = xcalloc(capacity, sizeof *list);
         if (c->n > 0)
             memcpy(list, c->list, c->n * sizeof *list);
         free(c->list);
         c->list = list;
-        c->room = room;
+        c->capacity = capacity;
     }
     c->list[c->n++] = *one;
 }
@@ -36,7 +36,7 @@ static enum vd_err ignore_range(void *ctx, struct range range)
     return VD_OK;
 }
 
-static enum vd_err do_command(struct command *c)
+static enum vd_err execute_command(struct command *c)
 {
     switch (c->call) {
     case CALL_FORWARD:
@@ -57,7 +57,7 @@ enum vd_err device_wait(struct device *d)
 {
     pthread_mutex_lock(&d->lock);
     for (size_t i = 0; i < d->queue.n && d->err == VD_OK; i++)
-        d->err = do_command(&d->queue.list[i]);
+        d->err = execute_command(&d->queue.list[i]);
     d->queue.n = 0;
     return d->err;
 }
@@ -65,7 +65,7 @@ enum vd_err device_wait(struct device *d)
 /* ---- recording ---- */
 
 /* Field by field: padding has no value. */
-static bool is_same(const struct command *a, const struct command *b)
+static bool commands_equal(const struct command *a, const struct command *b)
 {
     return a->call == b->call && a->net == b->net &&
            a->dst.data == b->dst.data && a->src.data == b->src.data &&
@@ -73,24 +73,24 @@ static bool is_same(const struct command *a, const struct command *b)
            a->by == b->by;
 }
 
-static enum vd_err differs(const struct net *net, size_t i)
+static enum vd_err fail_call_differs(const struct net *net, size_t i)
 {
     return VD_FAIL(VD_BUG,
                    "key %d: call %zu differs from that of the recorded step",
                    net->key, i);
 }
 
-static enum vd_err compare(const struct net *net)
+static enum vd_err compare_recorded(const struct net *net)
 {
     const struct commands *now = &net->now, *was = &net->recorded[net->key];
     for (size_t i = 0; i < now->n || i < was->n; i++)
         if (i >= now->n || i >= was->n ||
-            !is_same(&now->list[i], &was->list[i]))
-            return differs(net, i);
+            !commands_equal(&now->list[i], &was->list[i]))
+            return fail_call_differs(net, i);
     return VD_OK;
 }
 
-static void launch(struct device *d, const struct commands *c)
+static void queue_commands(struct device *d, const struct commands *c)
 {
     pthread_mutex_lock(&d->lock);
     for (size_t i = 0; i < c->n; i++)
@@ -105,13 +105,13 @@ static void count_recording(struct device *d, int change)
     pthread_mutex_unlock(&d->lock);
 }
 
-static enum vd_err enqueue(struct net *net, const struct command *c)
+static enum vd_err record_or_queue(struct net *net, const struct command *c)
 {
     struct commands one = {.list = (struct command[]){*c}, .n = 1};
     if (net->key >= 0)
         commands_add(&net->now, c);
     else
-        launch(net->device, &one);
+        queue_commands(net->device, &one);
     return VD_OK;
 }
 
@@ -133,10 +133,10 @@ enum vd_err deferred_end(struct net *net)
         for (size_t i = 0; i < net->now.n; i++)
             commands_add(record, &net->now.list[i]);
     else if (net->checks)
-        err = compare(net);
+        err = compare_recorded(net);
     else if (net->now.n > 0) /* a replayed step has no calls of its own */
-        err = differs(net, 0);
-    launch(net->device, record);
+        err = fail_call_differs(net, 0);
+    queue_commands(net->device, record);
     count_recording(net->device, -1);
     net->key = -1;
     return err;
@@ -145,7 +145,7 @@ enum vd_err deferred_end(struct net *net)
 enum vd_err deferred_forward(struct net *net)
 {
     struct command c = {.call = CALL_FORWARD, .net = net->inner};
-    return enqueue(net, &c);
+    return record_or_queue(net, &c);
 }
 
 enum vd_err deferred_backward(struct net *net, struct buf *exchange,
@@ -155,7 +155,7 @@ enum vd_err deferred_backward(struct net *net, struct buf *exchange,
     struct command c = {.call = CALL_BACKWARD,
                         .net = net->inner,
                         .dst = device_inner(net->device, exchange)};
-    VD_TRY(enqueue(net, &c));
+    VD_TRY(record_or_queue(net, &c));
     VD_TRY(ready(ctx,
                  (struct range){.first = g->n_trainable, .n = g->n_stats + 1}));
     for (int i = 0; i < g->n_param_tensors; i++) {
@@ -175,7 +175,7 @@ enum vd_err deferred_add(struct net *net, struct buf *dst,
                         .dst = device_inner(net->device, dst),
                         .src = device_inner(net->device, src),
                         .range = range};
-    return enqueue(net, &c);
+    return record_or_queue(net, &c);
 }
 
 enum vd_err deferred_divide(struct net *net, struct buf *buf,
@@ -186,7 +186,7 @@ enum vd_err deferred_divide(struct net *net, struct buf *buf,
                         .dst = device_inner(net->device, buf),
                         .range = range,
                         .by = by};
-    return enqueue(net, &c);
+    return record_or_queue(net, &c);
 }
 
 enum vd_err deferred_update(struct net *net, struct buf *exchange)
@@ -194,5 +194,5 @@ enum vd_err deferred_update(struct net *net, struct buf *exchange)
     struct command c = {.call = CALL_UPDATE,
                         .net = net->inner,
                         .dst = device_inner(net->device, exchange)};
-    return enqueue(net, &c);
+    return record_or_queue(net, &c);
 }

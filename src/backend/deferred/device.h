@@ -21,20 +21,20 @@ struct command {
 
 struct commands {
     struct command *list; /* owned */
-    size_t n, room;
+    size_t n, capacity;
 };
 
 /* One buffer: what the host is given, and where the values are. */
-struct memory {
-    float *fence; /* mapped without any access */
+struct device_memory {
+    float *guard; /* mapped without any access */
     struct buf inner;
-    struct memory *next;
+    struct device_memory *next;
 };
 
 struct device {
     struct backend inner;
     pthread_mutex_t lock; /* of all below; nets are used by several threads */
-    struct memory *memories;
+    struct device_memory *memories;
     struct commands queue; /* enqueued, not done */
     int n_recording;       /* nets between begin and end */
     enum vd_err err;       /* the first that work met; the next wait says so */
@@ -58,7 +58,7 @@ enum vd_err device_wait(struct device *d) VD_MUST_USE;
 void commands_add(struct commands *c, const struct command *one);
 void commands_clear(struct commands *c);
 
-/* The slots of backend_ops that enqueue. */
+/* The members of backend_ops that enqueue. */
 enum vd_err deferred_begin(struct net *net, int key, bool *replayed);
 enum vd_err deferred_forward(struct net *net);
 enum vd_err deferred_backward(struct net *net, struct buf *exchange,

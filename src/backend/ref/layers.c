@@ -6,82 +6,82 @@
 #include <string.h>
 
 /* Values of the whole batch. */
-static size_t count(const struct layer *l)
+static size_t layer_count(const struct layer *l)
 {
     return (size_t)l->batch * graph_node_count(l->node);
 }
 
 /* ---- element by element ---- */
 
-static void copy_forward(const struct layer *l)
+static void layer_copy_forward(const struct layer *l)
 {
-    memcpy(l->out, l->in[0], count(l) * sizeof *l->out);
+    memcpy(l->out, l->in[0], layer_count(l) * sizeof *l->out);
 }
 
-static void copy_backward(const struct layer *l)
+static void layer_copy_backward(const struct layer *l)
 {
     for (int k = 0; k < 2; k++) {
         if (!l->grad_in[k])
             continue;
-        for (size_t i = 0, n = count(l); i < n; i++)
+        for (size_t i = 0, n = layer_count(l); i < n; i++)
             l->grad_in[k][i] += l->grad_out[i];
     }
 }
 
 /* A NaN stays one. */
-static void relu_forward(const struct layer *l)
+static void layer_relu_forward(const struct layer *l)
 {
-    for (size_t i = 0, n = count(l); i < n; i++)
+    for (size_t i = 0, n = layer_count(l); i < n; i++)
         l->out[i] = l->in[0][i] <= 0 ? 0 : l->in[0][i];
 }
 
-static void relu_backward(const struct layer *l)
+static void layer_relu_backward(const struct layer *l)
 {
     if (!l->grad_in[0])
         return;
-    for (size_t i = 0, n = count(l); i < n; i++)
+    for (size_t i = 0, n = layer_count(l); i < n; i++)
         l->grad_in[0][i] += l->out[i] <= 0 ? 0 : l->grad_out[i];
 }
 
-static void add_forward(const struct layer *l)
+static void layer_add_forward(const struct layer *l)
 {
-    for (size_t i = 0, n = count(l); i < n; i++)
+    for (size_t i = 0, n = layer_count(l); i < n; i++)
         l->out[i] = l->in[0][i] + l->in[1][i];
 }
 
 /* Sets (forward) or adds to (backward) `out` the values of `in` that stay. */
-static void drop(const struct layer *l, const double *in, double *out,
-                 bool adds)
+static void apply_dropout_mask(const struct layer *l, const double *in,
+                               double *out, bool adds)
 {
     size_t n = graph_node_count(l->node);
     double scale = 1 / (1 - l->node->rate);
     for (int b = 0; b < l->batch; b++) {
-        dropout_keep(l->seed, l->slots[b].position, l->node->ordinal,
-                     l->node->rate, n, l->keep);
+        dropout_mask(l->seed, l->items[b].position, l->node->ordinal,
+                     l->node->rate, n, l->dropout_mask);
         for (size_t i = 0, at = (size_t)b * n; i < n; i++, at++) {
-            double kept = l->keep[i] ? in[at] * scale : 0;
+            double kept = l->dropout_mask[i] ? in[at] * scale : 0;
             out[at] = adds ? out[at] + kept : kept;
         }
     }
 }
 
-static void dropout_forward(const struct layer *l)
+static void layer_dropout_forward(const struct layer *l)
 {
     if (l->training)
-        drop(l, l->in[0], l->out, false);
+        apply_dropout_mask(l, l->in[0], l->out, false);
     else
-        copy_forward(l);
+        layer_copy_forward(l);
 }
 
-static void dropout_backward(const struct layer *l)
+static void layer_dropout_backward(const struct layer *l)
 {
     if (l->grad_in[0])
-        drop(l, l->grad_out, l->grad_in[0], true);
+        apply_dropout_mask(l, l->grad_out, l->grad_in[0], true);
 }
 
 /* ---- linear ---- */
 
-static void linear_forward(const struct layer *l)
+static void layer_linear_forward(const struct layer *l)
 {
     size_t n_in = (size_t)l->source->c, n_out = (size_t)l->node->c;
     for (size_t o = 0; o < n_out; o++) {
@@ -96,7 +96,7 @@ static void linear_forward(const struct layer *l)
     }
 }
 
-static void linear_backward(const struct layer *l)
+static void layer_linear_backward(const struct layer *l)
 {
     size_t n_in = (size_t)l->source->c, n_out = (size_t)l->node->c;
     for (size_t o = 0; o < n_out; o++) {
@@ -126,7 +126,7 @@ bool layer_uses_batch(const struct layer *l)
 }
 
 /* Sets mean, inv_std and unbiased of channel c from the batch. */
-static void measure(const struct layer *l, size_t c, size_t plane)
+static void measure_batch_stats(const struct layer *l, size_t c, size_t plane)
 {
     size_t step = (size_t)l->node->c * plane, start = c * plane;
     double n = (double)l->batch * (double)plane, sum = 0, squares = 0;
@@ -146,13 +146,13 @@ static void measure(const struct layer *l, size_t c, size_t plane)
     l->unbiased[c] = squares / (n - 1);
 }
 
-static void norm_forward(const struct layer *l)
+static void layer_norm_forward(const struct layer *l)
 {
     size_t plane = (size_t)l->node->h * (size_t)l->node->w;
     size_t channels = (size_t)l->node->c;
     for (size_t c = 0; c < channels; c++) {
         if (layer_uses_batch(l))
-            measure(l, c, plane);
+            measure_batch_stats(l, c, plane);
         double scale = l->inv_std[c] * l->weight[c];
         for (size_t b = 0; b < (size_t)l->batch; b++) {
             size_t at = (b * channels + c) * plane;
@@ -164,18 +164,19 @@ static void norm_forward(const struct layer *l)
 
 /* The batch's own statistics depend on every value, so each value's gradient
  * has their share taken off. */
-static void norm_backward_channel(const struct layer *l, size_t c, size_t plane)
+static void layer_norm_backward_channel(const struct layer *l, size_t c,
+                                        size_t plane)
 {
     size_t step = (size_t)l->node->c * plane, start = c * plane;
-    double mean = l->mean[c], inv = l->inv_std[c], sum = 0, along = 0;
+    double mean = l->mean[c], inv = l->inv_std[c], sum = 0, sum_g_xhat = 0;
     for (size_t b = 0; b < (size_t)l->batch; b++) {
         for (size_t i = 0, at = start + b * step; i < plane; i++, at++) {
             sum += l->grad_out[at];
-            along += l->grad_out[at] * (l->in[0][at] - mean) * inv;
+            sum_g_xhat += l->grad_out[at] * (l->in[0][at] - mean) * inv;
         }
     }
     if (l->grad_weight) {
-        l->grad_weight[c] += along;
+        l->grad_weight[c] += sum_g_xhat;
         l->grad_bias[c] += sum;
     }
     if (!l->grad_in[0])
@@ -185,28 +186,29 @@ static void norm_backward_channel(const struct layer *l, size_t c, size_t plane)
     for (size_t b = 0; b < (size_t)l->batch; b++) {
         for (size_t i = 0, at = start + b * step; i < plane; i++, at++) {
             double x = (l->in[0][at] - mean) * inv;
-            l->grad_in[0][at] += l->weight[c] * inv *
-                                 (l->grad_out[at] - share * (sum + x * along));
+            l->grad_in[0][at] +=
+                l->weight[c] * inv *
+                (l->grad_out[at] - share * (sum + x * sum_g_xhat));
         }
     }
 }
 
-static void norm_backward(const struct layer *l)
+static void layer_norm_backward(const struct layer *l)
 {
     size_t plane = (size_t)l->node->h * (size_t)l->node->w;
     for (size_t c = 0; c < (size_t)l->node->c; c++)
-        norm_backward_channel(l, c, plane);
+        layer_norm_backward_channel(l, c, plane);
 }
 
 /* ---- loss ---- */
 
-static double sigmoid(double x)
+static double layer_sigmoid(double x)
 {
     return 1 / (1 + exp(-x));
 }
 
 /* log(sum of exp(y)), without overflow; the greatest's index in *best. */
-static double log_sum_exp(const double *y, int n, int *best)
+static double layer_log_sum_exp(const double *y, int n, int *best)
 {
     *best = 0;
     for (int i = 1; i < n; i++) {
@@ -219,61 +221,62 @@ static double log_sum_exp(const double *y, int n, int *best)
     return y[*best] + log(sum);
 }
 
-static double class_factor(const struct graph_loss *loss, int32_t class)
+static double layer_class_factor(const struct graph_loss *loss, int32_t class)
 {
     double w = loss->class_weights ? loss->class_weights[class] : 1;
     return loss->class_scale * w;
 }
 
-static void loss_forward(const struct layer *l)
+static void layer_loss_forward(const struct layer *l)
 {
     const struct graph_loss *loss = &l->graph->loss;
     for (int b = 0; b < l->batch; b++) {
-        const struct slot *slot = &l->slots[b];
+        const struct batch_item *item = &l->items[b];
         struct result *r = &l->results[b];
         *r = (struct result){0};
         l->out[b] = 0;
-        if (slot->sample < 0)
+        if (item->index < 0)
             continue;
         const double *y = l->in[0] + (size_t)b * (size_t)l->source->c;
         double l1 = 0;
         for (int i = 0; i < 4; i++) {
-            double edge = loss->size * sigmoid(y[i]);
+            double edge = loss->size * layer_sigmoid(y[i]);
             r->box[i] = (float)edge;
-            l1 += fabs(edge - (double)slot->box[i]) / 4;
+            l1 += fabs(edge - (double)item->box[i]) / 4;
         }
         int best;
-        double lse = log_sum_exp(y + 4, loss->classes, &best);
-        double ce = lse - y[4 + slot->class];
+        double lse = layer_log_sum_exp(y + 4, loss->classes, &best);
+        double ce = lse - y[4 + item->class];
         r->l1 = (float)l1;
         r->ce = (float)ce;
         r->class = best;
         r->score = (float)exp(y[4 + best] - lse);
-        l->out[b] = loss->box_scale * l1 + class_factor(loss, slot->class) * ce;
+        l->out[b] =
+            loss->box_scale * l1 + layer_class_factor(loss, item->class) * ce;
     }
 }
 
-static void loss_backward(const struct layer *l)
+static void layer_loss_backward(const struct layer *l)
 {
     const struct graph_loss *loss = &l->graph->loss;
     for (int b = 0; l->grad_in[0] && b < l->batch; b++) {
-        const struct slot *slot = &l->slots[b];
-        if (slot->sample < 0)
+        const struct batch_item *item = &l->items[b];
+        if (item->index < 0)
             continue;
         const double *y = l->in[0] + (size_t)b * (size_t)l->source->c;
         double *gy = l->grad_in[0] + (size_t)b * (size_t)l->source->c;
         for (int i = 0; i < 4; i++) {
-            double s = sigmoid(y[i]);
-            double off = loss->size * s - (double)slot->box[i];
+            double s = layer_sigmoid(y[i]);
+            double off = loss->size * s - (double)item->box[i];
             double sign = (off > 0) - (off < 0);
             gy[i] += l->grad_out[b] * loss->box_scale / 4 * sign * loss->size *
                      s * (1 - s);
         }
         int best;
-        double lse = log_sum_exp(y + 4, loss->classes, &best);
-        double factor = l->grad_out[b] * class_factor(loss, slot->class);
+        double lse = layer_log_sum_exp(y + 4, loss->classes, &best);
+        double factor = l->grad_out[b] * layer_class_factor(loss, item->class);
         for (int i = 0; i < loss->classes; i++)
-            gy[4 + i] += factor * (exp(y[4 + i] - lse) - (i == slot->class));
+            gy[4 + i] += factor * (exp(y[4 + i] - lse) - (i == item->class));
     }
 }
 
@@ -282,11 +285,15 @@ static void loss_backward(const struct layer *l)
 void layer_forward(const struct layer *l)
 {
     static void (*const forward[])(const struct layer *) = {
-        [GRAPH_CONV] = conv_forward,       [GRAPH_NORM] = norm_forward,
-        [GRAPH_RELU] = relu_forward,       [GRAPH_ADD] = add_forward,
-        [GRAPH_MAXPOOL] = maxpool_forward, [GRAPH_FLATTEN] = copy_forward,
-        [GRAPH_DROPOUT] = dropout_forward, [GRAPH_LINEAR] = linear_forward,
-        [GRAPH_LOSS] = loss_forward,
+        [GRAPH_CONV] = layer_conv_forward,
+        [GRAPH_NORM] = layer_norm_forward,
+        [GRAPH_RELU] = layer_relu_forward,
+        [GRAPH_ADD] = layer_add_forward,
+        [GRAPH_MAXPOOL] = layer_maxpool_forward,
+        [GRAPH_FLATTEN] = layer_copy_forward,
+        [GRAPH_DROPOUT] = layer_dropout_forward,
+        [GRAPH_LINEAR] = layer_linear_forward,
+        [GRAPH_LOSS] = layer_loss_forward,
     };
     forward[l->node->op](l);
 }
@@ -294,11 +301,15 @@ void layer_forward(const struct layer *l)
 void layer_backward(const struct layer *l)
 {
     static void (*const backward[])(const struct layer *) = {
-        [GRAPH_CONV] = conv_backward,       [GRAPH_NORM] = norm_backward,
-        [GRAPH_RELU] = relu_backward,       [GRAPH_ADD] = copy_backward,
-        [GRAPH_MAXPOOL] = maxpool_backward, [GRAPH_FLATTEN] = copy_backward,
-        [GRAPH_DROPOUT] = dropout_backward, [GRAPH_LINEAR] = linear_backward,
-        [GRAPH_LOSS] = loss_backward,
+        [GRAPH_CONV] = layer_conv_backward,
+        [GRAPH_NORM] = layer_norm_backward,
+        [GRAPH_RELU] = layer_relu_backward,
+        [GRAPH_ADD] = layer_copy_backward,
+        [GRAPH_MAXPOOL] = layer_maxpool_backward,
+        [GRAPH_FLATTEN] = layer_copy_backward,
+        [GRAPH_DROPOUT] = layer_dropout_backward,
+        [GRAPH_LINEAR] = layer_linear_backward,
+        [GRAPH_LOSS] = layer_loss_backward,
     };
     backward[l->node->op](l);
 }

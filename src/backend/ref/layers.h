@@ -24,9 +24,9 @@ struct layer {
     double *mean, *inv_std;
     double *unbiased; /* variance, of the batch */
     /* Dropout and loss. */
-    const struct slot *slots;
+    const struct batch_item *items;
     uint64_t seed;
-    uint8_t *keep; /* room for one picture of the node */
+    uint8_t *dropout_mask; /* room for one image of the node */
     struct result *results;
 };
 
@@ -37,9 +37,9 @@ void layer_forward(const struct layer *layer);
 void layer_backward(const struct layer *layer);
 
 /* In layers_window.c. */
-void conv_forward(const struct layer *layer);
-void conv_backward(const struct layer *layer);
-void maxpool_forward(const struct layer *layer);
-void maxpool_backward(const struct layer *layer);
+void layer_conv_forward(const struct layer *layer);
+void layer_conv_backward(const struct layer *layer);
+void layer_maxpool_forward(const struct layer *layer);
+void layer_maxpool_backward(const struct layer *layer);
 
 #endif

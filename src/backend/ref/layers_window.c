@@ -21,13 +21,13 @@ static void row_forward(const struct row *r)
         r->out[i] += *r->weight * r->in[i * r->stride];
 }
 
-static void row_to_in(const struct row *r)
+static void row_backward_data(const struct row *r)
 {
     for (size_t i = 0; i < r->n; i++)
         r->in[i * r->stride] += *r->weight * r->out[i];
 }
 
-static void row_to_weight(const struct row *r)
+static void row_backward_weight(const struct row *r)
 {
     double sum = 0;
     for (size_t i = 0; i < r->n; i++)
@@ -35,26 +35,28 @@ static void row_to_weight(const struct row *r)
     *r->weight += sum;
 }
 
-/* Of `places` outputs along a side those [first, end) that kernel element
+/* Of `n_outputs` outputs along a side those [first, end) that kernel element
  * `at` joins with an input that exists. */
-static void span(const struct graph_node *node, int32_t at, int32_t places,
-                 int32_t side, int32_t *first, int32_t *end)
+static void valid_outputs(const struct graph_node *node, int32_t at,
+                          int32_t n_outputs, int32_t side, int32_t *first,
+                          int32_t *end)
 {
     int32_t s = node->stride, back = node->pad - at;
     *first = back > 0 ? (back + s - 1) / s : 0;
     *end = side + back > 0 ? (side + back + s - 1) / s : 0;
-    if (*end > places)
-        *end = places;
+    if (*end > n_outputs)
+        *end = n_outputs;
 }
 
 /* All rows of one weight between one input and one output plane. */
-static void walk_planes(const struct layer *l, int32_t ky, int32_t kx,
-                        double *in, double *out, double *weight, row_fn *visit)
+static void for_each_plane_row(const struct layer *l, int32_t ky, int32_t kx,
+                               double *in, double *out, double *weight,
+                               row_fn *visit)
 {
     const struct graph_node *node = l->node;
     int32_t y0, y1, x0, x1, side = l->source->w;
-    span(node, ky, node->h, l->source->h, &y0, &y1);
-    span(node, kx, node->w, side, &x0, &x1);
+    valid_outputs(node, ky, node->h, l->source->h, &y0, &y1);
+    valid_outputs(node, kx, node->w, side, &x0, &x1);
     if (x0 >= x1)
         return;
     struct row row = {.weight = weight,
@@ -69,8 +71,8 @@ static void walk_planes(const struct layer *l, int32_t ky, int32_t kx,
     }
 }
 
-static void walk(const struct layer *l, double *in, double *out, double *weight,
-                 row_fn *visit)
+static void for_each_row(const struct layer *l, double *in, double *out,
+                         double *weight, row_fn *visit)
 {
     size_t n_in = (size_t)l->source->c, n_out = (size_t)l->node->c;
     size_t in_plane = (size_t)l->source->h * (size_t)l->source->w;
@@ -81,36 +83,38 @@ static void walk(const struct layer *l, double *in, double *out, double *weight,
             double *w = weight + o * n_in * (size_t)(k * k);
             for (size_t i = 0; i < n_in; i++) {
                 for (int32_t at = 0; at < k * k; at++)
-                    walk_planes(l, at / k, at % k,
-                                in + (b * n_in + i) * in_plane,
-                                out + (b * n_out + o) * out_plane, w++, visit);
+                    for_each_plane_row(
+                        l, at / k, at % k, in + (b * n_in + i) * in_plane,
+                        out + (b * n_out + o) * out_plane, w++, visit);
             }
         }
     }
 }
 
-void conv_forward(const struct layer *l)
+void layer_conv_forward(const struct layer *l)
 {
     size_t n = (size_t)l->batch * graph_node_count(l->node);
     for (size_t i = 0; i < n; i++)
         l->out[i] = 0;
-    walk(l, l->in[0], l->out, l->weight, row_forward);
+    for_each_row(l, l->in[0], l->out, l->weight, row_forward);
 }
 
-void conv_backward(const struct layer *l)
+void layer_conv_backward(const struct layer *l)
 {
     if (l->grad_weight)
-        walk(l, l->in[0], l->grad_out, l->grad_weight, row_to_weight);
+        for_each_row(l, l->in[0], l->grad_out, l->grad_weight,
+                     row_backward_weight);
     if (l->grad_in[0])
-        walk(l, l->grad_in[0], l->grad_out, l->weight, row_to_in);
+        for_each_row(l, l->grad_in[0], l->grad_out, l->weight,
+                     row_backward_data);
 }
 
 /* ---- max pooling ---- */
 
 /* Index in the plane of the greatest value of window (y, x): the first of
  * equals; a NaN wins. */
-static size_t greatest(const struct layer *l, const double *plane, int32_t y,
-                       int32_t x)
+static size_t argmax_in_window(const struct layer *l, const double *plane,
+                               int32_t y, int32_t x)
 {
     const struct graph_node *node = l->node;
     int32_t top = y * node->stride - node->pad;
@@ -130,7 +134,7 @@ static size_t greatest(const struct layer *l, const double *plane, int32_t y,
 
 /* Sets the outputs, or with `back` adds their gradients where they came from.
  */
-static void pool(const struct layer *l, bool back)
+static void maxpool_pass(const struct layer *l, bool back)
 {
     size_t in_plane = (size_t)l->source->h * (size_t)l->source->w, at = 0;
     size_t n_planes = (size_t)l->batch * (size_t)l->node->c;
@@ -138,7 +142,7 @@ static void pool(const struct layer *l, bool back)
         const double *plane = l->in[0] + p * in_plane;
         for (int32_t y = 0; y < l->node->h; y++) {
             for (int32_t x = 0; x < l->node->w; x++, at++) {
-                size_t from = greatest(l, plane, y, x);
+                size_t from = argmax_in_window(l, plane, y, x);
                 if (back)
                     l->grad_in[0][p * in_plane + from] += l->grad_out[at];
                 else
@@ -148,13 +152,13 @@ static void pool(const struct layer *l, bool back)
     }
 }
 
-void maxpool_forward(const struct layer *l)
+void layer_maxpool_forward(const struct layer *l)
 {
-    pool(l, false);
+    maxpool_pass(l, false);
 }
 
-void maxpool_backward(const struct layer *l)
+void layer_maxpool_backward(const struct layer *l)
 {
     if (l->grad_in[0])
-        pool(l, true);
+        maxpool_pass(l, true);
 }

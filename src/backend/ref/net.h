@@ -3,7 +3,7 @@
 #define VOCDIST_BACKEND_REF_NET_H
 
 #include "backend/backend.h"
-#include "backend/places.h"
+#include "backend/staging.h"
 
 /* What a node keeps. */
 struct node_data {
@@ -16,10 +16,10 @@ struct net {
     const struct graph *graph;
     struct node_data *nodes;    /* [n_nodes], owned */
     double *param, *grad_param; /* room for one node's tensors, owned */
-    uint8_t *keep;              /* room for one picture of any node, owned */
+    uint8_t *dropout_mask;      /* room for one image of any node, owned */
 
-    struct places places;
-    struct knobs knobs; /* of the last forward */
+    struct staging staging;
+    struct step_scalars scalars; /* of the last forward */
     bool loss_finite;
     struct update_result update_result;
 };

@@ -7,65 +7,67 @@
 #define CLIP_EPS 1e-6
 
 /* Factors of one step, the same for all elements of a tensor. */
-struct rule {
+struct ref_optim_coeffs {
     const struct optim *optim;
-    double rate;             /* learning rate of the tensor's group */
-    double scale;            /* of the gradient: clipping */
-    double debias1, debias2; /* Adam: 1 - beta^t */
+    double lr;    /* learning rate of the tensor's group */
+    double scale; /* of the gradient: clipping */
+    double bias_correction1, bias_correction2; /* Adam: 1 - beta^t */
 };
 
-static double adam(const struct rule *r, double p, double g, float *m, float *v)
+static double ref_adam(const struct ref_optim_coeffs *r, double p, double g,
+                       float *m, float *v)
 {
     const struct optim *o = r->optim;
     double m1 = o->beta1 * (double)*m + (1 - o->beta1) * g;
     double v1 = o->beta2 * (double)*v + (1 - o->beta2) * g * g;
     *m = (float)m1;
     *v = (float)v1;
-    double denominator = sqrt(v1) / sqrt(r->debias2) + o->eps;
-    return p - r->rate / r->debias1 * m1 / denominator;
+    double denominator = sqrt(v1) / sqrt(r->bias_correction2) + o->eps;
+    return p - r->lr / r->bias_correction1 * m1 / denominator;
 }
 
-static void update_one(const struct rule *r, float *param, float grad, float *m,
-                       float *v)
+static void ref_update_element(const struct ref_optim_coeffs *r, float *param,
+                               float grad, float *m, float *v)
 {
     const struct optim *o = r->optim;
     double p = (double)*param, g = (double)grad * r->scale;
     switch (o->rule) {
     case OPTIM_ADAM:
-        p = adam(r, p, g + o->weight_decay * p, m, v);
+        p = ref_adam(r, p, g + o->weight_decay * p, m, v);
         break;
     case OPTIM_ADAMW:
-        p = adam(r, p * (1 - r->rate * o->weight_decay), g, m, v);
+        p = ref_adam(r, p * (1 - r->lr * o->weight_decay), g, m, v);
         break;
     case OPTIM_SGD:
         g = o->momentum * (double)*m + (g + o->weight_decay * p);
         *m = (float)g;
-        p -= r->rate * g;
+        p -= r->lr * g;
         break;
     }
     *param = (float)p;
 }
 
-static void update_params(const struct net *net, const float *grad, double norm)
+static void ref_update_params(const struct net *net, const float *grad,
+                              double norm)
 {
     const struct graph *g = net->graph;
     const struct optim *o = &net->spec.optim;
     struct weights *w = net->spec.weights;
-    double t = (double)net->knobs.step;
-    struct rule rule = {.optim = o,
-                        .scale = 1,
-                        .debias1 = 1 - pow(o->beta1, t),
-                        .debias2 = 1 - pow(o->beta2, t)};
+    double t = (double)net->scalars.step;
+    struct ref_optim_coeffs coeffs = {.optim = o,
+                                      .scale = 1,
+                                      .bias_correction1 = 1 - pow(o->beta1, t),
+                                      .bias_correction2 = 1 - pow(o->beta2, t)};
     if (o->clip_norm > 0)
-        rule.scale = fmin(1, o->clip_norm / (norm + CLIP_EPS));
+        coeffs.scale = fmin(1, o->clip_norm / (norm + CLIP_EPS));
     for (size_t i = 0; i < g->n_trainable; i++) {
-        rule.rate = i < g->n_head ? net->knobs.lr : net->knobs.backbone_lr;
-        update_one(&rule, &w->param.data[i], grad[i], &w->m.data[i],
-                   &w->v.data[i]);
+        coeffs.lr = i < g->n_head ? net->scalars.lr : net->scalars.backbone_lr;
+        ref_update_element(&coeffs, &w->param.data[i], grad[i], &w->m.data[i],
+                           &w->v.data[i]);
     }
 }
 
-static void update_stats(const struct net *net, const float *batch)
+static void ref_update_running_stats(const struct net *net, const float *batch)
 {
     const struct graph *g = net->graph;
     double share = g->norm_momentum;
@@ -94,8 +96,8 @@ enum vd_err ref_update(struct net *net, struct buf *exchange)
     net->update_result = (struct update_result){sqrt(squares), finite};
     if (!finite)
         return VD_OK;
-    update_params(net, grad, sqrt(squares));
-    update_stats(net, stats);
+    ref_update_params(net, grad, sqrt(squares));
+    ref_update_running_stats(net, stats);
     net->spec.weights->version++;
     return VD_OK;
 }

@@ -2,7 +2,7 @@
 
 #include "backend/pixels.h"
 #include "backend/ref/net.h"
-#include "base/mem.h"
+#include "base/alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +39,7 @@ static enum vd_err ref_alloc(struct backend *b, const struct graph *g,
     (void)b;
     void *data;
     size_t n = backend_buf_count(g, kind);
-    VD_TRY(mem_alloc(&data, n, sizeof(float), "weights"));
+    VD_TRY(alloc_aligned(&data, n, sizeof(float), "weights"));
     *out = (struct buf){kind, data, n};
     return VD_OK;
 }
@@ -47,7 +47,7 @@ static enum vd_err ref_alloc(struct backend *b, const struct graph *g,
 static void ref_free(struct backend *b, struct buf *buf)
 {
     (void)b;
-    mem_free(buf->data);
+    alloc_aligned_free(buf->data);
     *buf = (struct buf){.data = NULL};
 }
 
@@ -76,24 +76,24 @@ static void ref_net_free(struct net *net)
     if (!net)
         return;
     for (int i = 0; net->nodes && i < net->graph->n_nodes; i++) {
-        mem_free(net->nodes[i].value);
-        mem_free(net->nodes[i].grad);
+        alloc_aligned_free(net->nodes[i].value);
+        alloc_aligned_free(net->nodes[i].grad);
         free(net->nodes[i].mean);
         free(net->nodes[i].inv_std);
         free(net->nodes[i].unbiased);
     }
-    places_clear(&net->places);
+    staging_clear(&net->staging);
     free(net->nodes);
-    free(net->keep);
-    mem_free(net->param);
-    mem_free(net->grad_param);
+    free(net->dropout_mask);
+    alloc_aligned_free(net->param);
+    alloc_aligned_free(net->grad_param);
     free(net);
 }
 
 static enum vd_err alloc_doubles(double **out, size_t n)
 {
     void *p;
-    VD_TRY(mem_alloc(&p, n, sizeof(double), "the network's values"));
+    VD_TRY(alloc_aligned(&p, n, sizeof(double), "the network's values"));
     *out = p;
     return VD_OK;
 }
@@ -107,30 +107,30 @@ static enum vd_err alloc_node(struct net *net, int i)
     if (net->spec.mode == NET_TRAIN && i >= net->graph->first_trainable)
         VD_TRY(alloc_doubles(&data->grad, n));
     if (node->op == GRAPH_NORM) {
-        data->mean = mem_new((size_t)node->c, sizeof(double));
-        data->inv_std = mem_new((size_t)node->c, sizeof(double));
-        data->unbiased = mem_new((size_t)node->c, sizeof(double));
+        data->mean = xcalloc((size_t)node->c, sizeof(double));
+        data->inv_std = xcalloc((size_t)node->c, sizeof(double));
+        data->unbiased = xcalloc((size_t)node->c, sizeof(double));
     }
     return VD_OK;
 }
 
 /* Rooms shared by all nodes are as large as the largest needs. */
-static enum vd_err alloc_rooms(struct net *net)
+static enum vd_err alloc_scratch(struct net *net)
 {
     const struct graph *g = net->graph;
-    size_t most_values = 1, most_params = 1;
+    size_t max_values = 1, max_params = 1;
     for (int i = 0; i < g->n_nodes; i++) {
         const struct graph_node *node = &g->nodes[i];
         size_t n = graph_node_count(node);
-        if (n > most_values)
-            most_values = n;
+        if (n > max_values)
+            max_values = n;
         n = graph_node_params(g, node);
-        if (n > most_params)
-            most_params = n;
+        if (n > max_params)
+            max_params = n;
     }
-    net->keep = mem_new(most_values, 1);
-    VD_TRY(alloc_doubles(&net->param, most_params));
-    return alloc_doubles(&net->grad_param, most_params);
+    net->dropout_mask = xcalloc(max_values, 1);
+    VD_TRY(alloc_doubles(&net->param, max_params));
+    return alloc_doubles(&net->grad_param, max_params);
 }
 
 static enum vd_err ref_net_new(struct backend *b, const struct net_spec *spec,
@@ -139,16 +139,16 @@ static enum vd_err ref_net_new(struct backend *b, const struct net_spec *spec,
     (void)b;
     VD_TRY(backend_check_spec(spec));
     const struct graph *g = spec->graph;
-    struct net *net = mem_new(1, sizeof *net);
+    struct net *net = xcalloc(1, sizeof *net);
     net->spec = *spec;
     net->graph = g;
-    net->nodes = mem_new((size_t)g->n_nodes, sizeof *net->nodes);
+    net->nodes = xcalloc((size_t)g->n_nodes, sizeof *net->nodes);
     enum vd_err err;
-    size_t picture = graph_node_count(&g->nodes[0]) * sizeof(double);
-    VD_TRY_ELSE(out, err, places_init(&net->places, &net->spec, picture));
+    size_t image_bytes = graph_node_count(&g->nodes[0]) * sizeof(double);
+    VD_TRY_GOTO(out, err, staging_init(&net->staging, &net->spec, image_bytes));
     for (int i = 0; i < g->n_nodes; i++)
-        VD_TRY_ELSE(out, err, alloc_node(net, i));
-    VD_TRY_ELSE(out, err, alloc_rooms(net));
+        VD_TRY_GOTO(out, err, alloc_node(net, i));
+    VD_TRY_GOTO(out, err, alloc_scratch(net));
     *out = net;
     return VD_OK;
 out:
@@ -158,16 +158,17 @@ out:
 
 /* ---- feeding and asking ---- */
 
-static void fill_input(const struct net_spec *spec, const struct slot *slot,
-                       const uint8_t *pixels, void *input)
+static void ref_prepare_input(const struct net_spec *spec,
+                              const struct batch_item *item,
+                              const uint8_t *pixels, void *input)
 {
-    pixels_make(slot, pixels, spec->graph->nodes[0].h, spec->mean, spec->std,
-                input);
+    pixels_to_input(item, pixels, spec->graph->nodes[0].h, spec->mean,
+                    spec->std, input);
 }
 
 static enum vd_err ref_stage(struct net *net, const struct batch *batch)
 {
-    places_stage(&net->places, batch, fill_input);
+    staging_push(&net->staging, batch, ref_prepare_input);
     return VD_OK;
 }
 
@@ -185,7 +186,7 @@ static enum vd_err ref_end(struct net *net)
     return VD_OK;
 }
 
-static enum vd_err ref_rest(struct net *net)
+static enum vd_err ref_release_workspace(struct net *net)
 {
     (void)net;
     return VD_OK;
@@ -213,7 +214,7 @@ static enum vd_err ref_divide(struct net *net, struct buf *buf,
 
 static enum vd_err ref_results(struct net *net, struct result *out)
 {
-    places_results(&net->places, out);
+    staging_pop_results(&net->staging, out);
     return VD_OK;
 }
 
@@ -223,8 +224,8 @@ static enum vd_err ref_update_result(struct net *net, struct update_result *out)
     return VD_OK;
 }
 
-static enum vd_err copy_out(const struct net *net, int node, const double *from,
-                            float *out)
+static enum vd_err ref_copy_node(const struct net *net, int node,
+                                 const double *from, float *out)
 {
     VD_ASSERT(node >= 0 && node < net->graph->n_nodes && from);
     size_t n = (size_t)net->spec.micro_batch *
@@ -236,12 +237,12 @@ static enum vd_err copy_out(const struct net *net, int node, const double *from,
 
 static enum vd_err ref_node_value(struct net *net, int node, float *out)
 {
-    return copy_out(net, node, net->nodes[node].value, out);
+    return ref_copy_node(net, node, net->nodes[node].value, out);
 }
 
 static enum vd_err ref_node_grad(struct net *net, int node, float *out)
 {
-    return copy_out(net, node, net->nodes[node].grad, out);
+    return ref_copy_node(net, node, net->nodes[node].grad, out);
 }
 
 const struct backend_ops backend_ref_ops = {
@@ -258,7 +259,7 @@ const struct backend_ops backend_ref_ops = {
     .get = ref_get,
     .net_new = ref_net_new,
     .net_free = ref_net_free,
-    .rest = ref_rest,
+    .release_workspace = ref_release_workspace,
     .stage = ref_stage,
     .begin = ref_begin,
     .forward = ref_forward,

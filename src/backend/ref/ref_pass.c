@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-static void fill(double *p, size_t n, double value)
+static void fill_doubles(double *p, size_t n, double value)
 {
     for (size_t i = 0; i < n; i++)
         p[i] = value;
@@ -35,7 +35,7 @@ static struct layer layer_of(struct net *net, int i)
 {
     const struct graph_node *node = &net->graph->nodes[i];
     const struct node_data *data = &net->nodes[i];
-    const struct place *place = places_now(&net->places);
+    const struct staged_batch *staged = staging_current(&net->staging);
     struct layer l = {.graph = net->graph,
                       .node = node,
                       .batch = net->spec.micro_batch,
@@ -45,10 +45,10 @@ static struct layer layer_of(struct net *net, int i)
                       .mean = data->mean,
                       .inv_std = data->inv_std,
                       .unbiased = data->unbiased,
-                      .slots = place->slots,
-                      .seed = net->knobs.seed,
-                      .keep = net->keep,
-                      .results = place->results};
+                      .items = staged->items,
+                      .seed = net->scalars.seed,
+                      .dropout_mask = net->dropout_mask,
+                      .results = staged->results};
     for (int k = 0; k < 2; k++) {
         if (node->in[k] < 0)
             continue;
@@ -79,14 +79,14 @@ static void load_running(const struct net *net, const struct layer *l)
 
 enum vd_err ref_forward(struct net *net)
 {
-    places_forward(&net->places);
-    const struct place *place = places_now(&net->places);
-    net->knobs = place->knobs;
+    staging_take(&net->staging);
+    const struct staged_batch *staged = staging_current(&net->staging);
+    net->scalars = staged->scalars;
     for (int i = 0; i < net->graph->n_nodes; i++) {
         double *value = net->nodes[i].value;
-        fill(value, node_values(net, i), (double)NAN);
+        fill_doubles(value, node_values(net, i), (double)NAN);
         if (net->graph->nodes[i].op == GRAPH_INPUT) {
-            memcpy(value, place->input, node_values(net, i) * sizeof *value);
+            memcpy(value, staged->input, node_values(net, i) * sizeof *value);
             continue;
         }
         struct layer l = layer_of(net, i);
@@ -103,7 +103,7 @@ enum vd_err ref_forward(struct net *net)
 /* ---- backward ---- */
 
 /* Every norm's mean and unbiased variance, then the non-finite flag. */
-static void put_stats(const struct net *net, struct buf *exchange)
+static void ref_write_batch_stats(const struct net *net, struct buf *exchange)
 {
     const struct graph *g = net->graph;
     float *stats = exchange->data + g->n_trainable;
@@ -131,7 +131,7 @@ static enum vd_err backward_node(struct net *net, int i, struct buf *exchange,
     if (range.n) {
         const struct graph_tensor *t = &net->graph->params[l.node->param];
         range.first = t->offset;
-        fill(net->grad_param, range.n, 0);
+        fill_doubles(net->grad_param, range.n, 0);
         l.grad_weight = net->grad_param;
         l.grad_bias = net->grad_param + t->count;
     }
@@ -148,13 +148,13 @@ enum vd_err ref_backward(struct net *net, struct buf *exchange, ready_fn *ready,
     VD_ASSERT(net->spec.mode == NET_TRAIN && exchange->kind == BUF_EXCHANGE);
     for (size_t i = 0; i < exchange->n; i++)
         exchange->data[i] = NAN;
-    put_stats(net, exchange);
+    ref_write_batch_stats(net, exchange);
     struct range stats = {g->n_trainable, g->n_stats + 1};
     VD_TRY(ready(ctx, stats));
     for (int i = g->first_trainable; i < g->n_nodes; i++)
-        fill(net->nodes[i].grad, node_values(net, i), 0);
-    fill(net->nodes[g->n_nodes - 1].grad, (size_t)net->spec.micro_batch,
-         1.0 / net->spec.micro_batch);
+        fill_doubles(net->nodes[i].grad, node_values(net, i), 0);
+    fill_doubles(net->nodes[g->n_nodes - 1].grad, (size_t)net->spec.micro_batch,
+                 1.0 / net->spec.micro_batch);
     for (int i = g->n_nodes - 1; i >= g->first_trainable; i--) {
         if (g->nodes[i].op != GRAPH_INPUT)
             VD_TRY(backward_node(net, i, exchange, ready, ctx));

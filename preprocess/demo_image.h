@@ -1,0 +1,35 @@
+/*
+ * One generated image: two to five objects of the classes of
+ * demo_shapes.h on a cluttered background. Image i of a seed depends on
+ * nothing but (seed, i, size). Local and pure.
+ */
+#ifndef VOCDIST_PREPROCESS_DEMO_IMAGE_H
+#define VOCDIST_PREPROCESS_DEMO_IMAGE_H
+
+#include "image/image.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DEMO_MAX_OBJECTS 5
+
+struct demo_object {
+    int class;
+    int box[4]; /* edges x1 y1 x2 y2 of its visible pixels, x2/y2 exclusive */
+    bool is_truncated; /* reaches beyond the image */
+};
+
+struct demo_image {
+    struct image image;
+    /* [height, width]: 1 + index of the object seen there, 0: background. */
+    uint8_t *owner; /* owned */
+    struct demo_object objects[DEMO_MAX_OBJECTS];
+    int n_objects;
+};
+
+/* `size` is the longer side in pixels. Clear the image afterwards. */
+enum vd_err demo_image_draw(struct demo_image *p, uint64_t seed, uint64_t index,
+                            int size) VD_MUST_USE;
+void demo_image_clear(struct demo_image *p);
+
+#endif

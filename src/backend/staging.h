@@ -1,0 +1,53 @@
+/*
+ * The staging buffers of a net, for backends that compute
+ * in host memory: one thread stages batch k + 1 while another computes on
+ * batch k. A buffer is in use from its push to its results. Local.
+ */
+#ifndef VOCDIST_BACKEND_STAGING_H
+#define VOCDIST_BACKEND_STAGING_H
+
+#include "backend/backend.h"
+
+#include <pthread.h>
+
+#define STAGING_DEPTH 2
+
+/* One staged batch. */
+struct staged_batch {
+    struct batch_item *items; /* [micro_batch], owned copy */
+    void *input;              /* [micro_batch] prepared images, owned */
+    struct step_scalars scalars;
+    struct result *results; /* [micro_batch], owned */
+};
+
+/* Batches so far are counted; batch k is in batches[k modulo STAGING_DEPTH]. */
+struct staging {
+    struct staged_batch batches[STAGING_DEPTH];
+    const struct net_spec *spec;            /* borrowed */
+    size_t image_bytes;                     /* of a prepared image */
+    uint64_t n_staged, n_taken, n_released; /* under `lock` */
+    pthread_mutex_t lock;
+    pthread_cond_t batch_released;
+};
+
+/* Prepares a stored image (not a padding item's) as an input of the net. */
+typedef void staging_prepare_fn(const struct net_spec *spec,
+                                const struct batch_item *item,
+                                const uint8_t *pixels, void *input);
+
+/* May be cleared whatever it returns. */
+enum vd_err staging_init(struct staging *p, const struct net_spec *spec,
+                         size_t image_bytes) VD_MUST_USE;
+void staging_clear(struct staging *p);
+
+/* As backend_ops.stage: waits for a free buffer. Padding becomes zeros. */
+void staging_push(struct staging *p, const struct batch *batch,
+                  staging_prepare_fn *prepare);
+/* The oldest staged batch that was not taken yet; that there is none is our
+ * bug. Until the next call staging_current() is that batch. */
+void staging_take(struct staging *p);
+struct staged_batch *staging_current(struct staging *p);
+/* As backend_ops.results: of the oldest batch taken; releases its buffer. */
+void staging_pop_results(struct staging *p, struct result *out);
+
+#endif

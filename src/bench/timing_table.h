@@ -1,0 +1,41 @@
+/*
+ * What repeats of something took on every rank: a row per repeat, a column per
+ * part of it, in seconds.
+ *
+ *     timing_table_init(&t, 10, 2);
+ *     timing_table_row(&t, i)[0] = ...       each rank its own
+ *     VD_TRY(timing_table_gather(&t, comm));  from here on, all ranks' rows
+ *     timing_table_column(&t, 0, timing_table_slowest(&t, 0), &timing);
+ */
+#ifndef VOCDIST_BENCH_TIMING_TABLE_H
+#define VOCDIST_BENCH_TIMING_TABLE_H
+
+#include "comm/comm.h"
+#include "report/quantiles.h"
+
+struct timing_table {
+    int n_rows, n_columns, n_ranks;
+    double *mine; /* [n_rows, n_columns], owned */
+    double *all;  /* [n_ranks, n_rows, n_columns], owned; after gather */
+};
+
+/* One column: of one rank, and the least and the largest of the ranks'
+ * medians. */
+struct timing {
+    struct quantiles seconds;
+    double least_rank, most_rank;
+};
+
+/* Local, all but gather. */
+void timing_table_init(struct timing_table *t, int n_rows, int n_columns);
+void timing_table_clear(struct timing_table *t);
+double *timing_table_row(struct timing_table *t, int row);
+/* Collective. */
+enum vd_err timing_table_gather(struct timing_table *t,
+                                struct comm *comm) VD_MUST_USE;
+/* The rank with the largest median of a column. */
+int timing_table_slowest(const struct timing_table *t, int column);
+void timing_table_column(const struct timing_table *t, int column, int rank,
+                         struct timing *out);
+
+#endif

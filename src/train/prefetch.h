@@ -1,0 +1,54 @@
+/*
+ * Feeds a training net: a thread takes micro-batches from the loader, in
+ * order, and stages them with the numbers of their step, so that the pixels of
+ * the next one are prepared while the device computes. Local.
+ *
+ * Micro-batch k belongs to step first_step + k / n_replicas and replica
+ * first_replica + k mod n_replicas; replica r of step s has the positions
+ * s x global_batch + [r x micro_batch, (r + 1) x micro_batch), or those of the
+ * first step again if `repeat_first_batch`.
+ */
+#ifndef VOCDIST_TRAIN_PREFETCH_H
+#define VOCDIST_TRAIN_PREFETCH_H
+
+#include "backend/backend.h"
+#include "data/augment.h"
+#include "data/sampler.h"
+#include "data/shard.h"
+#include "train/schedule.h"
+
+struct prefetch_spec {
+    const struct shard_set *data;
+    struct sampler sampler;
+    struct augment augment;
+    struct schedule schedule;
+    double backbone_lr_mult;
+    uint64_t seed;
+    int micro_batch, replicas;      /* of the run */
+    int first_replica, n_replicas;  /* of this rank */
+    uint64_t first_step, last_step; /* [first, last), from 0 */
+    bool repeat_first_batch;        /* all steps have the first one's items */
+    int loader_threads;
+    int rank; /* for injected faults: a NaN of site step comes from here */
+    const struct backend_ops *backend;
+    struct net *net;
+};
+
+struct prefetch;
+enum vd_err prefetch_new(struct prefetch **out,
+                         const struct prefetch_spec *spec) VD_MUST_USE;
+/* Waits until one more micro-batch is staged; adds the time spent waiting. */
+enum vd_err prefetch_wait(struct prefetch *p, double *waited_s) VD_MUST_USE;
+/* Seconds that its thread has spent staging what was waited for so far. */
+double prefetch_staged_s(const struct prefetch *p);
+void prefetch_free(struct prefetch *p);
+
+/* The step scalars of a step (from 0), as the prefetch thread stages them. */
+struct step_scalars prefetch_step_scalars(const struct prefetch_spec *spec,
+                                          uint64_t step);
+/* Slots of micro-batch k; `ctx` is the prefetch_spec: a loader_fill_fn. */
+void prefetch_fill(void *ctx, size_t k, struct batch_item *items);
+/* The position of micro-batch k's first item. */
+uint64_t prefetch_position(const struct prefetch_spec *spec, size_t k);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * One net of one backend with weights, images and an exchange buffer: what
+ * tests of backends run on. Failures end the test. Two fixtures filled with the
+ * same seed hold the same numbers.
+ */
+#ifndef VOCDIST_TESTS_BACKEND_NET_FIXTURE_H
+#define VOCDIST_TESTS_BACKEND_NET_FIXTURE_H
+
+#include "check.h"
+
+#include "backend/backend.h"
+
+#define FIXTURE_MAX_RANGES 256
+
+struct net_fixture {
+    struct backend backend;
+    const struct graph *graph; /* borrowed */
+    struct weights weights;
+    struct buf exchange;
+    struct net *net;
+    int batch;
+    struct batch_item *items; /* [batch]; change them before a step */
+    uint8_t *pixels;          /* [batch, S, S, 3] */
+    const uint8_t **images;   /* [batch], into pixels */
+    struct step_scalars scalars;
+    struct range ranges[FIXTURE_MAX_RANGES]; /* of the last backward */
+    int n_ranges;
+};
+
+/* Adam's defaults. */
+struct optim net_fixture_adam(void);
+
+void net_fixture_open(struct net_fixture *f, const char *backend,
+                      const struct graph *g, int batch, enum net_mode mode,
+                      const struct optim *optim);
+void net_fixture_close(struct net_fixture *f);
+
+/* Images, boxes and classes, and all weights (norms away from 1 and 0). */
+void net_fixture_fill(struct net_fixture *f, uint64_t seed);
+/* An item's pixels as stored: no warp, no jitter. */
+void net_fixture_identity_item(struct batch_item *item);
+
+void net_fixture_stage(struct net_fixture *f);
+/* begin, forward, end on a staged batch; then also with backward. */
+void net_fixture_forward(struct net_fixture *f);
+void net_fixture_backward(struct net_fixture *f);
+void net_fixture_update(struct net_fixture *f);
+void net_fixture_results(struct net_fixture *f, struct result *out);
+
+/* Canonical copies; free() them. */
+float *net_fixture_get(struct net_fixture *f, const struct buf *buf);
+/* NULL where the backend has fused the node away. */
+float *net_fixture_value(struct net_fixture *f, int node);
+float *net_fixture_grad(struct net_fixture *f, int node);
+
+/* |a - b| / |b| (Euclidean); |a - b| where b is all zeros. */
+double net_fixture_distance(const float *a, const float *b, size_t n);
+
+#endif

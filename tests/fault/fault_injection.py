@@ -1,0 +1,234 @@
+"""Faults at every site of a run, on rank 0 and on another one of 3: the job
+ends soon, with the right exit code and one line with the cause, and the last
+checkpoint is good. What is soon, and the time limits of the ranks, follow what
+a run takes here.
+
+    fault_injection.py BACKEND [full]      full: every action at every site and rank
+"""
+import os
+import re
+import subprocess
+import sys
+import time
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'tools'))
+import jobs  # noqa: E402
+import pace  # noqa: E402
+
+ARGUMENTS = sys.argv[1:]
+FULL = 'full' in ARGUMENTS
+jobs.SMALL['backend'] = ARGUMENTS[0] if ARGUMENTS else 'ref'
+
+RANKS = 3
+SOON_S = 120  # at least
+AT_ONCE = 4  # a job that fails mostly waits: mpirun grants its ranks a second
+# Sites that `train` does not reach.
+OTHER_SITES = ('pack',)
+# Exit codes of a job that an injected action ends. A rank that hangs is ended
+# by the others' time limit or by its own watchdog, whichever comes first.
+STATUS = {'error': {70}, 'exit': {70}, 'kill': {137}, 'hang': {69, 70}}
+CAUSES = {'error': {1}, 'exit': {0}, 'kill': {0}, 'hang': {1, 2}}
+
+
+def sites():
+    header = os.path.join(os.path.dirname(__file__), '..', '..', 'src', 'base',
+                          'fault.h')
+    with open(header) as f:
+        return re.findall(r'X\(SITE_\w+, "([\w-]+)"', f.read())
+
+
+def causes(output):
+    return len(re.findall(r'(?:\]|vocdist:|vocpack:) error: ', output))
+
+
+def make_voc(folder):
+    """The smallest VOC folder: one image, by the program that draws."""
+    from PIL import Image
+    for name in ('Annotations', 'JPEGImages'):
+        os.makedirs(os.path.join(folder, name))
+    Image.new('RGB', (40, 30), 'red').save(
+        os.path.join(folder, 'JPEGImages', 'a.jpg'))
+    with open(os.path.join(folder, 'Annotations', 'a.xml'), 'w') as f:
+        f.write('<annotation><filename>a.jpg</filename><size><width>40</width>'
+                '<height>30</height><depth>3</depth></size><object><name>cat'
+                '</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>20</xmax>'
+                '<ymax>20</ymax></bndbox></object></annotation>')
+
+
+class Faults(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        """A run of 5 steps, and one of the same bits stopped after 2."""
+        cls.f = jobs.ScratchFolder()
+        cls.choose_limits(cls.f.measure_pace(RANKS))
+        cls.f.train(1, 'good', checkpoint__every=1)
+        cls.f.train(1, 'base', 75, train__stop_at=2)
+        cls.good = {step: cls.f.weights('good', 'step-%08d.h5' % step)
+                    for step in range(1, 6)}
+
+    @classmethod
+    def choose_limits(cls, timing):
+        """For ranks that hang, `short`: more than a sound rank is ever late.
+        For others, `long`: a job that waits for them has not ended soon."""
+        step_s = max(2, 3 * AT_ONCE * timing.step_s)
+        setup_s = max(2, AT_ONCE * timing.start_s)
+        cls.short = cls.limits(setup_s, step_s)
+        cls.soon_s = max(SOON_S, 10 * timing.run_s(5, AT_ONCE),
+                         5 * max(setup_s, step_s))
+        cls.long = cls.limits(3 * cls.soon_s, 3 * cls.soon_s)
+        print('%s: ranks that hang have %.1f s to start and %.1f s for a step; '
+              'soon is %.0f s' % (timing, setup_s, step_s, cls.soon_s))
+
+    @staticmethod
+    def limits(setup_s, step_s):
+        return {'timeout__setup': setup_s, 'timeout__step': step_s,
+                'timeout__checkpoint': step_s}
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.f.remove()
+
+    def copy_base_run(self, name):
+        subprocess.check_call(['cp', '-a', self.f.file('base'),
+                               self.f.file(name)])
+
+    def check_last_checkpoint(self, name):
+        last = os.path.realpath(self.f.file(name, 'checkpoints', 'last'))
+        step = int(re.search(r'step-(\d+)\.h5', last).group(1))
+        self.assertGreaterEqual(step, 2)
+        self.assertEqual(self.f.weights(name), self.good[step], name)
+
+    def check_resumes(self, name):
+        self.f.train(2, name)
+        self.assertEqual(self.f.weights(name), self.good[5], name)
+        self.assertEqual(self.f.metrics_rows(name), self.f.metrics_rows('good'), name)
+
+    def check_job(self, job, what, action, site):
+        """False where the fault was not met."""
+        if job.status == 0:
+            return False
+        text = '%s: status %d, %.1f s:\n%s' % (what, job.status, job.seconds,
+                                               job.output)
+        self.assertIn(job.status, STATUS[action], text)
+        self.assertIn(causes(job.output), CAUSES[action], text)
+        self.assertLess(job.seconds, self.soon_s, text)
+        if action == 'error':
+            self.assertIn('injected fault at ' + site, job.output)
+        return True
+
+    def inject(self, site, rank, action, passes=1, **options):
+        """A resumed run with a fault; True where it was met."""
+        what = '%s:%d:%s:%d' % (site, rank, action, passes)
+        name = what.replace(':', '-')
+        self.copy_base_run(name)
+        options = dict({'checkpoint__every': 1}, **options)
+        options.update(self.short if action == 'hang' else self.long)
+        job = self.f.run(RANKS, name, environment={'VOCDIST_FAULT': what},
+                         **options)
+        met = self.check_job(job, what, action, site)
+        if met:
+            self.check_last_checkpoint(name)
+        return met
+
+    def inject_all(self, cases):
+        """inject() of each case; the cases whose faults were met."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            met = pool.map(lambda case: self.inject(*case), cases)
+            return [case for case, was_met in zip(cases, met) if was_met]
+
+    def test_an_error_at_every_site_on_two_ranks(self):
+        cases = [(site, rank, 'error') for site in sites() for rank in (0, 2)]
+        self.assertEqual(self.inject_all(cases),
+                         [c for c in cases if c[0] not in OTHER_SITES],
+                         'OTHER_SITES is wrong')
+
+    def test_an_error_at_a_later_visit(self):
+        cases = [(site, 1, 'error', 2)
+                 for site in ('step', 'reduce', 'flags', 'checkpoint', 'eval')]
+        self.assertEqual(self.inject_all(cases), cases)
+
+    def test_ranks_that_vanish(self):
+        cases = [(site, rank, action)
+                 for site in (sites() if FULL else
+                              ('data', 'reduce', 'checkpoint'))
+                 if site not in OTHER_SITES
+                 for rank, action in ((1, 'exit'), (0, 'kill'))]
+        self.assertEqual(self.inject_all(cases), cases)
+
+    def test_ranks_that_hang(self):
+        cases = [(site, rank, 'hang')
+                 for site in (sites() if FULL else
+                              ('init', 'weights', 'step', 'reduce',
+                               'shutdown'))
+                 if site not in OTHER_SITES
+                 for rank in ((0, 2) if FULL else (2,))]
+        self.assertEqual(self.inject_all(cases), cases)
+
+    def test_a_rank_alone_that_hangs(self):
+        """Also where it starts and ends MPI, and evaluates."""
+        options = ['--checkpoint', 'runs/base', '--data', 'val']
+        options += ['--timeout.setup', str(self.short['timeout__setup'])]
+        for site, arguments in (('init', ()), ('shutdown', ()),
+                                ('init', ['eval', *options]),
+                                ('eval', ['eval', *options])):
+            self.copy_base_run('alone')
+            fault = {'VOCDIST_FAULT': site + ':0:hang'}
+            start = time.monotonic()
+            command = [os.environ['PROGRAM'], *(
+                arguments or self.f.settings('alone', **self.short))]
+            job = jobs.Job(subprocess.Popen(
+                command, cwd=self.f.path, text=True, stderr=subprocess.STDOUT,
+                stdout=subprocess.PIPE, env=dict(os.environ, **fault)), start)
+            self.assertEqual(job.status, 70, job.output)
+            self.assertIn('watchdog: no progress for', job.output)
+            self.assertLess(job.seconds, self.soon_s)
+            subprocess.check_call(['rm', '-r', self.f.file('alone')])
+
+    def test_a_late_rank_is_named(self):
+        self.copy_base_run('late')
+        job = self.f.run(RANKS, 'late',
+                         environment={'VOCDIST_FAULT': 'reduce:1:hang'},
+                         **self.short)
+        self.assertRegex(job.output, r'rank 1 \(|\[rank 1/3', job.output)
+        self.assertIn('averaging gradients', job.output)
+
+    def test_a_run_that_failed_goes_on(self):
+        for site in ('reduce', 'checkpoint', 'shutdown'):
+            self.assertTrue(self.inject(site, 1, 'error', 1,
+                                       train__epochs=2), site)
+            self.check_resumes('%s-1-error-1' % site)
+
+    def test_a_loss_that_is_not_finite(self):
+        what = {'VOCDIST_FAULT': 'step:1:nan:3'}
+        self.copy_base_run('nan')
+        job = self.f.run(RANKS, 'nan', environment=what, checkpoint__every=1)
+        self.assertEqual(job.status, 76, job.output)
+        self.assertEqual(causes(job.output), 1, job.output)
+        self.assertRegex(job.output, r'error: step 3: the loss is not '
+                                     r'finite; rank 1 \([^\n]*: tiny_\d+\n')
+        self.check_last_checkpoint('nan')
+        self.check_resumes('nan')
+
+    def test_sites_of_other_commands(self):
+        commands = {
+            'report': [os.environ['PROGRAM'], 'eval', '--checkpoint',
+                       'runs/good', '--data', 'val'],
+            'pack': [os.environ['PACKER'], 'pack', 'voc', '-o', 'packed'],
+        }
+        make_voc(os.path.join(self.f.path, 'voc'))
+        mpirun = os.environ['MPIEXEC'].split()
+        for site, command in commands.items():
+            for rank in (0, 2):
+                what = '%s:%d' % (site, rank)
+                start = time.monotonic()
+                job = jobs.Job(subprocess.Popen(
+                    mpirun + ['3'] + command, cwd=self.f.path, text=True,
+                    env=dict(os.environ, VOCDIST_FAULT=what),
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT), start)
+                self.assertTrue(self.check_job(job, what, 'error', site), what)
+
+
+if __name__ == '__main__':
+    unittest.main(argv=sys.argv[:1], verbosity=2)
