@@ -1,3 +1,11 @@
+/*
+ * The backend registry, and the helpers that all backends share.
+ *
+ * built_backends[] lists what CMake built (VOCDIST_HAVE_CPU,
+ * VOCDIST_HAVE_DEFERRED), the fastest one first. backend_open() looks a name
+ * up there; "auto" takes the first entry whose unavailable() returns NULL. ref
+ * is always built and always available, so that search ends.
+ */
 #include "backend/backend.h"
 
 #include "backend/ref/ref.h"
@@ -12,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Best first: "auto" takes the first one. */
+/* Fastest first: "auto" takes the first that is available. */
 static const struct backend_ops *const built_backends[] = {
 #ifdef VOCDIST_HAVE_CPU
     &backend_cpu_ops,
@@ -42,8 +50,8 @@ static enum vd_err fail_unknown_backend(const char *name)
                        "install libdnnl-dev and build with "
                        "-DVOCDIST_ONEDNN=ON, or use --backend ref (slow)");
     return VD_FAIL(VD_CONFIG,
-                   "backend %s: there is none of that name\n"
-                   "choose one of auto, cpu, cuda, ref",
+                   "backend %s: no such backend\n"
+                   "use one of auto, cpu, cuda, ref",
                    name);
 }
 
@@ -65,7 +73,7 @@ static enum vd_err find_backend(const char *name,
     return fail_unknown_backend(name);
 }
 
-/* ref always exists and can run everywhere. */
+/* Ends at ref, which is always built and always available. */
 static const struct backend_ops *best_available_backend(void)
 {
     int i = 0;
@@ -79,14 +87,14 @@ static void log_auto_choice(struct backend *b)
     if (b->ops != &backend_ref_ops)
         log_info("backend auto: %s (%s)", b->ops->name, b->ops->describe(b));
     else if (built_backends[0] == &backend_ref_ops)
-        log_warn_global("backend auto: ref (%s), as this program was built "
-                        "without a fast one\n"
-                        "on x86-64, install oneDNN (libdnnl-dev) and build "
-                        "again; other processors have only ref so far",
+        log_warn_global("backend auto: ref (%s), because this program was "
+                        "built without oneDNN\n"
+                        "on x86-64, install libdnnl-dev and build again; "
+                        "other processors support only ref so far",
                         b->ops->describe(b));
     else
-        log_warn_global("backend auto: ref (%s), as %s %s\n"
-                        "use another machine: expect 20 times the time",
+        log_warn_global("backend auto: ref (%s), because %s %s\n"
+                        "use another machine: ref takes 20 times as long",
                         b->ops->describe(b), built_backends[0]->name,
                         built_backends[0]->unavailable());
 }
@@ -95,7 +103,7 @@ enum vd_err backend_open(struct backend *b, const char *name,
                          const struct backend_config *config)
 {
 #ifdef VOCDIST_HAVE_DEFERRED
-    /* How a test has a whole program use one that no option offers. */
+    /* Lets a test run a whole program on a backend that no option offers. */
     const char *tested = getenv("TEST_VOCDIST_BACKEND");
     if (tested)
         name = tested;
@@ -172,7 +180,7 @@ enum vd_err backend_check_spec(const struct net_spec *spec)
             return VD_FAIL(VD_CONFIG,
                            "micro-batch of 1: %s has one value per channel, "
                            "which has no variance\n"
-                           "give --train.micro_batch 2 or more",
+                           "set --train.micro_batch to 2 or more",
                            g->params[node->param].name);
     }
     return VD_OK;

@@ -1,8 +1,20 @@
+/*
+ * Image augmentation in double, one image at a time (definition: struct
+ * batch_item):
+ *
+ *   1. affine warp of the stored image, bilinear, 0 outside it
+ *   2. torchvision's ColorJitter: brightness, contrast, saturation and hue in
+ *      the item's order, each clamped to 0..1
+ *   3. (value - mean) / std per channel
+ *
+ * Values are in 0..1 between the steps, in three planes (r, g, b) of the
+ * output array. Written for clarity: backends use their own faster code.
+ */
 #include "backend/pixels.h"
 
 #include <math.h>
 
-/* An image while it is worked on: three planes of n values in 0..1. */
+/* An image between the steps: three planes of n values in 0..1. */
 struct planes {
     double *r, *g, *b;
     size_t n;
@@ -43,13 +55,14 @@ static void pixels_warp(const float t[6], const uint8_t *pixels, int32_t size,
     }
 }
 
-/* ---- torchvision's colour changes ---- */
+/* ---- colour jitter, by torchvision's formulas ---- */
 
 static double pixels_clamp(double x)
 {
     return fmin(fmax(x, 0), 1);
 }
 
+/* ITU-R BT.601 luma, with torchvision's coefficients. */
 static double pixels_gray(double r, double g, double b)
 {
     return 0.2989 * r + 0.587 * g + 0.114 * b;
@@ -92,7 +105,8 @@ static void pixels_saturation(struct planes p, double factor)
     }
 }
 
-/* Hue in sixths of a turn, from -1 to 5; 0 for gray. */
+/* Hue in sixths of a turn, from -1 to 5; 0 for gray. `range` is the greatest
+ * channel minus the smallest. */
 static double hue_of(double r, double g, double b, double high, double range)
 {
     if (range == 0)
@@ -104,6 +118,7 @@ static double hue_of(double r, double g, double b, double high, double range)
     return 4 + (r - g) / range;
 }
 
+/* RGB to HSV, hue + `turn` (in turns), HSV to RGB. */
 static void pixels_rotate_hue(double *r, double *g, double *b, double turn)
 {
     double high = fmax(*r, fmax(*g, *b)), low = fmin(*r, fmin(*g, *b));

@@ -1,6 +1,7 @@
 /*
- * From stored image to network input: the reference every backend must meet
- * to 1/255. What is done is said at struct batch_item. Local and pure.
+ * Converts a stored image to network input. This is the reference: the input of
+ * every backend must agree with it to within 1/255. struct batch_item
+ * (data/batch_item.h) defines the transformation. Local and pure.
  */
 #ifndef VOCDIST_BACKEND_PIXELS_H
 #define VOCDIST_BACKEND_PIXELS_H

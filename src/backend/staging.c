@@ -1,3 +1,5 @@
+/* Bounded queue with one producer and one consumer. The producer fills its
+ * buffer without the lock: n_staged still excludes it from the consumer. */
 #include "backend/staging.h"
 
 #include "base/alloc.h"

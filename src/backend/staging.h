@@ -1,7 +1,7 @@
 /*
- * The staging buffers of a net, for backends that compute
- * in host memory: one thread stages batch k + 1 while another computes on
- * batch k. A buffer is in use from its push to its results. Local.
+ * The staging buffers of a net (double buffering), for backends that compute in
+ * host memory: one thread stages batch k + 1 while another computes on batch k.
+ * A buffer is in use from staging_push() to staging_pop_results(). Local.
  */
 #ifndef VOCDIST_BACKEND_STAGING_H
 #define VOCDIST_BACKEND_STAGING_H
@@ -20,11 +20,12 @@ struct staged_batch {
     struct result *results; /* [micro_batch], owned */
 };
 
-/* Batches so far are counted; batch k is in batches[k modulo STAGING_DEPTH]. */
+/* A ring: batch k (0, 1, ...) is in batches[k % STAGING_DEPTH]. Invariant:
+ * n_released <= n_taken <= n_staged <= n_released + STAGING_DEPTH. */
 struct staging {
     struct staged_batch batches[STAGING_DEPTH];
     const struct net_spec *spec;            /* borrowed */
-    size_t image_bytes;                     /* of a prepared image */
+    size_t image_bytes;                     /* size of a prepared image */
     uint64_t n_staged, n_taken, n_released; /* under `lock` */
     pthread_mutex_t lock;
     pthread_cond_t batch_released;
@@ -35,19 +36,21 @@ typedef void staging_prepare_fn(const struct net_spec *spec,
                                 const struct batch_item *item,
                                 const uint8_t *pixels, void *input);
 
-/* May be cleared whatever it returns. */
+/* staging_clear() is allowed whatever it returns. */
 enum vd_err staging_init(struct staging *p, const struct net_spec *spec,
                          size_t image_bytes) VD_MUST_USE;
 void staging_clear(struct staging *p);
 
-/* As backend_ops.stage: waits for a free buffer. Padding becomes zeros. */
+/* Implements backend_ops.stage: blocks until a buffer is free. A padding item
+ * becomes an input of zeros. */
 void staging_push(struct staging *p, const struct batch *batch,
                   staging_prepare_fn *prepare);
-/* The oldest staged batch that was not taken yet; that there is none is our
- * bug. Until the next call staging_current() is that batch. */
+/* Takes the oldest staged batch that was not taken yet; asserts that there is
+ * one. staging_current() returns that batch until the next call. */
 void staging_take(struct staging *p);
 struct staged_batch *staging_current(struct staging *p);
-/* As backend_ops.results: of the oldest batch taken; releases its buffer. */
+/* Implements backend_ops.results: copies the results of the oldest batch that
+ * was taken and not released, and releases its buffer. */
 void staging_pop_results(struct staging *p, struct result *out);
 
 #endif

@@ -1,3 +1,4 @@
+/* The registry of exchanges: looks one up by name and opens it. */
 #include "exchange/exchange.h"
 
 #include "base/log.h"
@@ -33,21 +34,23 @@ enum vd_err exchange_open(struct exchange *x, const char *name,
         name = spec->comm->size > 1 ? "mpi" : "none";
     const struct exchange_ops *ops = find_exchange(name);
     bool is_none_on_many = ops == &exchange_none && spec->comm->size > 1;
-    /* All ranks fail alike: one of them says so. */
+    /* All ranks fail in the same way: only rank 0 logs it. */
     if (spec->comm->rank != 0 && (!ops || is_none_on_many))
         return ops ? VD_CONFIG : VD_UNSUPPORTED;
     if (!ops)
-        return VD_FAIL(VD_UNSUPPORTED,
-                       strcmp(name, "mpi")
-                           ? "exchange.name %s: this version does not have it\n"
-                             "use --exchange.name auto"
-                           : "exchange.name %s: was not built\n"
-                             "use --exchange.name auto, or build with "
-                             "-DVOCDIST_MPI=ON",
-                       name);
+        return VD_FAIL(
+            VD_UNSUPPORTED,
+            strcmp(name, "mpi")
+                ? "exchange.name %s: this version has no such exchange\n"
+                  "use --exchange.name auto"
+                : "exchange.name %s: was not built\n"
+                  "use --exchange.name auto, or build with "
+                  "-DVOCDIST_MPI=ON",
+            name);
     if (is_none_on_many)
         return VD_FAIL(VD_CONFIG,
-                       "exchange.name none: %d ranks would not average\n"
+                       "exchange.name none: %d ranks would not average their "
+                       "gradients\n"
                        "use --exchange.name auto",
                        spec->comm->size);
     VD_TRY(ops->open(x));

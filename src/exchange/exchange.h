@@ -1,22 +1,24 @@
 /*
- * Gradient averaging: the mean over all R replicas of an exchange buffer (see
- * model/graph.h), formed along the one reduction tree
- * (exchange/reduction_tree.h), so the bits do not depend on the number of
+ * Gradient averaging: an all-reduce that computes the mean of an exchange
+ * buffer (model/graph.h) over all R replicas. All sums follow the reduction
+ * tree (exchange/reduction_tree.h), so the bits do not depend on the number of
  * ranks.
  *
- *     none   one rank: the tree is complete already, only the division is left
- *     mpi    slice i of a range goes to rank i, which finishes the tree and
- *            divides by R once; then all ranks get all slices. Any number of
- *            ranks, also one.
+ *     none   one rank: its sums are complete, the device divides by R
+ *     mpi    any number of ranks, also one. Reduce-scatter: rank i receives
+ *            slice i of a range, finishes the tree and divides by R once.
+ *            All-gather: all ranks receive all slices.
  *
  * Every rank calls enqueue_mean() for the same ranges in the same order; it
- * only queues. test() is called now and then while the device computes, since
- * MPI moves data inside its own calls only. wait_all() ends the step.
+ * only starts a transfer. Call test() regularly while the device computes,
+ * because MPI makes progress only inside MPI calls. wait_all() completes all
+ * ranges of the step.
  *
- * An exchange that is `in_step` is called between the backend's begin and end,
- * from `ready` on, so it runs beside backward (mpi, in place in host memory)
- * or is part of the recorded step (none). Any other is called after end, when
- * the sums are complete: mpi then copies them from the device and back.
+ * An exchange that is `in_step` is called between the backend's begin and end:
+ * enqueue_mean() for a range once `ready` reported it. So it overlaps backward
+ * (mpi, in place in host memory) or is part of the captured step (none). Any
+ * other exchange is called after end, when the sums are complete: mpi then
+ * copies them from the device to the host and the mean back.
  */
 #ifndef VOCDIST_EXCHANGE_EXCHANGE_H
 #define VOCDIST_EXCHANGE_EXCHANGE_H
@@ -26,7 +28,7 @@
 #include "comm/comm.h"
 #include "exchange/reduction_tree.h"
 
-/* Elements per range that are worth a message of their own (4 MB). */
+/* Bucket size in elements (4 MB); smaller ranges are collected into buckets. */
 #define EXCHANGE_BUCKET_ELEMENTS ((size_t)1 << 20)
 
 struct exchange_spec {
@@ -36,9 +38,9 @@ struct exchange_spec {
     struct net *net;
     const struct graph *graph;
     int replicas;
-    /* This rank's plan and, for each of its plan->n_partials nodes, the buffer
-     * that holds it when enqueue_mean() is called. partials[0] receives the
-     * mean. */
+    /* This rank's plan, and the buffer of each of its plan->n_partials partial
+     * sums (tree nodes). When enqueue_mean() is called they hold the sums of
+     * that range. partials[0] receives the mean. */
     const struct reduction_plan *plan;
     struct buf *const *partials;
 };
@@ -46,7 +48,7 @@ struct exchange_spec {
 struct exchange {
     const struct exchange_ops *ops;
     struct exchange_spec spec;
-    bool in_step; /* see above; open sets it */
+    bool in_step; /* see above; set by open */
     void *impl;
 };
 
@@ -55,19 +57,21 @@ struct exchange_ops {
     /* Collective. */
     enum vd_err (*open)(struct exchange *x) VD_MUST_USE;
     void (*close)(struct exchange *x);
-    /* Collective; does not wait for peers unless many ranges are in flight. */
+    /* Collective; blocks only if too many ranges are in flight. */
     enum vd_err (*enqueue_mean)(struct exchange *x,
                                 struct range range) VD_MUST_USE;
     /* Local. */
     enum vd_err (*test)(struct exchange *x) VD_MUST_USE;
-    /* Collective: all queued means have arrived. VD_COMM after the comm's time
-     * limit, naming who is late; the buffers may still be written to. */
+    /* Collective: returns when all enqueued means are complete. VD_COMM after
+     * the time limit of the comm, with the ranks that are late; MPI may then
+     * still write to the buffers. */
     enum vd_err (*wait_all)(struct exchange *x) VD_MUST_USE;
 };
 
 /*
  * Collective. "auto" is mpi on several ranks, none on one. VD_CONFIG for none
- * on several ranks; VD_UNSUPPORTED for what was not built.
+ * on several ranks; VD_UNSUPPORTED for an exchange that was not built. Only
+ * rank 0 logs these errors.
  */
 enum vd_err exchange_open(struct exchange *x, const char *name,
                           const struct exchange_spec *spec) VD_MUST_USE;

@@ -1,13 +1,17 @@
 /*
- * Each range passes two stages: its slices travel to their owners, which
- * finish the tree and divide; then the finished slices travel to everyone.
- * Up to MAX_INFLIGHT ranges are on their way at a time. All ranks queue the
- * same ranges, and a rank that waits always waits for its oldest one, so no two
- * can wait for each other.
+ * Exchange mpi: a pipelined all-reduce with a fixed order of additions.
  *
- * Where the device's memory is not the host's, or the step is recorded and
- * later replayed without our knowing, the nodes are copied to the host before
- * the first range and the mean back behind the last.
+ * Each bucket (range) passes two stages. Reduce-scatter: every rank sends slice
+ * i of its partial sums to rank i, which adds them in the order of the
+ * reduction tree and divides by R. All-gather: the owner sends its slice of the
+ * mean to all ranks. Point-to-point messages instead of MPI_Ireduce_scatter,
+ * which does not fix the order of additions.
+ *
+ * Up to MAX_INFLIGHT buckets are in flight. There is no deadlock: all ranks
+ * enqueue the same buckets in the same order, and a rank that waits always
+ * waits for its oldest one. If the exchange is not in_step (device memory, or a
+ * captured step), the partial sums are copied to the host before the first
+ * bucket and the mean is copied back after the last.
  */
 #include "base/alloc.h"
 #include "comm/comm_mpi.h"
@@ -15,37 +19,62 @@
 
 #include <stdlib.h>
 
-#define MAX_INFLIGHT 8
+#define MAX_INFLIGHT 8 /* buckets */
+
+/*
+ * The life of one bucket: elements [0, 10) of R = 8 replicas on 3 ranks. g3 is
+ * the gradient of replica 3, [3, 6) the elements of a slice.
+ *
+ *     rank   replicas   partial sums      owns slice
+ *     0      0 1        g0+g1             [0, 3)
+ *     1      2 3 4      g2+g3, g4         [3, 6)
+ *     2      5 6 7      g5, g6+g7         [6, 10)
+ *
+ * As seen by rank 1:
+ *
+ *     enqueue_mean    receive [3, 6) of g0+g1 from rank 0, and of g5 and g6+g7
+ *                     from rank 2, into scratch (3 x 3 elements); send g2+g3
+ *                     and g4, [0, 3) to rank 0 and [6, 10) to rank 2.
+ *                     Stage: STAGE_REDUCE_SCATTER
+ *     all received    over [3, 6), in rank order and along the tree:
+ *                     mean = (((g0+g1)+(g2+g3)) + ((g4+g5)+(g6+g7))) / 8,
+ *                     written to partials[0]. Send it to ranks 0 and 2, receive
+ *                     [0, 3) and [6, 10) from them into partials[0].
+ *                     Stage: STAGE_ALL_GATHER
+ *     all received    partials[0] holds the mean of [0, 10) on every rank.
+ *                     Stage: STAGE_COMPLETED; the entry is reused
+ */
 
 enum inflight_stage { STAGE_COMPLETED, STAGE_REDUCE_SCATTER, STAGE_ALL_GATHER };
 
-/* One range on its way. */
+/* One bucket in flight. */
 struct inflight {
     enum inflight_stage stage;
     struct range range;
     int tag;
     MPI_Request *requests; /* owned */
     int n_requests;
-    float *scratch; /* owned: other ranks' nodes of my slice, one by one */
+    float *scratch; /* owned: other ranks' partial sums of this rank's slice */
     size_t scratch_capacity; /* elements in scratch */
 };
 
 struct exchange_mpi {
-    MPI_Comm mpi_comm; /* our own, so that tags cannot meet others */
-    struct reduction_plan final_plan; /* of all ranks' nodes in rank order */
-    int *n_partials; /* [size], owned: nodes that a rank has left */
+    MPI_Comm mpi_comm; /* a duplicate: its tags cannot match other messages */
+    /* Its inputs are the partial sums of all ranks, in rank order. */
+    struct reduction_plan final_plan;
+    int *n_partials; /* [size], owned: number of partial sums of each rank */
     int total_partials;
     float **reduce_buffers; /* [final_plan.n_buffers], owned: used by
                                reduce_slice */
-    /* Host memory of this rank's nodes; partials[0] receives the mean. */
-    float **partials;     /* [spec.plan->n_partials], owned */
-    bool partials_copied; /* partials are owned copies; else the buffers' own */
-    bool host_copies_valid; /* copies are those of this step */
+    /* This rank's partial sums on the host; partials[0] receives the mean. */
+    float **partials;       /* [spec.plan->n_partials], owned */
+    bool partials_copied;   /* partials[i] are owned copies, not the buffers */
+    bool host_copies_valid; /* copied in this step */
     struct inflight inflight[MAX_INFLIGHT];
     int oldest, n_inflight, next_tag;
 };
 
-/* Slice of a range that rank `owner` finishes. */
+/* The slice of `range` that rank `owner` reduces. */
 static struct range slice_of(const struct exchange *x, struct range range,
                              int owner)
 {
@@ -80,8 +109,9 @@ static enum vd_err start_reduce_scatter(struct exchange *x, struct inflight *f)
     return VD_OK;
 }
 
-/* Where the nodes of `owner` lie for my slice: own buffers, or scratch in the
- * order in which start_reduce_scatter() asked for them. */
+/* Address of a partial sum of `owner` over this rank's slice: in this rank's
+ * own buffer, or in scratch in the order in which start_reduce_scatter() posts
+ * the receives. */
 static float *partial_slice(const struct exchange *x, const struct inflight *f,
                             int owner, int partial)
 {
@@ -102,7 +132,8 @@ static void add_to(float *dst, const float *src, size_t n)
         dst[i] += src[i];
 }
 
-/* Adds up my slice along the tree and leaves its mean in partials[0]. */
+/* Adds this rank's slice in the order of the tree and writes its mean to
+ * partials[0]. Additions overwrite the partial sums and scratch. */
 static void reduce_slice(struct exchange *x, const struct inflight *f)
 {
     struct exchange_mpi *m = x->impl;
@@ -152,7 +183,7 @@ static enum vd_err start_all_gather(struct exchange *x, struct inflight *f)
     return VD_OK;
 }
 
-/* What follows when all of an inflight range's requests are done. */
+/* Called when all requests of the current stage are complete. */
 static enum vd_err next_stage(struct exchange *x, struct inflight *f)
 {
     if (f->stage == STAGE_REDUCE_SCATTER)
@@ -190,7 +221,7 @@ static enum vd_err mpi_test(struct exchange *x)
     return VD_OK;
 }
 
-/* Waits until the range has left `stage`. */
+/* Waits until the bucket has left `stage`. */
 static enum vd_err wait_stage(struct exchange *x, struct inflight *f,
                               enum inflight_stage stage)
 {
@@ -212,7 +243,7 @@ static enum vd_err copy_partials_to_host(struct exchange *x)
     return VD_OK;
 }
 
-/* Scratch for all other ranks' nodes of my slice. */
+/* Scratch for the other ranks' partial sums of this rank's slice. */
 static enum vd_err ensure_inflight_scratch(const struct exchange *x,
                                            struct inflight *f)
 {
@@ -246,7 +277,8 @@ static enum vd_err mpi_enqueue_mean(struct exchange *x, struct range range)
     struct inflight *f = inflight_at(m, m->n_inflight++);
     f->range = range;
     f->tag = m->next_tag;
-    m->next_tag = (m->next_tag + 2) % 32768; /* MPI's smallest tag limit */
+    /* Two tags per bucket, one for each stage; MPI allows 32767 at least. */
+    m->next_tag = (m->next_tag + 2) % 32768;
     VD_TRY(ensure_inflight_scratch(x, f));
     return start_reduce_scatter(x, f);
 }
@@ -268,7 +300,8 @@ static enum vd_err mpi_wait_all(struct exchange *x)
                                    spec->partials[0], m->partials[0]);
 }
 
-/* All ranks' nodes in rank order; every rank can tell them by itself. */
+/* The plan of the final sums: from the partial sums of all ranks in rank order.
+ * Every rank computes it without communication. */
 static void init_final_plan(struct exchange *x, struct exchange_mpi *m)
 {
     int size = x->spec.comm->size, replicas = x->spec.replicas;
@@ -288,7 +321,7 @@ static void init_final_plan(struct exchange *x, struct exchange_mpi *m)
         xcalloc((size_t)m->final_plan.n_buffers, sizeof *m->reduce_buffers);
 }
 
-/* With ranges in flight nothing may be freed: MPI still writes to it. */
+/* Frees nothing while buckets are in flight: MPI still writes to the memory. */
 static void mpi_close(struct exchange *x)
 {
     struct exchange_mpi *m = x->impl;
@@ -326,7 +359,7 @@ static enum vd_err map_partials(struct exchange *x)
     return VD_OK;
 }
 
-/* Requests of one inflight range: scatter has more of them than gather. */
+/* Upper bound of the requests of one bucket; reduce-scatter has the most. */
 static size_t max_requests(const struct exchange *x)
 {
     const struct exchange_mpi *m = x->impl;
@@ -334,7 +367,7 @@ static size_t max_requests(const struct exchange *x)
     return (size_t)m->total_partials + own * (size_t)x->spec.comm->size;
 }
 
-/* With a time limit, unlike MPI_Comm_dup. */
+/* MPI_Comm_idup, because MPI_Comm_dup has no time limit. */
 static enum vd_err dup_world(struct exchange *x)
 {
     struct exchange_mpi *m = x->impl;

@@ -1,4 +1,5 @@
-/* One rank: its tree is the whole tree; the device does the division. */
+/* Exchange none, for one rank: its partial sum is the whole sum, and the device
+ * divides it by the number of replicas. */
 #include "exchange/exchange.h"
 
 static enum vd_err none_open(struct exchange *x)

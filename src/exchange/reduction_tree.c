@@ -1,3 +1,11 @@
+/*
+ * Plans are made with a stack of nodes, as a binary counter: each input is
+ * pushed, then the two topmost nodes are replaced by their sum as long as they
+ * are siblings. A buffer is free again once its node has been added to another.
+ *
+ * For R = 7 on one rank: push 0; push 1, add 0+1; push 2; push 3, add 2+3, add
+ * (0+1)+(2+3); push 4; push 5, add 4+5; push 6, add (4+5)+6, add the last two.
+ */
 #include "exchange/reduction_tree.h"
 
 #include "base/alloc.h"
@@ -10,8 +18,9 @@ int reduction_first_replica(int rank, int size, int replicas)
     return (int)((long long)rank * replicas / size);
 }
 
-/* Leaves of the group of R's decomposition that starts at `leaf`: the largest
- * power of two that fits into the rest; 0 if no group starts there. */
+/* Number of leaves of the group that starts at `leaf`; 0 if none starts there.
+ * Each group is the largest power of two that fits into the leaves that are
+ * left: R = 7 has groups of 4, 2 and 1 at leaves 0, 4 and 6. */
 static int group_size_at(int replicas, int leaf)
 {
     int start = 0;
@@ -38,7 +47,7 @@ bool reduction_are_siblings(int replicas, struct reduction_node a,
     return is_pair || is_fold;
 }
 
-/* Lowest buffer that holds none of the `n` nodes on the stack. */
+/* Lowest buffer index that is not in held[0 .. n). */
 static int lowest_free_buffer(const int *held, int n)
 {
     for (int candidate = 0;; candidate++) {

@@ -1,16 +1,17 @@
 /*
- * The one reduction tree. R replicas are its leaves 0 .. R - 1; floating-point
- * sums depend on the order of additions, so every sum over replicas is formed
- * along this tree, whatever rank adds which part of it:
+ * The reduction tree: the order of additions of every sum over replicas.
+ * Floating-point addition is not associative, so all sums follow this tree,
+ * whichever rank computes which node. Its leaves are the replicas 0 .. R - 1:
  *
- *     aligned power-of-two groups of leaves, joined pairwise, and what is
- *     left over (one group per bit of R) folded from the right:
+ *     aligned groups of a power of two leaves, added pairwise; then the groups
+ *     (one for each 1 bit of R, largest first) added from the right:
  *     R = 7:  ((0 + 1) + (2 + 3)) + ((4 + 5) + 6)
  *
  * Of R replicas, rank r of N hosts [r R / N, (r + 1) R / N), rounded down. It
- * adds every node that lies wholly inside its block; the owner of a slice
- * finishes the tree from what the ranks have left. Both are the same plan on
- * different inputs. Local and pure.
+ * computes every node whose leaves are all in this block. What remains are its
+ * partial sums. The owner of a slice finishes the tree from the partial sums of
+ * all ranks. Both steps are plans of the same kind with different inputs. Local
+ * and pure.
  */
 #ifndef VOCDIST_EXCHANGE_REDUCTION_TREE_H
 #define VOCDIST_EXCHANGE_REDUCTION_TREE_H
@@ -22,10 +23,11 @@ struct reduction_node {
     int first_leaf, n_leaves;
 };
 
-/* First replica of a rank; that of rank + 1 ends its block. */
+/* First replica of a rank; its block ends at the first replica of rank + 1. */
 int reduction_first_replica(int rank, int size, int replicas);
 
-/* Are a and b, b right behind a, the two children of one node? */
+/* True if a and b are the two children of one node. The leaves of b must follow
+ * those of a. */
 bool reduction_are_siblings(int replicas, struct reduction_node a,
                             struct reduction_node b);
 
@@ -35,9 +37,10 @@ struct reduction_add {
 };
 
 /*
- * How to add up nodes that come one after the other in leaf order: input i
- * goes into buffer[i], then adds[add_start[i] .. add_start[i + 1]) follow.
- * What is left at the end are `n_partials` nodes in leaf order.
+ * The plan of a sum over nodes that arrive one after the other in leaf order.
+ * For each input i: store it in buffer[i], then execute the additions
+ * adds[add_start[i] .. add_start[i + 1] - 1]. At the end `n_partials` nodes
+ * remain, in leaf order: partials[k] is in buffer partial_buffer[k].
  */
 struct reduction_plan {
     int n_inputs, n_buffers, n_partials;
@@ -50,7 +53,7 @@ struct reduction_plan {
 
 void reduction_plan_init(struct reduction_plan *plan, int replicas,
                          const struct reduction_node *inputs, int n_inputs);
-/* The plan of a rank: its inputs are the leaves of its block. */
+/* The plan of a rank; its inputs are the leaves of its block. */
 void reduction_plan_init_rank(struct reduction_plan *plan, int rank, int size,
                               int replicas);
 void reduction_plan_clear(struct reduction_plan *plan);

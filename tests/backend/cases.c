@@ -2,7 +2,7 @@
 
 #include "model/resnet.h"
 
-/* Odd sizes, channel counts that fill no vector, batches of 1 to 4. */
+/* Odd sizes, channel counts that do not fill a vector, batches of 1 to 4. */
 const struct op_case op_cases[] = {
     {"conv 3x3", GRAPH_CONV, 9, 5, 7, 3, 1, 1, 2, 0},
     {"conv 3x3 wide", GRAPH_CONV, 8, 16, 32, 3, 1, 1, 2, 0},
@@ -13,7 +13,7 @@ const struct op_case op_cases[] = {
     {"conv 1x1/2 even", GRAPH_CONV, 8, 16, 32, 1, 2, 0, 2, 0},
     {"conv 7x7/2", GRAPH_CONV, 17, 3, 8, 7, 2, 3, 2, 0},
     {"conv 7x7/2 even", GRAPH_CONV, 16, 3, 16, 7, 2, 3, 2, 0},
-    /* Maps smaller than the kernel. */
+    /* Feature maps smaller than the kernel. */
     {"conv 3x3 of 2x2", GRAPH_CONV, 2, 16, 24, 3, 1, 1, 3, 0},
     {"conv 3x3 of 1x1", GRAPH_CONV, 1, 8, 16, 3, 1, 1, 4, 0},
     {"conv 3x3/2 of 2x2", GRAPH_CONV, 2, 5, 7, 3, 2, 1, 3, 0},

@@ -1,4 +1,4 @@
-/* Small graphs around one op each, for tests that run on every backend. */
+/* Small graphs with one op under test, for tests that run on every backend. */
 #ifndef VOCDIST_TESTS_BACKEND_CASES_H
 #define VOCDIST_TESTS_BACKEND_CASES_H
 
@@ -6,12 +6,12 @@
 
 /*
  * input -> 1x1 convolution "pre" (3 -> channels) -> op -> flatten ->
- * linear "head.fc" -> loss; GRAPH_ADD adds two such convolutions.
+ * linear "head.fc" -> loss; for GRAPH_ADD the op adds two such convolutions.
  */
 struct op_case {
     const char *name;
     enum graph_op op;
-    int32_t size, channels; /* of what the op sees */
+    int32_t size, channels; /* input of the op */
     int32_t out, kernel, stride, pad;
     int batch;
     double rate;
@@ -22,10 +22,12 @@ struct op_case {
 extern const struct op_case op_cases[];
 extern const int n_op_cases;
 
-/* Backward reaches the input. graph_clear() it. */
+/* Backward includes the gradient of the input. The caller calls graph_clear().
+ */
 void op_case_build(struct graph *g, const struct op_case *c);
 
-/* The whole small network: width 8, blocks 1,1,1,1, 64 pixels. */
+/* A small ResNet: width 8, blocks 1,1,1,1, 64 pixels. `freeze` is an enum
+ * resnet_freeze. The caller calls graph_clear(). */
 void small_net_build(struct graph *g, double dropout, int freeze,
                      bool freeze_bn_eval);
 

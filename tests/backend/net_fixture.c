@@ -1,3 +1,9 @@
+/*
+ * The fixture opens a backend, allocates weights and an exchange buffer, and
+ * creates one net with one thread. Each kind of step has a key of its own
+ * (forward 0, backward 1, update 2), so backends with capture can replay it.
+ * Numbers come from base/rng.h, by position: equal on every backend.
+ */
 #include "backend/net_fixture.h"
 
 #include "base/alloc.h"
@@ -156,7 +162,7 @@ void net_fixture_results(struct net_fixture *f, struct result *out)
     OK(OPS(f)->results(f->net, out));
 }
 
-/* ---- looking inside ---- */
+/* ---- copies of buffers and nodes ---- */
 
 float *net_fixture_get(struct net_fixture *f, const struct buf *buf)
 {

@@ -1,7 +1,7 @@
 /*
- * One net of one backend with weights, images and an exchange buffer: what
- * tests of backends run on. Failures end the test. Two fixtures filled with the
- * same seed hold the same numbers.
+ * Fixture of the backend tests: one net of one backend with weights, images and
+ * an exchange buffer. A failing call fails the test. Two fixtures filled with
+ * the same seed hold the same numbers.
  */
 #ifndef VOCDIST_TESTS_BACKEND_NET_FIXTURE_H
 #define VOCDIST_TESTS_BACKEND_NET_FIXTURE_H
@@ -19,7 +19,7 @@ struct net_fixture {
     struct buf exchange;
     struct net *net;
     int batch;
-    struct batch_item *items; /* [batch]; change them before a step */
+    struct batch_item *items; /* [batch]; tests may change them before a step */
     uint8_t *pixels;          /* [batch, S, S, 3] */
     const uint8_t **images;   /* [batch], into pixels */
     struct step_scalars scalars;
@@ -35,25 +35,26 @@ void net_fixture_open(struct net_fixture *f, const char *backend,
                       const struct optim *optim);
 void net_fixture_close(struct net_fixture *f);
 
-/* Images, boxes and classes, and all weights (norms away from 1 and 0). */
+/* Random images, boxes, classes and weights; norms differ from 1 and 0. */
 void net_fixture_fill(struct net_fixture *f, uint64_t seed);
-/* An item's pixels as stored: no warp, no jitter. */
+/* An item that leaves its pixels unchanged: no warp, no jitter. */
 void net_fixture_identity_item(struct batch_item *item);
 
 void net_fixture_stage(struct net_fixture *f);
-/* begin, forward, end on a staged batch; then also with backward. */
+/* begin, forward, end on a staged batch; _backward adds backward, _update runs
+ * update alone. */
 void net_fixture_forward(struct net_fixture *f);
 void net_fixture_backward(struct net_fixture *f);
 void net_fixture_update(struct net_fixture *f);
 void net_fixture_results(struct net_fixture *f, struct result *out);
 
-/* Canonical copies; free() them. */
+/* Canonical copies; the caller frees them. */
 float *net_fixture_get(struct net_fixture *f, const struct buf *buf);
-/* NULL where the backend has fused the node away. */
+/* NULL if the backend fused the node away. */
 float *net_fixture_value(struct net_fixture *f, int node);
 float *net_fixture_grad(struct net_fixture *f, int node);
 
-/* |a - b| / |b| (Euclidean); |a - b| where b is all zeros. */
+/* |a - b| / |b| (Euclidean); |a - b| if b is all zeros. */
 double net_fixture_distance(const float *a, const float *b, size_t n);
 
 #endif

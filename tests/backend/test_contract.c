@@ -1,4 +1,9 @@
-/* What backend.h promises beyond arithmetic, on every backend. */
+/*
+ * The contract of backend.h apart from arithmetic, on every backend: the order
+ * of ranges, non-finite steps and results, put and get, add, release_workspace,
+ * staging, padding, and the messages for a missing backend. Arithmetic is in
+ * test_ops.c and test_gradients.c.
+ */
 #include "backend/cases.h"
 #include "backend/net_fixture.h"
 
@@ -46,7 +51,7 @@ static void statistics_are_ready_first_then_gradients_in_order(void **state)
     on_every_backend(check_ranges, NET_TRAIN);
 }
 
-/* All of the state: param, m, v, stats behind each other. */
+/* The whole state: param, m, v and stats, concatenated. The caller frees it. */
 static float *whole_state(struct net_fixture *f, size_t *n)
 {
     const struct buf *bufs[] = {&f->weights.param, &f->weights.m, &f->weights.v,
@@ -63,7 +68,8 @@ static float *whole_state(struct net_fixture *f, size_t *n)
     return all;
 }
 
-/* Puts `bad` at element `at` of the exchange buffer and updates. */
+/* Updates with `bad` in element `at` of the exchange buffer: nothing changes.
+ */
 static void check_non_finite_element(struct net_fixture *f, size_t at,
                                      float bad)
 {
@@ -129,7 +135,7 @@ static void check_flag(struct net_fixture *f)
     free(params);
 }
 
-static void a_non_finite_loss_raises_the_flag(void **state)
+static void a_non_finite_loss_sets_the_flag(void **state)
 {
     (void)state;
     on_every_backend(check_flag, NET_TRAIN);
@@ -189,7 +195,7 @@ static void add_is_exact(void **state)
     on_every_backend(check_add, NET_TRAIN);
 }
 
-/* The state after two steps; free() it. */
+/* The state after two steps; the caller frees it. */
 static float *two_steps(struct net_fixture *f, bool releases, size_t *n)
 {
     struct result results[2];
@@ -232,7 +238,7 @@ static void a_released_workspace_changes_no_bits(void **state)
 
 struct staging_thread {
     struct net_fixture *fixture;
-    int staged; /* atomically */
+    int staged; /* atomic */
 };
 
 static void *staging_thread_main(void *ctx)
@@ -256,8 +262,8 @@ static void wait_for_staged(struct staging_thread *s, int n)
     fail_msg("%d batches were not staged", n);
 }
 
-/* Two wait; the third one's stage returns when results released the first;
- * every forward sees its own batch, in order. */
+/* Two batches can be staged. The third stage call returns when results releases
+ * the first batch. Each forward computes the next batch in order. */
 static void check_staging(struct net_fixture *f)
 {
     struct staging_thread s = {f, 0};
@@ -316,8 +322,8 @@ static void a_padding_item_changes_nothing(void **state)
     on_every_backend(check_padding, NET_EVAL);
 }
 
-/* Sets tensors whose names have `tensor` in them, NaN in one element only: no
- * image has a finite cross entropy. */
+/* Sets all tensors whose names contain `tensor` to `value` (NaN: one element
+ * of each): the cross entropy of every image is then not finite. */
 static void check_non_finite_result(struct net_fixture *f, const char *tensor,
                                     float value)
 {
@@ -353,15 +359,15 @@ static void check_overflow(struct net_fixture *f)
     check_non_finite_result(f, "bn", 3e38f);
 }
 
-/* Whatever is fused: a ReLU or a pool must not make figures of NaN. */
-static void values_that_are_not_finite_reach_the_result(void **state)
+/* Whatever is fused: a ReLU or a pool must not turn NaN into a number. */
+static void non_finite_values_reach_the_result(void **state)
 {
     (void)state;
     on_every_backend(check_nan_weight, NET_EVAL);
     on_every_backend(check_overflow, NET_EVAL);
 }
 
-static void a_backend_that_is_missing_says_how_to_get_it(void **state)
+static void a_missing_backend_reports_the_remedy(void **state)
 {
     (void)state;
     struct backend b;
@@ -385,14 +391,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statistics_are_ready_first_then_gradients_in_order),
         cmocka_unit_test(a_non_finite_step_changes_nothing),
-        cmocka_unit_test(a_non_finite_loss_raises_the_flag),
+        cmocka_unit_test(a_non_finite_loss_sets_the_flag),
         cmocka_unit_test(put_and_get_are_inverse),
         cmocka_unit_test(add_is_exact),
         cmocka_unit_test(a_released_workspace_changes_no_bits),
         cmocka_unit_test(two_batches_may_be_staged),
         cmocka_unit_test(a_padding_item_changes_nothing),
-        cmocka_unit_test(values_that_are_not_finite_reach_the_result),
-        cmocka_unit_test(a_backend_that_is_missing_says_how_to_get_it),
+        cmocka_unit_test(non_finite_values_reach_the_result),
+        cmocka_unit_test(a_missing_backend_reports_the_remedy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /*
- * What is special to backend cpu: convolutions of all shapes against ref,
- * same bits whenever promised, several nets at once, pixels, threads.
+ * Tests of backend cpu alone: convolutions of many shapes against ref, the
+ * memory plan, reproducible bits, evaluation with changing and shared weights,
+ * nets that compute in parallel, and image augmentation against pixels.h.
  */
 #include "backend/cases.h"
 #include "backend/net_fixture.h"
@@ -13,15 +14,15 @@
 
 #include <pthread.h>
 
-/* ---- every convolution of the full network, and odd workers ---- */
+/* ---- convolutions of the full network, and of odd shapes ---- */
 
 struct shape {
     int32_t size, in, out, kernel, stride, batch;
-    bool smooth; /* neither ReLU nor maximum: see compare_shape */
+    bool smooth; /* without ReLU and max pooling: see compare_graph() */
 };
 
 /* input -> 1x1 convolution -> norm -> relu -> the convolution -> norm -> relu
- * -> maxpool -> head; `in` 3: the convolution itself reads the images. */
+ * -> maxpool -> head. With `in` 3 the convolution reads the images directly. */
 static void shape_build(struct graph *g, const struct shape *s)
 {
     struct graph_loss loss = {
@@ -49,7 +50,7 @@ static double norm_of(const float *x, size_t n)
     return sqrt(sum);
 }
 
-/* Distance relative to b's norm, or to `least` where that is greater. */
+/* Distance relative to the greater of b's norm and `least`. */
 static void compare(const char *what, const struct shape *s, const float *a,
                     const float *b, size_t n, double least)
 {
@@ -63,8 +64,9 @@ static void compare(const char *what, const struct shape *s, const float *a,
                  distance);
 }
 
-/* Some gradients are zero but for rounding (a norm's bias in front of another
- * norm): those are measured by all gradients together. */
+/* Some gradients are 0 apart from rounding (the bias of a norm in front of
+ * another norm), so the distance is relative to at least 1 % of the norm of all
+ * gradients. */
 static void compare_exchange(struct net_fixture *a, struct net_fixture *b,
                              const struct shape *s)
 {
@@ -82,8 +84,9 @@ static void compare_exchange(struct net_fixture *a, struct net_fixture *b,
     free(y);
 }
 
-/* A value that rounding carries over a ReLU's or maximum's edge moves one
- * element's gradient as a whole: the strict comparison is of smooth nets. */
+/* If rounding moves a value across the kink of a ReLU or a maximum, the
+ * gradient of one element changes completely. So only smooth nets have the
+ * strict tolerance. */
 static void compare_graph(const struct graph *g, const struct shape *s)
 {
     struct net_fixture a, b;
@@ -106,7 +109,7 @@ static void compare_graph(const struct graph *g, const struct shape *s)
         int last = g->n_nodes - 2;
         float *x = net_fixture_value(&a, last),
               *y = net_fixture_value(&b, last);
-        if (x) /* else its memory has been used again */
+        if (x) /* NULL: the memory plan has reused its memory */
             compare("result", s, x, y,
                     (size_t)s->batch * (size_t)g->nodes[last].c, 0);
         free(x);
@@ -138,7 +141,7 @@ static void convolutions_of_the_full_network_agree_with_ref(void **state)
         compare_shape(&shapes[i]);
 }
 
-/* The last layers of small images: their maps are smaller than the kernel. */
+/* The last layers of small images: feature maps smaller than the kernel. */
 static void convolutions_of_tiny_maps_agree_with_ref(void **state)
 {
     static const struct shape shapes[] = {
@@ -170,9 +173,9 @@ static void convolutions_of_odd_shapes_agree_with_ref(void **state)
     }
 }
 
-/* ---- schedules ---- */
+/* ---- memory plan ---- */
 
-/* Large enough for values and gradients to share memory. */
+/* Large enough that values and gradients share memory. */
 static void shared_memory_changes_nothing(void **state)
 {
     static const struct shape s = {64, 3, 8, 3, 1, 32, false};
@@ -186,7 +189,7 @@ static void shared_memory_changes_nothing(void **state)
     graph_clear(&g);
 }
 
-/* So many images that evaluation, which keeps nothing, shares memory too. */
+/* So many images that evaluation, which keeps no values, shares memory too. */
 static void evaluation_in_shared_memory_agrees_with_ref(void **state)
 {
     enum { BATCH = 160, STEM = 1 };
@@ -206,8 +209,7 @@ static void evaluation_in_shared_memory_agrees_with_ref(void **state)
     net_fixture_forward(&b);
     net_fixture_results(&a, x);
     net_fixture_results(&b, y);
-    assert_null(
-        net_fixture_value(&a, STEM)); /* its memory has been used again */
+    assert_null(net_fixture_value(&a, STEM)); /* its memory was reused */
     for (int i = 0; i < BATCH; i++) {
         assert_near((double)x[i].l1, (double)y[i].l1, 1e-3);
         assert_near((double)x[i].ce, (double)y[i].ce, 1e-3);
@@ -230,7 +232,7 @@ static void plan_full(struct plan *p, struct graph *g, int batch, bool training)
     plan_assign_offsets(p);
 }
 
-/* The most that is alive at one time: no plan can do with less. */
+/* Elements live at the same time, at most: the lower bound of any plan. */
 static size_t peak_live_elements(const struct plan *p)
 {
     size_t most = 0;
@@ -244,8 +246,9 @@ static size_t peak_live_elements(const struct plan *p)
     return most;
 }
 
-/* The values of layer1 that need not be kept are 26 MB each. */
-static void the_full_network_keeps_no_more_than_it_must(void **state)
+/* `limits` are in MB, [batch 32, 4][eval, train]. Each value of layer1 that
+ * need not be kept has 26 MB. */
+static void the_plan_of_the_full_network_is_near_the_lower_bound(void **state)
 {
     static const double limits[2][2] = {{129, 704}, {17, 89}};
     (void)state;
@@ -264,7 +267,8 @@ static void the_full_network_keeps_no_more_than_it_must(void **state)
     }
 }
 
-/* A block whose input is read once more behind it: no sum in its place. */
+/* The block's input has another reader after it: the sum must not be computed
+ * in place. */
 static void a_value_with_later_readers_is_kept(void **state)
 {
     static const struct shape s = {16, 3, 16, 3, 1, 2, false};
@@ -304,7 +308,7 @@ static void net_fixture_set_threads(struct net_fixture *f, enum net_mode mode,
                      VD_OK);
 }
 
-/* Canonical weights after some steps; free() them. */
+/* Canonical parameters after STEPS steps; the caller frees them. */
 static float *train(const struct graph *g, int threads)
 {
     struct net_fixture f;
@@ -339,8 +343,9 @@ static void a_repeated_run_gives_the_same_bits(void **state)
     }
 }
 
-/* Norms and optimizer split by shape, not by thread: statistics of the first
- * norm, behind a convolution forward, are the same for any number. */
+/* Norms and optimizer divide their work by shape, not by thread: the batch
+ * statistics, which follow forward convolutions, are the same for any number of
+ * threads. */
 static void statistics_do_not_depend_on_threads(void **state)
 {
     struct shape s = {32, 16, 32, 3, 1, 4, false};
@@ -428,7 +433,7 @@ static void nets_in_parallel_do_not_disturb_each_other(void **state)
     graph_clear(&g);
 }
 
-/* Folded weights are made anew when the weights change. */
+/* A change of the weights makes the net fold them again. */
 static void evaluation_follows_the_weights(void **state)
 {
     struct graph g;
@@ -449,7 +454,7 @@ static void evaluation_follows_the_weights(void **state)
     graph_clear(&g);
 }
 
-/* A net that evaluates with the fixture's weights. */
+/* A new NET_EVAL net with the fixture's weights. */
 static struct net *new_eval_net(struct net_fixture *f)
 {
     struct net *net = NULL;
@@ -473,7 +478,7 @@ static void evaluate_once(const struct net_fixture *f, struct net *net,
     net_fixture_results(&other, out);
 }
 
-/* Also where only the head and the running statistics change. */
+/* Also if only the head and the running statistics change. */
 static void evaluation_follows_an_update(void **state)
 {
     static const int freezes[] = {RESNET_FREEZE_NONE, RESNET_FREEZE_BACKBONE};
@@ -503,7 +508,7 @@ static void evaluation_follows_an_update(void **state)
     }
 }
 
-/* Several nets with one copy of packed weights. */
+/* Three nets that share one copy of the packed weights. */
 struct shared_nets {
     struct net_fixture first;
     struct net *others[2];
@@ -527,7 +532,7 @@ static void shared_nets_open(struct shared_nets *c, const struct graph *g)
                          VD_OK);
 }
 
-/* A fixture of its own for one of the nets, with all else of the first. */
+/* A fixture for net `i`; everything else is that of the first. */
 static struct net_fixture shared_nets_fixture(const struct shared_nets *c,
                                               int i)
 {
@@ -563,8 +568,8 @@ static void shared_nets_evaluate(struct shared_nets *c)
         pthread_join(workers[i].thread, NULL);
 }
 
-/* All at once, right after the weights have changed. */
-static void nets_that_share_weights_follow_them_together(void **state)
+/* All nets evaluate in parallel, right after a change of the weights. */
+static void nets_that_share_weights_follow_changes(void **state)
 {
     struct graph g;
     struct shared_nets c;
@@ -582,7 +587,7 @@ static void nets_that_share_weights_follow_them_together(void **state)
                                 sizeof alone.results);
         net_fixture_close(&alone.fixture);
     }
-    /* In any order: the last one takes the packed weights along. */
+    /* Nets can be freed in any order; the last one frees the packed weights. */
     struct net_fixture first = shared_nets_fixture(&c, 0),
                        last = shared_nets_fixture(&c, 2);
     first.backend.ops->net_free(c.others[0]);
@@ -660,14 +665,14 @@ int main(void)
         cmocka_unit_test(convolutions_of_odd_shapes_agree_with_ref),
         cmocka_unit_test(shared_memory_changes_nothing),
         cmocka_unit_test(evaluation_in_shared_memory_agrees_with_ref),
-        cmocka_unit_test(the_full_network_keeps_no_more_than_it_must),
+        cmocka_unit_test(the_plan_of_the_full_network_is_near_the_lower_bound),
         cmocka_unit_test(a_value_with_later_readers_is_kept),
         cmocka_unit_test(a_repeated_run_gives_the_same_bits),
         cmocka_unit_test(statistics_do_not_depend_on_threads),
         cmocka_unit_test(nets_in_parallel_do_not_disturb_each_other),
         cmocka_unit_test(evaluation_follows_the_weights),
         cmocka_unit_test(evaluation_follows_an_update),
-        cmocka_unit_test(nets_that_share_weights_follow_them_together),
+        cmocka_unit_test(nets_that_share_weights_follow_changes),
         cmocka_unit_test(pixels_agree_with_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /*
- * Gradients of ref against central differences of its loss, read in double
- * from inside the net. Parameters are floats, so the step is what two floats
- * are apart; it is small enough that hardly a kink (ReLU, pooling, L1) lies
- * between them.
+ * Gradients of ref against central differences of its loss, which the test
+ * reads in double from the net's memory. Parameters are floats, so the step is
+ * the exact difference of two floats. It is small enough that a kink (ReLU,
+ * pooling, L1) is rarely between the two points.
  */
 #include "backend/cases.h"
 #include "backend/net_fixture.h"
@@ -12,8 +12,9 @@
 #include "model/resnet.h"
 
 #define STEP 0x1p-20
-/* Of the tensor's largest gradient; what the loss's rounding (1e-14) over the
- * step and the gradient's own rounding make is far below. */
+/* Relative to the largest gradient of the tensor. The rounding of the loss
+ * (1e-14) divided by the step, and the rounding of the gradient, are far below.
+ */
 #define TOLERANCE 1e-5
 
 static double loss_now(struct net_fixture *f)
@@ -40,7 +41,7 @@ static double difference(struct net_fixture *f, float *p)
     return (up - down) / (high - low);
 }
 
-/* `n` elements of every trainable tensor. */
+/* Checks `n` elements of every trainable tensor. */
 static void check_graph(const char *what, const struct graph *g, int batch,
                         int n)
 {
@@ -71,7 +72,7 @@ static void check_graph(const char *what, const struct graph *g, int batch,
     net_fixture_close(&f);
 }
 
-static void every_op_has_its_gradient(void **state)
+static void gradients_of_every_op_match_differences(void **state)
 {
     (void)state;
     for (int i = 0; i < n_op_cases; i++) {
@@ -82,7 +83,7 @@ static void every_op_has_its_gradient(void **state)
     }
 }
 
-static void the_small_network_has_its_gradient(void **state)
+static void gradients_of_the_small_network_match_differences(void **state)
 {
     (void)state;
     for (int fixed = 0; fixed < 2; fixed++) {
@@ -96,8 +97,8 @@ static void the_small_network_has_its_gradient(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_op_has_its_gradient),
-        cmocka_unit_test(the_small_network_has_its_gradient),
+        cmocka_unit_test(gradients_of_every_op_match_differences),
+        cmocka_unit_test(gradients_of_the_small_network_match_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

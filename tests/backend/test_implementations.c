@@ -1,8 +1,8 @@
 /*
- * Which of oneDNN's implementations computes a network: never its reference
- * loops, for any width, image size and micro-batch that people use. Only
- * descriptors are made, so that hundreds of networks take seconds. Where no
- * AVX2 is in effect there is nothing to expect, and the test is skipped.
+ * oneDNN must not select its reference implementation for any layer, for the
+ * usual widths, image sizes and micro-batches. The test only creates primitive
+ * descriptors, so hundreds of networks take seconds. It is skipped if oneDNN
+ * uses no AVX2.
  */
 #include "check.h"
 
@@ -18,7 +18,7 @@ struct implementation_count {
     int n_queried, n_reference;
 };
 
-/* All units of one network: counts what is n_queried, prints what is slow. */
+/* Adds the units of one network to the counts and prints the slow ones. */
 static void count_implementations(const struct net *net, int size, int width,
                                   struct implementation_count *t)
 {
@@ -57,7 +57,7 @@ static void count_all_batches(const struct graph *g, int size, int width,
     }
 }
 
-/* One block a layer: it has all shapes of the full network. */
+/* One block per layer has all shapes of the full network. */
 static void no_layer_is_computed_by_reference_loops(void **state)
 {
     static const int widths[] = {8, 16, 32, 64};

@@ -1,4 +1,8 @@
-/* The mean over replicas: exact, of one tree's bits at any number of ranks. */
+/*
+ * Exchange: the mean over replicas has the bits of the reduction tree, for any
+ * number of ranks, replicas and elements. tree_sum() computes the expected sum
+ * from the definition of the tree, independently of the code under test.
+ */
 #include "mpi_check.h"
 
 #include "base/alloc.h"
@@ -18,7 +22,7 @@ static float whole_number(int replica, size_t i, int step)
                    (size_t)(2 * replica + 1));
 }
 
-/* Of many magnitudes: another order of additions gives other bits. */
+/* Of many magnitudes, so that another order of additions gives other bits. */
 static float any_number(int replica, size_t i, int step)
 {
     uint64_t at = (uint64_t)(replica + 100 * step);
@@ -27,7 +31,7 @@ static float any_number(int replica, size_t i, int step)
     return (float)((u - 0.5) * exp(10 * v));
 }
 
-/* By the definition in exchange/reduction_tree.h, without its plans. */
+/* The sum by the definition in exchange/reduction_tree.h, without plans. */
 static float tree_sum(int first, int n, size_t i, int step, value_fn *value)
 {
     int half = 1;
@@ -83,7 +87,7 @@ static void exchange_fixture_close(struct exchange_fixture *f)
     backend_close(&f->backend);
 }
 
-/* What this rank's replicas leave behind, as a step would. */
+/* Fills this rank's partial sums, as a step does. */
 static void exchange_fixture_fill(struct exchange_fixture *f, int step,
                                   value_fn *value)
 {
@@ -113,7 +117,7 @@ static void exchange_fixture_check(struct exchange_fixture *f, int step,
     free(mean);
 }
 
-/* In the order of `ready`: the tail first, then `pieces` from the start. */
+/* Enqueues ranges in the order of `ready`: the tail, then `pieces` from 0. */
 static void exchange_fixture_run(struct exchange_fixture *f, size_t pieces)
 {
     const struct exchange_ops *ops = f->x.ops;
@@ -141,7 +145,7 @@ static void check_steps(const char *backend, int replicas, size_t n,
     exchange_fixture_close(&f);
 }
 
-/* 0, 1, fewer than ranks, primes. */
+/* Elements: 0, 1, fewer than ranks, primes. */
 static const size_t sizes[] = {0, 1, 2, 7, 13, 1009};
 
 static void on_all_sizes(const char *backend, value_fn *value)
@@ -157,13 +161,13 @@ static void whole_numbers_are_exact(void **state)
     on_all_sizes("ref", whole_number);
 }
 
-static void bits_are_those_of_the_tree(void **state)
+static void bits_follow_the_reduction_tree(void **state)
 {
     (void)state;
     on_all_sizes("ref", any_number);
 }
 
-static void memory_of_a_device_is_copied(void **state)
+static void device_memory_is_copied(void **state)
 {
     (void)state;
     on_all_sizes("deferred", any_number);
@@ -176,8 +180,9 @@ static void more_ranges_than_can_be_in_flight(void **state)
     check_steps("ref", MAX_REPLICAS, 4999, 61, any_number);
 }
 
-/* Larger than what MPI sends before the receiver asks for it. */
-static void large_messages_are_waited_for(void **state)
+/* Messages above the eager limit of MPI: it sends them only when the receive is
+ * posted. */
+static void large_messages_complete(void **state)
 {
     (void)state;
     check_steps("ref", comm.size, 400009, 3, whole_number);
@@ -250,10 +255,10 @@ static void none_refuses_several_ranks(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(whole_numbers_are_exact),
-    cmocka_unit_test(bits_are_those_of_the_tree),
-    cmocka_unit_test(memory_of_a_device_is_copied),
+    cmocka_unit_test(bits_follow_the_reduction_tree),
+    cmocka_unit_test(device_memory_is_copied),
     cmocka_unit_test(more_ranges_than_can_be_in_flight),
-    cmocka_unit_test(large_messages_are_waited_for),
+    cmocka_unit_test(large_messages_complete),
     cmocka_unit_test(ranks_may_be_out_of_step),
     cmocka_unit_test(wait_all_without_a_range_does_nothing),
     cmocka_unit_test(auto_is_mpi_on_several_ranks),

@@ -1,4 +1,8 @@
-/* A step on several ranks: what runs when. */
+/*
+ * Timing of a step on several ranks: the exchange overlaps backward, the phases
+ * add up to the step, and step_time_exchange() repeats the exchange of a step.
+ * Only the order of times and their ratios are checked, not durations.
+ */
 #include "mpi_check.h"
 
 #include "base/alloc.h"
@@ -12,7 +16,7 @@
 
 #define OK(call) assert_int_equal((call), VD_OK)
 
-/* Two replicas a rank of a network whose head and last stage fill buckets. */
+/* Two replicas per rank of a network whose head and last stage fill buckets. */
 struct step_fixture {
     struct backend backend;
     struct graph graph;
@@ -91,7 +95,7 @@ static void step_fixture_close(struct step_fixture *f)
     free(f->pixels);
 }
 
-/* Phases are of all replicas; what is left is staging and bookkeeping. */
+/* The phases include all replicas; the rest of the time is staging. */
 static void assert_phases_add_up(const struct step_times *t)
 {
     double total = t->end - t->begin;
@@ -100,8 +104,8 @@ static void assert_phases_add_up(const struct step_times *t)
     assert_true(t->backward_s > t->backward_end - t->last_backward);
 }
 
-/* Gradients leave while backward still computes: the first ones, the head's,
- * in its first half. */
+/* The exchange starts during backward: the first gradients, those of the head,
+ * are sent in the first half of it. */
 static void the_exchange_overlaps_backward(void **state)
 {
     (void)state;
@@ -127,8 +131,9 @@ static void the_exchange_overlaps_backward(void **state)
     step_fixture_close(&f);
 }
 
-/* All of the buffer once, as a step sends it; and steps go on after it. */
-static void the_timed_exchange_is_that_of_a_step(void **state)
+/* step_time_exchange() sends the whole buffer once, in the ranges of a step;
+ * the next step is correct. */
+static void the_timed_exchange_has_the_ranges_of_a_step(void **state)
 {
     (void)state;
     struct step_fixture f;
@@ -151,7 +156,7 @@ static void the_timed_exchange_is_that_of_a_step(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(the_timed_exchange_is_that_of_a_step),
+    cmocka_unit_test(the_timed_exchange_has_the_ranges_of_a_step),
     cmocka_unit_test(the_exchange_overlaps_backward),
 };
 

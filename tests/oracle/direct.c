@@ -1,8 +1,8 @@
 /*
- * Linked into oracle_driver_direct, whose linker sends calls of api_conv()
- * here: a oneDNN without Winograd (as 3.x is). The backend then uses direct
- * convolutions everywhere, in the widest vectors there are, which no setting
- * of vocdist can bring about.
+ * Simulates a oneDNN without Winograd convolutions (like 3.x). Linked into
+ * oracle_driver_direct with --wrap=api_conv, so that the linker redirects calls
+ * of api_conv() here. The backend then uses direct convolutions everywhere, in
+ * the widest vectors of the processor. No setting of vocdist does that.
  */
 #include "backend/cpu/cpu_dnnl_api.h"
 

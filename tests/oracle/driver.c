@@ -1,22 +1,14 @@
 /*
- * Runs a backend on numbers that oracle.py wrote and writes what came out as
- * raw files, which it compares with PyTorch.
+ * Runs a backend on inputs that oracle.py wrote and writes the outputs to raw
+ * files, which oracle.py compares with PyTorch.
  *
  *     oracle_driver dir=FOLDER backend=ref mode=train size=64 ...
  *
- * Read from the folder:
- *     pixels.u8     [steps, batch, size, size, 3]
- *     batch_items.txt     a line per image: position class box[4] warp[6]
- *                   color[4] order[4]
- * weights=FILE: what vocdist would start from, over the initial weights of
- * `seed`. every=N: the large files only where said.
- * Written, K = 0 before, then after each step:
- *     table.txt     a line per tensor: param|stats name trainable offset dims
- *     input-K.f32   what was fed; y-K.f32: the last linear's values;
- *     results-K.f32 [batch, 2] l1 and ce
- *     stats-K.f32   (train, unless update=0)
- *     params-K.f32 m-K.f32 v-K.f32    with it, if N divides K
- *     grad-K.f32    the exchange buffer (train), if N divides K - 1
+ * weights=FILE replaces initial weights (of `seed`), as vocdist does. every=N
+ * limits the large files. All files are in the folder. Input:
+ *     pixels.u8        [steps, batch, size, size, 3]
+ *     batch_items.txt  a line per image: position class box[4] warp[6]
+ *                      color[4] order[4]
  */
 #include "backend/backend.h"
 #include "base/alloc.h"
@@ -29,6 +21,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * Output, all float32 in canonical layout; K is the step, from 1 on. The state
+ * is also written as K = 0, before the first step.
+ *     table.txt      a line per tensor: param|stats name trainable offset dims
+ *     input-K.f32    the network's input
+ *     y-K.f32        the values of the last linear layer
+ *     results-K.f32  [batch, 2]: l1 and ce
+ *     stats-K.f32    state, if the step updates (train, unless update=0)
+ *     params-K.f32   state, with stats-K.f32 if N divides K
+ *     m-K.f32 v-K.f32  with params-K.f32 (train)
+ *     grad-K.f32     the exchange buffer (train), if N divides K - 1
+ */
 struct driver {
     char **args;
     int n_args;

@@ -1,4 +1,5 @@
-/* exchange/reduction_tree: one order of additions, whoever does them. */
+/* exchange/reduction_tree: the order of additions does not depend on the ranks.
+ */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -6,7 +7,7 @@
 
 #define MAX_R 24
 
-/* Sums of replicas as text: "((0+1)+2)" shows the order itself. */
+/* Executes a plan on text: the sum "((0+1)+2)" shows the order of additions. */
 static void run_plan(const struct reduction_plan *plan, char **inputs,
                      char **partials)
 {
@@ -28,7 +29,8 @@ static void run_plan(const struct reduction_plan *plan, char **inputs,
         free(buffers[b]);
 }
 
-/* The whole sum as N ranks and an owner form it. */
+/* The whole sum, from the plans of `size` ranks and the plan of an owner. The
+ * caller frees it. */
 static char *sum_over_ranks(int size, int replicas)
 {
     char *parts[MAX_R], *partials[MAX_R], *total[1];

@@ -1,3 +1,13 @@
+/*
+ * Backend deferred: device memory, nets and the calls that wait. The calls that
+ * enqueue are in deferred_calls.c.
+ *
+ * A buffer is a mapping without access rights (the address that the host sees)
+ * and ref's buffer (the values); a list in struct device maps one to the other.
+ * Every call that waits executes the queue first and then calls ref. put and
+ * get wait for the whole device, so no net may be between begin and end; the
+ * calls of one net only require that this net is not.
+ */
 #include "backend/deferred/deferred.h"
 
 #include "backend/deferred/device.h"
@@ -37,7 +47,7 @@ static const char *deferred_unavailable(void)
 static const char *deferred_describe(struct backend *b)
 {
     (void)b;
-    return "ref, as awkward as an accelerator; for tests";
+    return "ref behind an asynchronous queue, for tests";
 }
 
 static struct device_memory *find_device_memory(struct device *d,
@@ -101,12 +111,14 @@ static void deferred_free(struct backend *b, struct buf *buf)
     *buf = (struct buf){.data = NULL};
 }
 
-/* Waits; a step that is being recorded cannot. */
+/* As device_wait(), but fails, with the lock released, while a net is between
+ * begin and end: a step that is being captured cannot wait. */
 static enum vd_err device_wait_idle(struct device *d)
 {
     enum vd_err err = device_wait(d);
     if (err == VD_OK && d->n_recording > 0)
-        err = VD_FAIL(VD_BUG, "a wait between begin and end");
+        err = VD_FAIL(VD_BUG,
+                      "backend deferred: put or get between begin and end");
     if (err != VD_OK)
         pthread_mutex_unlock(&d->lock);
     return err;
@@ -195,9 +207,9 @@ static enum vd_err deferred_stage(struct net *net, const struct batch *batch)
     return backend_ref_ops.stage(net->inner, batch);
 }
 
-/* ---- asking, which waits ---- */
+/* ---- calls that wait ---- */
 
-/* Other nets may be recording, this one may not. */
+/* Other nets may be between begin and end, this one may not. */
 static enum vd_err net_wait_idle(struct net *net)
 {
     VD_ASSERT(net->key < 0);

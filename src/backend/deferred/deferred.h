@@ -1,19 +1,21 @@
 /*
- * Backend `deferred`, for tests only (built with them): ref made as awkward
- * as an accelerator. What would be wrong there is wrong here, on any machine:
+ * Backend `deferred`, for tests only (built with them): ref behind an
+ * asynchronous queue with capture and replay, like an accelerator. It makes a
+ * caller that breaks the rules of backend.h fail on any machine:
  *
- *   - Calls that enqueue compute nothing. The work is done when somebody
- *     waits (results, update_result, put, get, node_value, node_grad), never
- *     earlier: a missing wait is certain to read old values.
- *   - buf.data points to memory that faults when it is touched.
- *   - `ready` is called while the work is recorded, before any of it ran.
- *   - begin() records the calls of a key the first time and replays them
- *     later, so a call or an argument that should have differed does not.
+ *   - Calls that enqueue compute nothing. The work runs when a call waits
+ *     (results, update_result, put, get, node_value, node_grad,
+ *     release_workspace, net_free), never earlier: a caller that does not wait
+ *     always reads old values.
+ *   - buf.data points to memory without access rights: touching it faults.
+ *   - `ready` is called while the work is captured, before any of it runs.
+ *   - begin captures the calls of a key the first time and replays them later:
+ *     a call or an argument that should differ from step to step does not.
  *
- * Backend `deferred-check` does not replay: it compares every later step with
- * the recorded one, and a call that differs is VD_BUG.
+ * Backend `deferred-check` does not replay. It compares every later step with
+ * the captured one; a call that differs is VD_BUG.
  *
- * Programs take one of them with TEST_VOCDIST_BACKEND=NAME.
+ * TEST_VOCDIST_BACKEND=NAME makes a whole program use one of them.
  */
 #ifndef VOCDIST_BACKEND_DEFERRED_DEFERRED_H
 #define VOCDIST_BACKEND_DEFERRED_DEFERRED_H

@@ -1,4 +1,13 @@
-/* Calls that enqueue: recorded, compared, replayed, and done when waited for.
+/*
+ * Calls that enqueue: capture, replay, comparison and execution.
+ *
+ * Between begin and end a call is appended to net->now; outside it goes
+ * straight to the device's queue. end() of a key
+ *     1st step             stores net->now as the captured calls
+ *     later, deferred      expects no calls, because begin reported a replay
+ *     later, check         compares net->now with the captured calls
+ * and always appends the captured calls to the queue. device_wait() executes
+ * the queue in order and stops at the first error.
  */
 #include "backend/deferred/device.h"
 #include "backend/ref/ref.h"
@@ -27,7 +36,7 @@ void commands_clear(struct commands *c)
     *c = (struct commands){.list = NULL};
 }
 
-/* ---- doing ---- */
+/* ---- execution ---- */
 
 static enum vd_err ignore_range(void *ctx, struct range range)
 {
@@ -62,9 +71,9 @@ enum vd_err device_wait(struct device *d)
     return d->err;
 }
 
-/* ---- recording ---- */
+/* ---- capture ---- */
 
-/* Field by field: padding has no value. */
+/* By member: padding bytes are undefined. */
 static bool commands_equal(const struct command *a, const struct command *b)
 {
     return a->call == b->call && a->net == b->net &&
@@ -76,7 +85,8 @@ static bool commands_equal(const struct command *a, const struct command *b)
 static enum vd_err fail_call_differs(const struct net *net, size_t i)
 {
     return VD_FAIL(VD_BUG,
-                   "key %d: call %zu differs from that of the recorded step",
+                   "backend deferred: key %d: call %zu differs from the "
+                   "captured step",
                    net->key, i);
 }
 
@@ -134,7 +144,7 @@ enum vd_err deferred_end(struct net *net)
             commands_add(record, &net->now.list[i]);
     else if (net->checks)
         err = compare_recorded(net);
-    else if (net->now.n > 0) /* a replayed step has no calls of its own */
+    else if (net->now.n > 0) /* calls in a replayed step */
         err = fail_call_differs(net, 0);
     queue_commands(net->device, record);
     count_recording(net->device, -1);

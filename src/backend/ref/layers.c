@@ -1,3 +1,16 @@
+/*
+ * The layers without a window, by PyTorch's definitions: ReLU, add, flatten,
+ * dropout, linear, batch norm and the loss; and the dispatch by op. Each
+ * forward overwrites l->out; each backward adds to l->grad_in and to the
+ * gradients of the parameters, so a node with several readers accumulates.
+ *
+ * Batch norm, per channel, over n = batch h w values:
+ *     xhat = (x - mean) / sqrt(variance + eps)    biased variance
+ *     y    = weight xhat + bias
+ *     dx   = weight inv_std (dy - (sum(dy) + xhat sum(dy xhat)) / n)
+ * With running statistics mean and variance are constants, and the second
+ * term of dx is 0. Loss formulas: struct graph_loss (model/graph.h).
+ */
 #include "backend/ref/layers.h"
 
 #include "model/dropout.h"
@@ -5,13 +18,13 @@
 #include <math.h>
 #include <string.h>
 
-/* Values of the whole batch. */
+/* Elements of the node's value, for the whole batch. */
 static size_t layer_count(const struct layer *l)
 {
     return (size_t)l->batch * graph_node_count(l->node);
 }
 
-/* ---- element by element ---- */
+/* ---- elementwise ---- */
 
 static void layer_copy_forward(const struct layer *l)
 {
@@ -28,7 +41,7 @@ static void layer_copy_backward(const struct layer *l)
     }
 }
 
-/* A NaN stays one. */
+/* Written so that NaN stays NaN. */
 static void layer_relu_forward(const struct layer *l)
 {
     for (size_t i = 0, n = layer_count(l); i < n; i++)
@@ -49,7 +62,8 @@ static void layer_add_forward(const struct layer *l)
         l->out[i] = l->in[0][i] + l->in[1][i];
 }
 
-/* Sets (forward) or adds to (backward) `out` the values of `in` that stay. */
+/* Scales the values of `in` that are kept and writes them to `out`, or with
+ * `adds` adds them to it. */
 static void apply_dropout_mask(const struct layer *l, const double *in,
                                double *out, bool adds)
 {
@@ -162,8 +176,8 @@ static void layer_norm_forward(const struct layer *l)
     }
 }
 
-/* The batch's own statistics depend on every value, so each value's gradient
- * has their share taken off. */
+/* The `share` term is the gradient through the batch's mean and variance, which
+ * depend on every value of the batch. */
 static void layer_norm_backward_channel(const struct layer *l, size_t c,
                                         size_t plane)
 {
@@ -207,7 +221,7 @@ static double layer_sigmoid(double x)
     return 1 / (1 + exp(-x));
 }
 
-/* log(sum of exp(y)), without overflow; the greatest's index in *best. */
+/* log(sum of exp(y)), without overflow; *best is the index of the maximum. */
 static double layer_log_sum_exp(const double *y, int n, int *best)
 {
     *best = 0;
@@ -280,7 +294,7 @@ static void layer_loss_backward(const struct layer *l)
     }
 }
 
-/* ---- by op ---- */
+/* ---- dispatch by op ---- */
 
 void layer_forward(const struct layer *l)
 {

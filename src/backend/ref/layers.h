@@ -1,13 +1,14 @@
 /*
- * One node at a time, forward and backward, in double. Arrays are
- * [batch, c, h, w]; gradients are added to, outputs are set. Local and pure.
+ * Forward and backward of one node, in double. Arrays are [batch, c, h, w].
+ * Forward overwrites its output; backward adds to the gradients. Local and
+ * pure.
  */
 #ifndef VOCDIST_BACKEND_REF_LAYERS_H
 #define VOCDIST_BACKEND_REF_LAYERS_H
 
 #include "backend/backend.h"
 
-/* What a node sees; everything borrowed. */
+/* The arguments of one node; all pointers are borrowed. */
 struct layer {
     const struct graph *graph;
     const struct graph_node *node;
@@ -16,21 +17,22 @@ struct layer {
     bool training;
     double *in[2], *out; /* values */
     double *weight, *bias;
-    /* Backward only; NULL where a gradient is not wanted. */
+    /* Backward only; NULL: this gradient is not needed. */
     double *grad_out;
     double *grad_in[2];
     double *grad_weight, *grad_bias;
-    /* Norm, [c]: of the batch, or the running ones where those are used. */
+    /* Norm, [c]: statistics of the batch, or the running ones where those are
+     * used (layer_uses_batch()). */
     double *mean, *inv_std;
-    double *unbiased; /* variance, of the batch */
+    double *unbiased; /* variance of the batch, divided by n - 1 */
     /* Dropout and loss. */
     const struct batch_item *items;
     uint64_t seed;
-    uint8_t *dropout_mask; /* room for one image of the node */
+    uint8_t *dropout_mask; /* scratch for one image of the node */
     struct result *results;
 };
 
-/* True where a norm takes the batch's own statistics. */
+/* True if the node is a norm that uses the statistics of the batch. */
 bool layer_uses_batch(const struct layer *layer);
 
 void layer_forward(const struct layer *layer);

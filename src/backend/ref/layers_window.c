@@ -1,3 +1,13 @@
+/*
+ * The layers with a sliding window: convolution and max pooling, direct loops.
+ *
+ * A convolution is the set of all products out[y][x] += w[ky][kx] in[v][u] with
+ * v = y stride + ky - pad, u = x stride + kx - pad, per image, output channel
+ * and input channel. for_each_row() visits them in rows that share one weight
+ * and calls row_forward(), row_backward_data() or row_backward_weight() on
+ * each. Products with padding are skipped, not multiplied by 0. Max pooling
+ * searches the maximum again in backward instead of storing its index.
+ */
 #include "backend/ref/layers.h"
 
 #include <math.h>
@@ -5,9 +15,9 @@
 /* ---- convolution ---- */
 
 /*
- * One row of products of a convolution: n outputs side by side, the inputs
- * `stride` apart that one weight joins with them. All three passes are sums
- * over the same rows.
+ * One row of products: n adjacent outputs, the n inputs, `stride` apart, that
+ * belong to them, and the one weight that connects each pair. All three passes
+ * are sums over the same rows.
  */
 struct row {
     double *out, *in, *weight;
@@ -35,8 +45,8 @@ static void row_backward_weight(const struct row *r)
     *r->weight += sum;
 }
 
-/* Of `n_outputs` outputs along a side those [first, end) that kernel element
- * `at` joins with an input that exists. */
+/* The range [first, end) of the `n_outputs` outputs along one axis for which
+ * kernel element `at` reads inside the input, which has `side` elements. */
 static void valid_outputs(const struct graph_node *node, int32_t at,
                           int32_t n_outputs, int32_t side, int32_t *first,
                           int32_t *end)
@@ -48,7 +58,7 @@ static void valid_outputs(const struct graph_node *node, int32_t at,
         *end = n_outputs;
 }
 
-/* All rows of one weight between one input and one output plane. */
+/* Visits all rows of weight (ky, kx) between one input and one output plane. */
 static void for_each_plane_row(const struct layer *l, int32_t ky, int32_t kx,
                                double *in, double *out, double *weight,
                                row_fn *visit)
@@ -71,6 +81,7 @@ static void for_each_plane_row(const struct layer *l, int32_t ky, int32_t kx,
     }
 }
 
+/* Visits all rows of a convolution; `weight` is [out, in, k, k]. */
 static void for_each_row(const struct layer *l, double *in, double *out,
                          double *weight, row_fn *visit)
 {
@@ -111,8 +122,8 @@ void layer_conv_backward(const struct layer *l)
 
 /* ---- max pooling ---- */
 
-/* Index in the plane of the greatest value of window (y, x): the first of
- * equals; a NaN wins. */
+/* Index in the plane of the maximum of window (y, x); the first one of equal
+ * values; NaN counts as greatest. */
 static size_t argmax_in_window(const struct layer *l, const double *plane,
                                int32_t y, int32_t x)
 {
@@ -132,8 +143,7 @@ static size_t argmax_in_window(const struct layer *l, const double *plane,
     return best;
 }
 
-/* Sets the outputs, or with `back` adds their gradients where they came from.
- */
+/* Forward, or with `back` adds the gradient of each output to its input. */
 static void maxpool_pass(const struct layer *l, bool back)
 {
     size_t in_plane = (size_t)l->source->h * (size_t)l->source->w, at = 0;

@@ -1,13 +1,13 @@
-/* Inside of a ref net, shared by its files. */
+/* Private to backend ref: its net, and the passes over the graph. */
 #ifndef VOCDIST_BACKEND_REF_NET_H
 #define VOCDIST_BACKEND_REF_NET_H
 
 #include "backend/backend.h"
 #include "backend/staging.h"
 
-/* What a node keeps. */
+/* Data of one node, for the whole micro-batch. */
 struct node_data {
-    double *value, *grad;              /* owned; grad NULL: not wanted */
+    double *value, *grad;              /* owned; grad NULL: not needed */
     double *mean, *inv_std, *unbiased; /* norms, [c], owned */
 };
 
@@ -15,8 +15,8 @@ struct net {
     struct net_spec spec;
     const struct graph *graph;
     struct node_data *nodes;    /* [n_nodes], owned */
-    double *param, *grad_param; /* room for one node's tensors, owned */
-    uint8_t *dropout_mask;      /* room for one image of any node, owned */
+    double *param, *grad_param; /* scratch for one node's tensors, owned */
+    uint8_t *dropout_mask;      /* scratch for one image of any node, owned */
 
     struct staging staging;
     struct step_scalars scalars; /* of the last forward */
@@ -24,6 +24,7 @@ struct net {
     struct update_result update_result;
 };
 
+/* Members of backend_ops; see backend.h. */
 enum vd_err ref_forward(struct net *net);
 enum vd_err ref_backward(struct net *net, struct buf *exchange, ready_fn *ready,
                          void *ctx);

@@ -1,4 +1,5 @@
-/* The optimizer step, as torch.optim defines it, in double. */
+/* Optimizer step (Adam, AdamW or SGD as torch.optim defines them) and running
+ * statistics. Computed in double, stored in float32. */
 #include "backend/ref/net.h"
 
 #include <math.h>
@@ -9,8 +10,8 @@
 /* Factors of one step, the same for all elements of a tensor. */
 struct ref_optim_coeffs {
     const struct optim *optim;
-    double lr;    /* learning rate of the tensor's group */
-    double scale; /* of the gradient: clipping */
+    double lr;    /* learning rate: head or backbone */
+    double scale; /* factor of the gradient (clipping) */
     double bias_correction1, bias_correction2; /* Adam: 1 - beta^t */
 };
 
@@ -67,6 +68,7 @@ static void ref_update_params(const struct net *net, const float *grad,
     }
 }
 
+/* running = (1 - momentum) running + momentum batch, for mean and variance. */
 static void ref_update_running_stats(const struct net *net, const float *batch)
 {
     const struct graph *g = net->graph;

@@ -1,3 +1,12 @@
+/*
+ * Backend ref: buffers, nets and the trivial members of its backend_ops. The
+ * passes over the graph are in ref_pass.c, the update in optim.c. Buffers are
+ * host memory in canonical layout, so put and get are copies. Nothing is
+ * enqueued: each call computes before it returns, begin never replays, and
+ * nothing has to wait. A net keeps the value of every node and, in training,
+ * the gradient from first_trainable on; no node reuses the memory of another,
+ * so tests can read them all.
+ */
 #include "backend/ref/ref.h"
 
 #include "backend/pixels.h"
@@ -114,7 +123,7 @@ static enum vd_err alloc_node(struct net *net, int i)
     return VD_OK;
 }
 
-/* Rooms shared by all nodes are as large as the largest needs. */
+/* All nodes share the scratch arrays, so the largest node sets their sizes. */
 static enum vd_err alloc_scratch(struct net *net)
 {
     const struct graph *g = net->graph;
@@ -156,7 +165,7 @@ out:
     return err;
 }
 
-/* ---- feeding and asking ---- */
+/* ---- steps and results ---- */
 
 static void ref_prepare_input(const struct net_spec *spec,
                               const struct batch_item *item,

@@ -1,7 +1,8 @@
 /*
- * Backend `ref`: plain loops in double, the oracle of the others. Slow and
- * obvious; it can also train, on a machine without any library. Every result
- * is filled with NaN before it is computed, so a value that is forgotten shows.
+ * Backend `ref`: plain loops in double, the reference that tests compare other
+ * backends with. Slow and simple. It can also train, on a machine without any
+ * library. Every array is filled with NaN before its values are computed, so
+ * that a value which is not computed is visible.
  */
 #ifndef VOCDIST_BACKEND_REF_REF_H
 #define VOCDIST_BACKEND_REF_REF_H

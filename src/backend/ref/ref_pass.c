@@ -1,4 +1,14 @@
-/* Forward and backward over the whole graph. */
+/*
+ * Forward and backward over the whole graph.
+ *
+ * Forward walks the nodes in order. Each node's value is filled with NaN before
+ * it is computed. Backward writes the batch statistics and the non-finite flag
+ * first, then walks the nodes in reverse. Every gradient starts at 0 and
+ * accumulates over the node's readers, which all come before the node in this
+ * order; the loss's own gradient is 1 / micro_batch per image (mean over the
+ * micro-batch). Parameters are in backward order (model/graph.h), so `ready`
+ * sees ascending ranges.
+ */
 #include "backend/ref/layers.h"
 #include "backend/ref/net.h"
 
@@ -17,7 +27,7 @@ static size_t node_values(const struct net *net, int node)
            graph_node_count(&net->graph->nodes[node]);
 }
 
-/* Copies the node's tensors as double; bias behind weight, as they lie. */
+/* Copies the node's tensors as double: weight, then bias, as in the buffer. */
 static void load_params(const struct net *net, struct layer *l)
 {
     size_t n = graph_node_params(net->graph, l->node);
@@ -28,9 +38,10 @@ static void load_params(const struct net *net, struct layer *l)
     for (size_t i = 0; i < n; i++)
         net->param[i] = (double)from[i];
     l->weight = net->param;
-    l->bias = net->param + t->count; /* nothing for a convolution */
+    l->bias = net->param + t->count; /* not used by a convolution */
 }
 
+/* The arguments of node i. They share net->param: valid until the next call. */
 static struct layer layer_of(struct net *net, int i)
 {
     const struct graph_node *node = &net->graph->nodes[i];
@@ -63,7 +74,7 @@ static struct layer layer_of(struct net *net, int i)
 
 /* ---- forward ---- */
 
-/* A norm that does not measure takes the running statistics. */
+/* Loads the running statistics for a norm that does not use the batch's. */
 static void load_running(const struct net *net, const struct layer *l)
 {
     if (l->node->op != GRAPH_NORM || layer_uses_batch(l))
@@ -102,7 +113,8 @@ enum vd_err ref_forward(struct net *net)
 
 /* ---- backward ---- */
 
-/* Every norm's mean and unbiased variance, then the non-finite flag. */
+/* Mean and unbiased variance of every norm (0 where fixed), then the non-finite
+ * flag. */
 static void ref_write_batch_stats(const struct net *net, struct buf *exchange)
 {
     const struct graph *g = net->graph;
@@ -122,7 +134,7 @@ static void ref_write_batch_stats(const struct net *net, struct buf *exchange)
     stats[g->n_stats] = net->loss_finite ? 0 : 1;
 }
 
-/* One node; its parameters' gradients go out as one range. */
+/* Backward of one node; reports its parameter gradients as one range. */
 static enum vd_err backward_node(struct net *net, int i, struct buf *exchange,
                                  ready_fn *ready, void *ctx)
 {
