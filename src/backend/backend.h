@@ -241,6 +241,8 @@ struct backend_ops {
     enum vd_err (*node_grad)(struct net *net, int node, float *out) VD_MUST_USE;
 };
 
+/* ---- opening a backend (backend_registry.c) ---- */
+
 /*
  * Opens a backend by name: "ref", "cpu" or "auto". "auto" opens the first of
  * cpu, ref that was built and can run on this machine, and logs its name in one
@@ -253,6 +255,8 @@ enum vd_err backend_open(struct backend *b, const char *name,
 void backend_close(struct backend *b);
 /* All backends that were built, NULL-terminated. For tests that run on each. */
 const struct backend_ops *const *backend_list(void);
+
+/* ---- for users of a backend ---- */
 
 /* Allocates and frees the buffers of `weights` (BUF_PARAM, 2 x BUF_MOMENT,
  * BUF_STATS). */
