@@ -13,6 +13,7 @@
  */
 #include "backend/ref/layers.h"
 
+#include "backend/ref/layers_internal.h"
 #include "model/dropout.h"
 
 #include <math.h>

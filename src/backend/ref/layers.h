@@ -38,10 +38,4 @@ bool layer_uses_batch(const struct layer *layer);
 void layer_forward(const struct layer *layer);
 void layer_backward(const struct layer *layer);
 
-/* In layers_window.c. */
-void layer_conv_forward(const struct layer *layer);
-void layer_conv_backward(const struct layer *layer);
-void layer_maxpool_forward(const struct layer *layer);
-void layer_maxpool_backward(const struct layer *layer);
-
 #endif

@@ -1,7 +1,7 @@
 /*
  * Backend ref: buffers, nets and the trivial members of its backend_ops. The
- * passes over the graph are in ref_pass.c, the update in optim.c. Buffers are
- * host memory in canonical layout, so put and get are copies. Nothing is
+ * passes over the graph are in ref_pass.c, the update in ref_optim.c. Buffers
+ * are host memory in canonical layout, so put and get are copies. Nothing is
  * enqueued: each call computes before it returns, begin never replays, and
  * nothing has to wait. A net keeps the value of every node and, in training,
  * the gradient from first_trainable on; no node reuses the memory of another,
@@ -10,7 +10,7 @@
 #include "backend/ref/ref.h"
 
 #include "backend/pixels.h"
-#include "backend/ref/net.h"
+#include "backend/ref/ref_internal.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>

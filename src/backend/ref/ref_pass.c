@@ -10,7 +10,7 @@
  * sees ascending ranges.
  */
 #include "backend/ref/layers.h"
-#include "backend/ref/net.h"
+#include "backend/ref/ref_internal.h"
 
 #include <math.h>
 #include <string.h>

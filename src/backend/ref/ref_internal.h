@@ -1,6 +1,6 @@
 /* Private to backend ref: its net, and the passes over the graph. */
-#ifndef VOCDIST_BACKEND_REF_NET_H
-#define VOCDIST_BACKEND_REF_NET_H
+#ifndef VOCDIST_BACKEND_REF_REF_INTERNAL_H
+#define VOCDIST_BACKEND_REF_REF_INTERNAL_H
 
 #include "backend/backend.h"
 #include "backend/staging.h"
