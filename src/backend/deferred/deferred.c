@@ -1,42 +1,33 @@
 /*
- * Backend deferred: device memory, nets and the calls that wait. The calls that
- * enqueue are in deferred_calls.c.
- *
- * A buffer is a mapping without access rights (the address that the host sees)
- * and ref's buffer (the values); a list in struct device maps one to the other.
- * Every call that waits executes the queue first and then calls ref. put and
- * get wait for the whole device, so no net may be between begin and end; the
- * calls of one net only require that this net is not.
+ * Backend deferred: its backend_ops, except for the calls that enqueue
+ * (deferred_calls.c). Every call that waits executes the queue of the device
+ * and then calls ref. put and get wait for the whole device, so no net may be
+ * between begin and end; the calls of one net only require that this net is
+ * not.
  */
 #include "backend/deferred/deferred.h"
 
-#include "backend/deferred/device.h"
+#include "backend/deferred/deferred_calls.h"
+#include "backend/deferred/deferred_device.h"
 #include "backend/ref/ref.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
 /* ---- the backend and its buffers ---- */
 
 static enum vd_err deferred_open(struct backend *b,
                                  const struct backend_config *config)
 {
-    struct device *d = xcalloc(1, sizeof *d);
-    d->inner.ops = &backend_ref_ops;
-    pthread_mutex_init(&d->lock, NULL);
+    struct device *d;
+    VD_TRY(device_open(&d, config));
     b->impl = d;
-    return backend_ref_ops.open(&d->inner, config);
+    return VD_OK;
 }
 
 static void deferred_close(struct backend *b)
 {
-    struct device *d = b->impl;
-    VD_ASSERT(!d->memories);
-    commands_clear(&d->queue);
-    pthread_mutex_destroy(&d->lock);
-    free(d);
+    device_close(b->impl);
 }
 
 static const char *deferred_unavailable(void)
@@ -50,87 +41,24 @@ static const char *deferred_describe(struct backend *b)
     return "ref behind an asynchronous queue, for tests";
 }
 
-static struct device_memory *find_device_memory(struct device *d,
-                                                const struct buf *buf)
-{
-    pthread_mutex_lock(&d->lock);
-    struct device_memory *m = d->memories;
-    while (m && m->guard != buf->data)
-        m = m->next;
-    pthread_mutex_unlock(&d->lock);
-    VD_ASSERT(m);
-    return m;
-}
-
-struct buf device_inner(struct device *d, const struct buf *buf)
-{
-    return find_device_memory(d, buf)->inner;
-}
-
-static size_t guard_bytes(const struct device_memory *m)
-{
-    return (m->inner.n + 1) * sizeof(float);
-}
-
 static enum vd_err deferred_alloc(struct backend *b, const struct graph *g,
                                   enum buf_kind kind, struct buf *out)
 {
-    struct device *d = b->impl;
-    struct device_memory *m = xcalloc(1, sizeof *m);
-    enum vd_err err = backend_ref_ops.alloc(&d->inner, g, kind, &m->inner);
-    if (err != VD_OK) {
-        free(m);
-        return err;
-    }
-    m->guard = mmap(NULL, guard_bytes(m), PROT_NONE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    VD_ASSERT(m->guard != MAP_FAILED);
-    *out = (struct buf){kind, m->guard, m->inner.n};
-    pthread_mutex_lock(&d->lock);
-    m->next = d->memories;
-    d->memories = m;
-    pthread_mutex_unlock(&d->lock);
-    return VD_OK;
+    return device_alloc(b->impl, g, kind, out);
 }
 
 static void deferred_free(struct backend *b, struct buf *buf)
 {
-    struct device *d = b->impl;
-    if (!buf->data)
-        return;
-    struct device_memory *m = find_device_memory(d, buf);
-    pthread_mutex_lock(&d->lock);
-    struct device_memory **at = &d->memories;
-    while (*at != m)
-        at = &(*at)->next;
-    *at = m->next;
-    pthread_mutex_unlock(&d->lock);
-    munmap(m->guard, guard_bytes(m));
-    backend_ref_ops.free(&d->inner, &m->inner);
-    free(m);
-    *buf = (struct buf){.data = NULL};
-}
-
-/* As device_wait(), but fails, with the lock released, while a net is between
- * begin and end: a step that is being captured cannot wait. */
-static enum vd_err device_wait_idle(struct device *d)
-{
-    enum vd_err err = device_wait(d);
-    if (err == VD_OK && d->n_recording > 0)
-        err = VD_FAIL(VD_BUG,
-                      "backend deferred: put or get between begin and end");
-    if (err != VD_OK)
-        pthread_mutex_unlock(&d->lock);
-    return err;
+    device_free(b->impl, buf);
 }
 
 static enum vd_err deferred_put(struct backend *b, const struct graph *g,
                                 struct buf *dst, const float *src)
 {
     struct device *d = b->impl;
-    struct device_memory *m = find_device_memory(d, dst);
+    struct buf inner = device_inner(d, dst);
     VD_TRY(device_wait_idle(d));
-    enum vd_err err = backend_ref_ops.put(&d->inner, g, &m->inner, src);
+    enum vd_err err = backend_ref_ops.put(&d->inner, g, &inner, src);
     pthread_mutex_unlock(&d->lock);
     return err;
 }
@@ -139,9 +67,9 @@ static enum vd_err deferred_get(struct backend *b, const struct graph *g,
                                 float *dst, const struct buf *src)
 {
     struct device *d = b->impl;
-    struct device_memory *m = find_device_memory(d, src);
+    struct buf inner = device_inner(d, src);
     VD_TRY(device_wait_idle(d));
-    enum vd_err err = backend_ref_ops.get(&d->inner, g, dst, &m->inner);
+    enum vd_err err = backend_ref_ops.get(&d->inner, g, dst, &inner);
     pthread_mutex_unlock(&d->lock);
     return err;
 }

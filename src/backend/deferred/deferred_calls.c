@@ -1,77 +1,14 @@
 /*
- * Calls that enqueue: capture, replay, comparison and execution.
+ * Calls that enqueue: capture, replay and comparison.
  *
  * Between begin and end a call is appended to net->now; outside it goes
  * straight to the device's queue. end() of a key
  *     1st step             stores net->now as the captured calls
  *     later, deferred      expects no calls, because begin reported a replay
  *     later, check         compares net->now with the captured calls
- * and always appends the captured calls to the queue. device_wait() executes
- * the queue in order and stops at the first error.
+ * and always appends the captured calls to the queue.
  */
-#include "backend/deferred/device.h"
-#include "backend/ref/ref.h"
-#include "base/alloc.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-void commands_add(struct commands *c, const struct command *one)
-{
-    if (c->n == c->capacity) {
-        size_t capacity = c->capacity ? 2 * c->capacity : 16;
-        struct command *list = xcalloc(capacity, sizeof *list);
-        if (c->n > 0)
-            memcpy(list, c->list, c->n * sizeof *list);
-        free(c->list);
-        c->list = list;
-        c->capacity = capacity;
-    }
-    c->list[c->n++] = *one;
-}
-
-void commands_clear(struct commands *c)
-{
-    free(c->list);
-    *c = (struct commands){.list = NULL};
-}
-
-/* ---- execution ---- */
-
-static enum vd_err ignore_range(void *ctx, struct range range)
-{
-    (void)ctx;
-    (void)range;
-    return VD_OK;
-}
-
-static enum vd_err execute_command(struct command *c)
-{
-    switch (c->call) {
-    case CALL_FORWARD:
-        return backend_ref_ops.forward(c->net);
-    case CALL_BACKWARD:
-        return backend_ref_ops.backward(c->net, &c->dst, ignore_range, NULL);
-    case CALL_ADD:
-        return backend_ref_ops.add(c->net, &c->dst, &c->src, c->range);
-    case CALL_DIVIDE:
-        return backend_ref_ops.divide(c->net, &c->dst, c->range, c->by);
-    case CALL_UPDATE:
-        return backend_ref_ops.update(c->net, &c->dst);
-    }
-    return VD_BUG;
-}
-
-enum vd_err device_wait(struct device *d)
-{
-    pthread_mutex_lock(&d->lock);
-    for (size_t i = 0; i < d->queue.n && d->err == VD_OK; i++)
-        d->err = execute_command(&d->queue.list[i]);
-    d->queue.n = 0;
-    return d->err;
-}
-
-/* ---- capture ---- */
+#include "backend/deferred/deferred_calls.h"
 
 /* By member: padding bytes are undefined. */
 static bool commands_equal(const struct command *a, const struct command *b)
@@ -100,28 +37,13 @@ static enum vd_err compare_recorded(const struct net *net)
     return VD_OK;
 }
 
-static void queue_commands(struct device *d, const struct commands *c)
-{
-    pthread_mutex_lock(&d->lock);
-    for (size_t i = 0; i < c->n; i++)
-        commands_add(&d->queue, &c->list[i]);
-    pthread_mutex_unlock(&d->lock);
-}
-
-static void count_recording(struct device *d, int change)
-{
-    pthread_mutex_lock(&d->lock);
-    d->n_recording += change;
-    pthread_mutex_unlock(&d->lock);
-}
-
 static enum vd_err record_or_queue(struct net *net, const struct command *c)
 {
     struct commands one = {.list = (struct command[]){*c}, .n = 1};
     if (net->key >= 0)
         commands_add(&net->now, c);
     else
-        queue_commands(net->device, &one);
+        device_enqueue(net->device, &one);
     return VD_OK;
 }
 
@@ -131,7 +53,7 @@ enum vd_err deferred_begin(struct net *net, int key, bool *replayed)
     net->key = key;
     net->now.n = 0;
     *replayed = net->recorded[key].n > 0 && !net->checks;
-    count_recording(net->device, 1);
+    device_count_recording(net->device, 1);
     return VD_OK;
 }
 
@@ -146,8 +68,8 @@ enum vd_err deferred_end(struct net *net)
         err = compare_recorded(net);
     else if (net->now.n > 0) /* calls in a replayed step */
         err = fail_call_differs(net, 0);
-    queue_commands(net->device, record);
-    count_recording(net->device, -1);
+    device_enqueue(net->device, record);
+    device_count_recording(net->device, -1);
     net->key = -1;
     return err;
 }

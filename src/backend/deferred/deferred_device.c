@@ -1,0 +1,177 @@
+/*
+ * The simulated device.
+ *
+ * A buffer is a mapping without access rights (the address that the host sees)
+ * and ref's buffer (the values); d->memories maps one to the other. Commands
+ * are queued in the order of the calls. device_wait() executes them in that
+ * order and stops at the first error. It keeps the lock, so that put and get
+ * copy before another thread executes more commands.
+ */
+#include "backend/deferred/deferred_device.h"
+
+#include "backend/ref/ref.h"
+#include "base/alloc.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum vd_err device_open(struct device **out,
+                        const struct backend_config *config)
+{
+    struct device *d = xcalloc(1, sizeof *d);
+    d->inner.ops = &backend_ref_ops;
+    pthread_mutex_init(&d->lock, NULL);
+    *out = d;
+    return backend_ref_ops.open(&d->inner, config);
+}
+
+void device_close(struct device *d)
+{
+    VD_ASSERT(!d->memories);
+    commands_clear(&d->queue);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
+/* ---- memory ---- */
+
+static struct device_memory *find_device_memory(struct device *d,
+                                                const struct buf *buf)
+{
+    pthread_mutex_lock(&d->lock);
+    struct device_memory *m = d->memories;
+    while (m && m->guard != buf->data)
+        m = m->next;
+    pthread_mutex_unlock(&d->lock);
+    VD_ASSERT(m);
+    return m;
+}
+
+struct buf device_inner(struct device *d, const struct buf *buf)
+{
+    return find_device_memory(d, buf)->inner;
+}
+
+static size_t guard_bytes(const struct device_memory *m)
+{
+    return (m->inner.n + 1) * sizeof(float);
+}
+
+enum vd_err device_alloc(struct device *d, const struct graph *g,
+                         enum buf_kind kind, struct buf *out)
+{
+    struct device_memory *m = xcalloc(1, sizeof *m);
+    enum vd_err err = backend_ref_ops.alloc(&d->inner, g, kind, &m->inner);
+    if (err != VD_OK) {
+        free(m);
+        return err;
+    }
+    m->guard = mmap(NULL, guard_bytes(m), PROT_NONE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    VD_ASSERT(m->guard != MAP_FAILED);
+    *out = (struct buf){kind, m->guard, m->inner.n};
+    pthread_mutex_lock(&d->lock);
+    m->next = d->memories;
+    d->memories = m;
+    pthread_mutex_unlock(&d->lock);
+    return VD_OK;
+}
+
+void device_free(struct device *d, struct buf *buf)
+{
+    if (!buf->data)
+        return;
+    struct device_memory *m = find_device_memory(d, buf);
+    pthread_mutex_lock(&d->lock);
+    struct device_memory **at = &d->memories;
+    while (*at != m)
+        at = &(*at)->next;
+    *at = m->next;
+    pthread_mutex_unlock(&d->lock);
+    munmap(m->guard, guard_bytes(m));
+    backend_ref_ops.free(&d->inner, &m->inner);
+    free(m);
+    *buf = (struct buf){.data = NULL};
+}
+
+/* ---- the queue ---- */
+
+void commands_add(struct commands *c, const struct command *one)
+{
+    if (c->n == c->capacity) {
+        size_t capacity = c->capacity ? 2 * c->capacity : 16;
+        struct command *list = xcalloc(capacity, sizeof *list);
+        if (c->n > 0)
+            memcpy(list, c->list, c->n * sizeof *list);
+        free(c->list);
+        c->list = list;
+        c->capacity = capacity;
+    }
+    c->list[c->n++] = *one;
+}
+
+void commands_clear(struct commands *c)
+{
+    free(c->list);
+    *c = (struct commands){.list = NULL};
+}
+
+void device_enqueue(struct device *d, const struct commands *c)
+{
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; i < c->n; i++)
+        commands_add(&d->queue, &c->list[i]);
+    pthread_mutex_unlock(&d->lock);
+}
+
+void device_count_recording(struct device *d, int change)
+{
+    pthread_mutex_lock(&d->lock);
+    d->n_recording += change;
+    pthread_mutex_unlock(&d->lock);
+}
+
+static enum vd_err ignore_range(void *ctx, struct range range)
+{
+    (void)ctx;
+    (void)range;
+    return VD_OK;
+}
+
+static enum vd_err execute_command(struct command *c)
+{
+    switch (c->call) {
+    case CALL_FORWARD:
+        return backend_ref_ops.forward(c->net);
+    case CALL_BACKWARD:
+        return backend_ref_ops.backward(c->net, &c->dst, ignore_range, NULL);
+    case CALL_ADD:
+        return backend_ref_ops.add(c->net, &c->dst, &c->src, c->range);
+    case CALL_DIVIDE:
+        return backend_ref_ops.divide(c->net, &c->dst, c->range, c->by);
+    case CALL_UPDATE:
+        return backend_ref_ops.update(c->net, &c->dst);
+    }
+    return VD_BUG;
+}
+
+enum vd_err device_wait(struct device *d)
+{
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; i < d->queue.n && d->err == VD_OK; i++)
+        d->err = execute_command(&d->queue.list[i]);
+    d->queue.n = 0;
+    return d->err;
+}
+
+enum vd_err device_wait_idle(struct device *d)
+{
+    enum vd_err err = device_wait(d);
+    if (err == VD_OK && d->n_recording > 0)
+        err = VD_FAIL(VD_BUG,
+                      "backend deferred: put or get between begin and end");
+    if (err != VD_OK)
+        pthread_mutex_unlock(&d->lock);
+    return err;
+}
