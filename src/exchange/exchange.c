@@ -2,13 +2,9 @@
 #include "exchange/exchange.h"
 
 #include "base/log.h"
+#include "exchange/exchange_internal.h"
 
 #include <string.h>
-
-extern const struct exchange_ops exchange_none;
-#ifdef VOCDIST_HAVE_MPI
-extern const struct exchange_ops exchange_mpi;
-#endif
 
 static const struct exchange_ops *const built_exchanges[] = {
     &exchange_none,

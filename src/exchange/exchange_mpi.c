@@ -15,7 +15,7 @@
  */
 #include "base/alloc.h"
 #include "comm/comm_mpi.h"
-#include "exchange/exchange.h"
+#include "exchange/exchange_internal.h"
 
 #include <stdlib.h>
 
@@ -396,7 +396,6 @@ fail:
     return err;
 }
 
-extern const struct exchange_ops exchange_mpi;
 const struct exchange_ops exchange_mpi = {
     .name = "mpi",
     .open = mpi_open,

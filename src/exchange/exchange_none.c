@@ -1,6 +1,6 @@
 /* Exchange none, for one rank: its partial sum is the whole sum, and the device
  * divides it by the number of replicas. */
-#include "exchange/exchange.h"
+#include "exchange/exchange_internal.h"
 
 static enum vd_err none_open(struct exchange *x)
 {
@@ -29,7 +29,6 @@ static enum vd_err none_complete(struct exchange *x)
     return VD_OK;
 }
 
-extern const struct exchange_ops exchange_none;
 const struct exchange_ops exchange_none = {
     .name = "none",
     .open = none_open,
