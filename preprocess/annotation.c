@@ -1,3 +1,14 @@
+/*
+ * Reads one VOC annotation:
+ *
+ *   1. check_bytes() checks size, encoding, DTD and number of attributes before
+ *      libxml2 reads the file; this bounds the time that libxml2 takes
+ *   2. libxml2 parses the bytes into a tree, without entities or other files
+ *   3. read_document() reads the fields by element name
+ *
+ * An unusable file is an error. An unusable object is a diagnostic with its
+ * line, and reading continues. The caller's struct is written on success only.
+ */
 #include "preprocess/annotation.h"
 
 #include "base/alloc.h"
@@ -20,7 +31,6 @@
     (XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | \
      XML_PARSE_NOBLANKS | XML_PARSE_COMPACT | XML_PARSE_BIG_LINES)
 
-/* What the reading functions share. */
 struct annotation_reader {
     const char *path;
     struct annotation *a;
@@ -40,7 +50,7 @@ static int xml_line(const xmlNode *node)
     return (int)xmlGetLineNo(node);
 }
 
-/* An element may be in `parent` once; of others the first is used. */
+/* Adds a diagnostic if `parent` has the element more than once. */
 static void report_repeated(const struct annotation_reader *r,
                             const xmlNode *parent, const char *name)
 {
@@ -63,7 +73,7 @@ static void add_element_text(struct text *t, const xmlNode *node)
             text_add_bytes(t, c->content, strlen((const char *)c->content));
 }
 
-/* The element's own text without blanks around it, "" for NULL; owned. */
+/* The element's own text, trimmed; "" for NULL. Owned. */
 static char *text_of(const xmlNode *node)
 {
     struct text t = {0};
@@ -75,6 +85,7 @@ static char *text_of(const xmlNode *node)
     return trimmed;
 }
 
+/* The texts of all child elements, a blank after each. Owned. */
 static char *text_of_children(const xmlNode *node)
 {
     struct text t = {0};
@@ -88,7 +99,7 @@ static char *text_of_children(const xmlNode *node)
     return t.bytes;
 }
 
-/* A number of pixels, or 0 where there is none. */
+/* A whole number of pixels; 0 if missing or invalid. */
 static int read_pixel_count(const xmlNode *node)
 {
     double value = 0;
@@ -99,7 +110,7 @@ static int read_pixel_count(const xmlNode *node)
     return ok ? (int)value : 0;
 }
 
-/* <difficult> is 0 or 1; anything that is not a number counts as 0. */
+/* <difficult> is 0 or 1; text that is not a number counts as 0. */
 static bool read_flag(const xmlNode *node)
 {
     double value = 0;
@@ -132,8 +143,7 @@ static bool read_coordinate(const struct annotation_reader *r,
     return ok;
 }
 
-/* Is the box inside the first of several pixels? Then it was not meant in
- * pixels. */
+/* A box inside the first of several pixels is in normalized coordinates. */
 static bool is_fraction(const struct annotation *a, const double box[4])
 {
     bool is_pixel = a->width == 1 && a->height == 1;
@@ -168,13 +178,13 @@ static bool read_box(const struct annotation_reader *r, const xmlNode *object,
     if (is_fraction(r->a, box))
         diagnostics_add(
             r->diagnostics, DIAGNOSTIC_OBJECT, r->path, xml_line(node),
-            "the box %g %g %g %g looks like shares of the image (0 to "
-            "1), not pixels; the object is left out",
+            "the box %g %g %g %g looks normalized (0 to 1), not in pixels; the "
+            "object is left out",
             box[0], box[1], box[2], box[3]);
     return !is_fraction(r->a, box);
 }
 
-/* What is wrong with a class name; NULL: nothing. */
+/* The problem with a class name; NULL if there is none. */
 static const char *name_problem(const char *name)
 {
     if (!*name)
@@ -254,12 +264,12 @@ static enum vd_err read_document(const struct annotation_reader *r, xmlDoc *doc)
 /* ---- before parsing ---- */
 
 /*
- * Parts of libxml2 take time that grows with the square of what they read:
- * every attribute of a tag is compared with all others (28,000 of them took
- * 1.8 s), every declaration of a DTD is appended to a list. So attributes are
- * counted by their '=' and DTDs are refused before it is called, in a copy
- * without NUL bytes, which makes UTF-16 readable here. Encodings that could
- * hide these characters, such as EBCDIC and UTF-7, are refused.
+ * Parts of libxml2 take quadratic time: it compares every attribute of a tag
+ * with all others (1.8 s for 28,000 attributes) and appends every declaration
+ * of a DTD to a list. So this file counts attributes by their '=' and rejects
+ * DTDs before it calls libxml2. It does so in a copy without NUL bytes, in
+ * which UTF-16 markup reads like ASCII. It rejects encodings that can hide
+ * these characters, such as EBCDIC and UTF-7.
  */
 static bool is_known_encoding(const char *name)
 {
@@ -275,8 +285,8 @@ static bool is_known_encoding(const char *name)
     return false;
 }
 
-/* Where the XML declaration names an encoding that is not known; NULL: it
- * does not. */
+/* The unknown encoding that the XML declaration names; NULL if there is none.
+ * Not terminated: it points into `text`. */
 static const char *find_unknown_encoding(const char *text)
 {
     static const char ebcdic[] = "\x4c\x6f\xa7\x94"; /* its "<?xm" */
@@ -341,7 +351,7 @@ static enum vd_err check_bytes(const char *path, const char *bytes, size_t n)
 
 static enum vd_err fail_syntax(const char *path, xmlParserCtxt *ctxt)
 {
-    const xmlError *e = xmlCtxtGetLastError(ctxt); /* NULL: none */
+    const xmlError *e = xmlCtxtGetLastError(ctxt); /* may be NULL */
     char *cause = xstrdup(e && e->message ? e->message : "not XML");
     enum vd_err err =
         VD_FAIL(VD_DATA, "%s:%d: not well-formed XML: %.200s", path,

@@ -1,11 +1,11 @@
 /*
- * One VOC annotation file (XML). Children are found by name, in any order;
- * unknown elements are ignored, and so are boxes nested in <part>.
+ * One VOC annotation file (XML). Child elements are found by name, in any
+ * order; unknown elements and boxes nested in <part> are ignored.
  *
- * Files come from strangers: at most 4 MiB, no DTD, no entities, nothing is
- * fetched, at most 10000 objects, and only encodings in which markup is seen
- * before parsing (UTF-8, UTF-16, ISO 8859, Windows, East Asian ones). All
- * calls are Local and thread-safe.
+ * The files are untrusted input. Limits: 4 MiB, 10000 objects, no DTD, no
+ * entities, no access to other files or the network, and only encodings in
+ * which markup can be recognized before parsing (UTF-8, UTF-16, ISO 8859,
+ * Windows and East Asian ones). All calls are Local and thread-safe.
  */
 #ifndef VOCDIST_PREPROCESS_ANNOTATION_H
 #define VOCDIST_PREPROCESS_ANNOTATION_H
@@ -22,26 +22,28 @@
 
 struct annotation_object {
     char *name;    /* owned */
-    double box[4]; /* xmin ymin xmax ymax as written */
+    double box[4]; /* xmin ymin xmax ymax as in the file */
     bool has_box;  /* false: missing, not numbers of pixels, or reversed */
     bool difficult;
-    int line;
+    int line; /* of <object> */
 };
 
 struct annotation {
     char *folder, *filename; /* owned; "" when missing */
-    char *source;            /* owned: texts inside <source> with blanks */
-    int width, height;       /* <size>; 0 when missing or not whole numbers */
-    struct annotation_object *objects; /* owned; those with a name */
+    char *source;      /* owned: texts inside <source>, a blank after each */
+    int width, height; /* <size>; 0 when missing or not whole numbers */
+    struct annotation_object *objects; /* owned; only those with a name */
     int n_objects;
 };
 
 /*
- * VD_DATA "PATH:LINE: ..." when the file as a whole is unusable. Objects that
- * are malformed are diagnostics: one without a name is left out, one without a
- * usable box keeps its name. So are further <name>, <bndbox> or coordinates of
- * an object, of which the first counts. A missing <difficult> is 0. White space
- * inside a name is one blank, as in an XML token.
+ * VD_DATA "PATH:LINE: ..." if the file as a whole is unusable.
+ *
+ * A malformed object is a diagnostic: without a name it is left out, without a
+ * usable box it is kept with has_box false. A repeated <name>, <bndbox> or
+ * coordinate in an object is a diagnostic too; the first one is used. A missing
+ * <difficult> is 0. White space inside a name becomes one blank, as in an XML
+ * token.
  */
 enum vd_err annotation_parse(struct annotation *a, const char *path,
                              const void *bytes, size_t n,

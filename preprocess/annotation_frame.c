@@ -1,3 +1,4 @@
+/* See annotation_frame.h for the rules. */
 #include "preprocess/annotation_frame.h"
 
 #include <ctype.h>
@@ -5,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Does the text have a word VOC2005 .. VOC2012? */
+/* Does the text contain a word VOC2005 .. VOC2012? */
 static bool names_voc_year(const char *text)
 {
     for (const char *p = text; (p = strstr(p, "VOC")); p += 3) {
@@ -54,7 +55,7 @@ annotation_frame_find(const struct annotation *a,
     return f;
 }
 
-/* One corner from the stored frame to the upright one. */
+/* Maps one corner from the stored frame to the upright one (EXIF 5..8). */
 static void rotate_corner(const struct annotation_frame *f, double *x,
                           double *y)
 {
@@ -64,7 +65,7 @@ static void rotate_corner(const struct annotation_frame *f, double *x,
         *x = py;
         *y = px;
         break;
-    case 6: /* to be turned clockwise */
+    case 6: /* display rotated 90 degrees clockwise */
         *x = h - py;
         *y = px;
         break;
@@ -72,11 +73,11 @@ static void rotate_corner(const struct annotation_frame *f, double *x,
         *x = h - py;
         *y = w - px;
         break;
-    case 8: /* to be turned anticlockwise */
+    case 8: /* display rotated 90 degrees counterclockwise */
         *x = py;
         *y = w - px;
         break;
-    default: /* 2, 3 and 4 keep the sides, see annotation_frame.h */
+    default: /* 2..4 keep width and height: read as upright */
         break;
     }
 }

@@ -1,3 +1,12 @@
+/*
+ * The class list: names in label order, and a permutation of the class numbers
+ * sorted by name, which classes_find() searches by bisection.
+ *
+ * classes_read() and classes_collect() only differ in where the names come
+ * from; both call sort_and_check_classes(), which sorts the permutation and
+ * rejects duplicates. To collect or check, the names of all objects are sorted:
+ * equal names are then adjacent, so each is added or counted once.
+ */
 #include "preprocess/classes.h"
 
 #include "base/alloc.h"
@@ -31,7 +40,7 @@ static void add_name(struct classes *c, const char *name)
     c->names[c->n++] = xstrdup(name);
 }
 
-/* Limits, and the order for look-up; `where` is for messages. */
+/* Checks the limits and sorts `order`; `where` is for messages. */
 static enum vd_err sort_and_check_classes(struct classes *c, const char *where)
 {
     if (c->n > SHARD_MAX_CLASSES)
@@ -52,13 +61,15 @@ static enum vd_err add_class_line(struct classes *c, const char *path,
                                   const struct name_line *line)
 {
     if (strlen(text_collapse_spaces(line->text)) > ANNOTATION_MAX_NAME)
-        return VD_FAIL(VD_DATA, "%s:%d: a name of more than %d bytes", path,
-                       line->number, ANNOTATION_MAX_NAME);
+        return VD_FAIL(VD_DATA, "%s:%d: the class name is longer than %d bytes",
+                       path, line->number, ANNOTATION_MAX_NAME);
     for (const char *at = line->text; *at; at++)
         if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            return VD_FAIL(VD_DATA,
-                           "%s:%d: a control character in the name\nremove it",
-                           path, line->number);
+            return VD_FAIL(
+                VD_DATA,
+                "%s:%d: the class name contains a control character\nremove "
+                "it",
+                path, line->number);
     add_name(c, line->text);
     return VD_OK;
 }
@@ -72,7 +83,9 @@ enum vd_err classes_read(struct classes *c, const char *path)
     for (size_t i = 0; i < file.n; i++)
         VD_TRY_GOTO(out, err, add_class_line(&list, path, &file.lines[i]));
     if (list.n == 0) {
-        err = VD_FAIL(VD_DATA, "%s: no class name in it", path);
+        err = VD_FAIL(VD_DATA,
+                      "%s: contains no class name\nwrite one name per line",
+                      path);
         goto out;
     }
     VD_TRY_GOTO(out, err, sort_and_check_classes(&list, path));
@@ -84,8 +97,8 @@ out:
     return err;
 }
 
-/* Names of all objects (of the picked images only, if so asked), sorted,
- * with repetitions; the array is owned, the texts are borrowed. */
+/* The names of all objects, sorted, with repetitions; with `only_in_split` only
+ * those of images in a split. The array is owned, the texts are borrowed. */
 static char **collect_object_names(const struct voc_dataset *dataset,
                                    bool only_in_split, size_t *n)
 {
@@ -176,8 +189,9 @@ enum vd_err classes_check(const struct classes *c,
     }
     if (n_unknown)
         err = VD_FAIL(VD_DATA,
-                      "%s: %zu class name%s of the annotations not in it: "
-                      "%s%s\nadd them to the list, or correct the annotations",
+                      "%s: %zu class name%s missing from this list but used in "
+                      "the annotations: %s%s\nadd them to the list, or correct "
+                      "the annotations",
                       path, n_unknown, n_unknown == 1 ? " is" : "s are",
                       unknown.bytes,
                       n_unknown > MAX_UNKNOWN_LISTED ? ", ..." : "");

@@ -1,6 +1,6 @@
 /*
- * The class list of a data set: from a file, or the sorted names of all
- * objects in all annotations, whatever the split. Local.
+ * The class list of a data set: read from a file, or the sorted names of all
+ * objects in all annotations of all splits. Local.
  */
 #ifndef VOCDIST_PREPROCESS_CLASSES_H
 #define VOCDIST_PREPROCESS_CLASSES_H
@@ -12,25 +12,27 @@
 #include <stdint.h>
 
 struct classes {
-    char **names; /* owned */
+    char **names; /* [n], owned, in the order of the class numbers */
     int n;
-    int *order; /* owned; indices sorted by name, for look-up */
+    int *order; /* [n], owned: class numbers sorted by name, for search */
 };
 
-/* One name a line (name_list.h), in the order of the class numbers; white
- * space inside a name is one blank, as in annotations. VD_DATA for a name given
- * twice or an empty list. */
+/* Reads one name per line (name_list.h), in the order of the class numbers.
+ * White space inside a name becomes one blank, as in annotations. VD_DATA if a
+ * name is repeated or the list is empty. */
 enum vd_err classes_read(struct classes *c, const char *path) VD_MUST_USE;
-/* From annotations that were read; may be none. VD_DATA when too many. */
+/* Collects the names from the annotations that were read; the list may be
+ * empty. VD_DATA if there are more than SHARD_MAX_CLASSES. */
 enum vd_err classes_collect(struct classes *c,
                             const struct voc_dataset *dataset) VD_MUST_USE;
 void classes_clear(struct classes *c);
 
-/* Class number, or -1. */
+/* The class number, or -1 if the name is unknown. */
 int32_t classes_find(const struct classes *c, const char *name);
 
-/* VD_DATA naming every class of the picked images that the list lacks, with
- * its number of objects and the nearest known name. */
+/* VD_DATA if the images of the splits have classes that are not in the list.
+ * The message gives each with its number of objects and the nearest known
+ * name. `path` is the list's file. */
 enum vd_err classes_check(const struct classes *c,
                           const struct voc_dataset *dataset,
                           const char *path) VD_MUST_USE;

@@ -1,3 +1,15 @@
+/*
+ * The data check is packing without output:
+ *
+ *   1. list folders and splits, read all annotations, collect the classes
+ *   2. load every annotated image on an ordered worker pool (decoded, not
+ *      resized); print its diagnostics and count its objects in image order
+ *   3. compare the splits by name, by pixels and by class (split_check.h)
+ *   4. print the summary
+ *
+ * The output does not depend on the number of threads: only the calling thread
+ * prints and counts.
+ */
 #include "preprocess/data_check.h"
 
 #include "base/alloc.h"
@@ -19,7 +31,7 @@ struct check_state {
     struct sample *slots;
     size_t *objects, *difficult, *largest; /* [n_classes] */
     int32_t *label;                        /* [n_images]; -1: not usable */
-    uint64_t *hash; /* [n_images], of usable images' pixels */
+    uint64_t *hash; /* [n_images], of the pixels; valid for usable images */
     size_t found[DIAGNOSTIC_KINDS];
     size_t n_usable;
     struct progress progress;
@@ -62,7 +74,7 @@ static enum vd_err record_sample(void *ctx, size_t item, size_t slot)
     return VD_OK;
 }
 
-/* Which lists were read, and what of them can be packed. */
+/* The lists that were read, with their numbers of usable images. */
 static void print_splits(const struct check_state *c)
 {
     for (int k = 0; k < c->dataset->n_splits; k++) {
@@ -71,8 +83,8 @@ static void print_splits(const struct check_state *c)
         for (size_t i = 0; i < split->n; i++)
             n_usable += c->label[split->members[i]] >= 0;
         if (*split->name)
-            fprintf(c->out, "%zu of %zu in list %s\n", n_usable, split->n,
-                    split->name);
+            fprintf(c->out, "%zu of %zu images in list %s are usable\n",
+                    n_usable, split->n, split->name);
     }
 }
 
@@ -94,11 +106,12 @@ static size_t print_summary(const struct check_state *c)
                     diagnostic_text((enum diagnostic_kind)k));
     }
     if (n_found == 0)
-        fprintf(c->out, "nothing is wrong\n");
+        fprintf(c->out, "no problems found\n");
     return n_found;
 }
 
-/* Members of all splits that are usable, and their labels' counts. */
+/* Fills in the usable members of all splits and `counts` [n_splits, n_classes]
+ * of their labels; returns the number of members. */
 static size_t count_usable_members(const struct check_state *c,
                                    struct split_image *images, size_t *counts)
 {
@@ -116,7 +129,7 @@ static size_t count_usable_members(const struct check_state *c,
     return n;
 }
 
-/* pack refuses a split without an image. */
+/* pack rejects a split without a usable image. */
 static void find_empty_splits(const struct check_state *c,
                               const struct split_image *images, size_t n)
 {
@@ -129,14 +142,13 @@ static void find_empty_splits(const struct check_state *c,
         if (found)
             continue;
         char *path = voc_split_path(&c->dataset->roots[0], split->name);
-        diagnostics_add(
-            &split->diagnostics, DIAGNOSTIC_LIST, path, 1,
-            "not one usable image in this list; it cannot be packed");
+        diagnostics_add(&split->diagnostics, DIAGNOSTIC_LIST, path, 1,
+                        "no usable image in this list; it cannot be packed");
         free(path);
     }
 }
 
-/* What pack and train would object to in the lists, which were read. */
+/* Problems of the lists that pack and train would report. */
 static void check_splits(struct check_state *c)
 {
     size_t n_splits = (size_t)c->dataset->n_splits, n_members = 0;
@@ -207,7 +219,7 @@ enum vd_err data_check_run(const struct data_check_options *options,
         options->threads > 0 ? (int)options->threads : workers_cores();
     if (n_roots == 0)
         return VD_FAIL(VD_USAGE, "no VOC folder given\n"
-                                 "vocpack check VOCROOT...");
+                                 "usage: vocpack check VOCROOT...");
     VD_TRY(
         voc_dataset_open_for_check(&dataset, roots, n_roots, options->split));
     VD_TRY_GOTO(out, err, voc_dataset_read(&dataset, false, n_threads));

@@ -1,3 +1,9 @@
+/*
+ * The demo data set: an ordered worker pool draws the images and writes a JPEG
+ * and an annotation for each. All files are then synced with one syncfs() and
+ * the lists are written, each by rename: a set with lists is complete after a
+ * crash, too.
+ */
 #include "preprocess/demo.h"
 
 #include "base/alloc.h"
@@ -16,7 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define QUALITY          92 /* of the JPEG files */
+#define QUALITY          92 /* of the JPEG files, 0..100 */
 #define VAL_EVERY        8  /* the last of 8 images is for validation */
 #define SLOTS_PER_THREAD 4
 
@@ -26,21 +32,21 @@ static const struct option rows[] = {
      .type = OPTION_INT,
      .offset = FIELD(images),
      .default_text = "8000",
-     .help = "images; one in 8 is for validation",
+     .help = "number of images; every 8th is for validation",
      .min = 8,
      .max = 1000000},
     {.key = "seed",
      .type = OPTION_INT,
      .offset = FIELD(seed),
      .default_text = "1",
-     .help = "another seed gives other images",
+     .help = "seed of the random numbers; each seed gives other images",
      .min = 0,
      .max = 9007199254740992.0},
     {.key = "size",
      .type = OPTION_INT,
      .offset = FIELD(size),
      .default_text = "128",
-     .help = "longer side of an image in pixels",
+     .help = "longer side of an image, in pixels",
      .metavar = "PX",
      .min = 48,
      .max = 1024},
@@ -48,7 +54,7 @@ static const struct option rows[] = {
      .type = OPTION_INT,
      .offset = FIELD(threads),
      .default_text = "auto",
-     .help = "threads; auto is one per core",
+     .help = "threads; auto: one per core",
      .min = 1,
      .max = 1024,
      .letter = 'j',
@@ -58,11 +64,11 @@ static const struct option rows[] = {
 const struct option_table demo_table = {
     .name = "demo", .rows = rows, .n = sizeof rows / sizeof *rows};
 
-/* What the threads share; each slot is one thread's at a time. */
+/* Shared by the threads; a slot of `results` is used by one item at a time. */
 struct demo_job {
     const char *folder;                 /* borrowed */
     const struct demo_options *options; /* borrowed */
-    enum vd_err *results;               /* [slots], owned */
+    enum vd_err *results;               /* [n_slots], owned */
     struct progress progress;
 };
 
@@ -110,7 +116,7 @@ static void format_xml(struct text *t, const struct demo_image *p,
     text_add(t, "</annotation>\n");
 }
 
-/* Not synced: write_lists() does it once for all. */
+/* Without fsync: write_lists() syncs all files at once. */
 static enum vd_err write_xml(const struct text *t, const char *path)
 {
     int fd = -1;
@@ -199,7 +205,7 @@ static enum vd_err write_list(const char *folder, const char *split,
     return err;
 }
 
-/* All that was written so far is on disk before the first list is. */
+/* Images and annotations must be on disk before the first list is. */
 static enum vd_err sync_demo_folder(const char *folder)
 {
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -229,8 +235,8 @@ static enum vd_err make_folders(const char *folder)
         enum vd_err err = VD_OK;
         if (file_exists(path))
             err = VD_FAIL(VD_CREATE,
-                          "%s: is already there\n"
-                          "name a new folder, or remove this one first",
+                          "%s: already exists\n"
+                          "choose a new folder, or remove this one first",
                           path);
         else
             err = file_make_folder(path);
@@ -252,14 +258,14 @@ enum vd_err demo_run(struct command_call *call)
     const struct demo_options *options = call->options;
     if (call->n_positionals != 1)
         return VD_FAIL(VD_USAGE,
-                       "demo: one folder is needed, %d given\n"
-                       "vocpack demo DIR",
+                       "demo: needs one folder (%d given)\n"
+                       "usage: vocpack demo DIR",
                        call->n_positionals);
     const char *folder = call->positionals[0];
     double start = clock_now();
     VD_TRY(demo_write(folder, options));
     int64_t val = options->images / VAL_EVERY;
-    log_info("%s: %lld images to train, %lld to validate, %d classes, "
+    log_info("%s: %lld training images, %lld validation images, %d classes, "
              "%.1f s",
              folder, (long long)(options->images - val), (long long)val,
              DEMO_CLASSES, clock_now() - start);

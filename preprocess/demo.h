@@ -1,16 +1,16 @@
 /*
- * vocpack demo: a generated data set in VOC's layout, to try everything
- * without a download. It is a real, if small, learning problem: see
- * demo_shapes.h for the classes and tests/e2e/demo_baselines.py for what does
- * NOT solve it.
+ * vocpack demo: a generated data set in VOC's layout, to try vocpack and
+ * vocdist without a download. It is a small but real learning problem:
+ * demo_shapes.h has the classes, and tests/e2e/demo_baselines.py shows which
+ * simple baselines do NOT solve it.
  *
  *     DIR/JPEGImages/000000.jpg ...      images of different sizes
  *     DIR/Annotations/000000.xml ...     all objects; edges counted from 0
- *     DIR/ImageSets/Main/{train,val,trainval}.txt      every 8th is in val
+ *     DIR/ImageSets/Main/{train,val,trainval}.txt   every 8th image is in val
  *
- * Image i depends on the seed, i and the size alone: not on how many there
- * are, nor on the number of threads. The lists come last, so a set with lists
- * is complete. Local.
+ * Image i depends on the seed, i and the size only, not on the number of images
+ * or threads. The lists are written last, so a set with lists is complete.
+ * Local.
  */
 #ifndef VOCDIST_PREPROCESS_DEMO_H
 #define VOCDIST_PREPROCESS_DEMO_H
@@ -27,11 +27,11 @@ struct demo_options {
 
 extern const struct option_table demo_table;
 
-/* `folder` is made; VD_CREATE when it already holds images. */
+/* Creates `folder`; VD_CREATE if it already contains a data set. */
 enum vd_err demo_write(const char *folder,
                        const struct demo_options *options) VD_MUST_USE;
 
-/* The subcommand; its word is the folder. */
+/* The subcommand; its one positional argument is the folder. */
 enum vd_err demo_run(struct command_call *call);
 
 #endif

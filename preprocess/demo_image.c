@@ -1,3 +1,17 @@
+/*
+ * Draws one image:
+ *
+ *   1. background: gradient and bilinear noise; then 2 to 4 random strokes
+ *   2. sketches: class, area and look of 2 to 5 objects, the largest first
+ *   3. placement by rejection sampling: up to 80 tries to separate the boxes of
+ *      the two largest; 20 tries for each other, which is dropped if all fail
+ *   4. painting from back to front with 3 x 3 samples per pixel; `owner` has
+ * the visible object of each pixel, and the boxes are computed from it
+ *   5. camera model: light, white balance, saturation, noise, rounding
+ *
+ * All random numbers come from one stream of (seed, index). The order of the
+ * draws is part of the format: a change of it changes every image.
+ */
 #include "preprocess/demo_image.h"
 
 #include "base/alloc.h"
@@ -8,10 +22,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define SUBSAMPLES 3 /* per pixel and direction */
+#define SUBSAMPLES 3 /* per pixel in each direction */
 
-/* The random numbers of one image, one after the other: never two in one
- * call or initializer, whose order is the compiler's choice. */
+/* The random numbers of one image. Draw at most one in a call or an
+ * initializer: C does not specify the order of evaluation there. */
 struct random_stream {
     uint64_t seed, index;
     uint32_t element;
@@ -34,7 +48,7 @@ static bool draw_chance(struct random_stream *d, double p)
     return draw_between(d, 0, 1) < p;
 }
 
-/* The image as linear numbers 0..1 before noise and rounding. */
+/* The image before the camera model; colours are 0..1. */
 struct linear_image {
     double *rgb; /* [height, width, 3], owned */
     int width, height;
@@ -44,11 +58,11 @@ struct linear_image {
 struct sketch {
     int class;
     double cosine, sine, stretch;   /* of its frame */
-    double left, top, right, below; /* its box around the centre, radius 1 */
+    double left, top, right, below; /* its box around the centre, in radii */
     double x, y, radius;            /* pixels */
     double color[3], mark[3], rim[3];
     double period;   /* of the texture, in radii */
-    double rim_from; /* level */
+    double rim_from; /* the rim has greater levels (demo_shape_level) */
     bool is_truncated;
 };
 
@@ -65,8 +79,8 @@ static void mix_color(double *rgb, const double *other, double share)
 
 /* ---- background ------------------------------------------------------- */
 
-/* Any colour; as often as not near one of a class, so that the amounts of
- * colours in an image say little about its objects. */
+/* A random colour, in half of the cases near the colour of a class, so that the
+ * colour histogram of an image says little about its objects. */
 static void draw_color(struct random_stream *d, double rgb[3])
 {
     double any[3];
@@ -76,11 +90,11 @@ static void draw_color(struct random_stream *d, double rgb[3])
     mix_color(rgb, any, draw_chance(d, 0.5) ? 1 : draw_between(d, 0.1, 0.6));
 }
 
-#define PATCHES 5 /* of slow noise in each direction */
+#define PATCHES 5 /* of low-frequency noise in each direction */
 
 struct background {
     double from[3], to[3]; /* ends of a gradient */
-    double dx, dy;         /* its direction */
+    double dx, dy;         /* direction of the gradient */
     double patch[PATCHES + 1][PATCHES + 1][3];
 };
 
@@ -98,7 +112,7 @@ static void background_draw(struct background *b, struct random_stream *d)
                 b->patch[i][j][k] = draw_between(d, -strength, strength);
 }
 
-/* u, v in 0..1 */
+/* Gradient plus bilinear interpolation of the noise; u, v in 0..1. */
 static void background_color(const struct background *b, double u, double v,
                              double rgb[3])
 {
@@ -141,7 +155,7 @@ static void paint_spot(struct linear_image *c, double x, double y,
         }
 }
 
-/* A curved line in any colour, the classes' included: it belongs to none. */
+/* A quadratic Bezier curve in a random colour; a distractor, not an object. */
 static void paint_stroke(struct linear_image *c, struct random_stream *d)
 {
     double p[3][2], color[3];
@@ -164,7 +178,7 @@ static void paint_stroke(struct linear_image *c, struct random_stream *d)
 
 /* ---- objects ---------------------------------------------------------- */
 
-/* From the object's frame (radius 1) to the image's axes. */
+/* From the object's frame (radius 1) to the axes of the image, in radii. */
 static void object_to_image_axes(const struct sketch *s, double u, double v,
                                  double *x, double *y)
 {
@@ -173,7 +187,7 @@ static void object_to_image_axes(const struct sketch *s, double u, double v,
     *y = s->sine * a + s->cosine * b;
 }
 
-/* Finds the box around the shape as it is turned and stretched. */
+/* Computes the box of the rotated and stretched shape from a grid of points. */
 static void sketch_measure(struct sketch *s)
 {
     const int n = 64;
@@ -191,7 +205,8 @@ static void sketch_measure(struct sketch *s)
     }
 }
 
-/* A class's look with its variations; a mark is nearly white. */
+/* Colour and texture of the class with random variations; marks are nearly
+ * white. */
 static void sketch_choose_colors(struct sketch *s, struct random_stream *d)
 {
     double light = draw_between(d, 0.78, 1.12);
@@ -209,6 +224,7 @@ static void sketch_choose_colors(struct sketch *s, struct random_stream *d)
     s->rim_from = draw_between(d, 0.83, 0.94);
 }
 
+/* A sketch whose box has this area, in pixels. */
 static void sketch_draw(struct sketch *s, struct random_stream *d, int class,
                         double area)
 {
@@ -223,7 +239,7 @@ static void sketch_draw(struct sketch *s, struct random_stream *d, int class,
     s->is_truncated = false;
 }
 
-/* Somewhere inside the image. */
+/* A random position with the box inside the image. */
 static void sketch_place(struct sketch *s, const struct linear_image *c,
                          struct random_stream *d)
 {
@@ -232,8 +248,8 @@ static void sketch_place(struct sketch *s, const struct linear_image *c,
     s->y = draw_between(d, 1 - s->top * r, c->height - 1 - s->below * r);
 }
 
-/* Moves it over the nearest edge, larger, so that its box in the image
- * keeps its area. */
+/* Moves it over the nearest edge so that the share `cut` of its box is outside,
+ * and enlarges it so that the box inside keeps its area. */
 static void sketch_truncate(struct sketch *s, const struct linear_image *c,
                             double cut)
 {
@@ -256,7 +272,7 @@ static void sketch_truncate(struct sketch *s, const struct linear_image *c,
     s->is_truncated = true;
 }
 
-/* Pixels that the boxes of two objects share. */
+/* Overlap of the boxes of two objects, widened by a gap; in pixels. */
 static double sketch_overlap(const struct sketch *a, const struct sketch *b)
 {
     const double gap = 1;
@@ -267,7 +283,7 @@ static double sketch_overlap(const struct sketch *a, const struct sketch *b)
     return fmax(0, w + gap) * fmax(0, h + gap);
 }
 
-/* What a sample of the object looks like at (u, v) of its frame. */
+/* The colour of the object at (u, v) of its frame. */
 static const double *sketch_color(const struct sketch *s, double level,
                                   double u, double v)
 {
@@ -276,7 +292,7 @@ static const double *sketch_color(const struct sketch *s, double level,
     return demo_texture_mark(s->class, s->period, u, v) ? s->mark : s->color;
 }
 
-/* Number of samples of the pixel inside the object; `sum` is their colour. */
+/* Number of samples of the pixel inside the object; `sum`: of their colours. */
 static int sketch_pixel(const struct sketch *s, int x, int y, double sum[3])
 {
     int inside = 0;
@@ -319,9 +335,10 @@ static void paint_object(struct linear_image *c, const struct sketch *s,
         }
 }
 
-/* ---- the whole -------------------------------------------------------- */
+/* ---- the image -------------------------------------------------------- */
 
-/* Sizes and classes: the first is the largest, the second its rival. */
+/* Sizes and classes. The first is the largest; the second often has more than
+ * half of its area, so that the largest object is not obvious. */
 static int draw_sketches(struct sketch *s, struct random_stream *d,
                          double pixels)
 {
@@ -348,7 +365,8 @@ static void place_sketch(struct sketch *s, const struct linear_image *c,
         sketch_truncate(s, c, draw_between(d, 0.08, 0.25));
 }
 
-/* The two largest: a few tries to keep their boxes apart. */
+/* Rejection sampling: of up to 80 tries, keeps the one with the least overlap.
+ */
 static void place_two_largest(struct sketch *s, const struct linear_image *c,
                               struct random_stream *d)
 {
@@ -370,7 +388,8 @@ static void place_two_largest(struct sketch *s, const struct linear_image *c,
     }
 }
 
-/* The others only where room is left. Returns how many objects stay. */
+/* Places the two largest, then the others if they do not overlap. Returns the
+ * number of objects placed. */
 static int place_sketches(struct sketch *s, int n, const struct linear_image *c,
                           struct random_stream *d)
 {
@@ -391,7 +410,7 @@ static int place_sketches(struct sketch *s, int n, const struct linear_image *c,
     return placed;
 }
 
-/* The boxes of what is seen. */
+/* The boxes of the visible pixels. */
 static void find_boxes(struct demo_image *p)
 {
     for (int k = 0; k < p->n_objects; k++) {
@@ -412,8 +431,7 @@ static void find_boxes(struct demo_image *p)
         }
 }
 
-/* As a camera does: light, white balance, now and then pale colours, noise,
- * rounding. */
+/* Light, white balance, sometimes low saturation, noise, rounding. */
 static void apply_camera_model(const struct linear_image *c,
                                struct random_stream *d, uint8_t *rgb)
 {
@@ -436,12 +454,13 @@ static void apply_camera_model(const struct linear_image *c,
     }
 }
 
-/* Objects from back to front, listed in an order that says nothing. */
+/* Paints from back to front (the largest last); lists the objects in a random
+ * order. */
 static void paint_objects(struct demo_image *p, struct linear_image *c,
                           struct random_stream *d)
 {
     struct sketch sketches[DEMO_MAX_OBJECTS];
-    int order[DEMO_MAX_OBJECTS] = {0}; // the shuffle copies order[k] itself
+    int order[DEMO_MAX_OBJECTS] = {0}; // the shuffle may read order[k] first
     int n = draw_sketches(sketches, d, (double)c->width * c->height);
     n = place_sketches(sketches, n, c, d);
     for (int k = 0; k < n; k++) {

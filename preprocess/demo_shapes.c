@@ -54,8 +54,8 @@ void demo_class_color(int class, double rgb[3])
         rgb[k] = palette[classes[class].color][k];
 }
 
-/* Turns of 72 degrees and mirror images are the same point of a star: moves
- * (x, y) into the half sector around its upper tip (0, 1), x >= 0. */
+/* A star is symmetric under rotations by 72 degrees and reflection: maps (x, y)
+ * to the half sector next to the upper tip (0, 1), x >= 0. */
 static void fold_star(double *x, double *y)
 {
     const double cos36 = 0.80901699437494742, sin36 = 0.58778525229247313;
@@ -70,7 +70,7 @@ static void fold_star(double *x, double *y)
 
 static double star_level(double x, double y)
 {
-    /* The edge runs from the tip to the notch, 36 degrees away at 0.46. */
+    /* The edge runs from the tip to the notch: 36 degrees away, radius 0.46. */
     const double notch_x = 0.27038, notch_y = 0.37215;
     fold_star(&x, &y);
     return (1 - notch_y) / notch_x * x + y;

@@ -83,7 +83,8 @@ size_t diagnostics_count_bad(const struct diagnostics *f)
     return n;
 }
 
-/* "FILE:12: cause\nremedy" of a message about FILE: its line and the rest. */
+/* A log sink. From "FILE:12: cause\nremedy" it takes the line and the text;
+ * the diagnostic is one line. */
 static void capture_message(void *ctx, enum log_level level,
                             const char *message)
 {

@@ -1,6 +1,7 @@
 /*
- * What was found wrong or unusual in a data set: collected, counted and told
- * by file and line, instead of stopping at the first. Local.
+ * Diagnostics: problems and oddities of a data set, with file and line. They
+ * are collected and counted, so that one run reports all of them instead of
+ * stopping at the first. Local.
  */
 #ifndef VOCDIST_PREPROCESS_DIAGNOSTICS_H
 #define VOCDIST_PREPROCESS_DIAGNOSTICS_H
@@ -10,11 +11,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* X(name, key in pack.json, what it is, the image cannot be used) */
+/* X(name, key in pack.json, description, the image cannot be used); the most
+ * severe first. */
 #define DIAGNOSTIC_MAP(X)                                                     \
     X(DIAGNOSTIC_ANNOTATION, "bad_annotations", "annotations unreadable",     \
       true)                                                                   \
-    X(DIAGNOSTIC_LIST, "bad_lists", "lists unreadable or of no use", true)    \
+    X(DIAGNOSTIC_LIST, "bad_lists", "lists unreadable or unusable", true)     \
     X(DIAGNOSTIC_MISSING, "missing_pictures", "images missing", true)         \
     X(DIAGNOSTIC_IMAGE, "bad_pictures", "images unreadable", true)            \
     X(DIAGNOSTIC_EMPTY, "without_object", "images without a usable object",   \
@@ -33,17 +35,18 @@
     X(DIAGNOSTIC_CLASS_NOT_IN_TRAINING, "classes_without_training",           \
       "classes without a training image", false)                              \
     X(DIAGNOSTIC_REPEATED_LINE, "repeated_lines",                             \
-      "list lines that name an image again", false)                           \
-    X(DIAGNOSTIC_SIZE, "size_differs", "images of another size than <size>",  \
+      "list lines that repeat an image", false)                               \
+    X(DIAGNOSTIC_SIZE, "size_differs", "images whose size is not <size>",     \
       false)                                                                  \
-    X(DIAGNOSTIC_EXIF_ROTATED, "turned", "EXIF-turned images", false)         \
+    X(DIAGNOSTIC_EXIF_ROTATED, "turned", "images rotated by EXIF", false)     \
     X(DIAGNOSTIC_AMBIGUOUS, "ambiguous_images",                               \
-      "annotations with several images of their name", false)
+      "annotations that match several images", false)
 
 #define DIAGNOSTIC_NAME(name, key, text, bad) name,
 enum diagnostic_kind { DIAGNOSTIC_MAP(DIAGNOSTIC_NAME) DIAGNOSTIC_KINDS };
 #undef DIAGNOSTIC_NAME
 
+/* The columns of the table; is_bad: the image or list cannot be used. */
 const char *diagnostic_key(enum diagnostic_kind kind);
 const char *diagnostic_text(enum diagnostic_kind kind);
 bool diagnostic_is_bad(enum diagnostic_kind kind);
@@ -51,11 +54,11 @@ bool diagnostic_is_bad(enum diagnostic_kind kind);
 struct diagnostic {
     enum diagnostic_kind kind;
     char *file; /* owned */
-    int line;   /* 1 where the file as a whole is meant */
-    char *text; /* owned: element, value, what was done or is to be done */
+    int line;   /* 1 if the diagnostic is about the whole file */
+    char *text; /* owned: element, value, and what was done or is to be done */
 };
 
-/* Start it as {0}. */
+/* Initialize with {0}. */
 struct diagnostics {
     struct diagnostic *list; /* owned */
     size_t n;
@@ -64,7 +67,7 @@ struct diagnostics {
 void diagnostics_add(struct diagnostics *f, enum diagnostic_kind kind,
                      const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
-/* Copies everything of `from` to the end of `to`. */
+/* Appends copies of all diagnostics of `from` to `to`. */
 void diagnostics_add_all(struct diagnostics *to,
                          const struct diagnostics *from);
 void diagnostics_clear(struct diagnostics *f);
@@ -74,15 +77,15 @@ size_t diagnostics_count(const struct diagnostics *f,
 size_t diagnostics_count_bad(const struct diagnostics *f);
 
 /*
- * From here on this thread's errors are added as diagnostics of this kind about
- * this file, instead of being logged; until diagnostics_capture_end(), from
- * when on they go where they went before.
+ * Between start and end, errors that this thread logs are added to `to` as
+ * diagnostics of this kind about this file; its other log lines are dropped.
+ * The end restores the log sink. The caller sets the first three fields.
  */
 struct diagnostics_capture {
     struct diagnostics *to; /* borrowed */
     enum diagnostic_kind kind;
     const char *file;         /* borrowed */
-    struct log_sink previous; /* the module's */
+    struct log_sink previous; /* private */
 };
 void diagnostics_capture_start(struct diagnostics_capture *c);
 void diagnostics_capture_end(struct diagnostics_capture *c);

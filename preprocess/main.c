@@ -1,4 +1,8 @@
-/* vocpack: VOC folders to data sets. */
+/*
+ * vocpack: converts PASCAL VOC folders to data sets for vocdist. This file has
+ * the subcommands with their option tables; the shared front cli/program.h
+ * reads the options and runs the subcommand.
+ */
 #include "cli/program.h"
 #include "comm/comm.h"
 #include "preprocess/data_check.h"
@@ -19,7 +23,7 @@ static const struct option pack_rows[] = {
      .offset = AT(output),
      .default_text = "",
      .metavar = "DIR",
-     .help = "folder to write the data set into"},
+     .help = "output folder of the data set"},
     {.key = "threads",
      .letter = 'j',
      .type = OPTION_INT,
@@ -34,15 +38,15 @@ static const struct option pack_rows[] = {
      .offset = AT(split),
      .default_text = "",
      .metavar = "NAME[,NAME]",
-     .help = "lists of ImageSets/Main; several go into DIR/NAME each; without: "
-             "every annotated image"},
+     .help = "lists in ImageSets/Main to pack; several are written to DIR/NAME "
+             "each; default: all annotated images in one data set"},
     {.key = "classes",
      .type = OPTION_TEXT,
      .offset = AT(classes),
      .default_text = "",
      .metavar = "FILE",
-     .help = "class names, one a line; without: those in the annotations, "
-             "sorted"},
+     .help = "file of class names, one per line; default: the names in the "
+             "annotations, sorted"},
     {.key = "size",
      .type = OPTION_INT,
      .offset = AT(size),
@@ -55,12 +59,12 @@ static const struct option pack_rows[] = {
      .offset = AT(empty),
      .default_text = "skip",
      .choices = "skip|error",
-     .help = "images without a usable object"},
+     .help = "images without a usable object: skip them, or fail"},
     {.key = "skip-bad",
      .type = OPTION_BOOL,
      .offset = AT(skip_bad),
      .default_text = "false",
-     .help = "leave unreadable files out and list them, instead of failing"},
+     .help = "skip and list unreadable files instead of failing"},
     {.key = "overwrite",
      .type = OPTION_BOOL,
      .offset = AT(overwrite),
@@ -73,7 +77,7 @@ static const struct option pack_rows[] = {
      .metavar = "MIB",
      .min = 1,
      .max = 65536,
-     .help = "most MiB of pixels in one file"},
+     .help = "maximum size of a shard, in MiB of pixels"},
 };
 #undef AT
 
@@ -86,7 +90,7 @@ static enum vd_err run_pack(struct command_call *call)
     VD_TRY(comm_open(&comm, COMM_SETUP_TIMEOUT_S));
     enum vd_err err = pack_ranks_run(call->options, call->positionals,
                                      call->n_positionals, &comm);
-    comm_close(&comm, err); /* its value is what `err` becomes in main() */
+    comm_close(&comm, err); /* returns what main() makes of `err` */
     return err;
 }
 
@@ -99,13 +103,13 @@ static const struct option check_rows[] = {
      .type = OPTION_BOOL,
      .offset = AT(strict),
      .default_text = "false",
-     .help = "exit 65 when anything was found"},
+     .help = "exit with code 65 if there is a problem"},
     {.key = "split",
      .type = OPTION_TEXT,
      .offset = AT(split),
      .default_text = "",
      .metavar = "NAME[,NAME]",
-     .help = "check these lists of ImageSets/Main; without: all of them"},
+     .help = "lists in ImageSets/Main to check; default: all of them"},
     {.key = "threads",
      .letter = 'j',
      .type = OPTION_INT,
@@ -129,37 +133,38 @@ static enum vd_err run_check(struct command_call *call)
 
 static const struct command commands[] = {
     {.name = "pack",
-     .summary = "turn VOC folders into a data set for vocdist",
+     .summary = "convert VOC folders to a data set for vocdist",
      .usage = "VOCROOT... -o DIR",
      .details =
-         "VOCROOT holds Annotations, JPEGImages and ImageSets/Main. The label "
-         "of an image\nis its largest object: class and box. Under mpirun the "
-         "ranks share the work.",
+         "VOCROOT contains Annotations, JPEGImages and ImageSets/Main. The "
+         "label "
+         "of an\nimage is the class and the box of its largest object. Under "
+         "mpirun, the ranks\ndivide the work.",
      .table = &pack_table,
      .options_size = sizeof(struct pack_options),
      .takes_positionals = true,
      .run = run_pack},
     {.name = "check",
-     .summary = "list every problem of VOC folders by file and line",
+     .summary = "report every problem of VOC folders by file and line",
      .usage = "VOCROOT...",
      .table = &check_table,
      .options_size = sizeof(struct data_check_options),
      .takes_positionals = true,
      .run = run_check},
     {.name = "demo",
-     .summary = "write a generated data set to try everything with",
+     .summary = "write a generated data set to try vocdist with",
      .usage = "DIR",
-     .details = "Images in VOC's layout: 20 classes, told apart by shape, "
-                "texture and colour.",
+     .details = "Generated images in VOC's layout: 20 classes that differ in "
+                "shape, texture and\ncolour.",
      .table = &demo_table,
      .options_size = sizeof(struct demo_options),
      .takes_positionals = true,
      .run = demo_run},
 };
 
-static const struct program vocpack = {"vocpack", "VOC folders to data sets",
-                                       commands,
-                                       sizeof commands / sizeof *commands};
+static const struct program vocpack = {
+    "vocpack", "convert PASCAL VOC folders to data sets", commands,
+    sizeof commands / sizeof *commands};
 
 int main(int argc, char **argv)
 {

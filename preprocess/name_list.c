@@ -1,3 +1,15 @@
+/*
+ * name_list_parse() copies the bytes and splits the copy in place.
+ *
+ * name_match() tries candidates in a fixed order; the first one that `find`
+ * knows is the image: the line, then the line without its last column, without
+ * its last two, and so on. Each is tried as it is and without its extension,
+ * then both without leading folders, then all of these without quotes.
+ *
+ * Example: for the line  "x/cat.jpg" 1  and the image cat, the whole line does
+ * not match. Without the column, "x/cat.jpg" with its quotes does not match
+ * either; without them, x/cat.jpg, x/cat, cat.jpg and finally cat are tried.
+ */
 #include "preprocess/name_list.h"
 
 #include "base/alloc.h"
@@ -9,11 +21,12 @@
 #include <string.h>
 #include <strings.h>
 
-#define MAX_NAME    4096 /* bytes; of a longer line no part is a name */
+#define MAX_NAME    4096 /* bytes; a longer candidate matches nothing */
 #define MAX_COLUMNS 16
 
 /* ---- lines ---- */
 
+/* The number of the line that byte n is in, from 1. */
 static int line_at(const char *bytes, size_t n)
 {
     int line = 1;
@@ -89,7 +102,7 @@ void name_list_clear(struct name_list *list)
 
 /* ---- names ---- */
 
-/* Removes .jpg, .jpeg, .png or .xml in any case; false: there is none. */
+/* Removes .jpg, .jpeg, .png or .xml in any case; false if there is none. */
 static bool cut_extension(char *name)
 {
     static const char *const known[] = {".jpg", ".jpeg", ".png", ".xml"};
@@ -102,7 +115,7 @@ static bool cut_extension(char *name)
     return false;
 }
 
-/* As it is, then without its extension; changes `name`. */
+/* Tries the name as it is, then without its extension; modifies `name`. */
 static size_t find_with_extension(char *name, name_find_fn *find, void *ctx)
 {
     size_t index = find(ctx, name);
@@ -118,7 +131,7 @@ static size_t find_with_folders(const char *name, size_t n, name_find_fn *find,
         return NAME_NONE;
     char *copy = xasprintf("%.*s", (int)n, name);
     size_t index = find_with_extension(copy, find, ctx);
-    if (index == NAME_NONE) { /* without the folders in front */
+    if (index == NAME_NONE) { /* without leading folders */
         size_t folders = n;
         while (folders > 0 && name[folders - 1] != '/' &&
                name[folders - 1] != '\\')
@@ -132,7 +145,7 @@ static size_t find_with_folders(const char *name, size_t n, name_find_fn *find,
     return index;
 }
 
-/* The first n bytes of the line as a name, quoted or not. */
+/* Tries the first n bytes of the line as a name, then without quotes. */
 static size_t find_quoted(const char *name, size_t n, name_find_fn *find,
                           void *ctx)
 {
@@ -144,7 +157,8 @@ static size_t find_quoted(const char *name, size_t n, name_find_fn *find,
     return index;
 }
 
-/* Where the last column of numbers begins in the first n bytes; n: none. */
+/* The start of the last column of numbers in the first n bytes; n if there is
+ * none. */
 static size_t last_column(const char *line, size_t n)
 {
     size_t at = n;

@@ -1,3 +1,15 @@
+/*
+ * Packing: the plan (jobs of one shard each), the shards, the verdict.
+ *
+ * An ordered worker pool (workers.h) runs a job: threads load samples in any
+ * order, the calling thread stores them in the order of the split. Example with
+ * 2 threads and 8 slots: image 1 is loaded before image 0; store_sample() is
+ * called when image 0 is ready, for 0 and then for 1. Image 8 uses slot 0, so
+ * no thread starts it before image 0 is stored: memory holds at most 8 samples.
+ *
+ * A shard depends on its job alone, so its bytes do not depend on threads or
+ * ranks. Nothing is published before all jobs are done and checked.
+ */
 #include "preprocess/pack.h"
 
 #include "base/alloc.h"
@@ -20,14 +32,14 @@ static enum vd_err check_pack_options(const struct pack_options *o, int n_roots)
 {
     if (n_roots == 0)
         return VD_FAIL(VD_USAGE, "no VOC folder given\n"
-                                 "vocpack pack VOCROOT... --split "
+                                 "usage: vocpack pack VOCROOT... --split "
                                  "train,val -o DIR");
     if (!*o->output)
-        return VD_FAIL(VD_USAGE, "no output folder given\nname it with -o DIR");
+        return VD_FAIL(VD_USAGE, "no output folder given\nset it with -o DIR");
     if (o->size % 32)
         return VD_FAIL(VD_USAGE,
-                       "--size %lld: not a multiple of 32, which the network "
-                       "needs\nthe next one is %lld",
+                       "--size %lld: not a multiple of 32, as the network "
+                       "requires\nthe next multiple is %lld",
                        (long long)o->size, (long long)(o->size / 32 + 1) * 32);
     return VD_OK;
 }
@@ -41,7 +53,7 @@ static enum vd_err find_classes(struct pack *p)
     return classes_check(&p->classes, &p->dataset, path);
 }
 
-/* Images in one shard. */
+/* Images in one shard: --shard-size, by pixels. */
 static size_t images_per_shard(const struct pack_options *o)
 {
     size_t image_bytes = (size_t)o->size * (size_t)o->size * 3;
@@ -58,9 +70,9 @@ static enum vd_err plan_jobs(struct pack *p)
         size_t n = p->dataset.splits[k].n;
         if ((n - 1) / per_shard >= SHARD_MAX_FILES && n > 0)
             return VD_FAIL(VD_USAGE,
-                           "more than %d files for %zu images\nallow larger "
-                           "ones with --shard-size",
-                           SHARD_MAX_FILES, n);
+                           "%zu images need more than %d shards\nallow larger "
+                           "shards with --shard-size",
+                           n, SHARD_MAX_FILES);
         for (size_t first = 0, index = 0; first < n;
              first += per_shard, index++) {
             p->jobs = xreallocarray(p->jobs, p->n_jobs + 1, sizeof *p->jobs);
@@ -134,7 +146,7 @@ void pack_close(struct pack *p)
 
 /* ---- the shards ---- */
 
-/* One job at work. */
+/* The job that is running. */
 struct pack_context {
     struct pack *pack;
     const struct pack_scheduler *scheduler;
@@ -143,7 +155,7 @@ struct pack_context {
     struct sample *slots; /* [n_slots] */
     struct shard_writer *writer;
     struct progress *progress;
-    size_t n_done; /* images, of all ranks */
+    size_t n_done; /* images, an estimate for all ranks */
 };
 
 static void load_sample(void *ctx, size_t item, size_t slot)
@@ -156,7 +168,7 @@ static void load_sample(void *ctx, size_t item, size_t slot)
                 (int)g->pack->options->size);
 }
 
-/* Created with the first image: a shard without any does not exist. */
+/* Called for the first usable image: a shard without images is not written. */
 static enum vd_err open_shard_writer(struct pack_context *g)
 {
     const struct pack *p = g->pack;
@@ -167,7 +179,7 @@ static enum vd_err open_shard_writer(struct pack_context *g)
     return err;
 }
 
-/* For the comparison of splits. */
+/* Recorded for compare_splits(). */
 static void record_split_image(struct pack_context *g, size_t item,
                                const struct sample *s)
 {
@@ -228,8 +240,8 @@ static size_t count_job_images(const struct pack *p, size_t n_jobs)
     return n;
 }
 
-/* Jobs are given out in order, so those before this one are done, or nearly:
- * that is the progress of all ranks together. */
+/* Jobs are assigned in order, so the jobs before this one are done or running.
+ * Their images count as done: the progress of all ranks together. */
 static enum vd_err run_jobs(struct pack_context *g,
                             const struct pack_scheduler *scheduler,
                             size_t n_slots)
@@ -274,7 +286,8 @@ out:
 
 /* ---- verdict, labels.csv, pack.json ---- */
 
-/* All that was found, in order: first what stands in no job. */
+/* The diagnostics of a split: first those of no job, then those of its jobs.
+ * The diagnostics of the whole dataset are added to split 0. */
 static void collect_split_diagnostics(const struct pack *p, int split,
                                       struct diagnostics *out)
 {
@@ -284,7 +297,7 @@ static void collect_split_diagnostics(const struct pack *p, int split,
     diagnostics_add_all(out, &dataset->splits[split].diagnostics);
     for (size_t i = 0; split == 0 && i < dataset->n_images; i++) {
         const struct annotated_image *m = &dataset->images[i];
-        if (!m->in_split && !m->readable) /* it may hold class names */
+        if (!m->in_split && !m->readable) /* its class names are unknown */
             diagnostics_add_all(out, &m->diagnostics);
     }
     for (size_t j = 0; j < p->n_jobs; j++)
@@ -292,7 +305,7 @@ static void collect_split_diagnostics(const struct pack *p, int split,
             diagnostics_add_all(out, &p->outcomes[j].diagnostics);
 }
 
-/* What the splits should not have in common, and what they should. */
+/* Equal pixels in disjoint splits, and classes without a training image. */
 static void compare_splits(const struct pack *p, struct diagnostics *found)
 {
     size_t n_splits = (size_t)p->dataset.n_splits, k = 0;
@@ -375,19 +388,18 @@ static enum vd_err write_manifest(const struct pack *p, int split,
     return err;
 }
 
-/* Every split has an image, or none is published. */
 static enum vd_err check_splits_not_empty(const struct pack *p)
 {
     for (int k = 0; k < p->dataset.n_splits; k++)
         if (report_count_images(p, k) == 0)
             return VD_FAIL(VD_DATA,
-                           "%s: not one image is left to pack; nothing was "
-                           "packed",
+                           "%s: no usable image; nothing was packed\nvocpack "
+                           "check lists the problems",
                            p->folders[k]);
     return VD_OK;
 }
 
-/* found[n_splits] + 1: the last holds all of them. */
+/* found[n_splits + 1]: of each split; the last has those of all splits. */
 static void collect_all_diagnostics(const struct pack *p,
                                     struct diagnostics *found)
 {

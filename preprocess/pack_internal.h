@@ -4,12 +4,13 @@
 
 #include "preprocess/pack.h"
 
-/* The folder that a split is written into before it is published. Owned. */
+/* The folder into which a split is written before it is published. Owned. */
 char *pack_staging_dir(const struct pack *p, int split);
-/* The job's shard there, or where it is published. Owned. */
+/* The path of the job's shard in that folder, or where it is published. Owned.
+ */
 char *pack_shard_path(const struct pack *p, const struct pack_job *job,
                       bool is_staged);
-/* All splits from their staging folders to where they belong. */
+/* Moves all splits from their staging folders to their output folders. */
 enum vd_err pack_publish(const struct pack *p) VD_MUST_USE;
 
 #endif

@@ -1,14 +1,14 @@
 /*
- * Output folders. Everything is written into FOLDER/.packing first; once all
- * splits are complete there, it is published:
+ * Output folders: staging and publishing. All files are written to
+ * FOLDER/.packing; when all splits are complete there, they are published:
  *
- *   1. of each split: what was in FOLDER is removed, pack.json first; shards
- *      and labels.csv are renamed; the folder is synced
- *   2. of each split: pack.json is renamed; the folder is synced
+ *   1. for each split: remove the old data set in FOLDER, pack.json first;
+ *      rename shards and labels.csv; fsync the folder
+ *   2. for each split: rename pack.json; fsync the folder
  *
- * So a packing that fails leaves nothing, and a data set that it was to replace
- * stays until the new one is complete. Without pack.json a folder counts as
- * unfinished, so a kill in between is never taken for a data set.
+ * So a failed run leaves no files, and a data set that is to be replaced stays
+ * until the new one is complete. A folder without pack.json is unfinished, so
+ * the files of a killed run are never read as a data set.
  */
 #include "base/alloc.h"
 #include "base/file.h"
@@ -45,7 +45,7 @@ static enum vd_err remove_file(const char *folder, const char *name)
     return err;
 }
 
-/* pack.json first: from then on the data set counts as unfinished. */
+/* pack.json first: without it the data set is unfinished. */
 static enum vd_err remove_data_set(const char *folder)
 {
     enum vd_err err = VD_OK;
@@ -55,7 +55,7 @@ static enum vd_err remove_data_set(const char *folder)
     for (size_t i = 0; err == VD_OK && i < list.n; i++) {
         const char *name = list.names[i];
         if (!strncmp(name, "shard-", 6) || !strncmp(name, "labels.csv", 10) ||
-            !strncmp(name, "pack.json", 9)) /* and their temporary names */
+            !strncmp(name, "pack.json", 9)) /* or their temporary files */
             err = remove_file(folder, list.names[i]);
     }
     file_list_clear(&list);
@@ -76,7 +76,7 @@ static enum vd_err remove_staging(const struct pack *p, int split)
     return err;
 }
 
-/* A failure was logged and changes nothing. */
+/* A failure is logged; the caller is failing already. */
 void pack_discard(const struct pack *p)
 {
     for (int k = 0; k < p->dataset.n_splits; k++)
@@ -113,7 +113,7 @@ enum vd_err pack_prepare(const struct pack *p)
     for (int k = 0; k < p->dataset.n_splits; k++)
         if (!p->options->overwrite && is_finished(p->folders[k]))
             return VD_FAIL(VD_CREATE,
-                           "%s: a finished data set is there already\nname "
+                           "%s: already contains a finished data set\nchoose "
                            "another folder, or replace it with --overwrite",
                            p->folders[k]);
     for (int k = 0; err == VD_OK && k < p->dataset.n_splits; k++)
@@ -146,7 +146,8 @@ static enum vd_err publish_file(const struct pack *p, int split,
     return err;
 }
 
-/* By their known names: another node's files may not be listed here yet. */
+/* Uses the jobs' names, not a listing: on a network file system, files of other
+ * nodes may not be listed yet. */
 static enum vd_err publish_shards(const struct pack *p, int split)
 {
     enum vd_err err = VD_OK;

@@ -1,3 +1,16 @@
+/*
+ * Packing on several ranks:
+ *
+ *   1. all ranks: pack_open; the digests of the plans must be equal
+ *   2. rank 0: pack_prepare
+ *   3. all ranks: pack_work; each claims the next job from a counter on rank 0
+ *      (comm_claim_index) when it has finished one: dynamic scheduling
+ *   4. gather: the outcomes are serialized and sent to rank 0
+ *   5. rank 0: pack_finish
+ *
+ * The ranks agree on the error after each step. If a step fails, rank 0 removes
+ * the staged files.
+ */
 #include "preprocess/pack_ranks.h"
 
 #include "base/alloc.h"
@@ -10,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- outcomes as bytes; both ends are the same program ---- */
+/* ---- serialization; native layout: all ranks run the same program ---- */
 
 static void serialize_text(struct text *out, const char *bytes, size_t n)
 {
@@ -109,7 +122,7 @@ void pack_ranks_deserialize(struct pack *p, const void *bytes, size_t n)
 
 /* ---- the steps ---- */
 
-/* Of everything the ranks must agree on before they share the work. */
+/* Of everything that must be equal on all ranks: classes, images, jobs. */
 static uint64_t plan_digest(const struct pack *p)
 {
     struct hash h;

@@ -1,3 +1,10 @@
+/*
+ * The texts of packing. Counts are sums over the outcomes of a split's jobs.
+ *
+ * pack.json lists diagnostics by kind, the most severe first, up to
+ * REPORT_MAX_DIAGNOSTICS; paths are relative to the roots. It has no times, no
+ * hosts and no absolute paths, so its bytes depend on data and options only.
+ */
 #include "preprocess/report.h"
 
 #include "base/alloc.h"
@@ -7,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_LOGGED 5
+#define MAX_LOGGED 5 /* diagnostics of one kind */
 
 struct shard_format report_format(const struct pack *p)
 {
@@ -82,7 +89,7 @@ static struct json *diagnostic_json(const struct pack *p,
     return out;
 }
 
-/* By kind, the gravest first, so that the limit leaves out the mildest. */
+/* By kind, the most severe first: the limit leaves out the least severe. */
 static struct json *diagnostics_json(const struct pack *p,
                                      const struct diagnostics *found)
 {
@@ -122,7 +129,7 @@ char *report_json(const struct pack *p, int split,
     return text;
 }
 
-/* ---- terminal ---- */
+/* ---- log ---- */
 
 static void log_diagnostic(const struct diagnostic *f, bool is_error)
 {
@@ -142,7 +149,7 @@ static void log_diagnostics_of_kind(const struct diagnostics *found,
             n_logged++;
         }
     if (n > n_logged)
-        log_warn("%s: %zu in all (vocpack check lists them)",
+        log_warn("%s: %zu in total (vocpack check lists them)",
                  diagnostic_text(kind), n);
 }
 

@@ -1,6 +1,6 @@
 /*
- * What packing tells: rows of labels.csv, the report inside pack.json, and
- * the lines on the terminal. Local.
+ * The texts that packing writes: rows of labels.csv, the report inside
+ * pack.json, and log lines. Local.
  */
 #ifndef VOCDIST_PREPROCESS_REPORT_H
 #define VOCDIST_PREPROCESS_REPORT_H
@@ -12,35 +12,38 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Diagnostics named one by one in pack.json; all are counted. */
+/* Most diagnostics listed in pack.json; all are counted. */
 #define REPORT_MAX_DIAGNOSTICS 1000
 
-/* Borrows from `p`. */
+/* The format of all shards. Borrows from `p`. */
 struct shard_format report_format(const struct pack *p);
 
-/* id,class,x1,y1,x2,y2,width,height; texts quoted where CSV needs it. */
+/* Appends id,class,x1,y1,x2,y2,width,height; texts are quoted if CSV requires
+ * it. The box is in pixels of the stored image, the size that of the original.
+ */
 void report_add_label(struct text *out, const struct classes *classes,
                       const struct shard_sample *sample);
 
-/* Images packed for this split, and of this class if `class` >= 0. */
+/* Images packed for this split; those with this label. */
 size_t report_count_images(const struct pack *p, int split);
 size_t report_count_class_images(const struct pack *p, int split, int class);
 
 /*
  * The report as a JSON object: options, counts, diagnostics by kind and by
- * file. The same bytes for the same data and options, wherever and by however
- * many ranks it was packed. Owned.
+ * file. The bytes depend on data and options only, not on the location of the
+ * data or the number of ranks. Owned.
  */
 char *report_json(const struct pack *p, int split,
                   const struct diagnostics *found);
 
 /*
- * Says what was found: counts by kind, and the first few of each kind; all
- * bad files, or all images without an object, where they stop the work.
+ * Logs diagnostics: the first few of each kind as warnings, and the count.
+ * Logs all bad files as errors with `all_bad`, and all images without an object
+ * with `all_empty`: the caller sets these if they stop packing.
  */
 void report_log_diagnostics(const struct diagnostics *found, bool all_bad,
                             bool all_empty);
-/* One line a split: images, classes, time. */
+/* Logs one line per split (images, classes), then images and time in total. */
 void report_log_summary(const struct pack *p, double seconds);
 
 #endif

@@ -1,3 +1,15 @@
+/*
+ * Loads one sample:
+ *
+ *   1. decode the image upright; resize it to side x side; hash the pixels
+ *   2. find the coordinate frame of the annotation (annotation_frame.h)
+ *   3. map each box to the upright image, clip it and scale it to side x side;
+ *      objects without area are left out
+ *   4. select the largest object: its class and box are the label
+ *
+ * The areas in step 4 are in the annotation's coordinates, as in VOC, not in
+ * resized pixels.
+ */
 #include "preprocess/sample.h"
 
 #include "base/alloc.h"
@@ -8,7 +20,7 @@
 
 #include <stdlib.h>
 
-/* Overruns below this many pixels are rounding and not worth a word. */
+/* Pixels; smaller overruns are rounding and not reported. */
 #define MIN_REPORTED_OVERRUN 0.01
 
 enum vd_err sample_init(struct sample *s, int side)
@@ -35,24 +47,24 @@ static void check_frame(struct sample *s, const struct annotated_image *p,
     if (f->size_differs)
         diagnostics_add(&s->diagnostics, DIAGNOSTIC_SIZE, p->xml_path, 1,
                         "<size> is %d x %d, but the image is %d x %d; the "
-                        "image's is used",
+                        "image's size is used",
                         p->annotation.width, p->annotation.height, f->upright_w,
                         f->upright_h);
     if (f->orientation != 1)
         diagnostics_add(&s->diagnostics, DIAGNOSTIC_EXIF_ROTATED, p->image_path,
                         1,
                         "EXIF orientation %d, and <size> is that of the stored "
-                        "pixels; the boxes are turned with the image",
+                        "pixels; the boxes are rotated with the image",
                         f->orientation);
     else if (f->is_ambiguous)
         diagnostics_add(
             &s->diagnostics, DIAGNOSTIC_EXIF_ROTATED, p->image_path, 1,
-            "has an EXIF orientation, and <size> cannot tell whether "
-            "the boxes are for the upright image; taken as upright");
+            "has an EXIF orientation, and <size> does not show whether the "
+            "boxes are for the upright image; they are read as upright");
 }
 
-/* The object's box in the stored image (or, for side 0, in the original);
- * false: it has no area there. */
+/* Maps the object's box to the packed image (for side 0, to the original);
+ * false if it has no area there. */
 static bool map_object(struct sample *s, const struct annotated_image *p,
                        const struct annotation_frame *f,
                        const struct annotation_object *o, int side,
@@ -65,7 +77,7 @@ static bool map_object(struct sample *s, const struct annotated_image *p,
     bool has_area = annotation_frame_box(f, c, box, &overrun);
     if (has_area) {
         box_scale(box, from, to, out);
-        has_area = box_area(out) > 0; /* float32 may have lost it */
+        has_area = box_area(out) > 0; /* may be lost in float32 */
     }
     if (!has_area)
         diagnostics_add(
@@ -76,13 +88,13 @@ static bool map_object(struct sample *s, const struct annotated_image *p,
     else if (overrun >= MIN_REPORTED_OVERRUN)
         diagnostics_add(
             &s->diagnostics, DIAGNOSTIC_CLIPPED, p->xml_path, o->line,
-            "the box %g %g %g %g of \"%s\" reaches %.2f pixels out of "
-            "the %d x %d image; clipped",
+            "the box %g %g %g %g of \"%s\" extends %.2f pixels beyond the "
+            "%d x %d image; clipped",
             c[0], c[1], c[2], c[3], o->name, overrun, from[0], from[1]);
     return has_area;
 }
 
-/* Fills in the objects, and the largest one's class and box. */
+/* Fills in the objects, and the class and box of the largest. */
 static void map_objects(struct sample *s, const struct annotated_image *p,
                         const struct classes *classes,
                         const struct annotation_frame *f, int side)
@@ -121,7 +133,7 @@ static size_t n_rgb_bytes(int width, int height)
     return (size_t)width * (size_t)height * 3;
 }
 
-/* Decodes; every error becomes a diagnostic about the image. */
+/* Decodes, resizes and hashes; an error becomes a diagnostic of the image. */
 static bool decode_sample_image(struct sample *s,
                                 const struct annotated_image *p, int side,
                                 struct image_file_info *source)

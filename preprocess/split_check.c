@@ -1,3 +1,14 @@
+/*
+ * Each split has roles, a bit set; two splits must be disjoint if they share no
+ * role. trainval has the roles train and val; an unknown name has a role of its
+ * own, or all roles if every list was read.
+ *
+ * Names: for each split a membership table, which the later splits are looked
+ * up in. Pixels: images sorted by (hash, split, index), so equal pixels are
+ * adjacent. Example: a of train and b of val have one hash; b is reported, as
+ * val is the later split. If b were a itself, split_check_names() would have
+ * reported it, so find_duplicate() ignores equal indices.
+ */
 #include "preprocess/split_check.h"
 
 #include "base/alloc.h"
@@ -6,9 +17,9 @@
 #include <string.h>
 
 enum { ROLE_TRAIN = 1, ROLE_VAL = 2, ROLE_TEST = 4, ROLE_OTHER = 8 };
-#define ROLE_UNKNOWN (~0U) /* may have something in common with any */
+#define ROLE_UNKNOWN (~0U) /* may overlap with any split */
 
-/* Bits: what two splits have in common they may share. */
+/* Bit set; splits with a common role may overlap. */
 static unsigned role_of(const struct voc_dataset *dataset, size_t split)
 {
     static const struct {
@@ -83,8 +94,9 @@ static int by_hash(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* Of images[first] up to images[i], all of one hash: one of another image in
- * a split that must not share with that of images[i]; NULL: none. */
+/* images[first] to images[i] have equal hashes. Returns one before i that is a
+ * different image in a split that must be disjoint from that of images[i], or
+ * NULL. */
 static const struct split_image *
 find_duplicate(const struct voc_dataset *dataset,
                const struct split_image *images, size_t first, size_t i)

@@ -1,13 +1,15 @@
 /*
- * What can be wrong between the splits of one data set: the same image in
- * training and validation, by name or by pixels, and classes that no training
- * image has. Either makes what validation measures worthless, and neither
- * stops anything. Local.
+ * Checks between the splits of one data set: the same image in training and
+ * validation, by name or by pixels (data leakage), and classes without a
+ * training image. Both make validation metrics meaningless. They are
+ * diagnostics and do not stop packing. Local.
  *
- * The names of splits decide: train..., val... and test... must have
- * nothing in common; trainval... holds train and val. Other names must have
- * nothing in common with any, and the first of them is for training; but where
- * every list is read (voc_dataset_open_for_check), nothing is known of them.
+ * The names of the splits decide which must be disjoint: train..., val... and
+ * test... must be; trainval... contains train and val. Any other name must be
+ * disjoint from all others, and is for training if it is the first split. If
+ * every list is read (voc_dataset_open_for_check), nothing is known about other
+ * names, and they are not compared. The training split is the first split for
+ * training.
  */
 #ifndef VOCDIST_PREPROCESS_SPLIT_CHECK_H
 #define VOCDIST_PREPROCESS_SPLIT_CHECK_H
@@ -21,18 +23,20 @@
 
 /* An image that was packed. */
 struct split_image {
-    uint64_t hash; /* of its pixels as stored */
-    size_t index, split;
+    uint64_t hash;       /* of its pixels as stored */
+    size_t index, split; /* into dataset.images and dataset.splits */
 };
 
-/* Adds to the diagnostics of the later split, by file and line. */
+/* Same image in two splits: adds to the diagnostics of the later split, with
+ * the list's file and line. */
 void split_check_names(struct voc_dataset *dataset);
-/* `images` [n] are sorted anew; `found` [n_splits]. Names are not compared. */
+/* Different images with the same pixels in two splits; sorts `images` [n].
+ * `found` [n_splits]: diagnostics of each split. */
 void split_check_pixels(const struct voc_dataset *dataset,
                         struct split_image *images, size_t n,
                         struct diagnostics *found);
-/* `counts` [n_splits, n_classes]: images with this label; `found` [n_splits].
- */
+/* Classes that the training split lacks. `counts` [n_splits, n_classes]: images
+ * with this label; `found` [n_splits]. */
 void split_check_classes(const struct voc_dataset *dataset,
                          const struct classes *classes, const size_t *counts,
                          struct diagnostics *found);

@@ -1,3 +1,16 @@
+/*
+ * Finds the annotated images of VOC folders:
+ *
+ *   1. open_root(): finds the folders and lists the image files
+ *   2. list_annotations(): one annotated_image per .xml file
+ *   3. make_ids_unique(): adds the root's label to stems that several roots
+ * have
+ *   4. voc_dataset_splits.c: reads the splits
+ *   5. voc_dataset_read(): reads the annotations in parallel, each into its own
+ *      annotated_image, and finds the image files
+ *
+ * Listings are sorted by bytes, so all searches in them are binary searches.
+ */
 #include "preprocess/voc_dataset.h"
 
 #include "base/alloc.h"
@@ -10,11 +23,11 @@
 #include <string.h>
 #include <strings.h>
 
-#define MAX_DEPTH 8 /* of subfolders whose files are counted */
+#define MAX_DEPTH 8 /* of subfolders whose annotations are counted */
 
 /* ---- names in listings ---- */
 
-/* Index of the first name >= key. */
+/* Index of the first name >= key; list->n if there is none. */
 static size_t lower_bound(const struct file_list *list, const char *key)
 {
     size_t low = 0, high = list->n;
@@ -31,6 +44,7 @@ static size_t lower_bound(const struct file_list *list, const char *key)
 static const char *const extensions[] = {"jpg", "jpeg", "png"};
 #define N_EXTENSIONS (sizeof extensions / sizeof *extensions)
 
+/* 0 is the highest; N_EXTENSIONS: not an image. */
 static size_t extension_priority(const char *extension)
 {
     size_t k = 0;
@@ -39,14 +53,13 @@ static size_t extension_priority(const char *extension)
     return k;
 }
 
-/* The images of one stem: how many, the best by its extension, and the one
- * that is called `name`, or NULL. Names are borrowed. */
+/* The images of one stem: their number, the one with the highest extension
+ * priority, and the one with a given name. Borrowed; NULL if there is none. */
 struct stem_images {
     size_t n;
     const char *best, *named;
 };
 
-/* jpg before jpeg before png. */
 static struct stem_images find_images_of_stem(const struct file_list *images,
                                               const char *stem,
                                               const char *name)
@@ -70,7 +83,7 @@ static struct stem_images find_images_of_stem(const struct file_list *images,
     return found;
 }
 
-/* What stands behind the last slash or backslash. */
+/* The part after the last slash or backslash. */
 static const char *last_path_component(const char *path)
 {
     const char *part = path;
@@ -80,7 +93,7 @@ static const char *last_path_component(const char *path)
     return part;
 }
 
-/* The image of this name, with or without its extension. */
+/* The image with this name or, if there is none, with this stem; or NULL. */
 static const char *find_image_by_name(const struct file_list *images,
                                       const char *name)
 {
@@ -100,7 +113,7 @@ static bool is_xml(const char *name)
 
 /* ---- roots ---- */
 
-/* ROOT/a or ROOT/b, whichever is a folder; NULL when neither. Owned. */
+/* ROOT/a or ROOT/b, whichever is a folder; NULL if neither is. Owned. */
 static char *find_folder(const char *root, const char *a, const char *b)
 {
     const char *const names[] = {a, b};
@@ -113,7 +126,7 @@ static char *find_folder(const char *root, const char *a, const char *b)
     return NULL;
 }
 
-/* Names the root, and refuses the same folder given twice. */
+/* Sets the root's label; an error if two roots are the same folder. */
 static enum vd_err label_root(struct voc_dataset *dataset, int index)
 {
     struct voc_root *root = &dataset->roots[index];
@@ -126,8 +139,9 @@ static enum vd_err label_root(struct voc_dataset *dataset, int index)
         VD_ASSERT(other);
         same += !strcmp(file_basename(other), file_basename(real));
         if (!strcmp(other, real))
-            err = VD_FAIL(VD_USAGE, "%s and %s are the same folder",
-                          dataset->roots[k].path, root->path);
+            err =
+                VD_FAIL(VD_USAGE, "%s and %s are the same folder\ngive it once",
+                        dataset->roots[k].path, root->path);
         free(other);
     }
     root->label = same ? xasprintf("%s-%d", file_basename(real), same + 1)
@@ -158,7 +172,7 @@ static enum vd_err open_root(struct voc_dataset *dataset, int index,
     root->path = xasprintf("%.*s", (int)n, path);
     if (!file_is_folder(path))
         return VD_FAIL(VD_NOINPUT,
-                       "%s: no such folder\ngive a folder that holds "
+                       "%s: no such folder\ngive a folder that contains "
                        "Annotations and JPEGImages",
                        path);
     root->annotation_dir =
@@ -171,9 +185,9 @@ static enum vd_err open_root(struct voc_dataset *dataset, int index,
     }
     if (!root->annotation_dir || !root->image_dir)
         return VD_FAIL(VD_NOINPUT,
-                       "%s: no folder %s in it\ngive a folder that holds "
+                       "%s: no folder %s in it\ngive a folder that contains "
                        "Annotations and JPEGImages, such as VOCdevkit/VOC2007, "
-                       "or the .xml files beside their images",
+                       "or the .xml files next to their images",
                        path,
                        root->annotation_dir ? "JPEGImages" : "Annotations");
     VD_TRY(file_list_read(&root->image_files, root->image_dir));
@@ -195,7 +209,7 @@ static void sort_stems(const struct voc_dataset *dataset, struct voc_root *root)
             dataset->images);
 }
 
-/* .xml files in a folder and below. */
+/* Number of .xml files in a folder and its subfolders. */
 static size_t count_annotations(const char *folder, int depth)
 {
     struct file_list list = {0};
@@ -213,7 +227,8 @@ static size_t count_annotations(const char *folder, int depth)
     return n;
 }
 
-/* Annotations that are there and not read: how many. */
+/* Adds a diagnostic for each subfolder with annotations, which are not read;
+ * returns their number. */
 static size_t find_subfolders(struct voc_dataset *dataset,
                               const struct voc_root *root,
                               const struct file_list *names)
@@ -227,9 +242,7 @@ static size_t find_subfolders(struct voc_dataset *dataset,
         if (n)
             diagnostics_add(
                 &dataset->diagnostics, DIAGNOSTIC_SUBFOLDER, path, 1,
-                "a subfolder with %zu annotations: subfolders are not "
-                "read",
-                n);
+                "a subfolder with %zu annotations: subfolders are not read", n);
         total += n;
         free(path);
     }
@@ -242,8 +255,9 @@ static enum vd_err fail_no_annotation(const struct voc_root *root,
     if (n_in_subfolders)
         return VD_FAIL(VD_NOINPUT,
                        "%s: no .xml file in it, but %zu in its subfolders, "
-                       "which are not read\nmove annotations and images into "
-                       "one folder each, under names of their own",
+                       "which are not read\nmove the annotations into one "
+                       "folder and the images into one folder, under unique "
+                       "names",
                        root->annotation_dir, n_in_subfolders);
     return VD_FAIL(VD_NOINPUT, "%s: no .xml file in it", root->annotation_dir);
 }
@@ -287,23 +301,24 @@ static int by_id(const void *a, const void *b)
     return strcmp((*x)->id, (*y)->id);
 }
 
-/* What a shard's /id can hold. */
+/* The id must fit a shard's /id. */
 static enum vd_err check_id(const struct annotated_image *p)
 {
     for (const char *c = p->id; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             return VD_FAIL(VD_DATA,
-                           "%s: a control character in its name\nrename it",
+                           "%s: the file name contains a control character\n"
+                           "rename it",
                            p->xml_path);
     if (strlen(p->id) > SHARD_MAX_ID)
         return VD_FAIL(VD_DATA,
-                       "%s: its id %s is longer than %d bytes\nrename it, or "
-                       "its root folder",
+                       "%s: its id %s is longer than %d bytes\nrename the file "
+                       "or its root folder",
                        p->xml_path, p->id, SHARD_MAX_ID);
     return VD_OK;
 }
 
-/* All images in order of their ids; the array is owned. */
+/* All images sorted by id; the array is owned. */
 static struct annotated_image **sort_by_id(const struct voc_dataset *dataset)
 {
     struct annotated_image **sorted =
@@ -314,7 +329,7 @@ static struct annotated_image **sort_by_id(const struct voc_dataset *dataset)
     return sorted;
 }
 
-/* Puts the root's name before every stem that more than one root has. */
+/* Prefixes every stem that more than one root has with the root's label. */
 static void prefix_clashes(struct voc_dataset *dataset)
 {
     size_t n = dataset->n_images;
@@ -396,7 +411,7 @@ struct read_context {
     bool only_in_split;
 };
 
-/* The image in the listing; NULL: none. */
+/* The name of the image in the listing; NULL if there is none. */
 static const char *choose_image(const struct voc_root *root,
                                 struct annotated_image *p, const char *stem)
 {
@@ -408,11 +423,10 @@ static const char *choose_image(const struct voc_root *root,
     if (found.named)
         return found.named;
     if (found.n > 1)
-        diagnostics_add(
-            &p->diagnostics, DIAGNOSTIC_AMBIGUOUS, p->xml_path, 1,
-            "%zu images are called \"%s\", and <filename> \"%.80s\" "
-            "names none of them; %s is used",
-            found.n, stem, p->annotation.filename, found.best);
+        diagnostics_add(&p->diagnostics, DIAGNOSTIC_AMBIGUOUS, p->xml_path, 1,
+                        "%zu images are named \"%s\", and <filename> \"%.80s\" "
+                        "names none of them; %s is used",
+                        found.n, stem, p->annotation.filename, found.best);
     return found.best;
 }
 
@@ -423,8 +437,8 @@ static void find_image(const struct voc_root *root, struct annotated_image *p)
         p->image_path = xasprintf("%s/%s", root->image_dir, name);
     else
         diagnostics_add(&p->diagnostics, DIAGNOSTIC_MISSING, p->xml_path, 1,
-                        "no image %s/%s.jpg, .jpeg or .png, and none named "
-                        "\"%.80s\" as <filename> says",
+                        "no image %s/%s.jpg, .jpeg or .png, and no image with "
+                        "the <filename> \"%.80s\"",
                         file_basename(root->image_dir), p->stem,
                         p->annotation.filename);
 }
@@ -460,7 +474,7 @@ enum vd_err voc_dataset_read(struct voc_dataset *dataset, bool only_in_split,
     });
 }
 
-/* Which of the root's images does an annotation have? Owned. */
+/* [image_files.n]: is the file the image of an annotation? Owned. */
 static bool *mark_used(const struct voc_dataset *dataset,
                        const struct voc_root *root)
 {
@@ -491,8 +505,7 @@ void voc_dataset_find_unannotated(struct voc_dataset *dataset)
             char *path = xasprintf("%s/%s", root->image_dir, name);
             diagnostics_add(
                 &dataset->diagnostics, DIAGNOSTIC_UNANNOTATED, path, 1,
-                "an image without annotation %s/%.*s.xml; it is not "
-                "used",
+                "an image without annotation %s/%.*s.xml; it is not used",
                 file_basename(root->annotation_dir), (int)(dot - name), name);
             free(path);
         }

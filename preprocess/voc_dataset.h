@@ -5,25 +5,26 @@
  *     ROOT/JPEGImages/STEM.jpg         (or images/)
  *     ROOT/ImageSets/Main/SPLIT.txt
  *
- * or, without these two folders, ROOT/STEM.xml and ROOT/STEM.jpg side by side.
- * Subfolders are not read; those with annotations are diagnostics.
+ * or, without the first two folders, ROOT/STEM.xml and ROOT/STEM.jpg side by
+ * side. Subfolders are not read; those with annotations are diagnostics.
  *
- * An image belongs to an annotation by its stem with .jpg, .jpeg or .png in
- * any case; of several, the annotation's <filename> decides. Without any, it
- * is the one that <filename> names. Of that, the part behind the last slash or
- * backslash counts. Names that come from inside a file are only ever looked up
- * in the folder's listing, so none can lead out of it.
+ * The image of an annotation has the same stem and the extension .jpg, .jpeg or
+ * .png in any case. If there are several, the annotation's <filename> selects
+ * one; if there is none, <filename> names the image. Only the part of
+ * <filename> after the last slash or backslash is used. Names from inside a
+ * file are only searched in the folder's listing, so they cannot refer to files
+ * outside the folder.
  *
- * Split files have one image a line (name_list.h); of repeated names the
- * first counts, and lines marked -1 are left out.
+ * Split files have one image per line (name_list.h). A repeated name counts
+ * once, and lines marked -1 are excluded.
  *
- * The id of an image is its stem. A stem that several roots have (whatever
- * the split) gets the name of its root in front, "VOC2007-000005"; roots of
- * the same name are told apart as "NAME", "NAME-2". Should such an id be a
- * stem as well, that is an error.
+ * The id of an image is its stem. If several roots have the stem (in any
+ * split), the id is prefixed with the label of the root: "VOC2007-000005".
+ * Roots of the same name get the labels "NAME", "NAME-2". It is an error if two
+ * images get the same id.
  *
- * Order: roots as given; in each, the split file's order, or without splits
- * the stems sorted by bytes. All calls are Local.
+ * Order: roots as given; within a root the order of the split file, or without
+ * splits the file names sorted by bytes. All calls are Local.
  */
 #ifndef VOCDIST_PREPROCESS_VOC_DATASET_H
 #define VOCDIST_PREPROCESS_VOC_DATASET_H
@@ -39,25 +40,25 @@
 struct annotated_image {
     char *id, *xml_path, *image_path; /* owned; image_path: NULL when missing */
     char *stem;                     /* owned: the file's name without ".xml" */
-    struct annotation annotation;   /* owned; of use only if `readable` */
+    struct annotation annotation;   /* owned; valid only if `readable` */
     struct diagnostics diagnostics; /* of its annotation and image file */
     bool in_split;                  /* in one of the splits */
-    bool readable;                  /* after voc_dataset_read */
-    int root;
+    bool readable;                  /* set by voc_dataset_read */
+    int root;                       /* into dataset.roots */
 };
 
 struct voc_root {
     char *path, *label;               /* owned */
     char *annotation_dir, *image_dir; /* folders, owned */
     struct file_list image_files;     /* names in `image_dir` */
-    size_t first, n;                  /* its images, sorted by file name */
-    size_t *by_stem;                  /* [n], the same sorted by stem; owned */
+    size_t first, n;                  /* its range of dataset.images */
+    size_t *by_stem;                  /* [n], owned: the range by stem */
 };
 
 struct voc_split {
     char *name;      /* owned; "" for "every annotated image" */
     size_t *members; /* owned; into dataset.images */
-    int *lines;      /* [n], owned: in the split file; 0 without one */
+    int *lines;      /* [n], owned: line in the split file; 0 without one */
     size_t n;
     size_t n_excluded;              /* lines marked -1 */
     struct diagnostics diagnostics; /* of its lines */
@@ -70,32 +71,31 @@ struct voc_dataset {
     size_t n_images;
     struct voc_split *splits;
     int n_splits;
-    bool is_for_check;   /* a list that cannot be read is a diagnostic */
-    bool has_every_list; /* splits are all lists, none was given */
+    bool is_for_check;   /* an unreadable list is a diagnostic, not an error */
+    bool has_every_list; /* the splits are all lists; the user named none */
     struct diagnostics diagnostics; /* subfolders, images without annotation */
 };
 
 /*
- * Lists folders and split files; `splits` is "train,val" or "" for all.
- * VD_NOINPUT when a folder or split file is missing.
+ * Lists folders and reads split files. `splits` is "train,val"; "" makes one
+ * split of all images. VD_NOINPUT if a folder or split file is missing.
  */
 enum vd_err voc_dataset_open(struct voc_dataset *dataset, char *const *roots,
                              int n_roots, const char *splits) VD_MUST_USE;
 /*
- * The same for a check: with "", every list of ImageSets/Main is read, but
- * those of single classes only where there are no others; and a list that
- * cannot be read is a diagnostic.
+ * The same for a check. With "", it reads every list of ImageSets/Main; lists
+ * of single classes (NAME_train and so on) only if there are no others. A list
+ * that cannot be read is a diagnostic.
  */
 enum vd_err voc_dataset_open_for_check(struct voc_dataset *dataset,
                                        char *const *roots, int n_roots,
                                        const char *splits) VD_MUST_USE;
-/* Images to which no annotation belongs become diagnostics of the dataset;
- * after voc_dataset_read() of all annotations. */
+/* Adds a diagnostic to the dataset for each image file without annotation. Call
+ * it after voc_dataset_read() of all annotations. */
 void voc_dataset_find_unannotated(struct voc_dataset *dataset);
 /*
- * Reads the annotations of all images, or only of those in a split, and
- * looks for their image files. What is wrong with single files goes to the
- * image's diagnostics.
+ * Reads the annotations of all images, or only of those in a split, and finds
+ * their image files. Problems of single files are diagnostics of the image.
  */
 enum vd_err voc_dataset_read(struct voc_dataset *dataset, bool only_in_split,
                              int n_threads) VD_MUST_USE;
@@ -104,8 +104,8 @@ void voc_dataset_close(struct voc_dataset *dataset);
 /* ROOT/ImageSets/Main/NAME.txt. Owned. */
 char *voc_split_path(const struct voc_root *root, const char *name);
 
-/* "LABEL/Annotations/a.xml" for a path below one of the roots: the name of a
- * file that is the same wherever the data lies. Owned. */
+/* "LABEL/Annotations/a.xml" for a path below one of the roots: a name that does
+ * not depend on where the data are. Owned. */
 char *voc_dataset_relative_path(const struct voc_dataset *dataset,
                                 const char *path);
 

@@ -1,4 +1,11 @@
-/* Splits of a dataset: the lists of ImageSets/Main, or all images as one. */
+/*
+ * Splits of a dataset: the lists of ImageSets/Main, or one split of all images.
+ *
+ * Each line of a list is matched to an image by a binary search over the root's
+ * stems (name_match() tries the candidates). A split contains the lists of the
+ * same name of all roots, in the order of the roots. The first line that names
+ * an image counts; `first` in add_split_lines() has its number.
+ */
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -18,7 +25,7 @@ struct stem_lookup {
     const struct voc_root *root;
 };
 
-/* A name_find_fn: ROOT's image of this stem. */
+/* A name_find_fn: the root's image with this stem. */
 static size_t find_stem_index(void *ctx, const char *stem)
 {
     const struct stem_lookup *l = ctx;
@@ -57,7 +64,8 @@ static void add_split_lines(struct voc_dataset *dataset,
                             const struct name_list *list)
 {
     struct stem_lookup lookup = {dataset, root};
-    int *first = xcalloc(root->n, sizeof *first); /* line of each image */
+    int *first =
+        xcalloc(root->n, sizeof *first); /* line of an image; 0: none */
     size_t n_excluded = 0;
     for (size_t k = 0; k < list->n; k++) {
         const struct name_line *line = &list->lines[k];
@@ -72,7 +80,7 @@ static void add_split_lines(struct voc_dataset *dataset,
         else if (first[m.index - root->first])
             diagnostics_add(&split->diagnostics, DIAGNOSTIC_REPEATED_LINE, path,
                             line->number,
-                            "\"%.80s\" is in this list already, in line %d; it "
+                            "\"%.80s\" is already in line %d of this list; it "
                             "counts once",
                             line->text, first[m.index - root->first]);
         else {
@@ -90,7 +98,7 @@ static void add_split_lines(struct voc_dataset *dataset,
 
 /* ---- lists ---- */
 
-/* NAME_train, NAME_val and so on: which images have a class. */
+/* NAME_train, NAME_val and so on: the images with a class, and without it. */
 static bool is_class_list(const char *name)
 {
     static const char *const parts[] = {"train", "val", "trainval", "test"};
@@ -101,8 +109,8 @@ static bool is_class_list(const char *name)
     return false;
 }
 
-/* Names of the lists in ImageSets/Main without ".txt": those of classes, or
- * the others. */
+/* Appends the names of the lists in ImageSets/Main without ".txt": only the
+ * lists of classes, or only the others. */
 static void list_splits(const struct voc_root *root, bool of_classes,
                         struct file_list *out)
 {
@@ -135,11 +143,11 @@ static enum vd_err fail_no_split(const struct voc_root *root, const char *name,
         list_splits(root, true, &list);
     if (list.n == 0)
         text_add(&known,
-                 "make the lists, one NAME a line (README, \"Your own data\", "
-                 "has two lines of shell for it); without --split all images "
-                 "become one data set");
+                 "create the lists, one NAME per line (README, \"Your own "
+                 "data\", shows how); without --split all images become one "
+                 "data set");
     for (size_t i = 0; i < list.n && i < MAX_LISTED_SPLITS; i++)
-        text_add(&known, "%s%s", i ? ", " : "there are: ", list.names[i]);
+        text_add(&known, "%s%s", i ? ", " : "available: ", list.names[i]);
     if (list.n > MAX_LISTED_SPLITS)
         text_add(&known, " and %zu more", list.n - MAX_LISTED_SPLITS);
     enum vd_err err = VD_FAIL(VD_NOINPUT, "%s: there is no split \"%s\"\n%s",
@@ -154,7 +162,7 @@ char *voc_split_path(const struct voc_root *root, const char *name)
     return xasprintf("%s/ImageSets/Main/%s.txt", root->path, name);
 }
 
-/* For a check, a list that cannot be read is a diagnostic. */
+/* For a check, a list that cannot be read is a diagnostic and empty. */
 static enum vd_err read_split_list(const struct voc_dataset *dataset,
                                    struct voc_split *split, const char *path,
                                    struct name_list *list)
@@ -217,7 +225,8 @@ static enum vd_err check_split_exists(const struct voc_root *root,
 static enum vd_err add_split(struct voc_dataset *dataset, const char *name)
 {
     if (find_split(dataset, name))
-        return VD_FAIL(VD_USAGE, "--split names \"%s\" twice", name);
+        return VD_FAIL(
+            VD_USAGE, "--split names \"%s\" twice\nname each split once", name);
     if (!*name || strchr(name, '/') || *name == '.')
         return VD_FAIL(VD_USAGE,
                        "--split: \"%s\" is not the name of a split\ngive names "
@@ -232,7 +241,6 @@ static enum vd_err add_split(struct voc_dataset *dataset, const char *name)
     return VD_OK;
 }
 
-/* One split of all images. */
 static void add_split_of_all(struct voc_dataset *dataset)
 {
     struct voc_split *whole = new_split(dataset, "");

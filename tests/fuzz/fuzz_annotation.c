@@ -1,4 +1,4 @@
-/* Any bytes as an annotation: an error or a sound struct, never a crash. */
+/* Arbitrary bytes as an annotation: an error or a valid struct, no crash. */
 #include "base/log.h"
 #include "preprocess/annotation.h"
 #include "preprocess/annotation_frame.h"

@@ -1,4 +1,4 @@
-/* Images from strangers: JPEG, PNG and EXIF blocks inside them. */
+/* Arbitrary bytes as an image: JPEG, PNG, and the EXIF blocks inside them. */
 #include "base/log.h"
 #include "image/image_internal.h"
 
@@ -14,7 +14,7 @@ static void drop(void *ctx, enum log_level level, const char *message)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct image im = {0};
-    // Small: a run should try many files, not fill large ones.
+    // At most 65536 pixels: many small inputs find more than a few large ones.
     const struct image_input in = {"fuzz", bytes, n, 1 << 16};
     log_set_sink(drop, NULL);
     if (image_decode_input(&in, &im, NULL) == VD_OK)

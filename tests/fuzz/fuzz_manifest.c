@@ -1,4 +1,4 @@
-/* pack.json from a stranger. */
+/* Arbitrary bytes as pack.json: an error or a valid manifest, no crash. */
 #include "base/log.h"
 #include "data/shard_internal.h"
 

@@ -1,4 +1,4 @@
-/* Any bytes as a list of names: an error or sound lines, never a crash. */
+/* Arbitrary bytes as a list of names: an error or valid lines, no crash. */
 #include "base/log.h"
 #include "preprocess/name_list.h"
 

@@ -1,4 +1,4 @@
-/* A weight file from a stranger: the header, and every tensor it promises. */
+/* Arbitrary bytes as a weight file: the header, then every tensor it lists. */
 #include "base/alloc.h"
 #include "base/log.h"
 #include "store/safetensors.h"
@@ -24,7 +24,7 @@ static void read_all(const char *path)
     if (safetensors_open(&f, path) != VD_OK)
         return;
     for (size_t k = 0; k < f.n; k++) {
-        /* Bounded by the file: the sizes were checked. */
+        /* bounded by the file: open checks the sizes */
         float *out = xcalloc(f.tensors[k].n, sizeof *out);
         enum vd_err err = safetensors_read_f32(&f, k, out);
         VD_ASSERT(err == VD_OK || f.tensors[k].type == SAFETENSORS_OTHER);

@@ -1,5 +1,5 @@
-/* Config files: any bytes give a config or one message, and a config that was
- * read survives being written and read again. */
+/* Arbitrary bytes as a config file: an error or a config, no crash; a config
+ * that was read is equal after it is written and read again. */
 #include "base/err.h"
 #include "base/log.h"
 #include "config/config.h"

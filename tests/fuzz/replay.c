@@ -1,6 +1,6 @@
 /*
- * Runs a fuzz target over files and folders of files, without a fuzzer: keeps
- * the corpus and everything once found as an ordinary test.
+ * Runs a fuzz target on files and folders of files, without a fuzzer. It makes
+ * the corpus, with every input that once crashed, an ordinary test.
  *
  *     replay_yaml corpus/yaml crash-1234
  */
@@ -22,7 +22,7 @@ static enum vd_err replay_file(const char *path, size_t *n_done)
     char *bytes = NULL;
     size_t n = 0;
     VD_TRY(file_read(path, MAX_INPUT, &bytes, &n));
-    // An exact copy, so that a sanitizer sees a read past the end.
+    // A copy of the exact size: a sanitizer then detects a read past the end.
     uint8_t *exact = xcalloc(n, 1);
     for (size_t i = 0; i < n; i++)
         exact[i] = (uint8_t)bytes[i];
@@ -57,7 +57,7 @@ int main(int argc, char **argv)
     for (int i = 1; err == VD_OK && i < argc; i++)
         err = replay(argv[i], &n_done);
     if (err == VD_OK && n_done == 0)
-        err = VD_FAIL(VD_USAGE, "nothing to replay\nname files or folders");
+        err = VD_FAIL(VD_USAGE, "nothing to replay\ngive files or folders");
     if (err == VD_OK)
         printf("%zu inputs\n", n_done);
     return err_exit_code(err);

@@ -1,5 +1,7 @@
-/* The annotation reader: what VOC files say, what files in the wild leave out
- * or add, and what strangers' files may try. */
+/*
+ * The annotation reader: VOC's own files, deviations from the format in other
+ * data sets, and malicious files.
+ */
 #include "voc.h"
 
 #include "base/text.h"
@@ -7,8 +9,8 @@
 
 #include <time.h>
 
-/* Seconds of the processor that a hostile file may take; sanitizers are
- * several times slower. */
+/* CPU time in seconds that a malicious file may take; sanitizers are several
+ * times slower. */
 #define MAX_SECONDS 1.0
 #if defined(__SANITIZE_ADDRESS__)
 #define SLOWER 5.0
@@ -67,7 +69,7 @@ static void a_voc_file_is_read(void **state)
     annotation_clear(&a);
 }
 
-static void parts_are_not_the_box(void **state)
+static void boxes_of_parts_are_ignored(void **state)
 {
     (void)state;
     struct annotation a;
@@ -89,7 +91,7 @@ static void parts_are_not_the_box(void **state)
     annotation_clear(&a);
 }
 
-static void decimals_and_unknown_elements_are_fine(void **state)
+static void decimals_and_unknown_elements_are_accepted(void **state)
 {
     (void)state;
     struct annotation a;
@@ -111,7 +113,7 @@ static void decimals_and_unknown_elements_are_fine(void **state)
     annotation_clear(&a);
 }
 
-/* Each is told by line, and its neighbour is still read. */
+/* Each is reported by line, and the object after it is still read. */
 static void malformed_objects_are_reported_and_left_out(void **state)
 {
     (void)state;
@@ -149,7 +151,7 @@ static void malformed_objects_are_reported_and_left_out(void **state)
     }
 }
 
-/* The first counts, and the others are reported by line. */
+/* The first one is used, and the second one is reported by line. */
 static void repeated_elements_are_reported(void **state)
 {
     (void)state;
@@ -190,7 +192,7 @@ static void normalized_boxes_are_left_out(void **state)
         bool kept;
     } cases[] = {
 #define SIZE(n) "<size><width>" n "</width><height>" n "</height></size>"
-        /* All of an image of one pixel. */
+        /* covers an image of one pixel */
         {SIZE("1") VOC_OBJECT("a", "0", "0", "0", "1", "1"), true},
         {SIZE("2") VOC_OBJECT("a", "0", "0", "0", "1", "1"), false},
 #undef SIZE
@@ -207,13 +209,13 @@ static void normalized_boxes_are_left_out(void **state)
         assert_int_equal(parse(&a, text), VD_OK);
         assert_int_equal(a.objects[0].has_box, cases[k].kept);
         if (!cases[k].kept)
-            assert_found("looks like shares of the image", 2);
+            assert_found("looks normalized (0 to 1), not in pixels", 2);
         annotation_clear(&a);
         free(text);
     }
 }
 
-static void names_are_one_line(void **state)
+static void white_space_in_names_becomes_one_blank(void **state)
 {
     (void)state;
     struct annotation a;
@@ -249,7 +251,7 @@ static void invalid_sizes_count_as_missing(void **state)
     }
 }
 
-/* ---- hostile files ---- */
+/* ---- malicious files ---- */
 
 static void assert_bytes_rejected(const void *bytes, size_t n,
                                   const char *message)
@@ -273,7 +275,7 @@ static void assert_text_rejected(const char *text, const char *message)
     assert_bytes_rejected(text, strlen(text), message);
 }
 
-static void document_types_are_refused(void **state)
+static void document_types_are_rejected(void **state)
 {
     (void)state;
     assert_text_rejected(
@@ -285,7 +287,7 @@ static void document_types_are_refused(void **state)
         "<annotation/>",
         "document type");
 
-    struct text laughs = {0}; /* ten entities, each ten of the one before */
+    struct text laughs = {0}; /* "billion laughs": nested entities */
     text_add(&laughs, "<!DOCTYPE a [<!ENTITY l0 \"ha\">");
     for (int k = 1; k < 10; k++) {
         text_add(&laughs, "<!ENTITY l%d \"", k);
@@ -294,7 +296,7 @@ static void document_types_are_refused(void **state)
         text_add(&laughs, "\">");
     }
     text_add(&laughs, "]><annotation><folder>&l9;</folder></annotation>");
-    assert_text_rejected(laughs.bytes, "a.xml:1:"); /* a loop, says libxml2 */
+    assert_text_rejected(laughs.bytes, "a.xml:1:"); /* libxml2: a loop */
     free(laughs.bytes);
 
     struct text quadratic = {0}; /* one long entity, used 2000 times */
@@ -306,7 +308,7 @@ static void document_types_are_refused(void **state)
         text_add(&quadratic, "&q;");
     text_add(&quadratic, "</folder></annotation>");
     assert_text_rejected(quadratic.bytes,
-                         "a.xml:1:"); /* too much, says libxml2 2.15 */
+                         "a.xml:1:"); /* libxml2 2.15: too large */
     free(quadratic.bytes);
 }
 
@@ -342,7 +344,7 @@ static void resource_exhaustion_is_rejected(void **state)
     free(wide);
     free(attributes.bytes);
 
-    struct text most = {0}; /* as many as are allowed, in one tag */
+    struct text most = {0}; /* the most allowed, in one tag */
     text_add(&most, "<annotation><object");
     for (int k = 0; k < 8000; k++)
         text_add(&most, " a%x=\"\"", k);
@@ -350,7 +352,7 @@ static void resource_exhaustion_is_rejected(void **state)
     assert_text_rejected(most.bytes, "not well-formed XML");
     free(most.bytes);
 
-    struct text declared = {0}; /* each is appended to a list */
+    struct text declared = {0}; /* libxml2 appends each to a list */
     text_add(&declared, "<!DOCTYPE a [");
     while (declared.length < ANNOTATION_MAX_BYTES - 100)
         text_add(&declared, "<!ATTLIST a a%zx CDATA #IMPLIED>",
@@ -366,8 +368,8 @@ static void resource_exhaustion_is_rejected(void **state)
     free(huge);
 }
 
-/* They could hide markup from what is checked before parsing. */
-static void unknown_encodings_are_refused(void **state)
+/* They could hide markup from the checks before parsing. */
+static void unknown_encodings_are_rejected(void **state)
 {
     (void)state;
     static const char *const heads[] = {
@@ -384,7 +386,7 @@ static void unknown_encodings_are_refused(void **state)
     }
 }
 
-/* Dense images: all of a file's objects count, and lines beyond 65535. */
+/* Dense images: no object is lost, and line numbers beyond 65535 are right. */
 static void thousands_of_objects_are_read(void **state)
 {
     (void)state;
@@ -405,7 +407,7 @@ static void thousands_of_objects_are_read(void **state)
     free(file.bytes);
 }
 
-static void broken_files_are_refused(void **state)
+static void malformed_files_are_rejected(void **state)
 {
     (void)state;
     assert_text_rejected("", "empty");
@@ -452,18 +454,18 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_voc_file_is_read),
-        cmocka_unit_test(parts_are_not_the_box),
-        cmocka_unit_test(decimals_and_unknown_elements_are_fine),
+        cmocka_unit_test(boxes_of_parts_are_ignored),
+        cmocka_unit_test(decimals_and_unknown_elements_are_accepted),
         cmocka_unit_test(malformed_objects_are_reported_and_left_out),
         cmocka_unit_test(repeated_elements_are_reported),
         cmocka_unit_test(normalized_boxes_are_left_out),
-        cmocka_unit_test(names_are_one_line),
+        cmocka_unit_test(white_space_in_names_becomes_one_blank),
         cmocka_unit_test(invalid_sizes_count_as_missing),
-        cmocka_unit_test(document_types_are_refused),
+        cmocka_unit_test(document_types_are_rejected),
         cmocka_unit_test(resource_exhaustion_is_rejected),
-        cmocka_unit_test(unknown_encodings_are_refused),
+        cmocka_unit_test(unknown_encodings_are_rejected),
         cmocka_unit_test(thousands_of_objects_are_read),
-        cmocka_unit_test(broken_files_are_refused),
+        cmocka_unit_test(malformed_files_are_rejected),
         cmocka_unit_test(a_large_file_is_not_even_opened),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

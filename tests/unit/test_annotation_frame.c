@@ -1,4 +1,7 @@
-/* Boxes: 1-based and 0-based files, clipping, EXIF turns, areas. */
+/*
+ * Coordinate frames: 1-based and 0-based files, clipping, EXIF orientations,
+ * areas.
+ */
 #include "check.h"
 
 #include "preprocess/annotation_frame.h"
@@ -21,7 +24,7 @@ static void assert_box(const struct annotation *a,
     assert_near(overrun, 0, 0);
 }
 
-static void official_years_are_known_by_their_words(void **state)
+static void official_years_are_recognized_by_whole_words(void **state)
 {
     (void)state;
     static const struct {
@@ -48,8 +51,8 @@ static void official_years_are_known_by_their_words(void **state)
     }
 }
 
-/* labelImg writes the folder it was run in, and its boxes are edges. */
-static void a_folder_of_an_official_name_moves_no_box(void **state)
+/* labelImg writes its working folder into <folder>; its boxes are edges. */
+static void the_folder_element_does_not_change_boxes(void **state)
 {
     (void)state;
     struct image_file_info source = {500, 375, 1};
@@ -71,7 +74,7 @@ static void official_pixels_become_edges(void **state)
     assert_box(&a, source, (double[]){7, 9, 7, 9}, (double[]){6, 8, 7, 9});
 }
 
-static void other_files_give_edges(void **state)
+static void other_files_are_read_as_edges(void **state)
 {
     (void)state;
     struct image_file_info source = {500, 375, 1};
@@ -104,9 +107,10 @@ static void overruns_are_clipped_and_measured(void **state)
         annotation_frame_box(&f, (double[]){1, -20, 4, -1}, box, &overrun));
 }
 
-/* A mark at stored pixel (x, y) of a 4 x 3 image must come out where the
- * EXIF value moves that pixel: checked pixel by pixel against the standard's
- * table of which stored edge is the upright top and left. */
+/* A box around stored pixel (x, y) of a 4 x 3 image must be mapped to where the
+ * EXIF orientation moves that pixel. The expected position comes from the
+ * standard's table: which stored row and column are the upright top and left.
+ */
 static void rotations_follow_exif(void **state)
 {
     (void)state;
@@ -125,7 +129,7 @@ static void rotations_follow_exif(void **state)
             }
 }
 
-static void size_tells_the_frame_of_rotated_images(void **state)
+static void size_selects_the_frame_of_rotated_images(void **state)
 {
     (void)state;
     struct image_file_info source = {400, 300, 6};
@@ -144,13 +148,13 @@ static void size_tells_the_frame_of_rotated_images(void **state)
     assert_int_equal(f.orientation, 1);
     assert_true(f.is_ambiguous);
     assert_false(f.size_differs);
-    source.orientation = 3; /* the sides stay: nothing tells */
+    source.orientation = 3; /* keeps width and height: ambiguous */
     f = annotation_frame_find(&stored, &source);
     assert_int_equal(f.orientation, 1);
     assert_true(f.is_ambiguous);
 }
 
-static void a_wrong_size_gives_way_to_the_image(void **state)
+static void the_image_overrides_a_wrong_size(void **state)
 {
     (void)state;
     struct image_file_info source = {500, 375, 1};
@@ -164,7 +168,7 @@ static void a_wrong_size_gives_way_to_the_image(void **state)
     assert_false(annotation_frame_find(&missing, &source).size_differs);
 }
 
-static void areas_count_both_ends(void **state)
+static void areas_include_both_ends(void **state)
 {
     (void)state;
     struct image_file_info source = {100, 50, 1};
@@ -190,7 +194,7 @@ static void areas_outside_the_image_do_not_count(void **state)
                 0);
     assert_near(annotation_frame_area(&f, (double[]){-500, -9, 9, 4}), 50, 0);
     assert_near(annotation_frame_area(&g, (double[]){-500, -9, 10, 5}), 50, 0);
-    /* stored 100 x 50, boxes in that frame, packed turned as 50 x 100 */
+    /* stored 100 x 50, boxes in that frame, packed upright as 50 x 100 */
     source.orientation = 6;
     struct annotation_frame turned = annotation_frame_find(&a, &source);
     assert_near(annotation_frame_area(&turned, (double[]){90, 10, 1000, 19}),
@@ -200,15 +204,15 @@ static void areas_outside_the_image_do_not_count(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(official_years_are_known_by_their_words),
-        cmocka_unit_test(a_folder_of_an_official_name_moves_no_box),
+        cmocka_unit_test(official_years_are_recognized_by_whole_words),
+        cmocka_unit_test(the_folder_element_does_not_change_boxes),
         cmocka_unit_test(official_pixels_become_edges),
-        cmocka_unit_test(other_files_give_edges),
+        cmocka_unit_test(other_files_are_read_as_edges),
         cmocka_unit_test(overruns_are_clipped_and_measured),
         cmocka_unit_test(rotations_follow_exif),
-        cmocka_unit_test(size_tells_the_frame_of_rotated_images),
-        cmocka_unit_test(a_wrong_size_gives_way_to_the_image),
-        cmocka_unit_test(areas_count_both_ends),
+        cmocka_unit_test(size_selects_the_frame_of_rotated_images),
+        cmocka_unit_test(the_image_overrides_a_wrong_size),
+        cmocka_unit_test(areas_include_both_ends),
         cmocka_unit_test(areas_outside_the_image_do_not_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,7 @@
-/* demo: the generated data set is a function of the seed alone, and its
- * annotations say what the images show. */
+/*
+ * The demo data set: it is a function of the seed only, and its annotations
+ * match its images.
+ */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -44,7 +46,7 @@ static void add_folder(struct hash *h, const char *root, const char *part)
     free(folder);
 }
 
-/* Of names and bytes of all files; frees the path. */
+/* The hash of names and bytes of all files; frees `root`. */
 static uint64_t set_hash(char *root)
 {
     struct hash h;
@@ -56,7 +58,7 @@ static uint64_t set_hash(char *root)
     return hash_final(&h);
 }
 
-static void bytes_depend_on_the_seed_alone(void **state)
+static void bytes_depend_on_the_seed_only(void **state)
 {
     (void)state;
     char *folder = check_folder();
@@ -71,7 +73,7 @@ static void bytes_depend_on_the_seed_alone(void **state)
     check_folder_remove(folder);
 }
 
-static void an_image_does_not_depend_on_how_many_there_are(void **state)
+static void an_image_does_not_depend_on_the_number_of_images(void **state)
 {
     (void)state;
     char *folder = check_folder();
@@ -94,7 +96,7 @@ static void an_image_does_not_depend_on_how_many_there_are(void **state)
     check_folder_remove(folder);
 }
 
-/* Leaves "000007\n" in `text` (of 4096 bytes). */
+/* Copies the list, "000007\n" per image, to `text` (of 4096 bytes). */
 static void read_list(const char *root, const char *split, char *text)
 {
     char *bytes = NULL,
@@ -123,7 +125,7 @@ static void every_eighth_image_is_for_validation(void **state)
     check_folder_remove(folder);
 }
 
-static void annotations_say_what_is_drawn(void **state)
+static void annotations_match_the_images(void **state)
 {
     (void)state;
     char *folder = check_folder(), *root = write_set(folder, "a", &usual);
@@ -153,7 +155,7 @@ static void annotations_say_what_is_drawn(void **state)
     check_folder_remove(folder);
 }
 
-/* Pixels of object k in a column or row; 0 outside of the image. */
+/* Pixels of object k in a column or row; 0 outside the image. */
 static int count_line(const struct demo_image *p, int k, bool is_column, int at)
 {
     int w = p->image.width, h = p->image.height, n = 0;
@@ -202,7 +204,7 @@ static void mean_color(const struct demo_image *p, int k, double rgb[3])
         rgb[c] /= (double)n;
 }
 
-/* How far the order of strength of two channels is kept, -1..1. */
+/* Pearson correlation of the channels of two colours, -1..1. */
 static double likeness(const double a[3], const double b[3])
 {
     double ma = (a[0] + a[1] + a[2]) / 3, mb = (b[0] + b[1] + b[2]) / 3;
@@ -231,10 +233,10 @@ static void objects_have_their_class_color(void **state)
         demo_image_clear(&p);
     }
     if (!(worst > 0.7))
-        fail_msg("likeness %g", worst);
+        fail_msg("correlation %g", worst);
 }
 
-static void what_is_in_the_way_stays(void **state)
+static void existing_files_are_not_overwritten(void **state)
 {
     (void)state;
     char *folder = check_folder(), *root = write_set(folder, "a", &usual);
@@ -242,7 +244,7 @@ static void what_is_in_the_way_stays(void **state)
     check_log_start(&log);
     assert_int_equal(demo_write(root, &usual), VD_CREATE);
     check_log_end();
-    assert_logged(&log, "JPEGImages: is already there");
+    assert_logged(&log, "JPEGImages: already exists");
     free(root);
     check_folder_remove(folder);
 }
@@ -250,13 +252,13 @@ static void what_is_in_the_way_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_depend_on_the_seed_alone),
-        cmocka_unit_test(an_image_does_not_depend_on_how_many_there_are),
+        cmocka_unit_test(bytes_depend_on_the_seed_only),
+        cmocka_unit_test(an_image_does_not_depend_on_the_number_of_images),
         cmocka_unit_test(every_eighth_image_is_for_validation),
-        cmocka_unit_test(annotations_say_what_is_drawn),
+        cmocka_unit_test(annotations_match_the_images),
         cmocka_unit_test(boxes_are_tight_and_inside),
         cmocka_unit_test(objects_have_their_class_color),
-        cmocka_unit_test(what_is_in_the_way_stays),
+        cmocka_unit_test(existing_files_are_not_overwritten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,8 @@
-/* Packing: labels in the shards, left-out files, the same bytes for any number
- * of threads and ranks, output folders. Real images, real HDF5. */
+/*
+ * Packing: labels in the shards, skipped files, equal bytes for any number of
+ * threads and ranks, output folders; and the data check. It uses real images
+ * and HDF5 files.
+ */
 #include "voc.h"
 
 #include "base/text.h"
@@ -46,7 +49,7 @@ static void end_voc_fixture(struct voc_fixture *w)
     check_folder_remove(w->folder);
 }
 
-/* An image whose colors tell its places apart. */
+/* An image in which each position has its own colour. */
 static void add_image(const struct voc_fixture *w, const char *name, int width,
                       int height)
 {
@@ -77,7 +80,7 @@ static void add(const struct voc_fixture *w, const char *name, int width,
     free(path);
 }
 
-/* Puts an EXIF block with this orientation behind the JPEG's first marker. */
+/* Inserts an EXIF block with this orientation after the JPEG's first marker. */
 static void set_orientation(const struct voc_fixture *w, const char *name,
                             uint8_t orientation)
 {
@@ -102,7 +105,7 @@ static void set_orientation(const struct voc_fixture *w, const char *name,
 
 /* ---- running ---- */
 
-/* Rank `next` of `size` does every size-th job. */
+/* Static schedule: rank r of `size` runs the jobs r, r + size, ... */
 struct job_cursor {
     size_t next, size;
 };
@@ -120,7 +123,7 @@ static void ignore_image_done(void *ctx)
     (void)ctx;
 }
 
-/* As `size` ranks one after the other, their outcomes sent to rank 0. */
+/* Simulates `size` ranks, one after the other; rank 0 gets their outcomes. */
 static enum vd_err pack_as(struct voc_fixture *w, int size)
 {
     struct pack p[3];
@@ -198,7 +201,7 @@ static void largest_objects_become_labels(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    /* 1-based: pixels 1..128 are the whole width */
+    /* 1-based: pixels 1..128 cover the whole width */
     add(&w, "a", 128, 64,
         VOC_FILE(VOC_YEAR, VOC_OBJECT("cat", "0", "1", "1", "128", "64")));
     /* the largest is difficult, the second is not */
@@ -207,11 +210,11 @@ static void largest_objects_become_labels(void **state)
                  VOC_OBJECT("dog", "1", "1", "1", "100", "64")
                      VOC_OBJECT("cat", "0", "1", "1", "2", "2")
                          VOC_OBJECT("ape", "0", "3", "3", "10", "10")));
-    /* only difficult ones */
+    /* only difficult objects */
     add(&w, "c", 128, 64,
         VOC_FILE(VOC_YEAR, VOC_OBJECT("dog", "1", "1", "1", "8", "8")
                                VOC_OBJECT("ape", "1", "1", "1", "8", "9")));
-    /* equals: 4 x 6 and 6 x 4 */
+    /* a tie: 4 x 6 and 6 x 4 */
     add(&w, "d", 128, 64,
         VOC_FILE(VOC_YEAR, VOC_OBJECT("dog", "0", "1", "1", "4", "6")
                                VOC_OBJECT("ape", "0", "1", "1", "6", "4")));
@@ -224,7 +227,7 @@ static void largest_objects_become_labels(void **state)
     assert_logged(&said,
                   "e.xml:3: the box 100 2 100 60 of \"dog\" has no area");
     assert_logged(&said,
-                  "e.xml:4: the box -2 0 64.5 70 of \"ape\" reaches 6.00");
+                  "e.xml:4: the box -2 0 64.5 70 of \"ape\" extends 6.00");
 
     struct shard_set s = open_set(&w);
     assert_int_equal(s.n_images, 5);
@@ -254,8 +257,8 @@ static void largest_objects_become_labels(void **state)
     end_voc_fixture(&w);
 }
 
-/* What an image shows decides, not what a box claims outside of it. */
-static void the_largest_object_is_that_inside_the_image(void **state)
+/* The area is that of the box clipped to the image. */
+static void areas_outside_the_image_do_not_select_the_label(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -311,9 +314,9 @@ static void csv_texts_are_quoted(void **state)
     end_voc_fixture(&w);
 }
 
-/* The same stored image, 128 x 64, to be turned clockwise; its left half is
- * then the upper half. */
-static void boxes_rotate_with_exif_where_size_says_so(void **state)
+/* The same stored image, 128 x 64, which EXIF rotates clockwise: its left half
+ * becomes the upper half. */
+static void boxes_rotate_with_exif_if_size_is_of_stored_pixels(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -345,7 +348,7 @@ static void boxes_rotate_with_exif_where_size_says_so(void **state)
     end_voc_fixture(&w);
 }
 
-/* ---- what cannot be used ---- */
+/* ---- unusable files ---- */
 
 static void make_bad_voc_fixture(struct voc_fixture *w)
 {
@@ -365,7 +368,7 @@ static void make_bad_voc_fixture(struct voc_fixture *w)
     voc_text(w->folder, "x.jpg", "outside");
 }
 
-static void bad_files_are_all_named(void **state)
+static void all_bad_files_are_reported(void **state)
 {
     (void)state;
     struct voc_fixture w;
@@ -412,7 +415,7 @@ static void images_without_objects_can_be_an_error(void **state)
     end_voc_fixture(&w);
 }
 
-static void unknown_classes_stop_the_work(void **state)
+static void unknown_classes_stop_packing(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -427,7 +430,7 @@ static void unknown_classes_stop_the_work(void **state)
     end_voc_fixture(&w);
 }
 
-/* ---- the same bytes ---- */
+/* ---- determinism ---- */
 
 static void assert_same_folders(const char *a, const char *b)
 {
@@ -436,7 +439,7 @@ static void assert_same_folders(const char *a, const char *b)
     free(command);
 }
 
-/* 200 images of 64 x 64 in shards of 85, some of them left out. */
+/* 200 images of 64 x 64 in shards of 85; 29 images have no object. */
 static void bytes_do_not_depend_on_threads_or_ranks(void **state)
 {
     (void)state;
@@ -476,7 +479,7 @@ static void bytes_do_not_depend_on_threads_or_ranks(void **state)
     end_voc_fixture(&w);
 }
 
-static void splits_go_into_their_folders(void **state)
+static void each_split_has_its_own_folder(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -552,7 +555,7 @@ static void equal_pixels_in_two_splits_are_reported(void **state)
     end_voc_fixture(&w);
 }
 
-static void only_splits_that_must_differ_are_compared(void **state)
+static void only_splits_that_must_be_disjoint_are_compared(void **state)
 {
     (void)state;
     static const struct {
@@ -577,7 +580,7 @@ static void only_splits_that_must_differ_are_compared(void **state)
     }
 }
 
-static void classes_that_training_lacks_are_reported(void **state)
+static void classes_without_training_images_are_reported(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -623,7 +626,7 @@ static void finished_sets_are_kept_and_leftovers_replaced(void **state)
     char *before = read_text(w.out, "pack.json");
     w.options.size = 32;
     assert_int_equal(pack(&w), VD_CREATE);
-    assert_logged(&said, "a finished data set is there already");
+    assert_logged(&said, "already contains a finished data set");
     assert_logged(&said, "--overwrite");
     char *after = read_text(w.out, "pack.json");
     assert_string_equal(before, after);
@@ -648,7 +651,8 @@ static void assert_no_file(const char *folder)
     free(command);
 }
 
-/* A child process whose files may have 8 KiB, like a full disk. */
+/* Packs in a child process with a file size limit of 8 KiB, like a full disk.
+ */
 static void pack_on_a_full_disk(struct voc_fixture *w)
 {
     pid_t child = fork();
@@ -666,9 +670,9 @@ static void pack_on_a_full_disk(struct voc_fixture *w)
 
 #define GOOD VOC_FILE("", VOC_OBJECT("cat", "0", "0", "0", "9", "9"))
 
-/* Whatever fails in whichever split: no data set is left, and the command
- * works once its cause is gone. */
-static void a_failed_packing_publishes_no_split(void **state)
+/* An empty split, a bad file or a full disk, in either split: no data set is
+ * left, and the same command works when the cause is gone. */
+static void a_failed_run_publishes_no_split(void **state)
 {
     (void)state;
     static const char *const bad[] = {VOC_FILE("", ""), "not XML", GOOD};
@@ -694,7 +698,7 @@ static void a_failed_packing_publishes_no_split(void **state)
     }
 }
 
-static void a_failed_overwrite_keeps_what_was_there(void **state)
+static void a_failed_overwrite_keeps_the_old_data(void **state)
 {
     (void)state;
     static char splits[] = "train,val";
@@ -725,8 +729,9 @@ static void a_failed_overwrite_keeps_what_was_there(void **state)
     }
 }
 
-/* Killed: what it wrote is never taken for a data set, and goes. */
-static void what_a_killed_packing_left_is_removed(void **state)
+/* The files of a killed run are not read as a data set, and the next run
+ * removes them. */
+static void files_of_a_killed_run_are_removed(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -741,7 +746,7 @@ static void what_a_killed_packing_left_is_removed(void **state)
     end_voc_fixture(&w);
 }
 
-static void outputs_that_cannot_be_are_said(void **state)
+static void output_errors_are_reported(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -776,14 +781,14 @@ static void options_are_checked(void **state)
     assert_int_equal(pack_open(&p, &w.options, &w.root, 1), VD_USAGE);
     check_log_end();
     assert_logged(&said, "no VOC folder given");
-    assert_logged(&said, "the next one is 128");
-    assert_logged(&said, "name it with -o DIR");
+    assert_logged(&said, "the next multiple is 128");
+    assert_logged(&said, "set it with -o DIR");
     end_voc_fixture(&w);
 }
 
 /* ---- the data check ---- */
 
-static void data_check_lists_everything(void **state)
+static void data_check_reports_all_problems(void **state)
 {
     (void)state;
     struct voc_fixture w;
@@ -805,7 +810,7 @@ static void data_check_lists_everything(void **state)
         assert_non_null(strstr(text, "/e-alone.xml:1: no image"));
         assert_non_null(strstr(text, "/d-empty.xml:1: no object"));
         assert_non_null(strstr(text, "1 of 5 annotated images are usable"));
-        assert_null(strstr(text, "nothing is wrong"));
+        assert_null(strstr(text, "no problems found"));
         free(text);
     }
     assert_logged(&said, "4 problems found");
@@ -832,7 +837,7 @@ static void data_check_reports_when_no_image_is_usable(void **state)
     end_voc_fixture(&w);
 }
 
-/* What the data check writes about the fixture; owned. */
+/* The output of the data check of the fixture; owned. */
 static char *check_text(struct voc_fixture *w, char *split,
                         enum vd_err expected)
 {
@@ -848,7 +853,7 @@ static char *check_text(struct voc_fixture *w, char *split,
     return text;
 }
 
-/* Two classes in train and in val, and a list of both. */
+/* Two classes in train and in val, a list of all images and a class list. */
 static struct voc_fixture make_split_voc_fixture(void)
 {
     static const char *const names[] = {"a", "b", "c", "d"};
@@ -865,8 +870,8 @@ static struct voc_fixture make_split_voc_fixture(void)
     return w;
 }
 
-/* Each makes one mistake in an otherwise sound folder, which pack or train
- * would object to; --strict refuses it. */
+/* Each case puts one mistake into a correct folder that pack or train would
+ * report; --strict must fail. */
 static void data_check_reads_split_lists(void **state)
 {
     (void)state;
@@ -882,7 +887,7 @@ static void data_check_reads_split_lists(void **state)
         {"ImageSets/Main/test.txt", "c\n", 0,
          "/val.txt:1: \"c\" is in test as"},
         {"ImageSets/Main/train.txt", "a\nb\na\n", 0,
-         "train.txt:3: \"a\" is in this list already, in line 1"},
+         "train.txt:3: \"a\" is already in line 1 of this list"},
         {"ImageSets/Main/train.txt", "a\nb\nnone\n", 0,
          "train.txt:3: \"none\" has no annotation"},
         {"ImageSets/Main/more.txt", "a\nnone", 0, "more.txt:2: \"none\""},
@@ -892,7 +897,7 @@ static void data_check_reads_split_lists(void **state)
          6, "val.txt:1: text in UTF-16"},
         {"ImageSets/Main/val.txt", "c\nd\0\n", 5, "val.txt:2: a NUL byte"},
         {"ImageSets/Main/val.txt/x", "", 0, "Main/val.txt:1: "},
-        {"ImageSets/Main/test.txt", "\n", 0, "not one usable image"},
+        {"ImageSets/Main/test.txt", "\n", 0, "no usable image in this list"},
         {"JPEGImages/e.png", "", 0,
          "e.png:1: an image without annotation Annotations/e.xml"},
         {"Annotations/more/e.xml", "", 0,
@@ -907,8 +912,8 @@ static void data_check_reads_split_lists(void **state)
     static char none[] = "";
     struct voc_fixture sound = make_split_voc_fixture();
     char *text = check_text(&sound, none, VD_OK);
-    assert_non_null(strstr(text, "nothing is wrong"));
-    assert_non_null(strstr(text, "2 of 2 in list train\n"));
+    assert_non_null(strstr(text, "no problems found"));
+    assert_non_null(strstr(text, "2 of 2 images in list train are usable\n"));
     free(text);
     end_voc_fixture(&sound);
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
@@ -923,7 +928,7 @@ static void data_check_reads_split_lists(void **state)
         text = check_text(&w, none, VD_DATA);
         if (!strstr(text, cases[k].message))
             fail_msg("no message %s in:\n%s", cases[k].message, text);
-        assert_null(strstr(text, "nothing is wrong"));
+        assert_null(strstr(text, "no problems found"));
         assert_logged(&said, "problems found");
         free(text);
         end_voc_fixture(&w);
@@ -991,25 +996,25 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(largest_objects_become_labels),
-        cmocka_unit_test(the_largest_object_is_that_inside_the_image),
+        cmocka_unit_test(areas_outside_the_image_do_not_select_the_label),
         cmocka_unit_test(dense_images_are_packed),
         cmocka_unit_test(csv_texts_are_quoted),
-        cmocka_unit_test(boxes_rotate_with_exif_where_size_says_so),
-        cmocka_unit_test(bad_files_are_all_named),
+        cmocka_unit_test(boxes_rotate_with_exif_if_size_is_of_stored_pixels),
+        cmocka_unit_test(all_bad_files_are_reported),
         cmocka_unit_test(images_without_objects_can_be_an_error),
-        cmocka_unit_test(unknown_classes_stop_the_work),
+        cmocka_unit_test(unknown_classes_stop_packing),
         cmocka_unit_test(bytes_do_not_depend_on_threads_or_ranks),
-        cmocka_unit_test(splits_go_into_their_folders),
+        cmocka_unit_test(each_split_has_its_own_folder),
         cmocka_unit_test(equal_pixels_in_two_splits_are_reported),
-        cmocka_unit_test(only_splits_that_must_differ_are_compared),
-        cmocka_unit_test(classes_that_training_lacks_are_reported),
+        cmocka_unit_test(only_splits_that_must_be_disjoint_are_compared),
+        cmocka_unit_test(classes_without_training_images_are_reported),
         cmocka_unit_test(finished_sets_are_kept_and_leftovers_replaced),
-        cmocka_unit_test(a_failed_packing_publishes_no_split),
-        cmocka_unit_test(a_failed_overwrite_keeps_what_was_there),
-        cmocka_unit_test(what_a_killed_packing_left_is_removed),
-        cmocka_unit_test(outputs_that_cannot_be_are_said),
+        cmocka_unit_test(a_failed_run_publishes_no_split),
+        cmocka_unit_test(a_failed_overwrite_keeps_the_old_data),
+        cmocka_unit_test(files_of_a_killed_run_are_removed),
+        cmocka_unit_test(output_errors_are_reported),
         cmocka_unit_test(options_are_checked),
-        cmocka_unit_test(data_check_lists_everything),
+        cmocka_unit_test(data_check_reports_all_problems),
         cmocka_unit_test(data_check_reports_when_no_image_is_usable),
         cmocka_unit_test(data_check_reads_split_lists),
         cmocka_unit_test(data_check_compares_pixels_of_given_splits),

@@ -1,5 +1,7 @@
-/* Finding annotated images: folders, splits, names, several roots; and the
- * class list. */
+/*
+ * Finding annotated images: folders, splits, names, several roots; and the
+ * class list.
+ */
 #include "voc.h"
 
 #include "base/text.h"
@@ -11,8 +13,8 @@ static struct check_log said;
 #define DOG VOC_FILE("", VOC_OBJECT("dog", "0", "1", "1", "5", "5"))
 #define CAT VOC_FILE("", VOC_OBJECT("cat", "0", "1", "1", "5", "5"))
 
-/* A scratch folder with two VOC folders whose files are not images: only
- * names matter here. */
+/* A scratch folder with two VOC folders. The image files are empty, because
+ * only their names matter here. */
 struct voc_fixture {
     char *folder, *roots[2];
 };
@@ -62,7 +64,7 @@ static const struct annotated_image *member(const struct voc_dataset *t,
     return &t->images[t->splits[split].members[i]];
 }
 
-static void without_splits_all_annotations_count(void **state)
+static void without_splits_all_annotations_are_used(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -84,7 +86,7 @@ static void without_splits_all_annotations_count(void **state)
     end_voc_fixture(&w);
 }
 
-static void splits_have_columns_blank_lines_and_crlf(void **state)
+static void split_files_may_have_columns_blank_lines_and_crlf(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -108,7 +110,7 @@ static void splits_have_columns_blank_lines_and_crlf(void **state)
     end_voc_fixture(&w);
 }
 
-static void split_lines_without_annotation_are_found(void **state)
+static void split_lines_without_annotation_are_reported(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -128,9 +130,9 @@ static void split_lines_without_annotation_are_found(void **state)
     end_voc_fixture(&w);
 }
 
-/* ---- what lists look like ---- */
+/* ---- names in lists ---- */
 
-/* The members' stems, in order; "none" before what is not found. */
+/* The members' stems in order, then each diagnostic as KEY:LINE. Owned. */
 static char *members_of(struct voc_fixture *w, const char *list, size_t n)
 {
     struct voc_dataset t;
@@ -149,9 +151,9 @@ static char *members_of(struct voc_fixture *w, const char *list, size_t n)
     return all.bytes;
 }
 
-/* Each with what it makes of a folder with cat, cat (2), cat (3), img -1,
- * a.b, a.jpg and o'neill. */
-static void names_in_lists_are_understood(void **state)
+/* Each list with its members in a folder that has cat, cat (2), cat (3), img
+ * -1, a.b, a.jpg and o'neill. */
+static void names_in_lists_are_matched(void **state)
 {
     (void)state;
     static const struct {
@@ -159,7 +161,7 @@ static void names_in_lists_are_understood(void **state)
     } cases[] = {
         {"cat (2)\ncat (3)\n", "cat (2)|cat (3)|"},
         {"cat\ncat (2)", "cat|cat (2)|"},
-        {"cat (4)\ncat", "cat|bad_annotations:1|"}, /* never another image */
+        {"cat (4)\ncat", "cat|bad_annotations:1|"}, /* not cat */
         {"cat the second", "bad_annotations:1|"},
         {"cat 7", "bad_annotations:1|"},
         {"cat (2) 1\ncat (3)  -1\ncat 0", "cat (2)|cat|"},
@@ -200,7 +202,7 @@ static void names_in_lists_are_understood(void **state)
     end_voc_fixture(&w);
 }
 
-static void lists_that_are_not_text_are_refused(void **state)
+static void lists_that_are_not_text_are_rejected(void **state)
 {
     (void)state;
     static const struct {
@@ -228,7 +230,7 @@ static void lists_that_are_not_text_are_refused(void **state)
     end_voc_fixture(&w);
 }
 
-static void lines_marked_absent_are_counted(void **state)
+static void excluded_lines_are_counted(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -242,7 +244,7 @@ static void lines_marked_absent_are_counted(void **state)
     end_voc_fixture(&w);
 }
 
-static void annotations_in_capitals_are_taken(void **state)
+static void uppercase_extensions_are_accepted(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -265,7 +267,7 @@ static void annotations_in_capitals_are_taken(void **state)
     end_voc_fixture(&w);
 }
 
-static void missing_splits_and_folders_say_what_there_is(void **state)
+static void errors_of_missing_splits_list_the_available_ones(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -281,7 +283,7 @@ static void missing_splits_and_folders_say_what_there_is(void **state)
     char *first = w.roots[0];
     w.roots[0] = w.roots[1];
     assert_int_equal(open_voc_dataset(&t, &w, 1, "val"), VD_NOINPUT);
-    assert_logged(&said, "there are: dog_val");
+    assert_logged(&said, "available: dog_val");
     w.roots[0] = first;
     assert_int_equal(open_voc_dataset(&t, &w, 1, "val,val"), VD_USAGE);
     assert_int_equal(open_voc_dataset(&t, &w, 1, "../val"), VD_USAGE);
@@ -355,8 +357,8 @@ static void images_are_found_by_stem_then_by_filename(void **state)
     end_voc_fixture(&w);
 }
 
-/* Two images of one stem are two images: the annotation says which. */
-static void filename_decides_between_images_of_one_stem(void **state)
+/* Two image files of one stem: the annotation's <filename> selects one. */
+static void filename_selects_between_images_of_one_stem(void **state)
 {
     (void)state;
     static const struct {
@@ -392,7 +394,7 @@ static void filename_decides_between_images_of_one_stem(void **state)
     end_voc_fixture(&w);
 }
 
-static void stems_of_two_roots_get_the_roots_names(void **state)
+static void stems_in_two_roots_are_prefixed_with_labels(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -417,7 +419,7 @@ static void stems_of_two_roots_get_the_roots_names(void **state)
     end_voc_fixture(&w);
 }
 
-static void roots_of_one_name_are_told_apart(void **state)
+static void roots_of_the_same_name_get_numbered_labels(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -455,7 +457,7 @@ static void unreadable_annotations_are_diagnostics(void **state)
 
 /* ---- folders ---- */
 
-static void annotations_may_be_beside_their_images(void **state)
+static void annotations_may_be_next_to_their_images(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -500,7 +502,7 @@ static void subfolders_are_reported(void **state)
 
 /* ---- classes ---- */
 
-static void classes_are_those_of_all_splits(void **state)
+static void classes_are_collected_from_all_splits(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -547,7 +549,7 @@ static void class_files_keep_their_order(void **state)
     classes_clear(&c);
     voc_text(w.folder, "classes.txt", "dog\n\nca\x01t\n");
     assert_int_equal(classes_read(&c, path), VD_DATA);
-    assert_logged(&said, "classes.txt:3: a control character");
+    assert_logged(&said, "classes.txt:3: the class name contains a control");
     voc_write(w.folder, "classes.txt",
               "\xff\xfe"
               "d\0\n\0",
@@ -560,12 +562,12 @@ static void class_files_keep_their_order(void **state)
     assert_int_equal(classes_read(&c, path), VD_DATA);
     check_log_end();
     assert_logged(&said, "\"dog\" is given twice");
-    assert_logged(&said, "no class name in it");
+    assert_logged(&said, "classes.txt: contains no class name");
     free(path);
     end_voc_fixture(&w);
 }
 
-static void unknown_classes_are_counted_and_guessed(void **state)
+static void unknown_classes_are_counted_with_a_suggestion(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
@@ -579,7 +581,7 @@ static void unknown_classes_are_counted_and_guessed(void **state)
     check_log_start(&said);
     assert_int_equal(classes_check(&c, &t, path), VD_DATA);
     check_log_end();
-    assert_logged(&said, "2 class names");
+    assert_logged(&said, "2 class names are missing from this list");
     assert_logged(&said, "\"cat\" (1 object)");
     assert_logged(&said, "\"dog\" (3 objects; did you mean \"dogs\"?)");
     classes_clear(&c);
@@ -591,24 +593,24 @@ static void unknown_classes_are_counted_and_guessed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(without_splits_all_annotations_count),
-        cmocka_unit_test(splits_have_columns_blank_lines_and_crlf),
-        cmocka_unit_test(split_lines_without_annotation_are_found),
-        cmocka_unit_test(names_in_lists_are_understood),
-        cmocka_unit_test(lists_that_are_not_text_are_refused),
-        cmocka_unit_test(lines_marked_absent_are_counted),
-        cmocka_unit_test(annotations_in_capitals_are_taken),
-        cmocka_unit_test(missing_splits_and_folders_say_what_there_is),
+        cmocka_unit_test(without_splits_all_annotations_are_used),
+        cmocka_unit_test(split_files_may_have_columns_blank_lines_and_crlf),
+        cmocka_unit_test(split_lines_without_annotation_are_reported),
+        cmocka_unit_test(names_in_lists_are_matched),
+        cmocka_unit_test(lists_that_are_not_text_are_rejected),
+        cmocka_unit_test(excluded_lines_are_counted),
+        cmocka_unit_test(uppercase_extensions_are_accepted),
+        cmocka_unit_test(errors_of_missing_splits_list_the_available_ones),
         cmocka_unit_test(images_are_found_by_stem_then_by_filename),
-        cmocka_unit_test(filename_decides_between_images_of_one_stem),
-        cmocka_unit_test(stems_of_two_roots_get_the_roots_names),
-        cmocka_unit_test(roots_of_one_name_are_told_apart),
+        cmocka_unit_test(filename_selects_between_images_of_one_stem),
+        cmocka_unit_test(stems_in_two_roots_are_prefixed_with_labels),
+        cmocka_unit_test(roots_of_the_same_name_get_numbered_labels),
         cmocka_unit_test(unreadable_annotations_are_diagnostics),
-        cmocka_unit_test(annotations_may_be_beside_their_images),
+        cmocka_unit_test(annotations_may_be_next_to_their_images),
         cmocka_unit_test(subfolders_are_reported),
-        cmocka_unit_test(classes_are_those_of_all_splits),
+        cmocka_unit_test(classes_are_collected_from_all_splits),
         cmocka_unit_test(class_files_keep_their_order),
-        cmocka_unit_test(unknown_classes_are_counted_and_guessed),
+        cmocka_unit_test(unknown_classes_are_counted_with_a_suggestion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

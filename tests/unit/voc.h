@@ -1,6 +1,6 @@
 /*
- * A small VOC folder written by hand, for tests of the preprocessing: texts
- * and files below a scratch folder.
+ * Writes small VOC folders for the tests of preprocess: annotation texts as
+ * macros, and files below a scratch folder.
  */
 #ifndef VOCDIST_TESTS_VOC_H
 #define VOCDIST_TESTS_VOC_H
@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 
+/* Writes FOLDER/NAME and creates its folders. */
 static inline void voc_write(const char *folder, const char *name,
                              const void *bytes, size_t n)
 {
@@ -30,7 +31,7 @@ static inline void voc_text(const char *folder, const char *name,
     voc_write(folder, name, text, strlen(text));
 }
 
-/* An <object>; the box as text so that it may be anything. */
+/* An <object>; the coordinates are text, so they may be malformed. */
 #define VOC_OBJECT(name, difficult, xmin, ymin, xmax, ymax)             \
     "<object><name>" name "</name><difficult>" difficult "</difficult>" \
     "<bndbox><xmin>" xmin "</xmin><ymin>" ymin "</ymin><xmax>" xmax     \
