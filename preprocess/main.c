@@ -3,12 +3,15 @@
  * the subcommands with their option tables; the shared front cli/program.h
  * reads the options and runs the subcommand.
  */
+#include "base/clock.h"
+#include "base/log.h"
 #include "cli/program.h"
 #include "comm/comm.h"
 #include "preprocess/data_check.h"
-#include "preprocess/demo.h"
 #include "preprocess/pack.h"
 #include "preprocess/pack_ranks.h"
+#include "tools/demo/demo.h"
+#include "tools/demo/demo_shapes.h"
 
 #include <stdio.h>
 
@@ -131,6 +134,68 @@ static enum vd_err run_check(struct command_call *call)
                           stdout);
 }
 
+/* ---- demo ---- */
+
+#define AT(field) offsetof(struct demo_options, field)
+
+static const struct option demo_rows[] = {
+    {.key = "images",
+     .type = OPTION_INT,
+     .offset = AT(images),
+     .default_text = "8000",
+     .min = DEMO_VAL_EVERY,
+     .max = 1000000,
+     .help = "number of images; every 8th is for validation"},
+    {.key = "seed",
+     .type = OPTION_INT,
+     .offset = AT(seed),
+     .default_text = "1",
+     .min = 0,
+     .max = 9007199254740992.0,
+     .help = "seed of the random numbers; each seed gives other images"},
+    {.key = "size",
+     .type = OPTION_INT,
+     .offset = AT(size),
+     .default_text = "128",
+     .metavar = "PX",
+     .min = 48,
+     .max = 1024,
+     .help = "longer side of an image, in pixels"},
+    {.key = "threads",
+     .letter = 'j',
+     .type = OPTION_INT,
+     .offset = AT(threads),
+     .default_text = "auto",
+     .is_auto = true,
+     .min = 1,
+     .max = 1024,
+     .help = "threads; auto: one per core"},
+};
+#undef AT
+
+static const struct option_table demo_table = {
+    "demo", demo_rows, sizeof demo_rows / sizeof *demo_rows, false};
+
+static enum vd_err run_demo(struct command_call *call)
+{
+    const struct demo_options *options = call->options;
+    if (call->n_positionals != 1)
+        return VD_FAIL(VD_USAGE,
+                       "demo: needs one folder (%d given)\n"
+                       "usage: vocpack demo DIR",
+                       call->n_positionals);
+    const char *folder = call->positionals[0];
+    double start = clock_now();
+    VD_TRY(demo_write(folder, options));
+    int64_t val = options->images / DEMO_VAL_EVERY;
+    log_info("%s: %lld training images, %lld validation images, %d classes, "
+             "%.1f s",
+             folder, (long long)(options->images - val), (long long)val,
+             DEMO_CLASSES, clock_now() - start);
+    log_info("pack it with: vocpack pack %s --split train,val -o data", folder);
+    return VD_OK;
+}
+
 static const struct command commands[] = {
     {.name = "pack",
      .summary = "convert VOC folders to a data set for vocdist",
@@ -159,7 +224,7 @@ static const struct command commands[] = {
      .table = &demo_table,
      .options_size = sizeof(struct demo_options),
      .takes_positionals = true,
-     .run = demo_run},
+     .run = run_demo},
 };
 
 static const struct program vocpack = {

@@ -12,7 +12,7 @@ report_violation() {
 }
 
 mapfile -t sources < <(git ls-files -co --exclude-standard \
-  'src/*.[ch]' 'preprocess/*.[ch]' 'kernels/*.[ch]' 'tests/*.[ch]')
+  'src/*.[ch]' 'preprocess/*.[ch]' 'tools/*.[ch]' 'kernels/*.[ch]' 'tests/*.[ch]')
 mapfile -t code < <(printf '%s\n' "${sources[@]}" | grep -v '^tests/')
 
 # Layout, by one version of clang-format: others lay out some lines otherwise.
@@ -41,9 +41,10 @@ done < <(ctags -f - --kinds-C=f --fields=+ne --languages=C "${code[@]}" |
       if ($i ~ /^end:/) e = substr($i, 5) }
     if (e - l + 1 > 80) print $1 "\t" $2 "\t" e - l + 1 }')
 
-# A module uses modules above it in this list, never below.
+# A module uses modules above it in this list, never below. preprocess/main.c,
+# the front of vocpack, is above all.
 modules=(base config comm store image data model backend exchange eval report
-  train bench cli)
+  train bench cli preprocess tools)
 module_index() {
   for i in "${!modules[@]}"; do
     [ "${modules[$i]}" != "$1" ] || { echo "$i"; return; }
@@ -51,14 +52,16 @@ module_index() {
   echo 99
 }
 while IFS=: read -r file include; do
-  from=$(echo "$file" | cut -d/ -f2)
+  from=${file#src/}
+  from=${from%%/*}
   to=$(echo "$include" | sed 's/.*"\(.*\)\/.*".*/\1/')
   # the plugin's and the oracle's folders below backend/ are part of it
   to=${to%%/*}
   if [ "$(module_index "$to")" -gt "$(module_index "$from")" ]; then
     report_violation "$file: module $from may not use module $to"
   fi
-done < <(grep -HoE '^#include "[a-z]+/[^"]*"' "${code[@]}" | grep '^src/')
+done < <(grep -HoE '^#include "[a-z]+/[^"]*"' "${code[@]}" |
+  grep -vE '^(kernels/|preprocess/main\.c:)')
 
 # One third-party header, one place.
 allow_header_in() { # header regex, allowed path regex

@@ -9,9 +9,9 @@
 #include "base/hash.h"
 #include "preprocess/annotation.h"
 #include "preprocess/annotation_frame.h"
-#include "preprocess/demo.h"
-#include "preprocess/demo_image.h"
-#include "preprocess/demo_shapes.h"
+#include "tools/demo/demo.h"
+#include "tools/demo/demo_image.h"
+#include "tools/demo/demo_shapes.h"
 
 #define IMAGES 24
 #define SIZE   96

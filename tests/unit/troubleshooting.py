@@ -55,7 +55,8 @@ def messages():
     found, codes = [], exit_codes()
     for path in sorted(glob.glob(os.path.join(ROOT, 'src', '**', '*.[ch]'),
                                  recursive=True) +
-                       glob.glob(os.path.join(ROOT, 'preprocess', '*.c'))):
+                       glob.glob(os.path.join(ROOT, 'preprocess', '*.c')) +
+                       glob.glob(os.path.join(ROOT, 'tools', '*', '*.c'))):
         # format macros of <inttypes.h> stand between literals
         text = re.sub(r'\bPRI[a-z]\d+\b', '"d"', read(path))
         for call in re.finditer(SPEAKERS, text):

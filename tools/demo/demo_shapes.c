@@ -1,4 +1,4 @@
-#include "preprocess/demo_shapes.h"
+#include "tools/demo/demo_shapes.h"
 
 #include <math.h>
 

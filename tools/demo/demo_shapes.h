@@ -9,8 +9,8 @@
  * Coordinates are in the frame of the shape: centre 0, radius about 1. All
  * calls are Local and pure.
  */
-#ifndef VOCDIST_PREPROCESS_DEMO_SHAPES_H
-#define VOCDIST_PREPROCESS_DEMO_SHAPES_H
+#ifndef VOCDIST_TOOLS_DEMO_DEMO_SHAPES_H
+#define VOCDIST_TOOLS_DEMO_DEMO_SHAPES_H
 
 #include <stdbool.h>
 

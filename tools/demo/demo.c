@@ -4,65 +4,26 @@
  * the lists are written, each by rename: a set with lists is complete after a
  * crash, too.
  */
-#include "preprocess/demo.h"
+#include "tools/demo/demo.h"
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "base/file.h"
-#include "base/log.h"
 #include "base/progress.h"
-#include "preprocess/demo_image.h"
-#include "preprocess/demo_shapes.h"
+#include "base/text.h"
 #include "preprocess/workers.h"
 #include "store/atomic.h"
+#include "tools/demo/demo_image.h"
+#include "tools/demo/demo_shapes.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define QUALITY          92 /* of the JPEG files, 0..100 */
-#define VAL_EVERY        8  /* the last of 8 images is for validation */
 #define SLOTS_PER_THREAD 4
-
-#define FIELD(name) offsetof(struct demo_options, name)
-static const struct option rows[] = {
-    {.key = "images",
-     .type = OPTION_INT,
-     .offset = FIELD(images),
-     .default_text = "8000",
-     .help = "number of images; every 8th is for validation",
-     .min = 8,
-     .max = 1000000},
-    {.key = "seed",
-     .type = OPTION_INT,
-     .offset = FIELD(seed),
-     .default_text = "1",
-     .help = "seed of the random numbers; each seed gives other images",
-     .min = 0,
-     .max = 9007199254740992.0},
-    {.key = "size",
-     .type = OPTION_INT,
-     .offset = FIELD(size),
-     .default_text = "128",
-     .help = "longer side of an image, in pixels",
-     .metavar = "PX",
-     .min = 48,
-     .max = 1024},
-    {.key = "threads",
-     .type = OPTION_INT,
-     .offset = FIELD(threads),
-     .default_text = "auto",
-     .help = "threads; auto: one per core",
-     .min = 1,
-     .max = 1024,
-     .letter = 'j',
-     .is_auto = true},
-};
-
-const struct option_table demo_table = {
-    .name = "demo", .rows = rows, .n = sizeof rows / sizeof *rows};
 
 /* Shared by the threads; a slot of `results` is used by one item at a time. */
 struct demo_job {
@@ -188,7 +149,7 @@ static enum vd_err write_demo_images(const char *folder,
 
 static bool is_val(int64_t image)
 {
-    return image % VAL_EVERY == VAL_EVERY - 1;
+    return image % DEMO_VAL_EVERY == DEMO_VAL_EVERY - 1;
 }
 
 static enum vd_err write_list(const char *folder, const char *split,
@@ -251,24 +212,4 @@ enum vd_err demo_write(const char *folder, const struct demo_options *options)
     VD_TRY(make_folders(folder));
     VD_TRY(write_demo_images(folder, options));
     return write_lists(folder, options->images);
-}
-
-enum vd_err demo_run(struct command_call *call)
-{
-    const struct demo_options *options = call->options;
-    if (call->n_positionals != 1)
-        return VD_FAIL(VD_USAGE,
-                       "demo: needs one folder (%d given)\n"
-                       "usage: vocpack demo DIR",
-                       call->n_positionals);
-    const char *folder = call->positionals[0];
-    double start = clock_now();
-    VD_TRY(demo_write(folder, options));
-    int64_t val = options->images / VAL_EVERY;
-    log_info("%s: %lld training images, %lld validation images, %d classes, "
-             "%.1f s",
-             folder, (long long)(options->images - val), (long long)val,
-             DEMO_CLASSES, clock_now() - start);
-    log_info("pack it with: vocpack pack %s --split train,val -o data", folder);
-    return VD_OK;
 }

@@ -12,11 +12,11 @@
  * All random numbers come from one stream of (seed, index). The order of the
  * draws is part of the format: a change of it changes every image.
  */
-#include "preprocess/demo_image.h"
+#include "tools/demo/demo_image.h"
 
 #include "base/alloc.h"
 #include "base/rng.h"
-#include "preprocess/demo_shapes.h"
+#include "tools/demo/demo_shapes.h"
 
 #include <limits.h>
 #include <math.h>

@@ -1,8 +1,8 @@
 /*
- * vocpack demo: a generated data set in VOC's layout, to try vocpack and
- * vocdist without a download. It is a small but real learning problem:
- * demo_shapes.h has the classes, and tests/e2e/demo_baselines.py shows which
- * simple baselines do NOT solve it.
+ * The demo data of `vocpack demo`: a generated data set in VOC's layout, to try
+ * vocpack and vocdist without a download. It is a small but real learning
+ * problem: demo_shapes.h has the classes, and tests/e2e/demo_baselines.py shows
+ * which simple baselines do NOT solve it.
  *
  *     DIR/JPEGImages/000000.jpg ...      images of different sizes
  *     DIR/Annotations/000000.xml ...     all objects; edges counted from 0
@@ -12,12 +12,14 @@
  * or threads. The lists are written last, so a set with lists is complete.
  * Local.
  */
-#ifndef VOCDIST_PREPROCESS_DEMO_H
-#define VOCDIST_PREPROCESS_DEMO_H
+#ifndef VOCDIST_TOOLS_DEMO_DEMO_H
+#define VOCDIST_TOOLS_DEMO_DEMO_H
 
-#include "cli/program.h"
+#include "base/err.h"
 
 #include <stdint.h>
+
+#define DEMO_VAL_EVERY 8 /* the last of 8 images is for validation */
 
 struct demo_options {
     int64_t images, seed;
@@ -25,13 +27,8 @@ struct demo_options {
     int64_t threads; /* -1: one per core */
 };
 
-extern const struct option_table demo_table;
-
 /* Creates `folder`; VD_CREATE if it already contains a data set. */
 enum vd_err demo_write(const char *folder,
                        const struct demo_options *options) VD_MUST_USE;
-
-/* The subcommand; its one positional argument is the folder. */
-enum vd_err demo_run(struct command_call *call);
 
 #endif

@@ -2,8 +2,8 @@
  * One generated image: two to five objects of the classes of demo_shapes.h on a
  * cluttered background. It depends on (seed, index, size) only. Local and pure.
  */
-#ifndef VOCDIST_PREPROCESS_DEMO_IMAGE_H
-#define VOCDIST_PREPROCESS_DEMO_IMAGE_H
+#ifndef VOCDIST_TOOLS_DEMO_DEMO_IMAGE_H
+#define VOCDIST_TOOLS_DEMO_DEMO_IMAGE_H
 
 #include "image/image.h"
 
