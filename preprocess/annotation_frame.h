@@ -10,8 +10,8 @@
  * which the object ends, so the box is xmin, ymin, xmax, ymax. <folder> is not
  * used: labelling tools write the name of their working folder into it.
  *
- * Upright or stored. The EXIF orientation of an image says how to rotate or
- * mirror the stored pixels; the packed image is upright. If the orientation
+ * Upright or stored. The EXIF orientation of an image gives the rotation or
+ * reflection of the stored pixels; the packed image is upright. If it
  * swaps width and height, <size> shows whether the boxes are in the upright
  * frame or in the frame of the stored pixels; in the second case the boxes are
  * rotated with the image. In all other cases the boxes are read as upright,

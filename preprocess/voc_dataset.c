@@ -1,12 +1,11 @@
 /*
- * Finds the annotated images of VOC folders:
+ * The annotated images of VOC folders. voc_dataset_open() in
+ * voc_dataset_splits.c lists them by steps 1 to 3, then reads the splits:
  *
  *   1. open_root(): finds the folders and lists the image files
  *   2. list_annotations(): one annotated_image per .xml file
- *   3. make_ids_unique(): adds the root's label to stems that several roots
- * have
- *   4. voc_dataset_splits.c: reads the splits
- *   5. voc_dataset_read(): reads the annotations in parallel, each into its own
+ *   3. make_ids_unique(): prefixes stems that several roots have with the label
+ *   4. voc_dataset_read(): reads the annotations in parallel, each into its own
  *      annotated_image, and finds the image files
  *
  * Listings are sorted by bytes, so all searches in them are binary searches.
@@ -366,42 +365,16 @@ static enum vd_err make_ids_unique(struct voc_dataset *dataset)
     return err;
 }
 
-/* ---- opening ---- */
-
-static enum vd_err open_voc_dataset(struct voc_dataset *dataset,
-                                    char *const *roots, int n_roots,
-                                    const char *splits, bool for_check)
+enum vd_err voc_dataset_list_images(struct voc_dataset *dataset,
+                                    char *const *roots, int n_roots)
 {
-    enum vd_err err = VD_OK;
-    struct voc_dataset t = {.n_roots = n_roots};
-    t.roots = xcalloc((size_t)n_roots, sizeof *t.roots);
+    dataset->n_roots = n_roots;
+    dataset->roots = xcalloc((size_t)n_roots, sizeof *dataset->roots);
     for (int k = 0; k < n_roots; k++) {
-        VD_TRY_GOTO(out, err, open_root(&t, k, roots[k]));
-        VD_TRY_GOTO(out, err, list_annotations(&t, k));
+        VD_TRY(open_root(dataset, k, roots[k]));
+        VD_TRY(list_annotations(dataset, k));
     }
-    VD_TRY_GOTO(out, err, make_ids_unique(&t));
-    err = for_check ? voc_dataset_open_check_splits(&t, splits)
-                    : voc_dataset_open_splits(&t, splits);
-    if (err != VD_OK)
-        goto out;
-    *dataset = t;
-    t = (struct voc_dataset){0};
-out:
-    voc_dataset_close(&t);
-    return err;
-}
-
-enum vd_err voc_dataset_open(struct voc_dataset *dataset, char *const *roots,
-                             int n_roots, const char *splits)
-{
-    return open_voc_dataset(dataset, roots, n_roots, splits, false);
-}
-
-enum vd_err voc_dataset_open_for_check(struct voc_dataset *dataset,
-                                       char *const *roots, int n_roots,
-                                       const char *splits)
-{
-    return open_voc_dataset(dataset, roots, n_roots, splits, true);
+    return make_ids_unique(dataset);
 }
 
 /* ---- annotations ---- */

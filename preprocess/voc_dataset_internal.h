@@ -4,12 +4,10 @@
 
 #include "preprocess/voc_dataset.h"
 
-/* Reads the lists "train,val" of a dataset whose images are listed; "" makes
- * one split of all images. */
-enum vd_err voc_dataset_open_splits(struct voc_dataset *dataset,
-                                    const char *splits) VD_MUST_USE;
-/* The same for voc_dataset_open_for_check(). */
-enum vd_err voc_dataset_open_check_splits(struct voc_dataset *dataset,
-                                          const char *splits) VD_MUST_USE;
+/* Lists the images of all roots and makes their ids unique. `dataset` is {0}
+ * before; the caller closes it, also after an error. */
+enum vd_err voc_dataset_list_images(struct voc_dataset *dataset,
+                                    char *const *roots,
+                                    int n_roots) VD_MUST_USE;
 
 #endif

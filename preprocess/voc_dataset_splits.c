@@ -1,5 +1,6 @@
 /*
- * Splits of a dataset: the lists of ImageSets/Main, or one split of all images.
+ * Opens a dataset: lists its images (voc_dataset.c), then reads its splits: the
+ * lists of ImageSets/Main, or one split of all images.
  *
  * Each line of a list is matched to an image by a binary search over the root's
  * stems (name_match() tries the candidates). A split contains the lists of the
@@ -248,8 +249,7 @@ static void add_split_of_all(struct voc_dataset *dataset)
         add_member(dataset, whole, i, 0);
 }
 
-enum vd_err voc_dataset_open_splits(struct voc_dataset *dataset,
-                                    const char *splits)
+static enum vd_err open_splits(struct voc_dataset *dataset, const char *splits)
 {
     enum vd_err err = VD_OK;
     if (!*splits) {
@@ -280,12 +280,12 @@ static enum vd_err add_all_splits(struct voc_dataset *dataset, bool of_classes)
     return err;
 }
 
-enum vd_err voc_dataset_open_check_splits(struct voc_dataset *dataset,
-                                          const char *splits)
+static enum vd_err open_check_splits(struct voc_dataset *dataset,
+                                     const char *splits)
 {
     dataset->is_for_check = true;
     if (*splits)
-        return voc_dataset_open_splits(dataset, splits);
+        return open_splits(dataset, splits);
     dataset->has_every_list = true;
     VD_TRY(add_all_splits(dataset, false));
     if (dataset->n_splits == 0)
@@ -293,4 +293,36 @@ enum vd_err voc_dataset_open_check_splits(struct voc_dataset *dataset,
     if (dataset->n_splits == 0)
         add_split_of_all(dataset);
     return VD_OK;
+}
+
+/* ---- opening ---- */
+
+static enum vd_err open_voc_dataset(struct voc_dataset *dataset,
+                                    char *const *roots, int n_roots,
+                                    const char *splits, bool for_check)
+{
+    enum vd_err err = VD_OK;
+    struct voc_dataset t = {0};
+    VD_TRY_GOTO(out, err, voc_dataset_list_images(&t, roots, n_roots));
+    err = for_check ? open_check_splits(&t, splits) : open_splits(&t, splits);
+    if (err != VD_OK)
+        goto out;
+    *dataset = t;
+    t = (struct voc_dataset){0};
+out:
+    voc_dataset_close(&t);
+    return err;
+}
+
+enum vd_err voc_dataset_open(struct voc_dataset *dataset, char *const *roots,
+                             int n_roots, const char *splits)
+{
+    return open_voc_dataset(dataset, roots, n_roots, splits, false);
+}
+
+enum vd_err voc_dataset_open_for_check(struct voc_dataset *dataset,
+                                       char *const *roots, int n_roots,
+                                       const char *splits)
+{
+    return open_voc_dataset(dataset, roots, n_roots, splits, true);
 }

@@ -80,7 +80,7 @@ static void mix_color(double *rgb, const double *other, double share)
 /* ---- background ------------------------------------------------------- */
 
 /* A random colour, in half of the cases near the colour of a class, so that the
- * colour histogram of an image says little about its objects. */
+ * colour histogram of an image reveals little about its objects. */
 static void draw_color(struct random_stream *d, double rgb[3])
 {
     double any[3];
