@@ -8,13 +8,13 @@
 #SBATCH --open-mode=append
 #SBATCH --requeue
 #
-# Measures a network on a data set:
+# Evaluates a network on a data set:
 #   sbatch [OPTIONS OF SBATCH] slurm/eval.sh [OPTIONS OF vocdist eval]
 #   sbatch slurm/eval.sh --checkpoint runs/NAME --data data/val
-#   slurm/eval.sh --dry-run [...]       prints what would run
-# Options of sbatch override the lines above. docs/slurm.md says more.
+#   slurm/eval.sh --dry-run [...]       prints the command
+# Options of sbatch override the lines above. See docs/slurm.md.
 
-# Slurm runs a copy of this file, without its neighbours.
+# Slurm runs a copy of this file in its spool folder: find common.sh.
 script=eval.sh here=$(dirname "$0")
 [ -e "$here/common.sh" ] || here=$(scontrol show job "$SLURM_JOB_ID" |
   sed -n "/^ *Command=/{s|^ *Command=\(.*\)/$script.*|\1|p;q}")

@@ -11,10 +11,10 @@
 # Packs VOC folders into shards:
 #   sbatch [OPTIONS OF SBATCH] slurm/pack.sh [OPTIONS OF vocpack pack]
 #   sbatch slurm/pack.sh VOCROOT --split train,val -o data
-#   slurm/pack.sh --dry-run [...]       prints what would run
-# Options of sbatch override the lines above. docs/slurm.md says more.
+#   slurm/pack.sh --dry-run [...]       prints the command
+# Options of sbatch override the lines above. See docs/slurm.md.
 
-# Slurm runs a copy of this file, without its neighbours.
+# Slurm runs a copy of this file in its spool folder: find common.sh.
 script=pack.sh here=$(dirname "$0")
 [ -e "$here/common.sh" ] || here=$(scontrol show job "$SLURM_JOB_ID" |
   sed -n "/^ *Command=/{s|^ *Command=\(.*\)/$script.*|\1|p;q}")

@@ -9,17 +9,17 @@
 #SBATCH --requeue
 #SBATCH --signal=B:USR1@120
 #
-# Trains, over as many restarts of the job as it takes:
+# Trains; the job is requeued and resumed until the run is complete:
 #   sbatch [OPTIONS OF SBATCH] slurm/train.sh [OPTIONS OF vocdist train]
 #   sbatch --nodes 2 --ntasks-per-node 8 slurm/train.sh -c configs/voc2007.yaml
-#   slurm/train.sh --dry-run [...]      prints what would run
+#   slurm/train.sh --dry-run [...]      prints the command
 #   sbatch slurm/train.sh -- --dry-run  the program's own --dry-run, in a job
-# Options of sbatch override the lines above. docs/slurm.md says more.
+# Options of sbatch override the lines above. See docs/slurm.md.
 
-# Starts in a row without a new checkpoint after which the job gives up.
+# The job fails after so many starts in a row without a new checkpoint.
 max_starts=3
 
-# Slurm runs a copy of this file, without its neighbours.
+# Slurm runs a copy of this file in its spool folder: find common.sh.
 script=train.sh here=$(dirname "$0")
 [ -e "$here/common.sh" ] || here=$(scontrol show job "$SLURM_JOB_ID" |
   sed -n "/^ *Command=/{s|^ *Command=\(.*\)/$script.*|\1|p;q}")
@@ -31,7 +31,7 @@ prepare vocdist "${VOCDIST:-}" src/cli "$@"
 command=("${launch[@]}" train --resume auto "${options[@]}")
 log_start "${command[@]}"
 
-# A wrong option ends the job here, said once.
+# Invalid options end the job here, with one message, before any rank starts.
 config=$("$program" train "${options[@]}" --print-config) || exit
 config_value() {
   sed -n "/^train:/,/^[^ t]/s/^  $1: \(.*[^ ]\) *# .*/\1/p" <<<"$config" |
@@ -41,18 +41,19 @@ folder=$(config_value dir)/$(config_value name)
 last_checkpoint() { readlink "$folder/checkpoints/last"; }
 
 checkpoint_before=$(last_checkpoint)
-# What the first start was told to start from is history once it has saved.
+# A --resume among the options is for the first start: once the run has a
+# checkpoint, restarts resume from that.
 if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ -n "$checkpoint_before" ]; then
   command+=(--resume auto)
   print_command "${command[@]}" >&2
 fi
 run_launcher "${command[@]}"
-# A scratch session leaves nothing, and has nothing to go on from.
+# Scratch sessions leave no checkpoint to resume from, so they are not requeued.
 case " ${options[*]} " in
 *' --dry-run'* | *' --overfit-batch'*) exit "$status" ;;
 esac
 
-# folder/slurm-lives: job, starts in a row that have saved nothing
+# FOLDER/slurm-lives: the job, and its starts in a row without a new checkpoint
 count=0
 if [ "$(last_checkpoint)" = "$checkpoint_before" ]; then
   read -r counted_job count 2>/dev/null <"$folder/slurm-lives"
@@ -61,8 +62,8 @@ if [ "$(last_checkpoint)" = "$checkpoint_before" ]; then
 fi
 mkdir -p "$folder" && echo "$job $count" >"$folder/slurm-lives"
 if [ "$count" -ge "$max_starts" ]; then
-  log "$max_starts starts in a row saved no checkpoint: giving up. Each needs more" \
-    "time (sbatch --time), or a smaller --checkpoint.every"
+  log "$max_starts starts in a row saved no checkpoint: giving up." \
+    "Increase sbatch --time, or decrease --checkpoint.every"
   exit 70
 fi
 requeue

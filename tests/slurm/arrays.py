@@ -1,5 +1,5 @@
 """Job arrays on a real Slurm of two virtual nodes (cluster.py): each task is
-stopped, requeued and resumed by itself, whatever its siblings do.
+stopped, requeued and resumed independently of the others.
 """
 import os
 import re
@@ -22,7 +22,7 @@ class Arrays(unittest.TestCase):
         self.addCleanup(self.cluster.end)
 
     def submit(self, *arguments):
-        """The tasks of an array that is submitted away from the checkout."""
+        """The tasks of an array, submitted from outside the checkout."""
         array = self.cluster.sbatch(
             '--array=%d-%d' % (TASKS[0], TASKS[-1]), '--ntasks-per-node=1',
             '--requeue', '--open-mode=append',
@@ -43,7 +43,7 @@ class Arrays(unittest.TestCase):
             self.assertIn('whole run', task.log())
 
     def write_wrapper(self):
-        """Task 0 is done at once, the others are not."""
+        """Task 0 ends after one step, the others run long."""
         path = os.path.join(self.f.path, 'array.sh')
         with open(path, 'w') as f:
             f.write('#!/bin/bash\n'
@@ -69,7 +69,7 @@ class Arrays(unittest.TestCase):
             self.wait_for_checkpoint(task, 1)
         self.cluster.call('scancel', '--batch', '--signal=USR1',
                           stopped.number)
-        wait_for(lambda: 'queued again' in stopped.log(), stopped.details)
+        wait_for(lambda: 'requeued' in stopped.log(), stopped.details)
         wait_for(lambda: stopped.field('Restarts') == '1', stopped.details)
         self.assertEqual(sibling.field('JobState'), 'RUNNING', sibling.details())
         wait_for(lambda: stopped.is_over() or

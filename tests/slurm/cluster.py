@@ -1,19 +1,19 @@
 """A private Slurm cluster of virtual nodes n1, n2 on this machine, for tests.
 
-    cluster.py DIR [S]  starts it, keeps all its files in the folder DIR, prints
-                        "export SLURM_CONF=..." when it is up, and ends it when
-                        its input ends: Ctrl-D, or whoever holds the other end
-                        of the pipe is gone, however it went. A job that is told
-                        to end has S seconds (5) to save
+    cluster.py DIR [S]  starts it with all files in the folder DIR, prints
+                        "export SLURM_CONF=..." when it is up, and stops it at
+                        the end of standard input: Ctrl-D, or the process at
+                        the other end of the pipe has ended. A job that must
+                        end has S seconds (default 5) to save
 
 It needs no root, systemd, cgroups or namespaces, only an address besides the
-loopback's (as mpirun does), and leaves the machine's own Slurm and munge alone.
-Ports are chosen anew, so that several clusters can be on one machine. All that
-it starts, and what jobs start, stays below this process, which adopts orphans,
-and is gone when it ends.
+loopback address (as mpirun does), and does not touch the machine's own Slurm
+and munge. It picks free ports, so several clusters can run on one machine. All
+processes that it and its jobs start are descendants of this process, which is
+the subreaper for orphans, and end with it.
 
-To MPI both nodes are one host, whose shared memory they would both use and
-spoil: jobs need OMPI_MCA_btl=self,tcp OMPI_MCA_btl_tcp_if_include=lo.
+MPI takes both nodes for one host and would let them share its shared memory:
+jobs need OMPI_MCA_btl=self,tcp OMPI_MCA_btl_tcp_if_include=lo.
 """
 import ctypes
 import os
@@ -26,10 +26,10 @@ import sys
 import time
 
 NODES = 2
-CPUS = 2  # per node, whatever the machine has
+CPUS = 2  # per node, independent of the machine
 START_S = 600
 SAVE_S = 5
-STOP_S = 5  # then they are killed
+STOP_S = 5  # from SIGTERM to SIGKILL
 PR_SET_CHILD_SUBREAPER = 36
 
 CONFIG = """\
@@ -46,7 +46,7 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmdSpoolDir={folder}/spool.%n
 TmpFS={folder}/tmp.%n
-# Nothing that a container may lack.
+# Plugins that also work in a container.
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -58,7 +58,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2
-# Jobs in partition low make way for those in high.
+# Jobs in partition high preempt those in low.
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 {user_signal}
@@ -82,8 +82,7 @@ PreemptMode=OFF
 
 
 def free_ports(n):
-    """The first of n free ports in a row, below those that the system gives
-    to outgoing connections."""
+    """n free consecutive ports, below the system's ephemeral ports."""
     while True:
         first = random.randrange(10000, 30000)
         try:
@@ -96,13 +95,13 @@ def free_ports(n):
 
 
 def descendants():
-    """Process ids below this one, children before their parents' parents."""
+    """Ids of all descendants of this process, parents before children."""
     parent = {}
     for entry in os.listdir('/proc'):
         if entry.isdigit():
             try:
                 with open('/proc/%s/stat' % entry) as f:
-                    # the name, in parentheses, may hold anything
+                    # the name, in parentheses, may contain anything
                     parent[int(entry)] = int(f.read().rpartition(')')[2]
                                              .split()[1])
             except OSError:
@@ -144,7 +143,7 @@ class Cluster:
             os.makedirs(self.path(name), exist_ok=True)
         version = subprocess.check_output(
             ['slurmctld', '-V'], env=self.environment, text=True)
-        # send_user_signal moved
+        # send_user_signal moved to another parameter in 23.02
         old = float('.'.join(version.split()[1].split('.')[:2])) < 23
         self.write('slurm.conf', CONFIG.format(
             folder=self.folder, nodes=NODES, cpus=CPUS,
@@ -154,12 +153,12 @@ class Cluster:
             ports=free_ports(1 + NODES),
             user_signal='SlurmctldParameters=preempt_send_user_signal' if old
             else 'PreemptParameters=send_user_signal'))
-        # not "autodetect", which refuses a machine without any
+        # "autodetect" fails on a machine without cgroups
         self.write('cgroup.conf', 'CgroupPlugin=cgroup/v1\n')
         self.write('munge.key', os.urandom(128), 0o600)
 
     def daemon(self, name, *command):
-        """In the foreground, below this process."""
+        """Starts a daemon in the foreground, as a child of this process."""
         with open(self.path(name + '.log'), 'ab') as log:
             subprocess.Popen(command, env=self.environment, stdout=log,
                              stderr=log, stdin=subprocess.DEVNULL)

@@ -1,7 +1,8 @@
 """slurm/train.sh, eval.sh and pack.sh on a real Slurm of two virtual nodes
-(cluster.py): told to stop in every way that Slurm has, and run again until they
-are done, with the weights of a run that nobody disturbed. How long that run is,
-and what Slurm grants a job to save, is chosen by what steps and jobs take here.
+(cluster.py): jobs are stopped in every way that Slurm has and requeued until
+the run is complete, with the weights of an undisturbed run. The length of the
+run and the time that a job has to save follow the measured times of steps and
+jobs.
 """
 import os
 import re
@@ -21,7 +22,7 @@ from pace import wait_for  # noqa: E402
 # One rank on each of the nodes.
 BOTH = ['--nodes=2', '--ntasks-per-node=1']
 LONG = {'data__train': 'long', 'eval__every': 20, 'checkpoint__keep': 3}
-LONG_S = 10  # at least; to be in the middle of it when Slurm acts
+LONG_S = 10  # at least, so that Slurm acts in the middle of the run
 LAUNCHERS = ('srun', 'mpirun')
 ENVIRONMENT = {'OMPI_MCA_btl': 'self,tcp', 'OMPI_MCA_btl_tcp_if_include': 'lo',
                'OMPI_ALLOW_RUN_AS_ROOT': '1',
@@ -36,13 +37,13 @@ def script(name):
 
 
 class Cluster:
-    """The cluster, and its users' commands."""
+    """The cluster, and the commands of its users."""
 
     def __init__(self, folder, save_s):
         self.home = folder
         self.folder = os.path.join(folder, 'cluster')
         os.mkdir(self.folder)
-        # of its own session, so that Ctrl-C reaches it by its input's end
+        # In its own session: Ctrl-C ends it by closing its input.
         self.process = subprocess.Popen(
             [sys.executable, '-B', os.path.join(HERE, 'cluster.py'),
              self.folder, str(save_s)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -77,7 +78,7 @@ class Cluster:
         self.call('scontrol', 'reconfigure')
 
     def empty_job_s(self):
-        """What a job that does nothing takes on all nodes."""
+        """Seconds for a job on all nodes that does nothing."""
         start = time.monotonic()
         self.sbatch('--nodes=2', '--wrap', 'srun true').end()
         return time.monotonic() - start
@@ -97,7 +98,7 @@ class Job:
         return self.cluster.call('scontrol', 'show', 'job', self.number)
 
     def field(self, name):
-        """E.g. JobState."""
+        """A field of scontrol show job, such as JobState."""
         return re.search(r'\b%s=(\S*)' % name, self.show()).group(1)
 
     def log(self):
@@ -112,9 +113,10 @@ class Job:
         return self.show() + '\n' + self.log()[-5000:]
 
     def is_cleaned_up(self):
-        """By the nodes, where a step of the same number would be in the way of
-        the next start's, and a batch script that is just removed would be its;
-        Slurm waits two minutes to be sure."""
+        """Are the files of the previous start gone from the nodes? A step left
+        there has the number of the next start's step, and a late removal of
+        the batch script would remove the next start's. Slurm itself waits two
+        minutes before a restart."""
         trace = re.compile(r'(?<!\d)%s\.\d|^job0*%s$' % ((self.number,) * 2))
         return not any(
             trace.search(name)
@@ -124,8 +126,8 @@ class Job:
 
     def is_over(self):
         if self.field('Reason') == 'BeginTime' and self.is_cleaned_up():
-            # What is made in the second of the old start's end, such as a new
-            # one's credential, counts as the old one's, and is refused.
+            # Slurm rejects a credential of the new start that is created in
+            # the same second in which the previous start ended.
             time.sleep(1)
             self.cluster.call('scontrol', 'update', 'JobId=' + self.number,
                               'StartTime=now')
@@ -133,7 +135,7 @@ class Job:
                                               'RUNNING', 'COMPLETING')
 
     def end(self, state='COMPLETED', code='0:0'):
-        """Waits for it, over all its restarts."""
+        """Waits for the end of the job, over all its restarts."""
         wait_for(self.is_over, self.details)
         found = self.field('JobState'), self.field('ExitCode')
         if found != (state, code):
@@ -141,8 +143,8 @@ class Job:
 
 
 def start_cluster(folder, timing):
-    """Its jobs have time to save when they are told to stop: they end the step
-    after this one."""
+    """A cluster whose jobs have time to save when they must stop: they finish
+    the current step and one more."""
     stop_s = 2 * timing.step_s + timing.checkpoint_s
     return Cluster(folder.path, round(10 * stop_s))
 
@@ -160,7 +162,7 @@ class Restarts(unittest.TestCase):
 
     @classmethod
     def choose_length(cls):
-        """Steps, with some twenty checkpoints, by those of a shorter run."""
+        """Steps of a run with about twenty checkpoints, from a shorter run."""
         steps = cls.pace.steps_in(LONG_S / 4, 8, 500)
         job = cls.f.train(2, 'short', train__steps=steps, **LONG)
         step_s = max(job.seconds - cls.pace.start_s, job.seconds / 10) / steps
@@ -168,8 +170,8 @@ class Restarts(unittest.TestCase):
         steps = int(max(LONG_S, 5 * empty_job_s) / step_s)
         LONG['train__steps'] = pace.clamp(steps, 12, 25000)
         LONG['checkpoint__every'] = pace.clamp(steps // 20, 1, 25)
-        print('%s; a step of a long run %.3f s, a job of Slurm that does '
-              'nothing %.1f s: runs of %d steps' % (
+        print('%s; a step of a long run %.3f s, an empty Slurm job %.1f s: '
+              'runs of %d steps' % (
                   cls.pace, step_s, empty_job_s, LONG['train__steps']))
 
     @classmethod
@@ -180,7 +182,7 @@ class Restarts(unittest.TestCase):
     # ---- training ----
 
     def saved(self, run):
-        """The step of its last checkpoint; 0: none."""
+        """The step of the last checkpoint; 0 without one."""
         try:
             last = os.readlink(self.f.file(run, 'checkpoints', 'last'))
         except OSError:
@@ -188,7 +190,7 @@ class Restarts(unittest.TestCase):
         return int(re.search(r'step-(\d+)\.h5', last).group(1))
 
     def train(self, run, launcher, *sbatch, **options):
-        """A job of that run."""
+        """Submits a job of the run."""
         return self.cluster.sbatch(
             *BOTH, *sbatch, script('train.sh'),
             *self.f.settings(run, **dict(LONG, **options)),
@@ -199,7 +201,7 @@ class Restarts(unittest.TestCase):
         self.assertEqual(job.field('JobState'), 'RUNNING', job.details())
 
     def start_with_all_launchers(self, name):
-        """Of each launcher a job, at once, which has saved a checkpoint."""
+        """Starts a job per launcher; each has saved a checkpoint."""
         started = {launcher: self.train(name + launcher, launcher)
                    for launcher in LAUNCHERS}
         for launcher, job in started.items():
@@ -207,10 +209,10 @@ class Restarts(unittest.TestCase):
         return started
 
     def check_restarted_once(self, job, run, saved_at_stop=True):
-        """And has done the same as one that nobody disturbed."""
+        """One restart, and the results of an undisturbed run."""
         self.assertEqual(job.field('Restarts'), '1', job.details())
         log = job.log()
-        self.assertEqual(log.count('queued again'), 1, log)
+        self.assertEqual(log.count('requeued'), 1, log)
         resumed = re.findall(r'going on after step (\d+)', log)
         self.assertEqual(len(resumed), 1, log)
         if saved_at_stop:
@@ -219,7 +221,7 @@ class Restarts(unittest.TestCase):
         self.assertEqual(self.f.metrics_rows(run), self.f.metrics_rows('reference'))
 
     def preempt(self, name):
-        """By a job that wants all of the cluster."""
+        """Preempts jobs by a job that needs the whole cluster."""
         preempted = self.start_with_all_launchers(name)
         other = self.cluster.sbatch('--partition=high', '--nodes=2',
                                     '--ntasks-per-node=2', '--wrap', 'true')
@@ -231,14 +233,14 @@ class Restarts(unittest.TestCase):
             job.end()
         return preempted
 
-    def test_preempted_with_the_signal_of_the_script(self):
+    def test_a_job_preempted_with_the_signal_of_the_script_resumes(self):
         for launcher, job in self.preempt('signal-').items():
             with self.subTest(launcher):
                 self.check_restarted_once(job, 'signal-' + launcher)
         self.evaluate('signal-srun')
 
-    def test_preempted_with_TERM(self):
-        """Which is a kill below mpirun."""
+    def test_a_job_preempted_with_TERM_resumes(self):
+        """Under mpirun TERM kills the ranks."""
         self.cluster.set_user_signal(False)
         self.addCleanup(self.cluster.set_user_signal, True)
         for launcher, job in self.preempt('TERM-').items():
@@ -246,10 +248,10 @@ class Restarts(unittest.TestCase):
                 self.check_restarted_once(job, 'TERM-' + launcher,
                                           launcher == 'srun')
 
-    def test_out_of_time(self):
-        """The signal comes when Slurm looks at its jobs, which is twice a
-        minute. Not due at once: sent before the script has begun, it would be
-        lost, and the job would run into its limit."""
+    def test_a_job_at_its_time_limit_resumes(self):
+        """Slurm checks its jobs twice a minute and sends the signal then. The
+        signal must not be due at once: sent before the script has started, it
+        would be lost, and the job would run into its limit."""
         begun_s = max(10, int(5 * self.pace.start_s))
         minutes = 2 + int(begun_s + 20 * self.pace.step_s) // 60
         job = self.train('time', 'srun', '--time=%d' % minutes,
@@ -261,7 +263,7 @@ class Restarts(unittest.TestCase):
         self.assertRegex(job.log(), resumed)
         self.cluster.call('scancel', job.number)
 
-    def test_cancelled_is_for_good(self):
+    def test_a_cancelled_job_is_not_requeued(self):
         started = self.start_with_all_launchers('cancel-')
         for job in started.values():
             self.cluster.call('scancel', job.number)
@@ -283,7 +285,7 @@ class Restarts(unittest.TestCase):
             causes = re.findall(r'(?:\]|vocdist:) error: ', job.log())
             self.assertEqual(len(causes), 1, job.log())
 
-    # ---- the other two ----
+    # ---- evaluation and packing ----
 
     def evaluate(self, run):
         options = ['--checkpoint', 'runs/' + run, '--data', 'val',
@@ -301,8 +303,8 @@ class Restarts(unittest.TestCase):
                 contents.append(f.read())
         self.assertTrue(contents[0] == contents[1] != b'', names)
 
-    def test_pack(self):
-        """Submitted in the checkout, the program found in PATH."""
+    def test_packing_in_a_job_gives_the_same_files(self):
+        """Submitted in the checkout; the program is found in PATH."""
         packer = os.environ['PACKER']
         voc, one, ranks = [os.path.join(self.f.path, name)
                            for name in ('voc', 'one', 'ranks')]

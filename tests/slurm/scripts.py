@@ -1,5 +1,5 @@
-"""slurm/train.sh, eval.sh and pack.sh without Slurm: what they print, choose and
-decide, with programs and commands of Slurm that are made up.
+"""slurm/train.sh, eval.sh and pack.sh without Slurm: their output and
+decisions, with stubs for the programs and for the commands of Slurm.
 """
 import os
 import shlex
@@ -55,7 +55,7 @@ esac''',
 
 class Scripts(unittest.TestCase):
     def setUp(self):
-        """Everything that the scripts may call is in one folder."""
+        """PATH is one folder with everything that the scripts may call."""
         self.folder = tempfile.mkdtemp(prefix='vocdist test ')
         self.addCleanup(shutil.rmtree, self.folder)
         self.bin = os.path.join(self.folder, 'bin')
@@ -70,7 +70,7 @@ class Scripts(unittest.TestCase):
             os.symlink(shutil.which(name), os.path.join(self.bin, name))
 
     def call(self, script, *arguments, status=0, job='7', **environment):
-        """What it says; with a `job` as if in one."""
+        """Output of the script; with `job` it runs as that Slurm job."""
         environment['PATH'] = self.bin
         if job:
             environment.update(SLURM_JOB_ID=job, SLURM_CPUS_PER_TASK='3')
@@ -82,7 +82,7 @@ class Scripts(unittest.TestCase):
         return result.stdout
 
     def take_calls(self):
-        """What the made-up commands have been called with, since last asked."""
+        """Calls of the stubs since the last take_calls()."""
         path = os.path.join(self.folder, 'called')
         if not os.path.exists(path):
             return []
@@ -94,9 +94,9 @@ class Scripts(unittest.TestCase):
     def program(self, name):
         return os.path.join(self.bin, name)
 
-    # ---- what runs ----
+    # ---- the command ----
 
-    def test_a_dry_run_prints_what_would_run_and_does_nothing(self):
+    def test_a_dry_run_prints_the_command_and_does_nothing(self):
         for script, words in (
                 ('train.sh', ['vocdist', 'train', '--resume', 'auto']),
                 ('eval.sh', ['vocdist', 'eval']),
@@ -113,7 +113,7 @@ class Scripts(unittest.TestCase):
                      self.program(words[0]), *words[1:], '-x', 'a b', 'c'])
                 self.assertEqual(os.listdir(self.folder), before)
 
-    def test_it_prints_the_command_that_runs(self):
+    def test_the_log_shows_the_command_that_runs(self):
         for plugins in ('pmix_v4', 'pmi2'):
             said = self.call('train.sh', '--dry-run', '-c', 'x', PLUGINS=plugins)
             said = said.splitlines()[1]
@@ -124,7 +124,7 @@ class Scripts(unittest.TestCase):
             self.assertEqual(self.take_calls()[0].partition(',')[0],
                              ' '.join(shlex.split(said)))
 
-    def test_after_two_dashes_all_is_for_the_program(self):
+    def test_options_after_two_dashes_go_to_the_program(self):
         said = self.call('train.sh', '-c', 'x', '--', '--dry-run', '--')
         self.assertIn('auto -c x --dry-run --\n', said)
         self.assertEqual(len(self.take_calls()), 1)
@@ -134,7 +134,7 @@ class Scripts(unittest.TestCase):
         self.assertIn('mpirun --bind-to none --mca oob_tcp_keepalive_time 3 '
                       '--mca oob_tcp_keepalive_intvl 1 '
                       '--mca oob_tcp_keepalive_probes 3 ', said)
-        self.assertIn('VOCDIST_LAUNCHER=x: srun or mpirun',
+        self.assertIn('VOCDIST_LAUNCHER=x: must be srun or mpirun',
                       self.call('eval.sh', status=64, VOCDIST_LAUNCHER='x'))
 
     def test_restarts_resume_from_the_last_checkpoint(self):
@@ -143,7 +143,7 @@ class Scripts(unittest.TestCase):
             return self.take_calls()[0].partition(',')[0]
         self.assertTrue(launch_command('0').endswith('auto --resume old'))
         self.assertTrue(launch_command('1').endswith('auto --resume old'),
-                        'forgotten before anything was saved')
+                        '--resume was dropped before a checkpoint exists')
         self.call('train.sh', STATUS='75', SAVES='a', status=75)
         self.take_calls()
         self.assertTrue(launch_command('1').endswith('old --resume auto'))
@@ -152,10 +152,10 @@ class Scripts(unittest.TestCase):
         before = os.listdir(self.folder)
         self.call('train.sh', '--', '--overfit-batch', '9', STATUS='75',
                   status=75)
-        self.assertEqual(len(self.take_calls()), 1, 'of srun alone')
+        self.assertEqual(len(self.take_calls()), 1, 'only srun was called')
         self.assertEqual(os.listdir(self.folder), before)
 
-    def test_a_controller_that_does_not_answer_is_asked_to_requeue(self):
+    def test_a_job_is_requeued_if_the_controller_does_not_answer(self):
         self.call('train.sh', STATUS='75', SAVES='a', MUTE='1', status=75)
         self.assertIn('scontrol requeue 7', self.take_calls())
 
@@ -171,27 +171,27 @@ class Scripts(unittest.TestCase):
         self.assertIn('/bin/mine eval', self.call(
             'eval.sh', '--dry-run', VOCDIST=mine, **submitted))
 
-    def test_a_copy_finds_what_it_needs_where_it_was_submitted(self):
-        """Copied by Slurm, which here does not know from where."""
+    def test_a_copied_script_finds_its_files_in_the_submit_folder(self):
+        """Copied by Slurm; here scontrol does not know the original path."""
         copy = os.path.join(self.folder, 'slurm_script')
         shutil.copy(os.path.join(CHECKOUT, 'slurm', 'eval.sh'), copy)
         self.assertIn('vocdist eval', self.call(copy, '--dry-run',
                                                 SLURM_SUBMIT_DIR=CHECKOUT))
 
-    # ---- what is refused ----
+    # ---- errors ----
 
-    def test_outside_a_job_it_says_how_to_submit_it(self):
+    def test_a_script_outside_a_job_prints_how_to_submit_it(self):
         for script in ('train.sh', 'eval.sh', 'pack.sh'):
             self.assertIn('sbatch slurm/' + script,
                           self.call(script, status=64, job=''))
         self.assertEqual(self.take_calls(), [])
 
-    def test_without_a_program_it_says_where_it_looked(self):
+    def test_a_missing_program_is_an_error_with_a_remedy(self):
         os.remove(self.program('vocdist'))
         scripts = os.path.join(self.folder, 'slurm')
         shutil.copytree(os.path.join(CHECKOUT, 'slurm'), scripts)
         script = os.path.join(scripts, 'train.sh')
-        self.assertIn('set VOCDIST to its file', self.call(script, status=69))
+        self.assertIn('set VOCDIST to its path', self.call(script, status=69))
         self.assertIn('\nsrun --mpi=pmix --kill-on-bad-exit=1 vocdist train',
                       self.call(script, '--dry-run'))
 
@@ -199,7 +199,7 @@ class Scripts(unittest.TestCase):
         self.call('train.sh', '--wrong', status=64)
         self.assertEqual(self.take_calls(), [])
 
-    # ---- what happens afterwards ----
+    # ---- requeue ----
 
     def check_requeue(self, script, status, again, **environment):
         said = self.call(script, status=status, **environment)
@@ -207,12 +207,12 @@ class Scripts(unittest.TestCase):
                          said)
         return said
 
-    def test_a_stopped_run_is_queued_again_and_others_are_not(self):
+    def test_only_a_stopped_job_is_requeued(self):
         for status in (0, 1, 64, 70, 74, 76, 137, 139):
             self.check_requeue('train.sh', status, 0, STATUS=str(status))
         self.check_requeue('train.sh', 75, 1, STATUS='75', SAVES='step-1')
         for script in ('train.sh', 'eval.sh'):
-            # killed by a preemption
+            # killed by preemption
             for launcher, status in (('srun', '205'), ('mpirun', '205'),
                                      ('mpirun', '0'), ('mpirun', '1')):
                 self.check_requeue(script, 75, 1, STATUS=status,
@@ -224,7 +224,7 @@ class Scripts(unittest.TestCase):
             self.check_requeue(script, 74, 0, STATUS='74',
                                PREEMPTED='2026-11-25T00:25:24')
 
-    def test_a_task_of_an_array_asks_for_itself_alone(self):
+    def test_an_array_task_requeues_only_itself(self):
         task = {'SLURM_ARRAY_JOB_ID': '7', 'SLURM_ARRAY_TASK_ID': '2'}
         for script in ('train.sh', 'eval.sh'):
             said = self.call(script, STATUS='75', SAVES=script, status=75,
@@ -235,11 +235,11 @@ class Scripts(unittest.TestCase):
         with open(os.path.join(self.folder, 'runs/a run/slurm-lives')) as f:
             self.assertEqual(f.read(), '7_2 0\n')
 
-    def test_what_slurm_is_ending_is_not_queued_again(self):
+    def test_a_job_that_slurm_is_ending_is_not_requeued(self):
         said = self.check_requeue('train.sh', 75, 0, STATUS='75', STATE='COMPLETING')
         self.assertIn('Slurm is ending the job', said)
 
-    def test_what_slurm_requeues_itself_is_left_to_it(self):
+    def test_a_job_that_slurm_requeues_is_not_requeued_twice(self):
         stopped = {'STATUS': '75', 'VERSION': '24.05.0',
                    'PREEMPTED': '2026-11-25T00:25:24'}
         for again, change in (
@@ -248,15 +248,15 @@ class Scripts(unittest.TestCase):
                 (1, {'PLUGIN': 'qos'}), (1, {'MODE': 'CANCEL'}),
                 (1, {'GRACE': '0'})):
             said = self.check_requeue('eval.sh', 75, again, **dict(stopped, **change))
-            self.assertIn('queued again by Slurm' if again == 0 else
-                          'queued again', said)
+            self.assertIn('requeued by Slurm' if again == 0 else
+                          'requeued', said)
 
-    def test_starts_that_save_nothing_are_bounded(self):
+    def test_starts_without_a_checkpoint_are_limited(self):
         for saves in ('', '', 'step-1', '', ''):
             self.check_requeue('train.sh', 75, 1, STATUS='75', SAVES=saves)
         said = self.check_requeue('train.sh', 70, 0, STATUS='75')
         self.assertIn('3 starts in a row saved no checkpoint', said)
-        # submitted again, it may try again
+        # submitting it again resets the count
         self.call('train.sh', status=75, job='8', STATUS='75')
 
 
