@@ -1,7 +1,8 @@
-# vocdist_compile(TARGET): the language rules of every target of ours.
+# vocdist_compile(TARGET): the compile options of all our targets.
 #
-# No fused multiply-add may be formed behind our back (-ffp-contract=off), and
-# no fast-math: results are a function of the source and the instruction set.
+# -ffp-contract=off keeps the compiler from forming fused multiply-adds, and
+# there is no fast-math: results depend on the source and the instruction set
+# alone.
 function(vocdist_compile target)
   target_compile_definitions(${target} PRIVATE _GNU_SOURCE)
   target_compile_options(${target} PRIVATE
@@ -22,7 +23,7 @@ function(vocdist_compile target)
     target_compile_options(${target} PRIVATE
       -fsanitize=address,undefined -fno-sanitize-recover=all
       -fno-omit-frame-pointer)
-    # The stack of this check is not aligned for vectors of 64 bytes.
+    # The fake stack of this check is not aligned for 64-byte vectors.
     if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
       target_compile_options(${target} PRIVATE --param=asan-use-after-return=0)
     endif()

@@ -1,5 +1,5 @@
-# The CUDA backend is a plugin of its own; this version does not have it yet.
-# VOCDIST_CUDA = AUTO (build it where it can be), ON (else an error), OFF.
+# The CUDA backend is a separate plugin, which this version does not have yet.
+# VOCDIST_CUDA: AUTO (build it if possible), ON (fail if not possible), OFF.
 set(VOCDIST_CUDA AUTO CACHE STRING "CUDA backend: AUTO, ON or OFF")
 set_property(CACHE VOCDIST_CUDA PROPERTY STRINGS AUTO ON OFF)
 if(NOT VOCDIST_CUDA MATCHES "^(AUTO|ON|OFF)$")

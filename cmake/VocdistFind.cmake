@@ -1,10 +1,10 @@
-# One way to find every library: NAME_ROOT (CMake or environment variable)
-# first, then the system. What is missing is reported all at once, with the
-# variable to set and the Debian package to install.
+# Finds every library in the same way: in NAME_ROOT (CMake or environment
+# variable) first, then in the system. All missing libraries are reported
+# together, with the variable to set and the Debian package to install.
 #
 #   vocdist_find(NAME HEADER file [LIBRARY names...] [SUFFIX dir] PACKAGE deb)
 #
-# makes the target vocdist::NAME. Without LIBRARY it is headers only.
+# defines the target vocdist::NAME; without LIBRARY a header-only one.
 set(VOCDIST_MISSING "")
 
 function(vocdist_find name)

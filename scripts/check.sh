@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The mechanical part of the style guide (CONTRIBUTING.md): layout, lengths,
+# Checks the rules of CONTRIBUTING.md that a program can check: layout, lengths,
 # the order of the modules, one place per third-party header, banned calls.
-# Prints what breaks a rule and fails; silence is good.
+# Prints each violation and fails; prints nothing if there are none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,7 @@ mapfile -t sources < <(git ls-files -co --exclude-standard \
   'src/*.[ch]' 'preprocess/*.[ch]' 'tools/*.[ch]' 'kernels/*.[ch]' 'tests/*.[ch]')
 mapfile -t code < <(printf '%s\n' "${sources[@]}" | grep -v '^tests/')
 
-# Layout, by one version of clang-format: others lay out some lines otherwise.
+# Layout, by one version of clang-format: versions differ in some lines.
 version=14 formatter=''
 for name in "clang-format-$version" clang-format; do
   [[ $("$name" --version 2>/dev/null) != *" version $version."* ]] ||
@@ -41,8 +41,8 @@ done < <(ctags -f - --kinds-C=f --fields=+ne --languages=C "${code[@]}" |
       if ($i ~ /^end:/) e = substr($i, 5) }
     if (e - l + 1 > 80) print $1 "\t" $2 "\t" e - l + 1 }')
 
-# A module uses modules above it in this list, never below. preprocess/main.c,
-# the front of vocpack, is above all.
+# A module includes only modules before it in this list. preprocess/main.c, the
+# front of vocpack, includes all.
 modules=(base config comm store image data model backend exchange eval report
   train bench cli preprocess tools)
 module_index() {
@@ -55,7 +55,7 @@ while IFS=: read -r file include; do
   from=${file#src/}
   from=${from%%/*}
   to=$(echo "$include" | sed 's/.*"\(.*\)\/.*".*/\1/')
-  # the plugin's and the oracle's folders below backend/ are part of it
+  # folders below backend/ belong to module backend
   to=${to%%/*}
   if [ "$(module_index "$to")" -gt "$(module_index "$from")" ]; then
     report_violation "$file: module $from may not use module $to"
@@ -63,7 +63,7 @@ while IFS=: read -r file include; do
 done < <(grep -HoE '^#include "[a-z]+/[^"]*"' "${code[@]}" |
   grep -vE '^(kernels/|preprocess/main\.c:)')
 
-# One third-party header, one place.
+# Each third-party header is included in one place only.
 allow_header_in() { # header regex, allowed path regex
   grep -lE "^#include <($1)" "${code[@]}" | grep -vE "^($2)" |
     while read -r file; do echo "$file includes <$1>, allowed in $2"; done
@@ -86,8 +86,8 @@ done < <(
   allow_header_in 'Random123/' 'src/base/rng\.c|kernels/'
 )
 
-# No ifdef for a device or MPI outside the two registries, no exit outside
-# the few files that may end the process.
+# No #ifdef for a device or MPI outside the two registries; no exit(), abort()
+# or printf() outside the few files that may call them.
 grep -nE '^#if.*(CUDA|MPI|ONEDNN)' "${code[@]}" |
   grep -vE '^src/(backend/backend_registry|exchange/exchange)\.c|#ifndef [A-Z_]+_H$' &&
   report_violation "#ifdef for a part: let CMake pick files"

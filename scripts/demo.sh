@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# From a fresh machine to a trained network: installs what is needed, builds,
-# generates a small data set, packs it, trains with two ranks, evaluates.
-# Everything stays below this folder (build/, demo/, runs/demo/). Run again, it
-# goes on where it was.
+# Installs the dependencies, builds, generates and packs a small data set,
+# trains with two ranks and evaluates. All files are written below this folder
+# (build/, demo/, runs/demo/). If interrupted, run it again to resume.
 #   scripts/demo.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 print_heading() { printf '\n== %s\n' "$*"; }
-trap 'print_heading "interrupted: run scripts/demo.sh again to go on"; exit 130' INT
+trap 'print_heading "interrupted: run scripts/demo.sh again to resume"; exit 130' INT
 
 scripts/install-deps.sh
 print_heading "build"
@@ -41,5 +40,5 @@ print_heading "evaluate"
   --data demo/shards/val --picture runs/demo/val.png \
   --per-image runs/demo/val.csv
 printf '\nmetrics per epoch   runs/demo/metrics.csv\n'
-printf 'every image         runs/demo/val.csv\n'
-printf 'some of them drawn  runs/demo/val.png\n'
+printf 'results per image   runs/demo/val.csv\n'
+printf 'drawn examples      runs/demo/val.png\n'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building and running needs on Debian or Ubuntu; with --test
-# also what the tests need. Does nothing when all of it is there.
+# Installs the packages for building and running on Debian or Ubuntu, with
+# --test also those for the tests. Does nothing if all of them are installed.
 #   scripts/install-deps.sh [--test]
 set -euo pipefail
 
@@ -22,7 +22,7 @@ case "${1:-}" in
 esac
 
 if ! command -v dpkg-query >/dev/null; then
-  echo "install-deps: not a Debian or Ubuntu system; these are needed:" >&2
+  echo "install-deps: not a Debian or Ubuntu system; install these packages:" >&2
   echo "$packages" >&2
   exit 69
 fi

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs what is needed, builds, and runs the tests.
-#   scripts/test.sh            what every change must pass
+# Installs the dependencies, builds and runs the tests.
+#   scripts/test.sh            the tests that every change must pass
 #   scripts/test.sh --full     also the campaigns (label slow)
-# Environment: VOCDIST_TEST_DATA, a folder with real VOC data and weights
-# (tests that need it are skipped without it); CI=true forbids other skips.
+# Environment: VOCDIST_TEST_DATA, a folder with real VOC data and weights (tests
+# that need it are skipped without it); with CI=true all other skips are
+# failures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -52,7 +53,7 @@ run_tests dev -LE "$exclude"
 build_preset asan
 run_tests asan -L 'unit|backend|mpi' -LE "nosan|$exclude"
 
-print_heading "sum"
+print_heading "summary"
 strict=()
 [ "${CI:-}" != true ] || strict=(--strict)
 /usr/bin/python3 tests/tools/summarize_junit.py "${strict[@]}" \

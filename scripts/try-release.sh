@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs scripts/demo.sh and scripts/test.sh of HEAD on a bare Debian: a minbase
-# system, made by debootstrap and entered by chroot. Needs root and debootstrap.
+# Runs scripts/demo.sh and scripts/test.sh of HEAD on a minimal Debian (minbase)
+# that debootstrap creates, in a chroot. Needs root and debootstrap.
 #   scripts/try-release.sh bookworm|trixie [demo|test|both] [FOLDER]
-# Without FOLDER the system is new and is removed at the end. With FOLDER it is
-# kept in FOLDER/RELEASE, with its packages, and used again by the next call;
-# remove that folder to start from a bare system.
+# Without FOLDER a new system is created and removed at the end. With FOLDER it
+# is kept in FOLDER/RELEASE, with its packages, and the next call reuses it;
+# remove that folder to start from a new system.
 # Environment, passed on: CI, VOCDIST_TEST_DATA, ONEDNN_MAX_CPU_ISA, proxies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,11 +32,11 @@ else
 fi
 root=$folder/$release
 
-# What COMMAND mounts is in a mount namespace of its own: nothing else sees it,
-# and the kernel unmounts it when the last process of COMMAND ends.
+# Runs a command in its own mount namespace: its mounts are not visible outside,
+# and the kernel removes them when its last process ends.
 in_mount_namespace() { unshare --mount --propagation private "$@"; }
 
-# A new minbase system, with this machine's name resolution and apt settings.
+# Creates a minbase system with this machine's name resolution and apt settings.
 make_system() {
   rm -rf --one-file-system "$root.part"
   if ! in_mount_namespace debootstrap --variant=minbase "$release" "$root.part" \
@@ -50,7 +50,8 @@ make_system() {
   mv "$root.part" "$root"
 }
 
-# The committed files, with an index: scripts/check.sh asks git for their names.
+# Copies the files of HEAD and adds them to a git index: scripts/check.sh lists
+# files with git.
 copy_tree() {
   rm -rf --one-file-system "$root/vocdist"
   mkdir "$root/vocdist"
@@ -59,8 +60,9 @@ copy_tree() {
   git -C "$root/vocdist" add -A
 }
 
-# run_in_chroot ROOT COMMAND...: by in_mount_namespace(), in a shell of its own.
-# shellcheck disable=SC2317,SC2329 # that shell calls it
+# run_in_chroot ROOT COMMAND...: to be called in an inner shell, through
+# in_mount_namespace(), because it mounts file systems below ROOT.
+# shellcheck disable=SC2317,SC2329 # the inner shell calls it
 run_in_chroot() {
   local root=$1 name
   local variables=(HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}"
