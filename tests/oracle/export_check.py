@@ -1,11 +1,11 @@
-"""Exported weights in PyTorch: the same answers as vocdist's own evaluation.
+"""Exported weights in PyTorch give the same outputs as vocdist's evaluation.
 
     export_check.py VOCDIST VOCPACK generated|real
 
-Trains for some steps, exports, and evaluates the same shards with networks
-written anew in PyTorch. generated: two small networks, and ResNet34 through
-load_vocdist() below, which the guide shows. real: ResNet34 from the weights in
-$VOCDIST_TEST_DATA on its data set, both ways.
+Trains for some steps, exports, and evaluates the same shards with independent
+PyTorch networks. generated: two small networks, and ResNet34 with
+load_vocdist() below, which docs/pytorch.md prints. real: ResNet34 from the
+weights in $VOCDIST_TEST_DATA on its data set, with both loaders.
 """
 import csv
 import filecmp
@@ -33,12 +33,12 @@ except ImportError as e:
 
 BOX_PX = 1e-2       # at 224 pixels
 SCORE = 1e-4
-TIE = 1e-3          # difference of two outputs that may swap places
+TIE = 1e-3          # outputs that differ by less may change their order
 
 
-# ---- the guide's loader; check_guide() holds docs/pytorch.md to it ----
+# ---- the loader of docs/pytorch.md; check_guide() compares them ----
 def load_vocdist(path):
-    """What `vocdist export` wrote, as torchvision's ResNet34."""
+    """Loads a file of `vocdist export` into torchvision's ResNet34."""
     with open(path, 'rb') as f:
         tensors = json.loads(f.read(int.from_bytes(f.read(8), 'little')))
         data = f.read()
@@ -57,7 +57,7 @@ def load_vocdist(path):
     return net.eval(), notes
 
 
-# ---- any width and number of blocks ----
+# ---- a loader for any width and number of blocks ----
 def load_net(path):
     with open(path, 'rb') as f:
         tensors = json.loads(f.read(int.from_bytes(f.read(8), 'little')))
@@ -92,7 +92,7 @@ def read_shards(folder):
 
 
 def check_labels(folder, data):
-    """labels.csv says what the shards hold."""
+    """labels.csv agrees with the shards."""
     with open(os.path.join(folder, 'labels.csv')) as f:
         rows = list(csv.DictReader(f))
     check([r['id'] for r in rows] == data['id'], folder, 'other images')
@@ -106,7 +106,7 @@ def check_labels(folder, data):
 
 
 def predict(net, notes, data):
-    """Boxes and class outputs of every image, float64."""
+    """Boxes in pixels and class logits of every image, float64."""
     mean, std = (torch.tensor([float(v) for v in notes[k].split(',')])
                  .view(3, 1, 1) for k in ('mean', 'std'))
     out = []
@@ -120,7 +120,7 @@ def predict(net, notes, data):
 
 
 def check_guide():
-    """docs/pytorch.md prints load_vocdist() as it stands here."""
+    """docs/pytorch.md contains the source of load_vocdist()."""
     root = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
     with open(os.path.join(root, 'docs/pytorch.md')) as f:
         check(inspect.getsource(load_vocdist) in f.read(), 'docs/pytorch.md')
@@ -139,7 +139,7 @@ def compare(what, per_image, data, boxes, outputs, n_kinds):
     check(box <= BOX_PX * data['images'].shape[1] / 224, what, 'box', box)
     pred = torch.tensor([names.index(r['pred']) for r in rows])
     check(len(set(pred.tolist())) >= n_kinds and
-          boxes.std(0).min() >= 20 * BOX_PX, what, 'says the same always')
+          boxes.std(0).min() >= 20 * BOX_PX, what, 'outputs hardly differ')
     gap = outputs.max(1)[0] - outputs.gather(1, pred[:, None])[:, 0]
     check(float(gap.max()) <= TIE, what, 'class', float(gap.max()))
     score = outputs.softmax(1).gather(1, pred[:, None])[:, 0].numpy()
@@ -150,12 +150,12 @@ def compare(what, per_image, data, boxes, outputs, n_kinds):
     check(l1 <= BOX_PX, what, 'l1_px', l1)
     swapped = int((outputs.argmax(1) != pred).sum())
     print(f'{what}: {len(rows)} images, {len(set(pred.tolist()))} classes '
-          f'named; box within {box:.1e} px, score within {score:.1e}, '
+          f'predicted; box within {box:.1e} px, score within {score:.1e}, '
           f'{swapped} near ties')
 
 
 def case(programs, tmp, name, data, loaders, *options, n_kinds=3):
-    """Trains, exports, and compares every loader's answers."""
+    """Trains, exports, and compares the outputs of every loader."""
     vocdist, _ = programs
     common = ['--train.dir', tmp, '--backend', 'cpu', '--log.level', 'error']
     folder, run_folder = os.path.join(data, 'val'), os.path.join(tmp, name)

@@ -1,7 +1,6 @@
 """vocdist's network in PyTorch, and the random numbers of its dropout.
 
-For whatever compares with PyTorch: oracle.py, export_check.py,
-../bench/torch_step.py.
+Used by oracle.py, export_check.py and ../bench/torch_step.py.
 """
 import json
 
@@ -11,7 +10,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 RNG_DROPOUT = 3
-LEVELS = ['conv1 bn1', 'layer1', 'layer2', 'layer3', 'layer4']  # freeze: from the front
+LEVELS = ['conv1 bn1', 'layer1', 'layer2', 'layer3', 'layer4']  # freeze counts from the first
 
 
 def philox(counter, key):
@@ -27,7 +26,7 @@ def philox(counter, key):
 
 
 def dropout_mask(seed, positions, ordinal, rate, n):
-    """As src/model/dropout.h says; [images, n], scaled."""
+    """Scaled mask [images, n], as defined in src/model/dropout.h."""
     rows = []
     for p in positions:
         blocks = np.arange((n + 3) // 4, dtype=np.uint64)
@@ -72,7 +71,7 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    """torchvision's names; freeze: how many of LEVELS keep their weights."""
+    """torchvision's names; freeze: number of LEVELS that are not trained."""
 
     def __init__(self, width, blocks, size, freeze=0, bn_eval=False, classes=20):
         super().__init__()
@@ -112,7 +111,7 @@ def losses(y, size, box, cls):
 
 
 def write_weights(net, path):
-    """As safetensors."""
+    """Writes a safetensors file."""
     tensors = {k: t.contiguous() for k, t in net.state_dict().items() if 'num_batches' not in k}
     header, at = {}, 0
     for name, t in tensors.items():

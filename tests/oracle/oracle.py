@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""A backend against PyTorch: the same numbers in, the same numbers out.
+"""Compares a backend with PyTorch: for the same inputs the same outputs.
 
     oracle.py DRIVER BACKEND CASE [--factor F] [--update-tolerance T]
 
 Cases: pixels, small, steps, optim, full (224 pixels), full96, trajectory (96 pixels, 20 steps), real (224 pixels, 20 steps
-from the weights and images in $VOCDIST_TEST_DATA). Exit code 0 agrees, 77 no PyTorch or no data.
-Every comparison is written so that NaN fails.
+from the weights and images in $VOCDIST_TEST_DATA). Exit code 0: they agree, 1: they differ, 77: no PyTorch or no
+data. Every comparison is written so that NaN fails.
 """
 import argparse
 import csv
@@ -45,7 +45,7 @@ def check(what, error, tolerance):
 # ---- a case and its driver ----------------------------------------------------------------------
 
 class Case:
-    """Writes inputs, runs the driver, reads outputs."""
+    """Writes the inputs, runs the driver, reads the outputs."""
 
     def __init__(self, args, **kw):
         self.o = dict(size=64, width=8, blocks='1,1,1,1', classes=CLASSES, dropout=0, freeze=0, bn_eval=0, batch=4,
@@ -62,7 +62,7 @@ class Case:
 
     @staticmethod
     def random_images(rng, n, s):
-        """Smooth colours with some noise, so that channels differ."""
+        """Smooth colors with some noise, so that channels differ."""
         coarse = torch.from_numpy(rng.uniform(0, 255, (n, 3, 5, 5)))
         x = F.interpolate(coarse, size=(s, s), mode='bilinear').numpy() + rng.normal(0, 12, (n, 3, s, s))
         return np.ascontiguousarray(np.clip(x, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1))
@@ -121,7 +121,7 @@ class Case:
                 for k, n in enumerate((net.head.fc1.in_features, 256))]
 
     def torch_step(self, net, step, dtype, order=slice(None)):
-        """Outputs, (l1, ce), mean loss; gradients are in the net. order: of the images in the batch."""
+        """Outputs, l1, ce, mean loss; gradients stay in the net. order: permutation of the images in the batch."""
         x, box, cls = (t[order] for t in self.batch(step, dtype))
         masks = self.masks(step, net, dtype)
         y = net(x, masks and [m[order] for m in masks])
@@ -157,12 +157,12 @@ def small_case(args, **kw):
     check(f'{what}: l1', norm(r[:, 0] - l1) / norm(l1), 1e-4)
     check(f'{what}: ce', norm(r[:, 1] - ce) / norm(ce), 1e-4)
     if c.o['mode'] == 'train':
-        # In float64: float32 itself is off by up to 1e-3 where rounding takes
-        # a ReLU or a maximum to the other side.
+        # In float64: float32 has errors up to 1e-3 where rounding changes the
+        # branch of a ReLU or of a maximum.
         net = c.net(0, torch.float64)
         c.torch_step(net, 1, torch.float64)
         want, got = grads(net), c.tensors('grad', 1, trainable=True)
-        assert set(want) == set(got), 'not the same tensors train'
+        assert set(want) == set(got), 'different sets of trained tensors'
         largest = max(norm(g) for g in want.values())
         worst = 0
         for k, g in want.items():
@@ -197,7 +197,7 @@ def optimizer(net, o):
 
 
 def load_optimizer_state(opt, net, c, step):
-    """Moments as the backend had them before this step."""
+    """The backend's moments before this step."""
     m, v = (c.tensors(k, step - 1, trainable=True) for k in 'mv')
     for k, p in net.named_parameters():
         if p.requires_grad and c.o['rule'] == 'sgd':
@@ -215,7 +215,7 @@ def apply_step(net, opt, o):
 
 
 def check_update(args, c, what, step):
-    """From the backend's float32 state, one step in float64."""
+    """One step in float64 from the backend's float32 state."""
     net = c.net(step - 1, torch.float64)
     before = {k: p.detach().clone() for k, p in net.named_parameters()}
     opt = optimizer(net, c.o)
@@ -225,7 +225,7 @@ def check_update(args, c, what, step):
     got, worst = c.tensors('params', step), 0
     for k, p in net.named_parameters():
         want = p.detach() - before[k]
-        # Both were rounded to float32 from here; the rest is the update's.
+        # The backend rounds the weight to float32; what remains is the error of the update.
         tolerance = 2.0 ** -24 * p.detach().abs()
         error = ((got[k].double() - p.detach()).abs() - tolerance).clamp(min=0).max()
         error = float(error) / max(float(want.abs().max()), 1e-30)
@@ -244,8 +244,8 @@ def check_steps(args, steps=20, each=1, **kw):
     c = Case(args, **o).run()
     what = ' '.join(f'{k} {v}' for k, v in kw.items()) or 'adam'
     worst = max(check_update(args, c, what, step) for step in range(1, steps + 1, each))
-    # Running free from the same start. Adam makes full steps of the least
-    # gradients, so rounding grows; with batches of 4 it reaches 1e-2 here.
+    # All steps in float64 from the same start. Adam makes full steps even of the
+    # smallest gradients, so rounding grows; with batches of 4 it reaches 1e-2 here.
     net = c.net(0, torch.float64)
     opt, drift = optimizer(net, c.o), 0
     for step in range(1, steps + 1):
@@ -254,8 +254,8 @@ def check_steps(args, steps=20, each=1, **kw):
         r = c.read('results', step).astype(np.float64).reshape(-1, 2)
         error = abs((r[:, 0] + 25 * r[:, 1]).mean() - loss) / loss
         drift = max(drift, error)
-        check(f'{what}: free loss {step}', error, 1e-4)
-    print(f'{what}: worst update {worst:.2g}, free losses within {drift:.2g}, last loss {loss:.4g}')
+        check(f'{what}: loss {step} of the float64 run', error, 1e-4)
+    print(f'{what}: worst update {worst:.2g}, losses of the float64 run within {drift:.2g}, last loss {loss:.4g}')
     c.close()
 
 
@@ -286,8 +286,8 @@ def torch_tensors(c, step, dtype, order):
 
 
 def float32_errors(c, step, want):
-    """float32's: the largest with the batch in a few orders. Rounding that takes one ReLU to the other side is most of
-    a tensor's error, and an order has it or has not."""
+    """PyTorch's float32 errors: the largest over a few orders of the batch. Most of a tensor's error comes from rounding
+    that changes the branch of one ReLU, which happens in some orders only."""
     largest = dict.fromkeys(want, 0)
     for shift in range(min(c.o['batch'], 5)):
         found = torch_tensors(c, step, torch.float32, np.roll(np.arange(c.o['batch']), shift))
@@ -297,31 +297,32 @@ def float32_errors(c, step, want):
 
 
 def compare(args, c, what, step):
-    """Outputs, gradients and statistics of one step, by float32's own error against float64."""
+    """Outputs, gradients and statistics of one step against float64, relative to float32's own error."""
     t0 = time.time()
     want = torch_tensors(c, step, torch.float64, np.arange(c.o['batch']))
     own, got = float32_errors(c, step, want), c.tensors('grad', step, trainable=True)
     got['outputs'] = torch.from_numpy(c.read('y', step)).view(want['outputs'].shape)
     if c.o['update']:
         got.update(c.tensors('stats', step, 'stats'))
-    assert set(want) == set(got), 'not the same tensors train'
+    assert set(want) == set(got), 'different sets of trained tensors'
     worst, along, tolerance = (0, ''), {}, {}
     for k, x in want.items():
         float32_error, error = own[k], norm(got[k] - x)
         if float32_error:
             worst = max(worst, (error / float32_error, k, error / norm(x)))
-        # 1e-7: the backend's answer is rounded to float32.
+        # 1e-7: the backend's result is rounded to float32.
         check(f'{what}: {k}', error, args.factor * float32_error + 1e-7 * norm(x))
         if x.numel() >= 10000 and float32_error:
             along[k] = float((got[k] * x).sum() / (x * x).sum()) - 1
             tolerance[k] = .1 * args.factor * float32_error / norm(x) + 1e-6
-    # Rounding points anywhere, so little of it along the tensor, but for what
-    # the loss's own rounding gives to all; a wrong factor is all along one.
+    # The error of rounding has a random direction, so little of it is along the
+    # tensor, except for the rounding of the loss, which scales all tensors alike. The
+    # error of a wrong factor is along the tensor.
     common = statistics.median(along.values()) if along else 0
     longest = max(((abs(a - common), k) for k, a in along.items()), default=(0, 'none'))
     for k, a in along.items():
         check(f'{what}: length of {k}', abs(a - common), tolerance[k])
-    print(f"{what}: worst {worst[1]}: {worst[0]:.2g} of float32's own error, {worst[2]:.2g} of the tensor; "
+    print(f"{what}: worst {worst[1]}: {worst[0]:.2g} of float32's own error, {worst[2]:.2g} of the tensor's norm; "
           f'lengths within {longest[0]:.2g} ({longest[1]}) of a common {common:.2g} '
           f'({time.time() - t0:.1f} s)', flush=True)
 
@@ -330,7 +331,7 @@ def full(args, size=224):
     c = Case(args, size=size, width=64, blocks='3,4,6,3', batch=2, dropout=.5, update=0).run()
     backbone = {k: tuple(v.shape) for k, v in torchvision.models.resnet34().state_dict().items()
                 if 'num_batches' not in k and not k.startswith('fc.')}
-    assert backbone == {t[1]: t[4] for t in c.table if not t[1].startswith('head.')}, 'not torchvision names'
+    assert backbone == {t[1]: t[4] for t in c.table if not t[1].startswith('head.')}, 'names or shapes are not those of torchvision'
     compare(args, c, f'{size} pixels', 1)
     c.close()
 
@@ -340,8 +341,8 @@ def full96(args):
 
 
 def trajectory(args, size=96, **kw):
-    """20 steps beside float32, and one step closely from where the first began and the last ended."""
-    # Adam makes rounding grow: from 1e-4 on PyTorch's float32 and float64 part by 1 % in 20 steps.
+    """Losses of 20 steps against float32; all tensors of the first step and of step 21 against float64."""
+    # Adam amplifies rounding: at 1e-4 PyTorch's float32 and float64 losses differ by 1 % after 20 steps.
     lr = 5e-5
     c = Case(args, size=size, width=64, blocks='3,4,6,3', batch=8, steps=21, every=20, rule='adam', lr=lr,
              backbone_lr=lr / 10, **kw)
@@ -367,7 +368,7 @@ def trajectory(args, size=96, **kw):
 
 
 def near_identity_weights(c):
-    """Blocks that begin near the identity, as trained ones are: 34 random layers make chaos of rounding."""
+    """Blocks near the identity, like trained ones: 34 random layers would amplify rounding chaotically."""
     torch.manual_seed(1)
     net = Net(64, (3, 4, 6, 3), c.o['size'])
     for name, p in net.named_parameters():
@@ -385,13 +386,13 @@ def real(args):
 
 
 def load_real_images(c):
-    """The first of voc-real, resized; boxes and classes from its table."""
+    """Images of voc-real, resized; boxes and classes from its table."""
     folder = f'{c.args.data}/data/voc-real'
     with open(f'{folder}/largest.csv') as f:
         rows = list(csv.DictReader(f))
     names, size = sorted({r['class'] for r in rows}), c.o['size']
     for i in range(len(c.pixels)):
-        # not one after the other: neighbours are of a kind
+        # evenly spread: neighbors are similar
         row = rows[i * (len(rows) // len(c.pixels))]
         image = Image.open(f"{folder}/JPEGImages/{row['file_name']}")
         scale = [size / n for n in image.size * 2]
@@ -403,7 +404,7 @@ def load_real_images(c):
 # ---- (d) pixels ---------------------------------------------------------------------------------
 
 def warp_matrix(size, degrees, flip):
-    """TF.hflip, then TF.rotate, as one map from output to stored pixels."""
+    """TF.hflip, then TF.rotate, as one affine map from output to stored pixels."""
     a, m = np.deg2rad(degrees), (size - 1) / 2
     c, s = np.cos(a), np.sin(a)
     u = [c, -s, m - c * m + s * m]
@@ -433,7 +434,7 @@ def pixels(args):
         color = np.float32(np.append(rng.uniform(1 - jitter, 1 + jitter, 3), rng.uniform(-jitter, jitter)))
         order = list(map(int, rng.permutation(4)))
         if i == 20:
-            c.pixels[i] = 128  # gray everywhere: no hue
+            c.pixels[i] = 128  # all gray: hue is undefined
         c.batch_items[i] = warp_matrix(64, degrees, flip) + [float(v) for v in color] + order
         want.append(torch_pixels(c.pixels[i], degrees, flip, color, order))
     c.run()
@@ -454,7 +455,7 @@ def main():
     ap.add_argument('backend')
     ap.add_argument('case', choices=('pixels', 'small', 'steps', 'optim', 'full', 'full96', 'trajectory', 'real'))
     ap.add_argument('--factor', type=float, default=3, help="allowed multiple of float32's own error")
-    ap.add_argument('--update-tolerance', type=float, default=1e-6, help='of the largest update of a tensor')
+    ap.add_argument('--update-tolerance', type=float, default=1e-6, help='relative to the largest update of a tensor')
     args = ap.parse_args()
     args.data = os.environ.get('VOCDIST_TEST_DATA')
     torch.set_num_threads(1)  # with 2, torch 1.13 of Debian corrupts its heap in case small

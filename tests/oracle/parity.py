@@ -1,17 +1,18 @@
-"""Training beside PyTorch on photographs: do both learn the same?
+"""Compares the training of vocdist and PyTorch on photographs.
 
     parity.py [WORKDIR [--torch]]
 
-Trains ResNet34 on data/voc-real of $VOCDIST_TEST_DATA from its weights, three
-seeds frozen and three with a trained backbone, holds the losses of every epoch
-and the validation against PyTorch's (torch_trainer.py), and prints the tables
-of docs/measured.md. PyTorch's runs are those recorded in pytorch/ (frozen:
-an earlier program of the same recipe that read the JPEGs itself; full: the
-trainer); with --torch they are computed anew in WORKDIR/torch.
+Trains ResNet34 on data/voc-real of $VOCDIST_TEST_DATA from its weights, with
+three seeds with a frozen and three with a trained backbone, compares the
+losses of every epoch and the validation with PyTorch's (torch_trainer.py), and
+prints the tables of docs/measured.md. PyTorch's results are those recorded in
+pytorch/ (frozen: by an earlier program of the same recipe that read the JPEGs
+itself; full: by torch_trainer.py); with --torch they are computed in
+WORKDIR/torch.
 
-Runs that WORKDIR holds finished are taken as they are, unfinished ones go on:
-stop it and start it again as you like. Without WORKDIR all is computed anew.
-PROGRAM and PACKER in the environment are vocdist and vocpack.
+Complete runs in WORKDIR are reused, incomplete ones resume: the script can be
+stopped and started again. Without WORKDIR everything is computed. PROGRAM and
+PACKER in the environment are vocdist and vocpack.
 """
 import csv
 import glob
@@ -24,17 +25,18 @@ import tempfile
 SKIP = 77
 SEEDS = 1, 2, 3
 EPOCHS = {'frozen': 5, 'full': 4}
-LOSS_WITHIN = {'frozen': .04, 'full': .05}  # of PyTorch's, in every epoch
+LOSS_WITHIN = {'frozen': .04, 'full': .05}  # relative, in every epoch
 LAST_LOSS_WITHIN = {'frozen': .03, 'full': .05}
-# Frozen; mean of the seeds, each at the better of its last two epochs: single
-# epochs jump while the head's running statistics lag. Boxes left unflipped
-# cost 1.6 px and 0.02 mIoU, and next to nothing in the losses.
+# Frozen backbone; mean over the seeds, each at the better of its last two
+# epochs: single epochs vary because the head's running statistics lag. For
+# comparison: unflipped boxes cost 1.6 px and 0.02 mIoU, and almost nothing in
+# the losses.
 AT_LEAST = {'val_accuracy': .62, 'val_miou': .48, 'val_loc50': .32}
 AT_MOST = {'val_l1_px': 25.5}
-# The recorded runs saw these images.
+# Digests of the images of the recorded runs.
 DIGESTS = {'train': 'e2c35bc354594fea', 'val': '7ef36b04b232649b'}
 
-# PyTorch's fastest mode here, but that idle threads do not spin.
+# PyTorch's fastest settings here, except that idle threads do not spin.
 FAST = {'OMP_WAIT_POLICY': 'passive',
         'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
         'MALLOC_MMAP_THRESHOLD_': '4294967296',
@@ -57,7 +59,7 @@ def check(ok, what):
 # ---- runs ----
 
 def read(path):
-    """Rows of a CSV by epoch; [] without the file."""
+    """Rows of a CSV file, one per epoch; [] if there is no file."""
     if not os.path.exists(path):
         return []
     with open(path, newline='') as f:
@@ -119,7 +121,7 @@ def mean(rows, key):
 
 
 def better(run):
-    """Of its last two epochs, by validation loss."""
+    """The better of the last two epochs, by validation loss."""
     return min(run[-2:], key=lambda row: row['val_loss'])
 
 
@@ -167,7 +169,7 @@ def compare(kind, ours, theirs):
         limit = (LAST_LOSS_WITHIN if last else LOSS_WITHIN)[kind]
         check(abs(a / b - 1) <= limit,
               f'{kind}: epoch {epoch}: training loss {a:.2f}, PyTorch '
-              f'{b:.2f}: {100 * (a / b - 1):+.1f} % (to {100 * limit:.0f})')
+              f'{b:.2f}: {100 * (a / b - 1):+.1f} % (limit {100 * limit:.0f})')
 
 
 def check_validation(ours):

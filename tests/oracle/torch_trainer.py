@@ -3,11 +3,12 @@
 
     torch_trainer.py --train SHARDS --val SHARDS --weights FILE --out FILE.csv
 
-It reads vocpack's shards, so that both programs see the same pixels; all else
-is PyTorch's own: augmentation by torchvision, its ResNet34, Adam, loss,
-metrics. The backbone is frozen, with its batch norm in training mode, unless
---unfrozen. The CSV has the columns of runs/NAME/metrics.csv and is whole: it
-appears under its name after the last epoch.
+It reads vocpack's shards, so that both programs see the same pixels.
+Everything else is independent: torchvision's augmentation and ResNet34,
+PyTorch's Adam and losses. The backbone is frozen, with its batch norm in
+training mode, unless --unfrozen. The CSV has the columns of
+runs/NAME/metrics.csv; it gets its name after the last epoch, so it is always
+complete.
 """
 import argparse
 import csv
@@ -38,7 +39,7 @@ COLUMNS = ('epoch step train_loss train_box train_class val_loss val_l1_px '
 # ---- data ----
 
 class Shards:
-    """Images [N, 3, size, size] as bytes, boxes in their pixels, classes."""
+    """Images [N, 3, size, size] as uint8, boxes in their pixels, classes."""
 
     def __init__(self, folder):
         with open(os.path.join(folder, 'pack.json')) as f:
@@ -59,7 +60,7 @@ class Shards:
 
 
 def rotated_box(box, degrees, size):
-    """The upright box around `box`, turned anticlockwise about the centre."""
+    """Bounding box of `box` rotated counterclockwise about the image center."""
     a, middle = math.radians(degrees), size / 2
     x = box[[0, 2, 2, 0]] - middle
     y = box[[1, 1, 3, 3]] - middle  # down
@@ -74,7 +75,7 @@ def augment(x, box, jitter, args):
         x = TF.hflip(x)
         box = torch.stack([size - box[2], box[1], size - box[0], box[3]])
     degrees = float(torch.empty(()).uniform_(-args.rotate, args.rotate))
-    # affine() turns clockwise.
+    # affine() rotates clockwise.
     x = TF.affine(x, -degrees, [0, 0], 1, [0, 0],
                   interpolation=TF.InterpolationMode.BILINEAR)
     return jitter(x), rotated_box(box, degrees, size)
@@ -84,7 +85,7 @@ def train_batches(data, args):
     jitter = T.ColorJitter(args.jitter, args.jitter, args.jitter, args.jitter)
     for index in torch.randperm(len(data)).split(args.batch):
         if len(index) == 1:
-            return  # the head's batch norm needs two
+            return  # the head's batch norm needs two images
         x, box = data.images[index].float() / 255, data.box[index]
         for k in range(len(index)):
             x[k], box[k] = augment(x[k], box[k], jitter, args)
@@ -144,7 +145,7 @@ def iou(a, b):
 
 
 class Sums:
-    """Means over images: box, class, accuracy, IoU, LOC@0.5."""
+    """Means over images: box loss, class loss, accuracy, IoU, LOC@0.5."""
 
     def __init__(self):
         self.sums, self.n = torch.zeros(5, dtype=torch.double), 0
@@ -207,7 +208,7 @@ def options():
     p.add_argument('--seed', type=int, default=1)
     p.add_argument('--lr', type=float, default=1e-3)
     p.add_argument('--unfrozen', action='store_true')
-    p.add_argument('--backbone-lr', type=float, help='default: as --lr')
+    p.add_argument('--backbone-lr', type=float, help='default: that of --lr')
     p.add_argument('--class-scale', type=float, default=25)
     p.add_argument('--flip', type=float, default=.5)
     p.add_argument('--rotate', type=float, default=10)
