@@ -1,6 +1,6 @@
 /*
- * What every test program includes: cmocka with its needed headers, a reader
- * of our own log messages, and a scratch folder.
+ * Included by every test program: cmocka with the headers it needs, capture of
+ * log messages, and a scratch folder.
  */
 #ifndef VOCDIST_TESTS_CHECK_H
 #define VOCDIST_TESTS_CHECK_H
@@ -21,18 +21,18 @@
 
 #define CHECK_SKIP 77
 
-/* Skips for want of what scripts/test.sh installs: not where CI=true, which
- * would not see it. */
+/* Skips the test because something that scripts/test.sh installs is missing;
+ * with CI=true it fails instead. */
 static inline void check_skip(const char *missing)
 {
     const char *ci = getenv("CI");
     if (ci && strcmp(ci, "true") == 0)
-        fail_msg("without %s", missing);
+        fail_msg("%s is missing", missing);
     print_message("skipped: no %s\n", missing);
     skip();
 }
 
-/* The text of the last messages, for tests of what the user is told. */
+/* Captured messages, for tests of what the user reads. */
 struct check_log {
     char text[8192];
     size_t length;
@@ -50,7 +50,7 @@ static inline void check_log_sink(void *ctx, enum log_level level,
         log->length = sizeof log->text - 1;
 }
 
-/* From here on this thread's messages go into `log` instead of stderr. */
+/* Redirects this thread's messages into `log` until check_log_end(). */
 static inline void check_log_start(struct check_log *log)
 {
     log->text[0] = '\0';
@@ -69,7 +69,7 @@ static inline void check_log_end(void)
             fail_msg("no \"%s\" in: %s", (part), (log)->text); \
     } while (0)
 
-/* Written so that NaN fails. */
+/* Fails if a or b is NaN. */
 #define assert_near(a, b, tolerance)                                         \
     do {                                                                     \
         double a_ = (a), b_ = (b), t_ = (tolerance);                         \
@@ -78,7 +78,8 @@ static inline void check_log_end(void)
                      #b, b_, t_);                                            \
     } while (0)
 
-/* A fresh folder for this process; the name is owned by the caller. */
+/* Creates a scratch folder; the caller owns the returned path and removes both
+ * with check_folder_remove(). */
 static inline char *check_folder(void)
 {
     const char *base = getenv("TMPDIR");
@@ -96,7 +97,7 @@ static inline void check_folder_remove(char *path)
     free(path);
 }
 
-/* Entries of a folder. */
+/* Number of entries of a folder. */
 static inline size_t check_count_files(const char *folder)
 {
     struct file_list list;

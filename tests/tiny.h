@@ -1,6 +1,6 @@
 /*
- * Small data sets of drawn rectangles for tests: class and box can be learnt
- * from the pixels, and every byte follows from the arguments.
+ * Small data sets of drawn rectangles for tests: class and box can be learned
+ * from the pixels, and the arguments determine every byte.
  */
 #ifndef VOCDIST_TESTS_TINY_H
 #define VOCDIST_TESTS_TINY_H
@@ -16,6 +16,7 @@
 
 #define TINY_CLASSES 3
 
+/* Draws image i (size x size, RGB) and its only object. */
 static inline void tiny_image(uint8_t *pixels, int size, uint64_t i,
                               struct shard_object *o)
 {
@@ -40,8 +41,9 @@ static inline void tiny_image(uint8_t *pixels, int size, uint64_t i,
             }
 }
 
-/* Writes images first .. first + n - 1 as the data set `folder`, one byte in
- * the middle of image `changed` (-1: none) another; false when it cannot. */
+/* Writes images first .. first + n - 1 as the data set `folder`, with a
+ * different byte in the middle of image `changed` (-1: none); false on error.
+ */
 static inline bool tiny_write_shards(const char *folder, int size,
                                      uint64_t first, uint64_t n,
                                      int64_t changed)

@@ -1,23 +1,24 @@
-"""vocdist beside PyTorch on this machine: speed of a step, memory, start.
+"""Compares vocdist with PyTorch on this machine: step time, memory, start time.
 
     compare.py --python PYTHON [--python ANOTHER]... [options]
 
-Every PYTHON has torch; the peer is the fastest mode of any of them. Needs h5py
-and numpy itself, a build with tests, and a machine that does nothing else.
+Every PYTHON must have torch; the peer is the fastest mode of all of them. This
+script itself needs h5py and numpy, a build with tests, and an idle machine.
 
-1. Gate: from the same weights, on the same batch, every mode computes the same
-   losses in its first two steps (so forward, backward and optimizer agree);
-   else nothing is timed and the exit code is 1.
-2. Search: layouts, kinds of Adam and torch.compile, of each PyTorch, all with
-   huge pages and without malloc giving memory back.
-3. Rounds: vocdist and the fastest mode of each PyTorch in turns.
-4. Ranks: one job of several one-core ranks against as many jobs at once.
+1. Gate: with the same weights and batch, every mode must compute the same losses
+   in its first two steps (so forward, backward and optimizer agree); otherwise
+   nothing is timed and the exit code is 1.
+2. Search: memory formats, implementations of Adam and torch.compile of each
+   PyTorch, all with huge pages and a malloc that keeps freed memory.
+3. Rounds: vocdist and the fastest mode of each PyTorch, alternating.
+4. Ranks: one job of several one-core ranks against as many independent jobs at
+   the same time.
 5. Start: from exec to the first step.
 
-Images are generated, dropout and augmentation off in both, input in memory.
-Prints rows for docs/measured.md. They and result.json are in --out FOLDER,
-which is written after each measurement. A part that fails is named there and
-at the end, with exit code 1; the others' results stay.
+Images are generated; dropout and augmentation are off in both; input is in memory.
+Prints tables for docs/measured.md. They and result.json are written to --out
+FOLDER after each measurement. If a part fails, the results of the others are kept;
+the failure is recorded there and printed at the end, with exit code 1.
 """
 import argparse
 import json
@@ -36,17 +37,17 @@ try:
     import h5py
     import numpy as np
 except ImportError as e:
-    sys.exit(f'compare.py: {sys.executable} runs this script and lacks a module: {e}\n  ---> install python3-h5py and '
+    sys.exit(f'compare.py: {sys.executable} runs this script and has no such module: {e}\n  ---> install python3-h5py and '
              'python3-numpy (scripts/install-deps.sh --test), or run it with a Python that has h5py and numpy')
 
 HERE = Path(__file__).resolve().parent
 TUNED = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1', 'MALLOC_TRIM_THRESHOLD_': '8000000000', 'MALLOC_MMAP_MAX_': '0',
          'MALLOC_TOP_PAD_': '500000000'}
 LR = 1e-3
-# Open MPI 4 and 5 refuse root without these.
+# Open MPI 4 and 5 do not run as root without these.
 ROOT = [f'{name}_ALLOW_RUN_AS_ROOT{confirm}' for name in ('OMPI', 'PRTE') for confirm in ('', '_CONFIRM')]
-# A first loss differs by rounding; Adam's first step blows rounding up where
-# a gradient is nearly 0, so the second has more tolerance.
+# Relative tolerances. The first losses differ by rounding. Adam's first step
+# amplifies rounding where a gradient is nearly 0, so the second tolerance is larger.
 SAME_LOSS = (1e-3, 2e-2)
 
 
@@ -60,7 +61,7 @@ def fail(*words):
 
 
 def wait_output(process, what, limit_s=None):
-    """Its standard output."""
+    """Waits for the process; returns its standard output."""
     try:
         out, err = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
@@ -87,7 +88,7 @@ class Vocdist:
         return [str(w) for k, v in pairs.items() for w in ('--' + k, v)]
 
     def bench(self, batch, threads, steps, before=(), replicas=1):
-        """A started process of `vocdist bench step`."""
+        """Starts `vocdist bench step`; returns the process."""
         command = [*before, self.args.vocdist, 'bench', 'step', '--json', '--steps', steps, '--log.level', 'error',
                    '--train.replicas', replicas, *self.options(batch, threads)]
         return subprocess.Popen([str(w) for w in command], cwd=self.folder, text=True, stdout=subprocess.PIPE,
@@ -98,7 +99,7 @@ class Vocdist:
         return json.loads(wait_output(self.bench(a.batch, a.threads, a.steps), 'vocdist bench'))
 
     def train(self, steps):
-        """Losses, and seconds from exec to the first step's begin and end."""
+        """Losses, and seconds from exec to the begin and the end of the first step."""
         self.runs += 1
         rows = Path(self.folder, 'runs', f'r{self.runs}', 'steps.jsonl')
         command = [self.args.vocdist, '--train.dir', f'{self.folder}/runs', '--train.name', f'r{self.runs}', '--train.steps',
@@ -146,7 +147,7 @@ class Torch:
         return json.loads(self.start('time', layout, adam, steps, *compiled).splitlines()[-1])
 
     def find_library(self):
-        """What its convolutions run on, in oneDNN's own words."""
+        """Version and instruction set of its oneDNN, from ONEDNN_VERBOSE."""
         code = 'import torch; torch.conv2d(torch.ones(16, 32, 56, 56), torch.ones(32, 32, 3, 3))'
         out = subprocess.run([self.python, '-c', code], env=dict(self.environment, ONEDNN_VERBOSE='1'), text=True,
                              capture_output=True).stdout
@@ -154,12 +155,12 @@ class Torch:
         self.library = ', '.join(m[m.lastindex or 0] for m in found if m)
 
     def attempt(self, mode, losses):
-        """A mode that does not exist here is no mistake; a wrong loss is."""
+        """Times a mode. A mode that this PyTorch does not have is skipped; a wrong loss ends the script."""
         try:
             r = self.time(mode, self.args.search_steps)
         except RuntimeError as e:
             reason = str(e).strip().splitlines()[-1]
-            log(f'{self.name} {" ".join(mode)}: not here ({reason[:120]})')
+            log(f'{self.name} {" ".join(mode)}: not available ({reason[:120]})')
             return
         self.name = f'PyTorch {r["torch"]}'
         check_losses(losses, r['losses'], f'{self.name} {" ".join(mode)}')
@@ -205,7 +206,7 @@ def prepare(args, folder):
 
 
 class Results:
-    """What was measured so far, on disk at any time; and which parts failed."""
+    """The results so far, always saved on disk, and the failed parts."""
 
     def __init__(self, args, peers):
         self.args, self.peers = args, peers
@@ -222,7 +223,7 @@ class Results:
         return json.loads(text)
 
     def measure_part(self, name, measure, *arguments):
-        """A failure ends this part alone."""
+        """Runs one part; if it fails, the other parts still run."""
         try:
             measure(*arguments)
         except (RuntimeError, OSError, ValueError, LookupError) as e:
@@ -280,8 +281,8 @@ def median_range(values, digits=2):
 def setting_rows(args, r):
     o = r['ours'][0]
     return [f'{time.strftime("%Y-%m-%d")}, {o["machine"]["processor"]}, {os.cpu_count()} cores, load '
-            f'{r["load"][0]:.1f} before and {r["load"][-1]:.1f} after; {o["machine"]["instruction_set"]}, both may use '
-            f'{os.environ.get("ONEDNN_MAX_CPU_ISA", "all of it")}. vocdist {o["setup"]["backend_details"]}; '
+            f'{r["load"][0]:.1f} before and {r["load"][-1]:.1f} after; {o["machine"]["instruction_set"]}, ONEDNN_MAX_CPU_ISA '
+            f'{os.environ.get("ONEDNN_MAX_CPU_ISA", "not set")}. vocdist {o["setup"]["backend_details"]}; '
             + '; '.join(f'{p["name"]} {p["library"]}' for p in r['peers']) + '.',
             f'ResNet {args.blocks}, width {args.width}, {args.size} pixels, head included, freeze {args.freeze}, batch '
             f'{args.batch}, {args.threads} threads, float32, Adam; {len(r["ours"])} alternating rounds of {args.steps} steps.',
@@ -303,7 +304,7 @@ def peer_row(r, p):
 
 
 def report(args, r):
-    """Markdown for docs/measured.md, of the parts that were measured."""
+    """Markdown for docs/measured.md, of the parts with results."""
     out, timed = [], [p for p in r['peers'] if p['rounds']]
     if r['ours']:
         out += setting_rows(args, r)
@@ -323,13 +324,13 @@ def report(args, r):
 
 
 def check_requirements(args, peers):
-    """All that is missing is found before anything is measured."""
+    """Finds missing programs and modules before anything is measured."""
     for program in args.vocdist, args.make_shards:
         if not os.access(program, os.X_OK):
             fail(f'{program}: no such program\n  ---> cmake --preset dev && cmake --build --preset dev')
     for program in shlex.split(args.mpirun)[:1] + ['taskset'] * bool(args.mpirun):
         if not shutil.which(program):
-            fail(f"{program}: no such program\n  ---> install it, or leave the ranks out: --mpirun ''")
+            fail(f"{program}: no such program\n  ---> install it, or skip the ranks: --mpirun ''")
     for p in peers:
         p.check_modules()
 
@@ -353,10 +354,10 @@ def compare(args, folder, peers, record):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     build = HERE.parent.parent / 'build' / 'dev'
-    ap.add_argument('--python', action='append', required=True, help='a Python that has torch; may be repeated')
+    ap.add_argument('--python', action='append', required=True, help='a Python that has torch; may be given several times')
     ap.add_argument('--vocdist', default=build / 'src/cli/vocdist')
     ap.add_argument('--make-shards', default=build / 'tests/make_shards')
-    ap.add_argument('--mpirun', default='mpirun -np', help="lacks the number; '' skips the ranks")
+    ap.add_argument('--mpirun', default='mpirun -np', help="the number of ranks is appended; '' skips the ranks")
     ap.add_argument('--batch', type=int, default=32)
     ap.add_argument('--threads', type=int, default=2)
     ap.add_argument('--ranks', type=int, default=2)
@@ -365,10 +366,10 @@ def main():
     ap.add_argument('--width', type=int, default=64)
     ap.add_argument('--blocks', default='3,4,6,3')
     ap.add_argument('--rounds', type=int, default=3)
-    ap.add_argument('--steps', type=int, default=4, help='timed steps of a round')
+    ap.add_argument('--steps', type=int, default=4, help='timed steps per round')
     ap.add_argument('--search-steps', type=int, default=2)
-    ap.add_argument('--limit', type=int, default=600, help='seconds for one process of PyTorch, compiling included, or 10 '
-                    'times the slowest so far')
+    ap.add_argument('--limit', type=int, default=600, help='time limit of one PyTorch process in seconds, including '
+                    'compilation; at least 10 times the slowest so far')
     ap.add_argument('--out', default=build.parent / 'compare', help='folder for rows.md and result.json')
     ap.add_argument('--peer', default=HERE / 'torch_step.py', help=argparse.SUPPRESS)
     args = ap.parse_args()

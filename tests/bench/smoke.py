@@ -1,8 +1,8 @@
-"""compare.py from end to end on a tiny network: that its gate refuses, that a
-part that fails costs no other part's results, and that what is missing is said
-before anything is measured.
+"""compare.py from end to end on a tiny network: its gate refuses a peer that
+computes something else, a failed part does not lose the results of the others, and
+missing requirements are reported before anything is measured.
 
-    smoke.py VOCDIST MAKE_SHARDS "MPIRUN -np"      ("" without)
+    smoke.py VOCDIST MAKE_SHARDS "MPIRUN -np"      ("" without MPI)
 """
 import json
 import os
@@ -24,7 +24,7 @@ VOCDIST, MAKE_SHARDS, MPIRUN = sys.argv[1:4]
 
 
 def compare(out, *options, mpirun=MPIRUN, **environment):
-    """Without what lets root use Open MPI, which it sets itself."""
+    """Runs compare.py without the variables that let root use Open MPI: it sets them."""
     environment = {k: v for k, v in {**os.environ, **environment}.items() if 'ALLOW_RUN_AS_ROOT' not in k}
     command = [sys.executable, '-B', HERE / 'compare.py', '--python', sys.executable, '--vocdist', VOCDIST, '--make-shards',
                MAKE_SHARDS, '--mpirun', mpirun, '--out', out, '--size', '64', '--width', '8', '--blocks', '1,1,1,1', '--batch', '16',
@@ -33,7 +33,7 @@ def compare(out, *options, mpirun=MPIRUN, **environment):
 
 
 def check_refuses(folder, old, new):
-    """A peer that computes something else is never timed."""
+    """A peer with a different computation is never timed."""
     script = (HERE / 'torch_step.py').read_text()
     assert old in script, old
     peer = Path(folder, 'peer.py')
@@ -44,7 +44,7 @@ def check_refuses(folder, old, new):
 
 
 def check_partial_results_are_kept(folder):
-    """mpirun fails after the rounds."""
+    """mpirun fails, after the rounds."""
     done = compare(folder, mpirun='/bin/false')
     result = json.loads(Path(folder, 'result.json').read_text())
     assert done.returncode == 1 and 'failed: ranks; the other parts are in ' in done.stderr, done.stderr

@@ -1,12 +1,12 @@
-"""One process of PyTorch that trains on one batch, for compare.py.
+"""A PyTorch process that trains on one batch, for compare.py.
 
     torch_step.py FOLDER init                   writes FOLDER/weights.safetensors
     torch_step.py FOLDER time LAYOUT ADAM STEPS [compile]
 
-FOLDER has what compare.py wrote: setting.json, batch.npz. LAYOUT contiguous or
-channels_last; ADAM loop, foreach or fused. Prints one JSON object: the losses
-of the first two steps, the times of STEPS later ones, memory, start. Needs no
-torchvision; PYTHONPATH names the folder of network.py.
+FOLDER contains setting.json and batch.npz of compare.py. LAYOUT is contiguous or
+channels_last; ADAM is loop, foreach or fused. Prints one JSON object: the losses of
+the first two steps, the times of STEPS more steps, peak memory, start times. Does
+not need torchvision; PYTHONPATH must name the folder of network.py.
 """
 import json
 import os
@@ -15,7 +15,7 @@ import time
 
 
 def process_age_s():
-    """Since this process was started."""
+    """Seconds since this process was started."""
     with open('/proc/self/stat') as f:
         ticks = int(f.read().rsplit(')', 1)[1].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf('SC_CLK_TCK')

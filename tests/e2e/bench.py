@@ -1,7 +1,9 @@
-"""vocdist bench: what its figures must satisfy on any machine, however busy,
-and that planted slowness shows where it was planted.
+"""vocdist bench: properties of its results that hold on any machine, idle or
+busy, and that an injected delay shows in the right place.
 
-    bench.py VOCDIST MAKE_SHARDS SLOW_READ_LIBRARY "MPIRUN -np"   ("" without)
+    bench.py VOCDIST MAKE_SHARDS SLOW_READ_LIBRARY "MPIRUN -np"
+
+"MPIRUN -np" is "" in a build without MPI.
 """
 import json
 import math
@@ -93,11 +95,11 @@ class Bench(unittest.TestCase):
                       if not name.startswith("ompi"))
 
     def check_left_nothing(self, before):
-        """A failed job's folders go right behind it."""
+        """The folders of a failed job are removed soon after its end."""
         pace.wait_for(lambda: self.files() == before, self.files, GONE_S)
 
     def check(self, value, like, where):
-        """Structure and types as in SCHEMA, numbers finite and not negative."""
+        """Structure and types of SCHEMA; numbers are finite and >= 0."""
         if like == "ms":
             like = dict.fromkeys(DISTRIBUTION, 0.0)
             order = [value[k] for k in ("min", "q1", "median", "q3", "max")]
@@ -115,7 +117,7 @@ class Bench(unittest.TestCase):
     def check_steps(self, s, setup):
         total = s["phases_ms"]["total"]
         parts = [s["phases_ms"][p] for p in PHASES]
-        # of every step the parts are the whole, and the phases most of it
+        # in every step the phases add up to total, and other is a small part
         self.assertLessEqual(sum(p["min"] for p in parts),
                              total["min"] * 1.000001)
         self.assertGreaterEqual(sum(p["max"] for p in parts),
@@ -132,7 +134,7 @@ class Bench(unittest.TestCase):
         self.assertGreater(s["processor_ms"]["min"], 0)
         self.assertLess(s["slowest"]["rank"], setup["ranks"])
 
-    # ---- what is said
+    # ---- results
 
     def check_all(self, ranks):
         r = self.bench("--steps 3", ranks)
@@ -193,16 +195,16 @@ class Bench(unittest.TestCase):
                                      "generated": True})
         self.assertEqual(r["network"]["classes"], 20)
 
-    # ---- planted slowness
+    # ---- injected delays
 
     def slow_ms(self, ranks=0):
-        """For an image: a step's 4 are read in 10 times what computing on
-        them takes, also on a slow or busy machine."""
+        """Delay per image, so that reading the 4 images of a step takes 10
+        times as long as computing it, also on a slow or busy machine."""
         step = self.bench("step --steps 2", ranks)["step"]["synthetic"]
         return max(300, round(10 / 4 * step["phases_ms"]["total"]["max"]))
 
     def slow(self, ms, **env):
-        """A step's 4 images take 4 x ms."""
+        """Environment in which reading an image takes `ms` longer."""
         return {"LD_PRELOAD": SLOW_READ, "SLOW_READ_MS": str(ms),
                 "SLOW_READ_BYTES": str(32 * 32 * 3), **env}
 
@@ -210,7 +212,7 @@ class Bench(unittest.TestCase):
         ms = self.slow_ms()
         s = self.bench("step --steps 3", env=self.slow(ms))["step"]
         self.assertGreater(s["shards"]["wait_share"], 0.5)
-        # Reading goes on while a busy machine delays a step's end.
+        # 0.75: a loader reads ahead while a busy machine delays a step.
         least = 0.75 * 4 * ms
         self.assertGreater(s["shards"]["phases_ms"]["total"]["median"], least)
         self.assertEqual(s["synthetic"]["wait_share"], 0)
@@ -226,11 +228,11 @@ class Bench(unittest.TestCase):
         env = self.slow(self.slow_ms(2), SLOW_READ_RANK="1")
         s = self.bench("step --steps 3", 2, env)["step"]["shards"]
         self.assertEqual(s["slowest"]["rank"], 1)
-        # it does not wait in the exchange, the other one does
+        # the other rank waits for it in the exchange
         exchange = s["phases_ms"]["exchange"]
         self.assertLess(exchange["median"], exchange["most_rank"])
 
-    # ---- other ends
+    # ---- errors and stops
 
     def test_bad_arguments_and_missing_data_are_errors(self):
         for words, code, says in (("steps", 64, "give step, loader"),
@@ -241,7 +243,7 @@ class Bench(unittest.TestCase):
             self.assertIn(says, err)
             self.assertEqual(self.files(), before)
 
-    def test_stopped_or_failed_it_leaves_nothing(self):
+    def test_a_stopped_or_failed_bench_leaves_no_files(self):
         before = self.files()
         p = self.start("step --steps 100000 --log.level info")
         while "from shards" not in p.stderr.readline():

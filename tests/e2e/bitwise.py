@@ -1,6 +1,6 @@
-"""Same bits at any rank count: the trained weights, and the numbers that
-people read, do not depend on ranks, loader threads, stops or restarts; and
-this test can tell when they do.
+"""Same bits at any rank count: the trained weights and the reported metrics do
+not depend on ranks, loader threads, stops or restarts; the last tests check
+that other settings do change them.
 
     bitwise.py BACKEND [full]
 """
@@ -24,7 +24,7 @@ if BACKEND.startswith('deferred'):
 else:
     jobs.SMALL['backend'] = BACKEND
 REF = {'TEST_VOCDIST_BACKEND': 'ref'} if BACKEND != 'cpu' else {}
-SIGNALLED_S = 10  # a run that is to be in progress when a signal comes
+SIGNALLED_S = 10  # long enough to be in progress when a signal comes
 ONECYCLE = {'optim__schedule': 'onecycle'}
 
 
@@ -44,13 +44,14 @@ class BitwiseEquality(unittest.TestCase):
         self.assertEqual(self.f.weights(name), self.f.weights(reference), name)
         self.assertEqual(self.f.metrics_rows(name), self.f.metrics_rows(reference), name)
 
-    def test_any_number_of_ranks(self):
+    def test_bits_are_equal_at_any_number_of_ranks(self):
         for ranks in range(2, 9) if FULL else (2, 3, 4, 5, 8):
             name = 'ranks%d' % ranks
             self.f.train(ranks, name)
             self.check(name)
 
-    @unittest.skipUnless(BACKEND.startswith('deferred'), 'not ref in disguise')
+    @unittest.skipUnless(BACKEND.startswith('deferred'),
+                         'only for backends built on ref')
     def test_a_backend_built_on_ref_equals_ref(self):
         for ranks in (1, 3):
             name = 'plain%d' % ranks
@@ -58,7 +59,7 @@ class BitwiseEquality(unittest.TestCase):
             self.check(name)
 
     @unittest.skipUnless(FULL, 'full only')
-    def test_the_full_network(self):
+    def test_bits_are_equal_for_the_full_network(self):
         options = {'model__width': 64, 'model__blocks': '3,4,6,3',
                    'train__steps': 2, 'data__val': ''}
         self.f.train(1, 'full1', **options)
@@ -73,15 +74,15 @@ class BitwiseEquality(unittest.TestCase):
             self.assertEqual(self.f.weights('three', which),
                              self.f.weights('one', which))
 
-    def test_exchange_mpi_on_one_rank(self):
+    def test_exchange_mpi_on_one_rank_is_bit_identical(self):
         self.f.train(1, 'alone', exchange__name='mpi')
         self.check('alone')
 
-    def test_any_number_of_loader_threads(self):
+    def test_bits_are_equal_at_any_number_of_loader_threads(self):
         self.f.train(2, 'loaders', data__loader_threads=4)
         self.check('loaders')
 
-    def test_stopped_anywhere_and_resumed_on_other_ranks(self):
+    def test_a_run_resumed_on_other_ranks_is_bit_identical(self):
         self.f.train(1, 'cycle', **ONECYCLE)
         self.assertNotEqual(self.f.weights('cycle'), self.expected)
         ranks = [1, 2, 3, 4, 5]
@@ -97,8 +98,8 @@ class BitwiseEquality(unittest.TestCase):
         self.check('often', 'cycle')
 
     def signalled(self, name, ranks, number, delay, **options):
-        """A run whose processes get a signal `delay` after it has
-        saved a checkpoint."""
+        """A run that gets a signal `delay` seconds after it has saved a
+        checkpoint."""
         def saved():
             folder = self.f.file(name, 'checkpoints')
             return os.path.isdir(folder) and sorted(os.listdir(folder))
@@ -113,28 +114,28 @@ class BitwiseEquality(unittest.TestCase):
             process.send_signal(number)
         return jobs.Job(process, start)
 
-    def test_stopped_by_signals_and_resumed(self):
+    def test_a_run_stopped_by_signals_is_bit_identical(self):
         # a checkpoint after each epoch of two or three steps
         epochs = self.pace.steps_in(SIGNALLED_S, 20, 1000) * 2 // 5
         options = {'train__epochs': epochs, 'optim__schedule': 'cosine'}
         self.f.train(1, 'long', **options)
         stopped = 0
         for i in range(5):
-            # mpirun hands USR1 and USR2 on to its ranks
+            # mpirun forwards USR1 and USR2 to its ranks
             number = (signal.SIGUSR1, signal.SIGUSR2)[i % 2]
             job = self.signalled('signalled', 1 + i % 3, number, 0.04 * i,
                                  **options)
-            # mpirun that has ended its ranks no longer listens
+            # mpirun no longer handles signals when its ranks have ended
             late = 'weights for other programs' in job.output
             self.assertIn(job.status, (0, 75, -number if late else 0),
                           job.output)
             stopped += job.status == 75
         self.assertGreaterEqual(stopped, 2)
         if self.f.run(2, 'signalled', **options).status != 0:
-            self.fail('the last part did not end well')
+            self.fail('the last part of the run failed')
         self.check('signalled', 'long')
 
-    def test_a_run_that_is_extended(self):
+    def test_an_extended_run_is_bit_identical(self):
         self.f.train(2, 'four', train__epochs=4)
         self.f.train(1, 'extended')
         self.f.train(3, 'extended', train__epochs=4)
@@ -145,7 +146,7 @@ class BitwiseEquality(unittest.TestCase):
                      arguments=['-c', 'runs/one/config.yaml'])
         self.check('again')
 
-    def test_images_of_the_ranks_add_up(self):
+    def test_step_rows_are_equal_at_any_number_of_ranks(self):
         for ranks in (1, 3):
             self.f.train(ranks, 'rows%d' % ranks, log__every=1)
         with open(self.f.file('rows1', 'steps.jsonl')) as one:
@@ -156,9 +157,9 @@ class BitwiseEquality(unittest.TestCase):
                 self.assertEqual(rows, lines(three))
                 self.assertEqual(len(rows), 5)
 
-    # ---- the test can fail ----
+    # ---- other settings give other bits ----
 
-    def test_other_seeds_pixels_and_replicas_differ(self):
+    def test_other_seeds_replicas_rates_and_pixels_change_the_weights(self):
         others = {
             'seed': {'train__seed': 2},
             'replicas': {'train__replicas': 4},
@@ -171,7 +172,7 @@ class BitwiseEquality(unittest.TestCase):
         self.f.train(2, 'pixel', data__train='pixel')
         self.assertNotEqual(self.f.weights('pixel'), self.expected)
 
-    def test_the_mean_of_replicas_is_that_of_ref(self):
+    def test_the_mean_gradient_equals_that_of_ref(self):
         """One step of SGD moves the weights by lr times the mean gradient."""
         self.f.shards('large', 64, 0, size=64)
         options = {'train__steps': 1, 'optim__name': 'sgd', 'data__val': '',

@@ -1,8 +1,8 @@
-"""A terminal that is stopped (Ctrl-S) or a pipe that nobody reads stops no run:
-three time limits long it trains on, to its end and with exit code 0.
+"""A stopped terminal (Ctrl-S) or a full pipe does not block a run: it trains
+for three time limits, to its end, with exit code 0.
 
-The output is stopped from the first line on, so a line that had to be taken
-would end the run at its first time limit (exit code 70).
+The output is blocked from the first line on. If the run waited for it, the
+first time limit would end the run with exit code 70.
 """
 import os
 import subprocess

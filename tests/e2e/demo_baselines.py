@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Is the generated data set a real problem? Nothing simple may solve it.
+"""Checks that simple baselines do not solve the generated data set.
 
     demo_baselines.py DIR               an existing data set
-    demo_baselines.py --vocpack PROGRAM [--images N] [--seed S]    makes one first
+    demo_baselines.py --vocpack PROGRAM [--images N] [--seed S]   generates one
 
-(a) The image's colours do not give the class away: the better of logistic
-    regression and nearest neighbours on 8 x 8 x 8 RGB histograms has at most
-    half of the validation images right.
-(b) The box is not always at the same place: the median box of the training
-    images, with the class from (a), scores LOC@0.5 below 0.10.
-(c) "Largest" matters: in at least half of the images the runner-up is of
-    another class and has 50 to 80 % of the largest object's area.
+(a) Colors do not determine the class: the better of logistic regression and
+    nearest neighbors on 8 x 8 x 8 RGB histograms is right for at most half of
+    the validation images.
+(b) The box varies: the median box of the training images, with the class from
+    (a), scores LOC@0.5 below 0.10.
+(c) "Largest" matters: in at least half of the images the second largest object
+    (the rival) has another class and 50 to 80 % of the largest object's area.
 
-Exit status 1 when one of the three does not hold.
+Exit code 1 if one of the three does not hold.
 """
 import argparse
 import json
@@ -47,8 +47,8 @@ def read_histogram(pixels):
 
 
 class Split:
-    """Per image: class of the largest object, its box as shares of the
-    image's sides, the histogram, and whether the runner-up is a rival."""
+    """Per image: class of the largest object, its box relative to the image's
+    width and height, the histogram, and whether there is a rival."""
 
     def __init__(self, root, name):
         with open(os.path.join(root, "ImageSets", "Main", name + ".txt")) as f:
@@ -74,15 +74,15 @@ class Split:
 
 
 def nearest_neighbours(train, labels, val, n_classes, k):
-    """Votes of the k images with the largest overlap of colours: the rows
-    are roots of shares, so it is their product (Bhattacharyya)."""
+    """Votes of the k images with the most similar colors. The similarity is
+    the Bhattacharyya coefficient: rows are square roots of histograms."""
     near = np.argpartition(-(val @ train.T), k, axis=1)[:, :k]
     votes = [np.bincount(labels[n], minlength=n_classes) for n in near]
     return np.argmax(votes, axis=1)
 
 
 def logistic_regression(train, labels, val, n_classes, steps=400):
-    """Multinomial, by Adam on all images at once, with some decay."""
+    """Multinomial, trained with full-batch Adam and weight decay."""
     mean, std = train.mean(0), train.std(0) + 1e-3
     x, y = (train - mean) / std, np.eye(n_classes, dtype=train.dtype)[labels]
     x = np.hstack([x, np.ones((len(x), 1), train.dtype)])
@@ -111,7 +111,8 @@ def measure(root):
     train, val = Split(root, "train"), Split(root, "val")
     names = sorted(set(train.labels) | set(val.labels))
     y, truth = (np.searchsorted(names, s.labels) for s in (train, val))
-    # The square root spreads the many small bins: all three do better with it.
+    # Square roots spread the many small bins: all three classifiers are
+    # better.
     x, x_val = (np.sqrt(s.histograms).astype(np.float32) for s in (train, val))
     guesses = {"logistic": logistic_regression(x, y, x_val, len(names))}
     for k in (1, 15):
@@ -131,7 +132,7 @@ def measure(root):
 
 def check_conditions(m):
     checks = {
-        "(a) a colour histogram is right in at most half of the images":
+        "(a) a color histogram is right for at most half of the images":
             max(m["histogram_accuracy"].values()) <= 0.50,
         "(b) a constant box scores LOC@0.5 below 0.10":
             m["median_box_loc50"] < 0.10,

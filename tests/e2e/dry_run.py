@@ -1,5 +1,6 @@
-"""Scratch sessions before a run: --dry-run finds what would stop it later and says what
-it will cost, --overfit-batch whether it can learn; neither leaves anything.
+"""Scratch sessions before a run: --dry-run finds errors that would stop the
+run later and reports its costs; --overfit-batch checks that the network can
+learn. Neither leaves any files.
 
     dry_run.py VOCDIST MAKE_SHARDS VOCPACK "MPIRUN -np"     ("" without MPI)
 """
@@ -49,14 +50,14 @@ REPORT = {
 
 
 def snapshot():
-    """Every file, with size and time of change, and every folder."""
+    """Every file with size and modification time, and every folder."""
     found = {}
     for folder, folders, files in os.walk("."):
         for name in folders + files:
             path = os.path.join(folder, name)
             try:
                 info = os.lstat(path)
-            except FileNotFoundError:  # is just going
+            except FileNotFoundError:  # it was just removed
                 continue
             found[path] = (info.st_mtime_ns, info.st_size)
             if name in folders:
@@ -65,7 +66,7 @@ def snapshot():
 
 
 def corrupt_images(first):
-    """Flips a bit of four stored images; their digests stay."""
+    """Flips a bit of four stored images and keeps their digests."""
     with h5py.File("data/train/shard-00000.h5", "r+") as f:
         f["images"][first:first + 4] = f["images"][first:first + 4] ^ 1
 
@@ -84,7 +85,7 @@ class DryRun(unittest.TestCase):
         shutil.rmtree(self.folder)
 
     def start(self, code, words, ranks=0, env=None):
-        """Its stdout and stderr; the exit code must be this."""
+        """Runs it; returns stdout and stderr. `code` is its exit code."""
         start = MPIRUN + [str(ranks)] if ranks else []
         p = subprocess.run(start + [VOCDIST] + SMALL + words.split(),
                            capture_output=True, text=True,
@@ -94,14 +95,14 @@ class DryRun(unittest.TestCase):
         return p.stdout, p.stderr
 
     def wait_for_snapshot(self, before, text=""):
-        """A scratch session's folder goes soon after its process."""
+        """A scratch session's folder is removed soon after its end."""
         try:
             wait_for(lambda: snapshot() == before, lambda: text, CLEANUP_S)
         except AssertionError:
             self.assertEqual(snapshot(), before, text)
 
     def wait_for_path(self, path, process):
-        """While the process runs."""
+        """Waits for `path`; the process must still run."""
         wait_for(lambda: os.path.exists(path) or process.poll() is not None,
                  lambda: path)
         self.assertIsNone(process.poll())
@@ -117,7 +118,7 @@ class DryRun(unittest.TestCase):
         return out
 
     def parse_report(self, text):
-        """Its fields; every line must be as documented."""
+        """The fields of the report; every line must match REPORT."""
         fields = {line[:13].strip(): line[13:] for line in text.splitlines()}
         self.assertEqual(list(fields), list(REPORT), text)
         for name, value in fields.items():
@@ -127,7 +128,7 @@ class DryRun(unittest.TestCase):
 
     # ---- dry run
 
-    def test_a_dry_run_says_what_a_run_will_cost(self):
+    def test_a_dry_run_reports_the_costs_of_a_run(self):
         for ranks in RANKS:
             out = self.check_leaves_nothing(0, "--dry-run", ranks=ranks)
             fields = self.parse_report(out)
@@ -138,21 +139,21 @@ class DryRun(unittest.TestCase):
         self.assertEqual(os.listdir("."), ["data"])
         out = self.check_leaves_nothing(0, "--dry-run --data.val=")
         self.assertIn("none", self.parse_report(out)["validation"])
-        # its words are those of the files: a run's first checkpoint
+        # the reported size is that of a run's first checkpoint
         self.start(75, "--train.stop_at 1")
         size = os.path.getsize("runs/default/checkpoints/step-00000001.h5")
         self.assertIn(f"{size / 1e6:.1f} MB, written", out)
 
-    def test_a_dry_run_lists_what_computes_each_layer(self):
+    def test_a_dry_run_lists_the_implementation_of_each_layer(self):
         log = self.start(0, "--dry-run --log.level debug")[1]
         if "computing ref" in log:
-            self.skipTest("backend ref has no choice")
+            self.skipTest("backend ref has one implementation")
         for layer in ("conv1.weight: forward ", "layer4.0.conv2.weight: forward ",
                       "head.fc1.weight: forward ", "maxpool: forward "):
             self.assertIn(f"cpu net (train): {layer}", log)
             self.assertIn(f"cpu net (eval): {layer}", log)
 
-    def test_a_dry_run_of_a_begun_run_leaves_it_alone(self):
+    def test_a_dry_run_does_not_change_an_existing_run(self):
         self.start(75, "--train.epochs 3 --train.stop_at 3")
         for ranks in RANKS:
             expect = "changed   ranks: 1 -> 3" if ranks else ()
@@ -166,7 +167,7 @@ class DryRun(unittest.TestCase):
         out = self.check_leaves_nothing(0, "--dry-run --train.epochs 3")
         self.assertIn("ended after step 6 of 6", self.parse_report(out)["start"])
 
-    def test_a_dry_run_disturbs_no_run_in_progress(self):
+    def test_a_dry_run_does_not_disturb_a_run_in_progress(self):
         run = subprocess.Popen(
             [VOCDIST] + SMALL + ["--train.epochs", "100000"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -179,9 +180,9 @@ class DryRun(unittest.TestCase):
             self.assertNotIn("scratch session", f.read())
         self.assertEqual(os.listdir("runs"), ["default"])
 
-    # ---- what it finds
+    # ---- errors that a dry run finds
 
-    def test_invalid_settings(self):
+    def test_invalid_settings_are_reported(self):
         check = self.check_leaves_nothing
         check(64, "--dry-run --optim.lrr 1", "optim.lr")
         check(64, "--dry-run --overfit-batch 5", "one after the other")
@@ -196,11 +197,11 @@ class DryRun(unittest.TestCase):
         check(78, "--dry-run --optim.lr 0.5", "optim.lr: 0.5 here")
         check(73, "--dry-run --resume none", "resume is none")
 
-    def test_data_that_are_missing_or_damaged(self):
+    def test_missing_or_damaged_data_are_reported(self):
         check = self.check_leaves_nothing
         check(66, "--dry-run --data.train nowhere", "nowhere",
               ranks=OTHER[1])
-        corrupt_images(4)  # of rank 1's replica where there are three
+        corrupt_images(4)  # with three ranks they are those of rank 1
         for ranks in RANKS:
             check(65, "--dry-run --data.shuffle false", "shard-00000.h5",
                   ranks=ranks)
@@ -211,14 +212,14 @@ class DryRun(unittest.TestCase):
         shutil.rmtree("data/val")
         check(66, "--dry-run", "data/val")
 
-    def test_validation_images_are_read(self):
+    def test_damaged_validation_images_are_reported(self):
         with h5py.File("data/val/shard-00000.h5", "r+") as f:
             f["images"][...] = f["images"][...] ^ 1
         for ranks in RANKS:
             self.check_leaves_nothing(65, "--dry-run", "shard-00000.h5", ranks=ranks,
                                       errors=max(1, ranks))
 
-    def test_runs_that_cannot_be_resumed(self):
+    def test_a_run_that_cannot_be_resumed_is_reported(self):
         self.start(75, "--train.stop_at 1")
         with open("runs/default/steps.jsonl", "w"):
             pass
@@ -227,13 +228,13 @@ class DryRun(unittest.TestCase):
         os.truncate(path, 2000)
         self.check_leaves_nothing(65, "--dry-run", "no checkpoint here is whole")
 
-    def test_a_learning_rate_that_explodes(self):
+    def test_a_diverging_learning_rate_is_reported(self):
         for ranks in RANKS:
             self.check_leaves_nothing(76, "--dry-run --optim.lr 100 "
                                       "--loss.box_scale 1e6 --optim.name sgd",
                                       "--optim.clip_norm", ranks=ranks)
 
-    def test_a_folder_that_cannot_be_written(self):
+    def test_an_unwritable_folder_is_reported(self):
         with open("file", "w"):
             pass
         check = self.check_leaves_nothing
@@ -245,25 +246,25 @@ class DryRun(unittest.TestCase):
             os.mkdir("shut", 0o500)
             check(73, "--dry-run --train.dir shut/a", "shut")
 
-    def test_a_full_disk(self):
+    def test_a_full_disk_is_reported(self):
         os.mkdir("small")
         if os.geteuid() or subprocess.run(
                 "mount -t tmpfs -o size=3m none small".split(),
                 capture_output=True).returncode:
             if os.environ.get("CI") == "true":
-                self.fail("no small disk can be mounted here")
+                self.fail("cannot mount a small disk")
             self.skipTest("needs a small disk, which only root can mount")
         try:
             words = "--dry-run --train.dir small/runs "
             self.check_leaves_nothing(74, words + "--model.width 16",
                                       ["small/runs/", "No space left"])
-            # room for one, not for four
+            # enough space for one checkpoint, not for four
             self.check_leaves_nothing(0, words, ["warning: small/runs: 3.1 MB free",
                                                  "checkpoint.keep"])
         finally:
             subprocess.run(["umount", "small"], check=True)
 
-    def test_faults_of_every_site(self):
+    def test_a_fault_at_any_site_leaves_no_files(self):
         for site in ("run-folder cores device plan weights eval checkpoint "
                      "report").split():
             self.check_leaves_nothing(70, "--dry-run", "injected fault at",
@@ -275,22 +276,22 @@ class DryRun(unittest.TestCase):
                 self.check_leaves_nothing(70, "--dry-run", "injected fault",
                                           ranks=2,
                                           env={"VOCDIST_FAULT": f"{site}:1"})
-            # without a word, as by the system for want of memory
+            # killed without a message, like by the kernel's OOM killer
             before = snapshot()
             self.start(137, "--dry-run", ranks=2,
                        env={"VOCDIST_FAULT": "step:1:kill"})
             self.wait_for_snapshot(before)
 
-    def test_a_missing_rank_is_named_and_nothing_is_left(self):
+    def test_a_hanging_rank_is_named_and_leaves_no_files(self):
         if MPIRUN:
             begin = time.monotonic()
             self.start(0, "--dry-run", ranks=2)
-            late_s = max(2, time.monotonic() - begin)  # no rank alone is
+            late_s = max(2, time.monotonic() - begin)  # no rank is so late
             self.check_leaves_nothing(
                 69, f"--dry-run --timeout.step {late_s}", "rank 1", ranks=2,
                 env={"VOCDIST_FAULT": "reduce:1:hang"})
 
-    def test_signals_leave_nothing(self):
+    def test_a_session_stopped_by_a_signal_leaves_no_files(self):
         for ranks in RANKS:
             before = snapshot()
             start = MPIRUN + [str(ranks)] if ranks else []
@@ -309,9 +310,9 @@ class DryRun(unittest.TestCase):
                 self.assertIn("the scratch session was stopped", text)
             self.wait_for_snapshot(before, text)
 
-    # ---- one batch
+    # ---- overfitting a single batch
 
-    def test_a_net_that_can_learn_passes(self):
+    def test_overfit_batch_passes_if_the_network_learns(self):
         outs = set()
         for ranks in RANKS:
             out = self.check_leaves_nothing(
@@ -332,21 +333,21 @@ class DryRun(unittest.TestCase):
                           r"25 x (\S+) nats", out)
             self.assertIsNotNone(m, out)
 
-    def test_a_net_that_cannot_learn_fails(self):
+    def test_overfit_batch_fails_if_the_network_does_not_learn(self):
         for ranks in RANKS:
             out = self.check_leaves_nothing(
                 76, "--overfit-batch 10 --optim.lr 1e-9",
                 ["10 steps at learning rate 1e-09", "--optim.lr"],
                 ranks=ranks)
             self.assertNotIn("passed", out)
-            # one batch is one loss, as long as nothing is learned
+            # without learning the loss of the batch does not change
             first, last = re.findall(r"loss (\S+) =", out)
             self.assertAlmostEqual(float(first), float(last),
                                    delta=1e-3 * float(first))
 
-    def test_unrelated_labels_fail(self):
-        # Wrong labels can be learned by heart; different ones for one image
-        # cannot. Digests cover them, so the data are made anew.
+    def test_overfit_batch_fails_for_contradictory_labels(self):
+        # A network can overfit wrong labels, but not different labels of one
+        # image. Digests cover the labels, so new data are packed.
         self.write_one_image_with_many_labels("voc")
         subprocess.run([VOCPACK, "pack", "voc", "--size", "32", "-o", "odd"],
                        check=True, capture_output=True)

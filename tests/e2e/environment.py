@@ -1,5 +1,5 @@
-"""What surrounds a run: its name among the processes, variables that a site
-sets, limits of the system. One process, backend ref.
+"""The environment of a run: its process name, variables that a site sets,
+limits on threads. One process, backend ref.
 """
 import os
 import re
@@ -34,10 +34,10 @@ class Environment(unittest.TestCase):
         self.assertEqual(done.returncode, status, done.stdout)
         return done.stdout
 
-    # ---- its name ----
+    # ---- process name ----
 
     def names(self, command, **environment):
-        """comm and argv[0] of a run that trains."""
+        """comm and argv[0] of a run during training."""
         process = subprocess.Popen(
             [*command, *self.f.settings('a', backend='ref',
                                         train__epochs=10**5, log__every=1)],
@@ -59,7 +59,7 @@ class Environment(unittest.TestCase):
             process.kill()
             process.wait()
 
-    def test_the_process_is_called_vocdist(self):
+    def test_the_process_name_is_vocdist(self):
         link = os.path.join(self.f.path, 'vocdist-0.1')
         os.symlink(PROGRAM, link)
         for command, environment in (
@@ -71,7 +71,7 @@ class Environment(unittest.TestCase):
 
     # ---- variables of a site ----
 
-    def test_variables_of_module_systems_are_no_settings(self):
+    def test_variables_of_module_systems_are_ignored(self):
         modules = {'VOCDIST_' + word: '/opt/vocdist' for word in
                    ('ROOT', 'HOME', 'DIR', 'VERSION', 'LIB', 'INC', 'BASE',
                     'PREFIX')}
@@ -84,7 +84,7 @@ class Environment(unittest.TestCase):
             said = self.call('--print-config', status=78, **{wrong: '1'})
             self.assertIn('unknown variable ' + wrong, said)
 
-    def test_booleans_are_written_as_python_and_yaml_do(self):
+    def test_booleans_of_python_and_yaml_are_accepted(self):
         path = os.path.join(self.f.path, 'a.yaml')
         with open(path, 'w') as f:
             f.write('augment: {enable: False}\ndata: {shuffle: FALSE}\n')
@@ -101,7 +101,7 @@ class Environment(unittest.TestCase):
         output = self.train(name, cpu__threads='auto', **options)
         return int(re.search(r'threads: (\d+) to', output).group(1)), output
 
-    def test_threads_are_at_most_what_openmp_is_told(self):
+    def test_omp_num_threads_limits_the_threads(self):
         cores = len(os.sched_getaffinity(0))
         if cores < 2:
             self.skipTest('one core')
@@ -112,7 +112,7 @@ class Environment(unittest.TestCase):
         if n > 1:
             self.assertIn('auto is 1, not %d, by OMP_NUM_THREADS' % n, said)
             self.assertIn('--> give --cpu.threads N', said)
-        # the first start has fixed it, and what is given is given
+        # the first start fixes auto; an explicit number is not limited
         again, said = self.threads('one', train__steps=2)
         self.assertEqual(again, 1)
         self.assertNotIn('OMP_NUM_THREADS', said)

@@ -1,7 +1,9 @@
-"""Evaluating, and loading weights and checkpoints: the right data, and no
-figures from a file that cannot give them.
+"""Evaluation, and loading of weights and checkpoints: the right data are used,
+and an unsuitable file gives an error instead of metrics.
 
-    evaluate.py VOCDIST MAKE_SHARDS EDIT_CHECKPOINT "MPIRUN -np"   ("" no MPI)
+    evaluate.py VOCDIST MAKE_SHARDS EDIT_CHECKPOINT "MPIRUN -np"
+
+"MPIRUN -np" is "" in a build without MPI.
 """
 import csv
 import json
@@ -61,7 +63,7 @@ class Case(unittest.TestCase):
 
     def call(self, code, *words, ranks=0, expect=(), folder=".", env=None,
              **options):
-        """Runs vocdist to its end; what it says. An error is said once, and
+        """Runs vocdist; returns its output. An error must be printed once and
         with a remedy."""
         start = MPIRUN + [str(ranks)] if ranks and MPIRUN else []
         p = subprocess.run(start + [VOCDIST] + " ".join(words).split(),
@@ -82,7 +84,7 @@ class Case(unittest.TestCase):
 
 
 class Data(Case):
-    """Which data are evaluated."""
+    """The data that eval uses."""
 
     def setUp(self):
         super().setUp()
@@ -90,7 +92,7 @@ class Data(Case):
         self.shards("third", 5, 300)
 
     def evaluated(self, *words, other=False, **options):
-        """The line of the data; `other`: not what the run validated on."""
+        """The data folder of the report; `other`: not that of the run."""
         text = self.call(0, "eval --eval.batch 4", *words, **options)
         line, = [x for x in text.splitlines() if x.startswith("data  ")]
         self.assertEqual(other, "not the data that the run validated" in line)
@@ -98,7 +100,7 @@ class Data(Case):
         self.assertEqual(line.split(",")[1].split()[0], images.split()[1])
         return line.split()[1].rstrip(",")
 
-    def test_a_checkpoints_run_says_which(self):
+    def test_eval_uses_the_data_that_the_run_validated_on(self):
         self.train(0, "--train.steps 1 --data.val own/val")
         run = "--checkpoint runs/default"
         self.assertEqual(self.evaluated(run, ranks=2), "own/val")
@@ -132,7 +134,7 @@ class Data(Case):
         os.symlink(weights, "link.safetensors")
         self.assertEqual(self.evaluated("--weights link.safetensors"),
                          "own/val")
-        shutil.copy(weights, "copy.safetensors")  # of no run any more
+        shutil.copy(weights, "copy.safetensors")  # not in a run folder
         self.assertEqual(self.evaluated("--weights copy.safetensors"),
                          "data/val")
 
@@ -144,7 +146,7 @@ class Data(Case):
             self.assertEqual(self.evaluated(network, "--data data/val"),
                              "data/val")
 
-    def test_a_relative_folder_elsewhere(self):
+    def test_a_relative_data_folder_starts_in_the_current_folder(self):
         self.train(0, "--train.steps 1 --data.val own/val")
         os.mkdir("away")
         run = os.path.abspath("runs/default")
@@ -154,7 +156,7 @@ class Data(Case):
         self.assertEqual(self.evaluated("--checkpoint", run, folder="away",
                                         other=True), "own/val")
 
-    def test_the_checkpoint_is_named(self):
+    def test_eval_names_the_checkpoint(self):
         self.train(75, "--train.epochs 1 --train.stop_at 2 "
                    "--checkpoint.every 1")
         folder = "runs/default/checkpoints/"
@@ -165,7 +167,7 @@ class Data(Case):
 
 
 class Values(Case):
-    """Values that no network may have."""
+    """Values that a network must not have."""
 
     def test_weights_with_non_finite_values_are_rejected(self):
         self.train(0, "--train.steps 1 --data.val=")
@@ -209,7 +211,7 @@ class Values(Case):
                        file, expect=expect)
 
     def test_non_finite_values_are_not_saved(self):
-        """Adam's second moment overflows where gradients are finite."""
+        """Gradients are finite, but Adam's second moment overflows."""
         self.train(0, "--train.steps 1 --data.val=")
         weights = Weights("runs/default/weights/last.safetensors")
         weights.set("head.bn.weight",
@@ -224,7 +226,7 @@ class Values(Case):
             self.assertFalse(os.path.exists("runs/steep/weights"))
 
     def test_non_finite_outputs_are_an_error(self):
-        """Finite weights whose products overflow."""
+        """The weights are finite, but their products overflow."""
         self.train(0, "--train.steps 1 --data.val=")
         weights = Weights("runs/default/weights/last.safetensors")
         for name in "head.bn.weight", "head.fc2.weight":
@@ -238,8 +240,8 @@ class Values(Case):
         self.train(76, "--model.weights huge.safetensors --model.freeze none "
                    "--train.name huge", ranks=2, expect="image tiny_0100")
 
-    def test_an_overflow_inside_is_an_error(self):
-        """ReLUs and norms behind it would make figures of it."""
+    def test_an_overflow_in_an_inner_layer_is_an_error(self):
+        """Later ReLUs and norms could turn it into finite outputs."""
         self.train(0, "--train.steps 1 --data.val=")
         for names in (("conv1.weight", "bn1.weight"),
                       ("bn1.weight", "layer1.0.conv1.weight"),
@@ -257,7 +259,7 @@ class Values(Case):
 
 
 class Kinds(Case):
-    """Files that are not what they are given as."""
+    """Files of another kind than the option expects."""
 
     ZIP = b"PK\3\4\0\0\10\10archive/data.pkl" + bytes(4096)
     PICKLES = (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",  # old torch
@@ -277,7 +279,7 @@ class Kinds(Case):
             f.write(content)
         return "given"
 
-    def test_wrong_file_as_weights(self):
+    def test_a_wrong_file_given_as_weights_is_identified(self):
         with open(self.weights, "rb") as f:
             half = f.read()[:200]
         pickle = ["a Python pickle", "save_file(torch.load('given'"]
@@ -301,7 +303,7 @@ class Kinds(Case):
         self.call(66, "eval --data data/val --weights nowhere",
                   expect="nowhere: No such file")
 
-    def test_wrong_file_as_checkpoint(self):
+    def test_a_wrong_file_given_as_checkpoint_is_identified(self):
         weights = f"vocdist eval --weights {self.weights}"
         for path, expect in (
                 (self.weights, ["a safetensors file", weights]),
@@ -319,14 +321,14 @@ class Kinds(Case):
         self.call(66, "eval --data data/val --checkpoint data/val",
                   expect="data/val: no checkpoint here")
 
-    def test_wrong_file_as_data(self):
+    def test_a_file_given_as_data_folder_is_an_error(self):
         for path in "data/val/shard-00000.h5", self.weights:
             self.call(66, "eval --checkpoint runs/r --data", path,
                       expect=f"{path}: a file, not a folder of shards")
         self.train(66, "--data.val data/val/pack.json --train.name d",
                    expect="data/val/pack.json: a file")
 
-    def test_weights_of_a_bottleneck_network(self):
+    def test_weights_of_a_bottleneck_network_are_rejected(self):
         names = ["conv1.weight"] + [f"layer1.0.conv{k}.weight"
                                     for k in (1, 2, 3)]
         for prefix in "", "module.":
@@ -341,7 +343,7 @@ class Kinds(Case):
                               "--train.name w", expect="bottleneck blocks")
             self.assertNotIn("model.width", text)
 
-    def test_names_of_wrapped_modules(self):
+    def test_names_of_wrapped_modules_are_accepted(self):
         sound = Weights(self.weights)
         for prefix in ("_orig_mod.", "_orig_mod.module.", "module._orig_mod.",
                        "model._orig_mod.backbone."):
@@ -355,8 +357,8 @@ class Kinds(Case):
             self.train(0, "--train.steps 1 --train.name w --model.weights "
                        "wrapped.safetensors", expect="tensors loaded; head incl")
 
-    def test_half_precision(self):
-        """Converted on the way in; an overflow there is found."""
+    def test_half_precision_weights_are_converted(self):
+        """Half precision is converted to float32; infinities are found."""
         for kind, pack in (("F16", "<e"), ("BF16", "<f")):
             weights, data = Weights(self.weights), b""
             for name, tensor in weights.header.items():
@@ -379,26 +381,26 @@ class Kinds(Case):
 
 
 class Permissions(Case):
-    """What cannot be read is neither damaged nor missing."""
+    """An unreadable file is not reported as damaged or missing."""
 
     def setUp(self):
         super().setUp()
         self.train(75, "--train.epochs 2 --train.stop_at 2 "
                    "--checkpoint.every 1")
-        # root may read everything: as somebody else then
+        # root may read everything, so use another user
         self.user = {"user": 65534} if os.geteuid() == 0 else {}
         os.chmod(".", 0o777)
         try:
             self.call(0, "info", **self.user)
         except PermissionError:
-            self.skipTest("the program is where only root can read it")
+            self.skipTest("only root can read the program")
         for folder, _, files in os.walk("."):
             for path in [folder, *(os.path.join(folder, f) for f in files)]:
                 if not os.path.islink(path):
                     os.chmod(path, 0o777 if path == folder else 0o666)
 
     def denied(self, path, code, *words, **options):
-        """Without permission for `path` the reason and the path are said."""
+        """Without permission for `path` the message has reason and path."""
         mode = os.stat(path).st_mode & 0o777
         os.chmod(path, 0)
         try:
@@ -410,7 +412,7 @@ class Permissions(Case):
             self.assertNotIn(word, text)
         self.assertRegex(text, os.path.basename(path) + "|checkpoints/last: ")
 
-    def test_permissions_of_checkpoints(self):
+    def test_an_unreadable_checkpoint_is_reported(self):
         evaluate = "eval --data data/val --checkpoint"
         folder = "runs/default/checkpoints"
         last = f"{folder}/step-00000002.h5"
@@ -419,10 +421,10 @@ class Permissions(Case):
         self.denied(folder, 66, evaluate, "runs/default")
         self.denied("runs/default", 66, evaluate, "runs/default")
         self.denied("runs", 66, evaluate, "runs/default")
-        # not the one before, as if this one were damaged
+        # training does not resume from the one before, as if this were damaged
         self.denied(last, 66, *SMALL, "--train.epochs 2")
 
-    def test_permissions_of_data_and_weights(self):
+    def test_unreadable_data_and_weights_are_reported(self):
         evaluate = "eval --checkpoint runs/default --data"
         self.denied("data/val/shard-00000.h5", 66, evaluate, "data/val")
         self.denied("data/val/pack.json", 66, evaluate, "data/val")
@@ -434,7 +436,7 @@ class Permissions(Case):
 
 
 class Boxes(Case):
-    def test_swapped_corners_share_nothing(self):
+    def test_a_box_with_swapped_corners_has_iou_0(self):
         self.train(0, "--train.steps 1 --data.val=")
         weights = Weights("runs/default/weights/last.safetensors")
         weights.set("head.fc2.weight",

@@ -1,5 +1,5 @@
-"""The user's files: what a run reads, replaces and removes, and what it leaves
-alone. One process, backend ref.
+"""The user's files: which files a run reads, replaces and removes, and which
+it does not touch. One process, backend ref.
 """
 import os
 import resource
@@ -20,7 +20,7 @@ class Files(unittest.TestCase):
         self.addCleanup(self.f.remove)
 
     def train(self, name, status=0, *parts, **options):
-        """Its output, in which each of `parts` must be."""
+        """Trains; returns the output, which must contain each of `parts`."""
         options.setdefault('before', ())
         options.setdefault('backend', 'ref')
         output = self.f.train(0, name, status, **options).output
@@ -40,16 +40,17 @@ class Files(unittest.TestCase):
     # ---- checkpoints ----
 
     def run_with_an_early_best(self):
-        """Its best checkpoint is not its last one, which alone is kept."""
+        """Trains with keep = 1 until the best checkpoint is not the last."""
         for epochs in range(4, 14):
             self.train('whole', train__epochs=epochs, optim__lr=0.02,
                        optim__schedule_steps=12, checkpoint__keep=1)
             if self.link('whole', 'best') != self.link('whole', 'last'):
                 return epochs
-        self.fail('every epoch was better than the one before')
+        self.fail('the last checkpoint was the best after every epoch')
 
     def copy(self, name, names):
-        """The run `whole` as copies without links have it."""
+        """Copies the run `whole` without the links last and best; copies of
+        the checkpoints have those of `names` as files."""
         shutil.copytree(self.f.file('whole'), self.f.file(name), symlinks=True)
         for which in ('last', 'best'):
             os.unlink(os.path.join(self.checkpoints(name), which))
@@ -72,7 +73,7 @@ class Files(unittest.TestCase):
             if self.link(name, 'best') != self.link(name, 'last'):
                 self.assertEqual(self.link(name, 'best'), best)
 
-    def test_the_users_files_among_checkpoints_are_left_alone(self):
+    def test_user_files_among_the_checkpoints_are_kept(self):
         options = {'train__epochs': 4, 'checkpoint__every': 2,
                    'checkpoint__keep': 1}
         self.train('a', 75, train__stop_at=4, **options)
@@ -85,9 +86,9 @@ class Files(unittest.TestCase):
         self.train('a', 0, 'after step 8 of', **options)
         self.assertEqual([n for n in mine if n not in self.names('a')], [])
 
-    # ---- a process that was frozen ----
+    # ---- a suspended process ----
 
-    def test_a_frozen_process_does_not_write_into_a_resumed_run(self):
+    def test_a_suspended_process_does_not_write_into_a_resumed_run(self):
         options = {'checkpoint__every': 5, 'log__every': 1,
                    'train__epochs': 10**5, 'eval__every': 10**6}
         old = self.f.start(0, 'a', before=(), backend='ref', **options)
@@ -109,10 +110,10 @@ class Files(unittest.TestCase):
         self.assertEqual(self.f.steps_rows('a'), rows)
         self.train('a', 75, 'after step 80 of', train__stop_at=81, **options)
 
-    # ---- what is not a regular file ----
+    # ---- files that are not regular ----
 
     def refused(self, status, *parts, **options):
-        """Soon, with one cause."""
+        """Training must fail soon, with one error message."""
         output = self.train('a', status, *parts, **options)
         self.assertEqual(output.count('error: '), 1, output)
         self.assertNotIn('KILLED', output)
@@ -174,7 +175,7 @@ class Files(unittest.TestCase):
         self.fifo('train', 'shard-00000.h5')
         self.refused(65, says)
 
-    def test_the_packer_does_not_wait_for_a_fifo_either(self):
+    def test_the_packer_does_not_wait_for_a_fifo(self):
         def pack(status, *words):
             job = subprocess.run([os.environ['PACKER'], *words],
                                  cwd=self.f.path, capture_output=True,
@@ -193,7 +194,7 @@ class Files(unittest.TestCase):
             self.assertIn(parts[-1], said)
             self.assertIn('not a regular file, but a FIFO', said)
             os.unlink(path)
-            # and does not write through a link
+            # vocpack does not write through a link
             os.symlink(path + '.mine', path)
             with open(path + '.mine', 'rb') as f:
                 before = f.read()
@@ -212,7 +213,7 @@ class Files(unittest.TestCase):
         self.fail('no step after 60 s')
 
     def test_a_limit_of_file_sizes_is_a_write_error(self):
-        """Set while it runs: MPI would not start under it."""
+        """The limit is set during the run: MPI would not start under it."""
         for run, more, name in (('rows', 10, 'steps.jsonl'),
                                 ('checkpoint', 100000, 'step-')):
             process = self.f.start(

@@ -1,7 +1,7 @@
-"""Training with too little memory: at every limit of its address space the
-program either trains or ends with exit code 71, one message and a remedy.
+"""Out of memory: at every limit of its address space the program either trains
+or exits with code 71, one message and a remedy.
 
-Started by CTest, see tools/jobs.py.
+CTest sets the environment, see tools/jobs.py.
 """
 import os
 import re
@@ -49,7 +49,7 @@ class Memory(unittest.TestCase):
             timeout=pace.limit_s())
 
     def check_out_of_memory(self, p, what):
-        """What was asked for, and the remedy."""
+        """Checks the error; returns the requested purpose and the remedy."""
         text = '%s: status %d\n%s' % (what, p.returncode, p.stderr)
         self.assertEqual(p.returncode, 71, text)
         self.assertEqual(p.stderr.count('error: '), 1, text)
@@ -60,8 +60,8 @@ class Memory(unittest.TestCase):
         return (match.group(1) or '') + (match.group(2) or ''), match.group(3)
 
     def test_every_limit_trains_or_gives_a_remedy(self):
-        # At these, different things were refused when it was written. Below 130
-        # the libraries' own start may fail, before main().
+        # At these limits different allocations failed when the test was
+        # written. Below 130 MB the libraries may fail to start, before main().
         asked, advised = set(), 0
         for limit in 160, 390, 420, 450, 480, 570, 700:
             name = 'at%d' % limit
@@ -75,7 +75,7 @@ class Memory(unittest.TestCase):
         p = self.start(4000, [], *OPTIONS, '--train.name', 'enough')
         self.assertEqual(p.returncode, 0, p.stderr)
 
-    def test_a_network_that_never_fits_is_one_message_of_all_ranks(self):
+    def test_a_network_that_never_fits_gives_one_message_for_all_ranks(self):
         mpirun = os.environ['MPIEXEC'].split() + ['2']
         large = ['--model.width', '512', '--cpu.threads', '1']
         p = self.start(1000, mpirun, *OPTIONS, *large, '--train.name', 'large')
@@ -83,7 +83,7 @@ class Memory(unittest.TestCase):
         self.assertIn('fewer ranks to this host (now 2)', remedy)
 
     def test_a_resumed_run_keeps_its_replicas(self):
-        # more images to evaluate at once are its own choice
+        # eval.batch may change in a resumed run
         self.f.train(1, 'on', 75, arguments=[*OPTIONS, '--train.stop_at', '1'])
         p = self.start(1500, [], *OPTIONS, '--train.name', 'on',
                        '--eval.batch', '4096')

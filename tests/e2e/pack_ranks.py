@@ -1,8 +1,8 @@
-"""Packing by any number of ranks gives the same files as by one, also where one
-rank is slow: the others do its work, and nobody is taken for lost.
+"""Packing with any number of ranks gives the same files as with one, also if
+one rank is slow: the others take its work, and it is not reported as hanging.
 
-Shards are given to ranks as they become free, so who packs what differs from
-start to start; the files must not.
+Shards are assigned to ranks as they become free, so the assignment differs
+between starts; the files must not.
 """
 import filecmp
 import os
@@ -29,7 +29,7 @@ def command(tmp, name):
 
 
 def compare_folders(one, other):
-    """The same files with the same bytes, below two folders."""
+    """Two folders contain the same files; returns their number."""
     compared = filecmp.dircmp(one, other)
     names = compared.common_files
     _, differ, odd = filecmp.cmpfiles(one, other, names, shallow=False)
@@ -40,7 +40,7 @@ def compare_folders(one, other):
 
 
 def slow_down(pid, done):
-    """Stops the process nine tenths of the time."""
+    """Suspends the process 90 % of the time."""
     while not done.is_set():
         for what, seconds in ((signal.SIGSTOP, 0.09), (signal.SIGCONT, 0.01)):
             try:
@@ -51,7 +51,7 @@ def slow_down(pid, done):
 
 
 def find_rank_1(process):
-    """Its pid, when it is there."""
+    """Waits for rank 1; returns its process id, None if the job ends."""
     while process.poll() is None:
         for pid in filter(str.isdigit, os.listdir('/proc')):
             try:
@@ -72,7 +72,7 @@ def pack_with_a_slow_rank(tmp):
     process = subprocess.Popen(list(map(str, words)), env={
         **os.environ, 'PACK_RANKS': str(os.getpid())})
     pid, done = find_rank_1(process), threading.Event()
-    check(pid, 'rank 1 was not seen')
+    check(pid, 'rank 1 was not found')
     thread = threading.Thread(target=slow_down, args=(pid, done))
     thread.start()
     status = process.wait()
@@ -91,7 +91,7 @@ def main():
         pack_with_a_slow_rank(tmp)
         compare_folders(f'{tmp}/1', f'{tmp}/slow')
         check(n > 20, n, 'files')
-        print('the same', n, 'files by 1, 2, 3 and 5 ranks, one of them slow')
+        print('the same', n, 'files with 1, 2, 3, 5 ranks and a slow rank')
 
 
 main()

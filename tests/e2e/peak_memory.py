@@ -1,5 +1,5 @@
-"""Validation must not raise the peak memory of a training run: its nets take
-less than what the training net gives back for that long.
+"""Validation must not raise the peak memory of a training run: its networks
+need less memory than the training network releases in the meantime.
 
     peak_memory.py VOCDIST MAKE_SHARDS
 """
@@ -15,7 +15,7 @@ TRAIN = ("--backend cpu --model.blocks 1,1,1,1 --train.global_batch 64 "
 
 
 def peak_mb(name, *words):
-    """Of a whole run, its start and its checkpoint included."""
+    """Peak memory of a whole run, with its start and its checkpoint."""
     p = subprocess.Popen([VOCDIST, *TRAIN, "--train.name", name, *words])
     _, status, usage = os.wait4(p.pid, 0)
     if status != 0:

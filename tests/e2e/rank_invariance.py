@@ -1,14 +1,15 @@
-"""The same bits whoever computes: evaluation and training.
+"""Evaluation and training give the same bits for any number of ranks and
+threads.
 
     rank_invariance.py VOCDIST VOCPACK generated|real [-- MPIRUN OPTION...]
 
 eval: per-image files are byte-equal for 1, 2, 3 and 5 ranks, for 1, 2 and 3
-compute threads, and from the exported weights. train: parameters, moments and
-statistics of the last checkpoint are equal for 1 to 4 ranks of 4 replicas, and
-for 1 and 4 loader threads; ranks on processors of two kinds, which would not be
-the same, are refused, and a processor without AVX2 computes with ref.
-generated: a tiny network; real: ResNet34 on the data and
-weights in $VOCDIST_TEST_DATA.
+compute threads, and with the exported weights. train: parameters, moments and
+statistics of the last checkpoint are equal for 1 to 4 ranks with 4 replicas,
+and for 1 and 4 loader threads. Ranks on two kinds of processors, whose bits
+would differ, are refused; a processor without AVX2 computes with ref.
+generated: a tiny network; real: ResNet34 on the data and weights in
+$VOCDIST_TEST_DATA.
 """
 import os
 import subprocess
@@ -71,7 +72,7 @@ class TestBed:
 def check_train(bed, ranks, *options):
     first = bed.train('np1', 1, *options)
     other = bed.train('seed', 1, *options, '--train.seed', 2)
-    check(first != other, 'another seed trains the same')
+    check(first != other, 'another seed gives the same weights')
     for n in ranks:
         again = bed.train(f'np{n}', n, *options)
         differ = [k for k in first if first[k] != again.get(k)]
@@ -84,7 +85,7 @@ def check_train(bed, ranks, *options):
 
 
 def check_mixed_processors(bed, *options):
-    """Their gradients would have two layouts."""
+    """Ranks with different processors have different gradient layouts."""
     program = f'{bed.tmp}/older-where-rank-is-1'
     with open(program, 'w') as f:
         f.write('#!/bin/sh\n[ "$OMPI_COMM_WORLD_RANK" != 1 ] || '
@@ -100,7 +101,7 @@ def check_mixed_processors(bed, *options):
 
 
 def check_without_avx2(bed, *options):
-    """Below AVX2: backend cpu is refused, auto trains with ref and says why."""
+    """Without AVX2 backend cpu is an error; auto warns and uses ref."""
     environment = {**os.environ, 'ONEDNN_MAX_CPU_ISA': 'SSE41'}
     for backend, code, text in (('cpu', 69, 'error: backend cpu: needs AVX2'),
                                 ('auto', 0, 'warning: backend auto: ref (')):
@@ -122,7 +123,7 @@ def check_evaluate(bed, cases):
     check_output(bed.vocdist, 'export', '--checkpoint', run, '-o', exported)
     for ranks, threads in ((1, 1), cases[-1]):
         check(bed.evaluate(ranks, threads, '--weights', exported) == first,
-              ranks, 'ranks', threads, 'threads, of the exported weights')
+              ranks, 'ranks', threads, 'threads, with the exported weights')
     print('eval: the same', first.count(b'\n') - 1, 'rows for ranks, threads',
           (1, 1), *cases)
 

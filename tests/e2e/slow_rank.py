@@ -1,9 +1,9 @@
-"""A rank that is slow at evaluating, but makes progress, is waited for beyond
-the time limit; the figures are those of an undisturbed evaluation.
+"""The other ranks wait beyond the time limit for a rank that evaluates slowly
+but makes progress; the results are those of an undisturbed evaluation.
 
-Rank 1 reads each of its six images for a quarter of the limit, so that rank 0
-waits for one and a half limits. With one image that takes three limits the
-evaluation ends with exit code 69 and names rank 1.
+Rank 1 reads each of its six images for a quarter of the limit, so rank 0 waits
+for one and a half limits. If one image takes three limits, the evaluation ends
+with exit code 69 and names rank 1.
 
     slow_rank.py SLOW_READ_LIBRARY
 """
@@ -44,7 +44,7 @@ def main():
     stuck = evaluate(f, limit_s, 3 * limit_s)
     check(stuck.returncode == 69 and 'while evaluating: rank 1 (' in
           stuck.stderr, stuck)
-    print('limit %.0f s: a slow rank is waited for, a stuck one is named' %
+    print('limit %.0f s: passed with a slow rank; a hanging one is named' %
           limit_s)
     f.remove()
 

@@ -1,4 +1,4 @@
-"""Runs the real program as users do: files, exit codes, messages, stops.
+"""Runs the program like users do: files, exit codes, messages, stops.
 
     train.py VOCDIST MAKE_SHARDS "MPIRUN -np"     ("" without MPI)
 """
@@ -49,7 +49,7 @@ class Train(unittest.TestCase):
 
     def start(self, code, *words, ranks=0, expect=None, small=True, causes=None,
               env=None, folder="."):
-        """Runs it to its end; its exit code and what it says must be these."""
+        """Runs it; checks exit code and output, and returns the output."""
         if ranks and not MPIRUN:
             ranks = 0
         words = (SMALL if small else []) + " ".join(words).split()
@@ -75,7 +75,7 @@ class Train(unittest.TestCase):
             return list(csv.DictReader(f))
 
     def weights(self, name="default"):
-        """The arrays of the last checkpoint as they are in the file."""
+        """The exported weights of the last checkpoint, as bytes."""
         out = "w.safetensors"
         subprocess.run([VOCDIST, "export", "--checkpoint", f"runs/{name}",
                         "-o", out], check=True, capture_output=True)
@@ -83,7 +83,7 @@ class Train(unittest.TestCase):
             return f.read()
 
     def assert_same_run(self, a, b):
-        """Equal but for what a clock said."""
+        """Equal weights and equal rows, except for times."""
         self.assertEqual(self.weights(a), self.weights(b))
         for rows in zip(self.metrics(a), self.metrics(b), strict=True):
             x, y = ({k: v for k, v in r.items() if k not in TIMES}
@@ -93,7 +93,7 @@ class Train(unittest.TestCase):
             self.assertEqual([x[k] for k in ("step", "loss", "box", "class")],
                              [y[k] for k in ("step", "loss", "box", "class")])
 
-    # ---- what is written
+    # ---- files
 
     def test_a_run_writes_its_files(self):
         self.start(0, "--train.epochs 2", ranks=2)
@@ -130,7 +130,7 @@ class Train(unittest.TestCase):
                    small=False)
         self.assert_same_run("default", "again")
 
-    # ---- going on
+    # ---- resuming
 
     def test_a_resumed_run_is_bit_identical(self):
         self.start(0, "--train.epochs 3 --train.name whole", ranks=2)
@@ -141,7 +141,7 @@ class Train(unittest.TestCase):
         self.start(0, "--train.epochs 3 --train.stop_at 7", ranks=2)
         self.assert_same_run("whole", "default")
 
-    def test_a_finished_run_says_so_and_may_be_extended(self):
+    def test_a_finished_run_can_be_extended(self):
         schedule = "--optim.schedule onecycle"
         self.start(0, schedule, "--train.epochs 2", ranks=2)
         self.start(0, schedule, "--train.epochs 2", ranks=2,
@@ -152,26 +152,26 @@ class Train(unittest.TestCase):
         steps = self.steps()
         self.assertEqual([s["step"] for s in steps], list(range(1, 12)))
         self.assertTrue(all(s["lr"] == steps[5]["lr"] for s in steps[6:]),
-                        "the rate stays at its last value")
+                        "the learning rate must stay at its last value")
         self.start(78, "--train.epochs 3", expect="may only grow")
-        # the epochs under way when it was extended are as in one piece
+        # the result is that of one run over all epochs
         self.start(0, schedule, "--train.epochs 4 --train.name whole "
                    "--optim.schedule_steps 6")
         self.assert_same_run("whole", "default")
 
     def warnings(self, text):
-        """Without that of the small micro-batch."""
+        """The warnings, without that of the small micro-batch."""
         return [line for line in text.splitlines()
                 if "warning: " in line and "micro-batch" not in line]
 
-    def test_a_zero_learning_rate_is_warned_of(self):
+    def test_a_schedule_that_does_not_fit_the_run_gives_a_warning(self):
         cosine = "--optim.schedule cosine --train.epochs "
         self.assertEqual(self.warnings(self.start(0, cosine, "2")), [])
         text = self.start(75, cosine, "4 --train.stop_at 8", ranks=2,
                           expect="--> give --optim.schedule_steps 11")
         said, = self.warnings(text)
         self.assertIn("optim.schedule: cosine ends at step 6", said)
-        # what it says to do has the effect
+        # the remedy of the message works
         text = self.start(0, cosine, "4 --optim.schedule_steps 11")
         self.assertEqual(self.warnings(text), [])
         rates = [s["lr"] for s in self.steps()]
@@ -190,7 +190,7 @@ class Train(unittest.TestCase):
         self.assertEqual(self.warnings(self.start(
             0, step, "10 --optim.schedule_steps 10")), [])
 
-    def test_a_passed_stop_step_is_warned_of(self):
+    def test_a_stop_step_in_the_past_gives_a_warning(self):
         run = "--train.epochs 4 --train.stop_at"
         self.start(75, run, "4")
         for stop in "4", "3":
@@ -211,7 +211,7 @@ class Train(unittest.TestCase):
         self.start(78, "--train.steps 16", expect="may only grow")
 
     def changes(self, text):
-        """The block of a resumed run: what is not as it was."""
+        """The logged differences from the run that is resumed."""
         return [line.split("changed   ")[1] for line in text.splitlines()
                 if ": changed   " in line]
 
@@ -276,7 +276,7 @@ class Train(unittest.TestCase):
         self.assertEqual(self.weights("branch"), self.weights())
         self.assertEqual([s["step"] for s in self.steps("branch")],
                          [3, 4, 5, 6])
-        # what it says to do instead can be done
+        # the remedy of the message works
         self.start(78, branch, "--train.name other --optim.lr 1e-4",
                    expect="vocdist export, then --model.weights")
         self.weights()
@@ -325,10 +325,10 @@ class Train(unittest.TestCase):
         self.start(65, "--train.epochs 3 --train.name whole",
                    expect="no checkpoint here is whole")
 
-    # ---- ending early
+    # ---- early stopping
 
     def check_early_stop(self, name, column, patience):
-        """The epoch a run ends with, by its own losses."""
+        """The epoch in which a run must stop, by its losses."""
         best, stale = float("inf"), 0
         for row in self.metrics(name):
             if row["epoch"] != "0" and row[column]:
@@ -337,7 +337,7 @@ class Train(unittest.TestCase):
                 best = min(best, value)
             if stale == patience:
                 return int(row["epoch"])
-        self.fail(f"{name} never lost patience {patience}")
+        self.fail(f"{name} does not stop with patience {patience}")
 
     def test_new_validation_data_reset_patience(self):
         run = "--train.patience 1 --optim.lr 1e-9 --train.epochs 9"
@@ -348,7 +348,7 @@ class Train(unittest.TestCase):
         best = os.readlink("runs/default/checkpoints/best")
         self.assertNotIn(self.metrics()[ended - 1]["step"], best)
 
-    def test_patience_stops_early_and_more_of_it_resumes(self):
+    def test_a_run_stopped_by_patience_resumes_with_more_patience(self):
         run = "--train.epochs 12 --optim.lr 0.02 "
         self.start(0, run, "--train.name whole", ranks=2)
         first, second = (self.check_early_stop("whole", "val_loss", p) for p in (1, 3))
@@ -365,7 +365,7 @@ class Train(unittest.TestCase):
                 self.assertTrue(os.path.exists(
                     f"runs/default/weights/{name}.safetensors"))
             self.start(0, run, "--train.patience 1", expect=expect)
-        # on, in two pieces: the count goes on with them
+        # resumed in two parts, which continue the count
         step = self.metrics("whole")[second]["step"]
         self.start(75, run, "--train.patience 3 --train.stop_at",
                    str(int(step) - 1))
@@ -378,13 +378,13 @@ class Train(unittest.TestCase):
                 for name in ("whole", "default")]
         self.assertEqual(*best)
 
-    def test_patience_counts_epochs_that_were_validated(self):
+    def test_patience_counts_validated_epochs_only(self):
         run = "--train.epochs 16 --optim.lr 0.02 --eval.every 2 "
         self.start(0, run, "--train.name whole")
         self.start(0, run, "--train.patience 1", ranks=2)
         self.assertEqual(int(self.metrics()[-1]["epoch"]),
                          self.check_early_stop("whole", "val_loss", 1))
-        # without data to validate on it is the training's own loss
+        # without validation data patience uses the training loss
         run = "--train.epochs 16 --optim.lr 0.3 --data.val= "
         self.start(0, run, "--train.name alone")
         self.start(0, run, "--train.patience 1 --train.name alone1", ranks=2,
@@ -430,8 +430,8 @@ class Train(unittest.TestCase):
             self.assertGreater(len(steps), done)
             done = len(steps)
 
-    def test_a_second_signal_ends_at_once(self):
-        # Stopped, it cannot act on the first one before the second comes.
+    def test_a_second_signal_ends_the_process_at_once(self):
+        # Suspended, it cannot handle the first signal before the second.
         p = self.begin(0)
         p.send_signal(signal.SIGSTOP)
         p.send_signal(signal.SIGINT)
@@ -440,7 +440,7 @@ class Train(unittest.TestCase):
         text = p.communicate(timeout=pace.limit_s())[0]
         self.assertIn(p.returncode, (128 + signal.SIGTERM,
                                      128 + signal.SIGINT), text)
-        # The same wish twice is one wish.
+        # USR1 and USR2 together are one request to stop.
         p = self.begin(0)
         p.send_signal(signal.SIGSTOP)
         p.send_signal(signal.SIGUSR1)
@@ -480,15 +480,15 @@ class Train(unittest.TestCase):
             if key.startswith("val_"):
                 self.assertEqual(first[key], best[key])
 
-    # ---- refusals
+    # ---- errors
 
-    def test_missing_data_have_a_remedy(self):
+    def test_missing_data_are_an_error_with_a_remedy(self):
         os.mkdir("empty")
         self.start(66, expect="vocpack pack VOCROOT --split train,val -o data;",
                    folder="empty", ranks=2)
         self.assertEqual(os.listdir("empty"), [])
 
-    def test_images_in_both_sets_are_warned_of_once(self):
+    def test_images_in_both_data_sets_give_one_warning(self):
         said = "images are in data/train as well"
         text = self.start(0, "--train.steps 1", ranks=2)
         self.assertNotIn(said, text)
@@ -545,7 +545,7 @@ class Train(unittest.TestCase):
         weights = bytearray(self.weights())
         first = 8 + int.from_bytes(weights[:8], "little")
         header = json.loads(weights[8:first])
-        for name, tensor in header.items():  # frozen norms that overflow
+        for name, tensor in header.items():  # make the frozen norms overflow
             if re.match(r"(layer.*)?bn\d.weight", name):
                 a, b = (first + at for at in tensor["data_offsets"])
                 weights[a:b] = struct.pack("<f", 3e38) * ((b - a) // 4)
@@ -558,7 +558,7 @@ class Train(unittest.TestCase):
         self.assertRegex(text, r"(tiny_\d+, ){7}tiny_\d+ and 12 more\n")
 
     def test_an_error_of_one_rank_ends_the_job(self):
-        """Soon: ranks that wait for the one that is gone would take longer."""
+        """Much sooner than the time limits of ranks that wait."""
         begin = time.monotonic()
         self.start(0, "--train.epochs 2 --train.name good", ranks=2)
         soon_s = max(SOON_S, 10 * (time.monotonic() - begin))

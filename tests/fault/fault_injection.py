@@ -1,9 +1,9 @@
-"""Faults at every site of a run, on rank 0 and on another one of 3: the job
-ends soon, with the right exit code and one line with the cause, and the last
-checkpoint is good. What is soon, and the time limits of the ranks, follow what
-a run takes here.
+"""Injects faults at every site of a run, on rank 0 and on another one of 3:
+the job ends soon, with the right exit code and one line with the cause, and
+the last checkpoint is valid. "Soon" and the time limits of the ranks follow
+the measured times of a run.
 
-    fault_injection.py BACKEND [full]      full: every action at every site and rank
+    fault_injection.py BACKEND [full]   full: all actions, sites and ranks
 """
 import os
 import re
@@ -23,11 +23,14 @@ jobs.SMALL['backend'] = ARGUMENTS[0] if ARGUMENTS else 'ref'
 
 RANKS = 3
 SOON_S = 120  # at least
-AT_ONCE = 4  # a job that fails mostly waits: mpirun grants its ranks a second
+# Jobs in parallel: a failing job mostly waits, because mpirun gives its ranks a
+# second to end.
+AT_ONCE = 4
 # Sites that `train` does not reach.
 OTHER_SITES = ('pack',)
-# Exit codes of a job that an injected action ends. A rank that hangs is ended
-# by the others' time limit or by its own watchdog, whichever comes first.
+# Exit codes and numbers of error lines per injected action. A job with a
+# hanging rank ends by the other ranks' time limit or by the watchdog of that
+# rank.
 STATUS = {'error': {70}, 'exit': {70}, 'kill': {137}, 'hang': {69, 70}}
 CAUSES = {'error': {1}, 'exit': {0}, 'kill': {0}, 'hang': {1, 2}}
 
@@ -44,7 +47,7 @@ def causes(output):
 
 
 def make_voc(folder):
-    """The smallest VOC folder: one image, by the program that draws."""
+    """The smallest VOC folder: one image with one object."""
     from PIL import Image
     for name in ('Annotations', 'JPEGImages'):
         os.makedirs(os.path.join(folder, name))
@@ -70,16 +73,16 @@ class Faults(unittest.TestCase):
 
     @classmethod
     def choose_limits(cls, timing):
-        """For ranks that hang, `short`: more than a sound rank is ever late.
-        For others, `long`: a job that waits for them has not ended soon."""
+        """`short`, for ranks that hang: longer than a working rank is late.
+        `long`, for the other actions: a job that ends by it is not "soon"."""
         step_s = max(2, 3 * AT_ONCE * timing.step_s)
         setup_s = max(2, AT_ONCE * timing.start_s)
         cls.short = cls.limits(setup_s, step_s)
         cls.soon_s = max(SOON_S, 10 * timing.run_s(5, AT_ONCE),
                          5 * max(setup_s, step_s))
         cls.long = cls.limits(3 * cls.soon_s, 3 * cls.soon_s)
-        print('%s: ranks that hang have %.1f s to start and %.1f s for a step; '
-              'soon is %.0f s' % (timing, setup_s, step_s, cls.soon_s))
+        print('%s: time limits of ranks that hang: %.1f s to start, %.1f s for a '
+              'step; soon: %.0f s' % (timing, setup_s, step_s, cls.soon_s))
 
     @staticmethod
     def limits(setup_s, step_s):
@@ -106,7 +109,7 @@ class Faults(unittest.TestCase):
         self.assertEqual(self.f.metrics_rows(name), self.f.metrics_rows('good'), name)
 
     def check_job(self, job, what, action, site):
-        """False where the fault was not met."""
+        """Checks a job with a fault; False if the fault was not reached."""
         if job.status == 0:
             return False
         text = '%s: status %d, %.1f s:\n%s' % (what, job.status, job.seconds,
@@ -119,7 +122,7 @@ class Faults(unittest.TestCase):
         return True
 
     def inject(self, site, rank, action, passes=1, **options):
-        """A resumed run with a fault; True where it was met."""
+        """A resumed run with a fault; True if it was reached."""
         what = '%s:%d:%s:%d' % (site, rank, action, passes)
         name = what.replace(':', '-')
         self.copy_base_run(name)
@@ -133,23 +136,23 @@ class Faults(unittest.TestCase):
         return met
 
     def inject_all(self, cases):
-        """inject() of each case; the cases whose faults were met."""
+        """inject() for each case; the cases whose faults were reached."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             met = pool.map(lambda case: self.inject(*case), cases)
             return [case for case, was_met in zip(cases, met) if was_met]
 
-    def test_an_error_at_every_site_on_two_ranks(self):
+    def test_an_error_at_any_site_ends_the_job(self):
         cases = [(site, rank, 'error') for site in sites() for rank in (0, 2)]
         self.assertEqual(self.inject_all(cases),
                          [c for c in cases if c[0] not in OTHER_SITES],
-                         'OTHER_SITES is wrong')
+                         'OTHER_SITES is not the list of unreached sites')
 
-    def test_an_error_at_a_later_visit(self):
+    def test_an_error_at_the_second_pass_ends_the_job(self):
         cases = [(site, 1, 'error', 2)
                  for site in ('step', 'reduce', 'flags', 'checkpoint', 'eval')]
         self.assertEqual(self.inject_all(cases), cases)
 
-    def test_ranks_that_vanish(self):
+    def test_a_rank_that_vanishes_ends_the_job(self):
         cases = [(site, rank, action)
                  for site in (sites() if FULL else
                               ('data', 'reduce', 'checkpoint'))
@@ -157,7 +160,7 @@ class Faults(unittest.TestCase):
                  for rank, action in ((1, 'exit'), (0, 'kill'))]
         self.assertEqual(self.inject_all(cases), cases)
 
-    def test_ranks_that_hang(self):
+    def test_a_rank_that_hangs_ends_the_job(self):
         cases = [(site, rank, 'hang')
                  for site in (sites() if FULL else
                               ('init', 'weights', 'step', 'reduce',
@@ -166,8 +169,8 @@ class Faults(unittest.TestCase):
                  for rank in ((0, 2) if FULL else (2,))]
         self.assertEqual(self.inject_all(cases), cases)
 
-    def test_a_rank_alone_that_hangs(self):
-        """Also where it starts and ends MPI, and evaluates."""
+    def test_the_watchdog_ends_a_single_rank_that_hangs(self):
+        """Also at the start and the end of MPI, and in eval."""
         options = ['--checkpoint', 'runs/base', '--data', 'val']
         options += ['--timeout.setup', str(self.short['timeout__setup'])]
         for site, arguments in (('init', ()), ('shutdown', ()),
@@ -194,13 +197,13 @@ class Faults(unittest.TestCase):
         self.assertRegex(job.output, r'rank 1 \(|\[rank 1/3', job.output)
         self.assertIn('averaging gradients', job.output)
 
-    def test_a_run_that_failed_goes_on(self):
+    def test_a_failed_run_resumes_bit_identical(self):
         for site in ('reduce', 'checkpoint', 'shutdown'):
             self.assertTrue(self.inject(site, 1, 'error', 1,
                                        train__epochs=2), site)
             self.check_resumes('%s-1-error-1' % site)
 
-    def test_a_loss_that_is_not_finite(self):
+    def test_a_non_finite_loss_ends_the_job(self):
         what = {'VOCDIST_FAULT': 'step:1:nan:3'}
         self.copy_base_run('nan')
         job = self.f.run(RANKS, 'nan', environment=what, checkpoint__every=1)
@@ -211,7 +214,7 @@ class Faults(unittest.TestCase):
         self.check_last_checkpoint('nan')
         self.check_resumes('nan')
 
-    def test_sites_of_other_commands(self):
+    def test_an_error_in_other_commands_ends_the_job(self):
         commands = {
             'report': [os.environ['PROGRAM'], 'eval', '--checkpoint',
                        'runs/good', '--data', 'val'],

@@ -1,17 +1,18 @@
-"""SIGKILL at random moments: a run that is killed again and again, each time
-started again by the same command, ends as one that nobody disturbed, and never
-goes on from less than it had said was saved.
+"""SIGKILL at random moments: a run that is killed repeatedly and restarted
+with the same command ends like an undisturbed run, and never resumes from a
+step before the one that it reported as saved.
 
     kills.py BACKEND [KILLS [SEED]]
 
-Killed are rank 0, now and then rank 1 or mpirun itself, of 2 or 3 ranks. Where
-a kill has hit is read from what it left: inside a checkpoint there is a
-temporary file of the dead process, or a finished one that was not reported.
+The target is rank 0, sometimes rank 1 or mpirun itself, of 2 or 3 ranks. The
+files that a kill leaves show where it hit: during a checkpoint there is a
+temporary file of the killed process, or a complete checkpoint that was not
+reported.
 
-Moments follow what a run does (it was launched, it begins, it writes its N-th
-checkpoint), and delays after them what these take here, which is measured
-first. So do the lengths. A run that ends before its last kill is judged, and
-another one takes its place.
+The moments follow events of a run (launch, first step, write of the N-th
+checkpoint) plus a random delay. Delays and run lengths follow times that are
+measured first. A run that ends before its last kill is checked and replaced by
+a new one.
 """
 import os
 import random
@@ -30,14 +31,14 @@ import pace  # noqa: E402
 BACKEND = sys.argv[1]
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 20
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-RUNS = 4  # side by side: a job that was killed mostly waits for mpirun
-# Checkpoints of 16 MB (oneDNN) or 4 MB (loops) after each step.
+RUNS = 4  # in parallel: a killed job mostly waits for mpirun
+# Checkpoints of 16 MB (backend cpu) or 4 MB (ref) after each step.
 SETTINGS = {'backend': BACKEND, 'model__width': 32 if BACKEND == 'cpu' else 16,
             'checkpoint__every': 1, 'checkpoint__keep': 2, 'log__every': 3}
-MPIRUN_S = 20  # an mpirun that has lost all its ranks for so long hangs
-LEAST_KILLS = 20  # whatever they take
-ATTEMPT_S = 20  # of a start that is killed, where steps are slow ...
-BUDGET_S = 1200  # ... and of the whole campaign
+MPIRUN_S = 20  # an mpirun that runs this long without ranks hangs
+LEAST_KILLS = 20  # at any speed
+ATTEMPT_S = 20  # time of a start that is killed, if steps are slow
+BUDGET_S = 1200  # time of the whole campaign, if steps are slow
 
 
 def environment(pid):
@@ -57,7 +58,7 @@ def parent(pid):
 
 
 def rank_of(process, rank):
-    """The process id of a rank, 0 where there is none (yet)."""
+    """The process id of a rank; 0 if it does not exist (yet)."""
     for pid in os.listdir('/proc'):
         if pid.isdigit() and parent(pid) == process.pid:
             if 'OMPI_COMM_WORLD_RANK=%d' % rank in environment(int(pid)):
@@ -66,15 +67,15 @@ def rank_of(process, rank):
 
 
 def is_alive(pid):
-    return any(environment(pid))  # of a zombie it is empty
+    return any(environment(pid))  # empty for a zombie
 
 
 class KillPlan:
-    """What the campaign does at the pace of this machine."""
+    """Numbers and lengths of the campaign at the pace of this machine."""
 
     def __init__(self, timing):
         self.pace = timing
-        self.step_s = timing.step_s * RUNS / 2  # with the others beside
+        self.step_s = timing.step_s * RUNS / 2  # with parallel runs
         self.steps_per_attempt = pace.clamp(
             int(2 * (ATTEMPT_S - timing.start_s) / self.step_s), 2, 8)
         self.attempt_s = timing.start_s + self.step_s * self.steps_per_attempt / 2
@@ -84,14 +85,14 @@ class KillPlan:
             print('slow steps: %d kills, not %d' % (self.kills, KILLS))
         self.kills_per_run = -(-self.kills // RUNS)
         self.steps = max(self.kills_per_run * self.steps_per_attempt // 2, 10)
-        # few ones may all miss
+        # with few kills all may miss the checkpoints
         self.in_checkpoint = self.kills // 4 if self.kills >= 100 else 1
         self.limit_s = pace.limit_s(timing.start_s + self.steps * self.step_s)
 
 
 class Attempt:
-    """One start of a run. Its `target` is killed `delay` seconds after
-    is_time() has become true, if it is still alive."""
+    """One start of a run. Kills its `target` `delay` seconds after is_time()
+    is true, if it is still alive."""
 
     def __init__(self, process, target, is_time, delay, limit_s):
         start = time.monotonic()
@@ -114,8 +115,8 @@ class Attempt:
         self.status = process.returncode
 
     def wait(self, process, end):
-        """Until mpirun and its ranks are gone. Ranks go some time after an
-        mpirun that was killed: at the end of their step."""
+        """Waits until mpirun and its ranks have ended. The ranks of a killed
+        mpirun end later, at the end of their step."""
         self.hung = False
         last_seen = time.monotonic()
         while process.poll() is None and time.monotonic() < end:
@@ -138,18 +139,18 @@ class Attempt:
         try:
             os.kill(pid, signal.SIGKILL)
             self.killed = True
-        except ProcessLookupError:  # it is just ending
+        except ProcessLookupError:  # it has just ended
             pass
 
 
 def step_of(path):
-    """The step of a checkpoint or its temporary file; 0: of neither."""
+    """The step of a checkpoint or its temporary file; 0 for other files."""
     match = re.search(r'/step-(\d+)\.h5', path)
     return int(match.group(1)) if match else 0
 
 
 class KillWorker:
-    """Run folders, one after the other, with their own random kills."""
+    """A sequence of runs with its own random kills."""
 
     def __init__(self, folder, number, kills, reference, plan):
         self.f, self.number, self.kills = folder, number, kills
@@ -171,7 +172,7 @@ class KillWorker:
             self.name, why, '\n'.join(self.lines), attempt.output))
 
     def draw_kill(self):
-        """Who is killed, after what, how many seconds later."""
+        """Target, event, and delay after the event in seconds."""
         timing = self.plan.pace
         target = self.random.choices((0, 1, 'mpirun'), (8, 1, 1))[0]
         after = self.random.choices(('launch', 'begin', 'step', 'write'),
@@ -181,8 +182,8 @@ class KillWorker:
         return target, after, self.random.random() * longest
 
     def moment_condition(self, after):
-        """Has it come? A function: `step` and `write` begin with the first
-        write of one of the next checkpoints."""
+        """A function that is true when the event has happened. `step` and
+        `write` wait for the first write of one of the next checkpoints."""
         checker = self.checker
         old = set(checker.checkpoints('*'))
         done = max([0] + [step_of(path) for path in old
@@ -197,14 +198,14 @@ class KillWorker:
                            set(checker.checkpoints('step-*')) - old)
 
     def classify_end(self, attempt, target):
-        """Where it has ended."""
+        """The phase in which the start ended."""
         checker = self.checker
         try:
             text = checker.check_resume()
         except AssertionError as error:
             self.fail(attempt, error)
         if target == 0 and ' error: ' in text:
-            self.fail(attempt, 'an error of its own:\n' + text)
+            self.fail(attempt, 'killed, but printed an error:\n' + text)
         if checker.was_writing(attempt.pids[0]):
             return 'checkpoint'
         if not checker.started:
@@ -215,13 +216,13 @@ class KillWorker:
         attempt = Attempt(self.f.start(ranks, self.name, **options), target, is_time,
                           delay, self.plan.limit_s)
         if attempt.is_running():
-            self.fail(attempt, 'a rank outlives the job')
+            self.fail(attempt, 'a rank still runs after the end of the job')
         if not attempt.killed and attempt.status:
             self.fail(attempt, 'ended with status %d' % attempt.status)
         return attempt
 
     def kill_once(self, number, options):
-        """A start that is to be killed; True where it was."""
+        """A start with a kill; True if the target was killed."""
         target, after, delay = self.draw_kill()
         ranks = self.random.choice((2, 3))
         attempt = self.start(ranks, options, target, self.moment_condition(after), delay)
@@ -241,9 +242,9 @@ class KillWorker:
         return attempt.killed
 
     def check_outcome(self, attempt):
-        """It has ended: as the one that nobody disturbed."""
+        """The finished run has the results of the undisturbed run."""
         if self.f.temporary_files(self.name):
-            self.fail(attempt, 'left over: %s' % self.f.temporary_files(self.name))
+            self.fail(attempt, 'not removed: %s' % self.f.temporary_files(self.name))
         mine = self.f.outcome(self.name)
         for key, value in self.reference['outcome'].items():
             if mine[key] != value:
@@ -251,7 +252,7 @@ class KillWorker:
                                                              value))
 
     def run_kills(self, options):
-        """The kills, some more where too few hit a checkpoint, and the end."""
+        """All kills, more if too few hit a checkpoint, then the last start."""
         number = 0
         for _ in range(10 * self.kills):
             enough = self.where['checkpoint'] >= self.in_checkpoint
@@ -265,11 +266,11 @@ class KillWorker:
 
 
 def run_reference(f, plan, options):
-    """How it ends."""
+    """The results of an undisturbed run."""
     job = f.train(2, 'good', expected_s=plan.pace.run_s(plan.steps), **options)
     steps = len(f.steps_rows('good'))
     if steps != plan.steps:
-        sys.exit('undisturbed: %d steps\n%s' % (steps, job.output))
+        sys.exit('the undisturbed run has %d steps\n%s' % (steps, job.output))
     return {'outcome': f.outcome('good'), 'steps': steps}
 
 

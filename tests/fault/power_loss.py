@@ -1,7 +1,7 @@
-"""Power cuts at random moments, by root alone: the runs are on a file system in
-a file, which is copied as it is while a run writes (what had reached the disk)
-and mounted again. What the run had said was saved must be there, and the run
-ends as one that nobody disturbed.
+"""Simulates power loss at random moments (needs root). The runs are on a file
+system in an image file. While a run writes, the image is copied, which gives
+the state on disk, and mounted again. Every checkpoint that was reported as
+saved must be there, and the resumed run must end like an undisturbed run.
 
     power_loss.py BACKEND [CUTS [SEED]]
 """
@@ -19,17 +19,17 @@ import pace  # noqa: E402
 BACKEND = sys.argv[1]
 CUTS = int(sys.argv[2]) if len(sys.argv) > 2 else 25
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-# ext4 that writes nothing early for the sake of programs without fsync.
+# ext4 without its early writes for programs that do not call fsync.
 MOUNT = 'loop,noauto_da_alloc,commit=5'
 SETTINGS = {'backend': BACKEND, 'model__width': 16, 'checkpoint__every': 1,
             'checkpoint__keep': 2}
-RUN_S = 30  # of a run, where steps are slow ...
-BUDGET_S, LEAST_CUTS = 3600, 10  # ... and of all cuts
+RUN_S = 30  # time of a run, if steps are slow
+BUDGET_S, LEAST_CUTS = 3600, 10  # time of all cuts, and their least number
 os.environ['OMPI_MCA_ess_singleton_isolated'] = '1'  # as in syscalls.py
 
 
 class Disk:
-    """A file system in a file, mounted at `runs`."""
+    """A file system in an image file, mounted at `runs`."""
 
     def __init__(self, folder):
         self.runs, self.image = folder.file(), folder.path + '.img'
@@ -48,7 +48,7 @@ class Disk:
             subprocess.check_call(['umount', self.runs])
 
     def snapshot(self):
-        """The image as it is now, in place of what was written later."""
+        """Copies the image as it is now; restore_snapshot() puts it back."""
         shutil.copyfile(self.image, self.image + '.cut')
 
     def restore_snapshot(self):
@@ -59,7 +59,7 @@ class Disk:
 
 
 def last_reported(folder):
-    """The newest checkpoint that was reported before the cut."""
+    """The step of the newest checkpoint reported before the power loss."""
     checker = jobs.ResumeChecker(folder, 'run')
     if os.path.exists(folder.file('run')):
         checker.check_resume()
@@ -67,11 +67,11 @@ def last_reported(folder):
 
 
 def cut_power(f, good, moment):
-    """The step that was reported and the one that it went on from."""
+    """The reported step, and the step from which the run resumed."""
     disk = Disk(f)
     if not disk.mount():
         disk.remove()
-        print('no loop device can be mounted here')
+        print('skipped: cannot mount a loop device')
         sys.exit(77)
     process = None
     try:
@@ -105,7 +105,7 @@ def cut_power(f, good, moment):
 
 def main():
     if os.geteuid() or not os.path.exists('/dev/loop-control'):
-        print('needs root and loop devices')
+        print('skipped: needs root and loop devices')
         sys.exit(77)
     f = jobs.ScratchFolder()
     timing = f.measure_pace(1, before=[], **SETTINGS)
@@ -118,8 +118,8 @@ def main():
     moments = pace.sample_cases('cuts', [moments.random() for _ in range(CUTS)],
                                 2 * whole, BUDGET_S, LEAST_CUTS)
     pairs = [cut_power(f, good, whole * moment) for moment in moments]
-    print('%d cuts, seed %d: went on from what was reported %d, from something '
-          'newer %d; reported and resumed: %s' % (
+    print('%d cuts, seed %d: resumed from the reported step: %d, from a newer '
+          'step: %d; reported and resumed steps: %s' % (
               len(pairs), SEED, sum(a == b for a, b in pairs),
               sum(a < b for a, b in pairs), pairs))
     f.remove()

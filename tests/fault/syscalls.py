@@ -1,11 +1,11 @@
-"""The system calls by which a run writes its files, one by one: their order, a
-kill at each of them, and each of them failing.
+"""Tests the system calls with which a run writes its files: their order, a
+kill at each call, and an error of each call.
 
-    syscalls.py order|kills|errors [full]      full: all of them, not a sample
-                                            (as many as fit in BUDGET_S where
-                                            steps are slow)
+    syscalls.py order|kills|errors [full]   full: all calls, not a sample (if
+                                            steps are slow, as many as fit in
+                                            BUDGET_S)
 
-Under strace, which must be allowed to trace (it is for root).
+Needs strace with permission to trace (root has it).
 """
 import collections
 import itertools
@@ -32,17 +32,17 @@ AT_ONCE = 2
 jobs.SMALL.update({'backend': 'ref', 'train.epochs': 1, 'checkpoint.every': 1,
                    'checkpoint.keep': 1, 'log.every': 1})
 STEPS = 3  # an epoch's
-# One process without mpirun; else Open MPI starts a helper beside it, which
-# now and then outlives it and holds its pipes.
+# A single process without mpirun. Without this Open MPI starts a helper
+# process, which sometimes outlives the program and keeps its pipes open.
 os.environ['OMPI_MCA_ess_singleton_isolated'] = '1'
 
-# Kills that every sample has: with rows written that no checkpoint knows, and
-# with the best checkpoint durable but not linked.
+# Kills that are in every sample: rows are written but not yet covered by a
+# checkpoint, and the best checkpoint is durable but not yet linked.
 ALWAYS = [('resumed', 'checkpoints/step-00000003.h5.tmp-$$-0', 'fsync', 1),
           ('fresh', 'checkpoints/step-00000002.h5.tmp-$$-0', 'pwrite64', 5),
           ('resumed', 'checkpoints/best.tmp-$$-0', 'symlink', 1)]
 
-# What changes a file, a name in a folder, or what of them is durable.
+# Calls that change a file, a name in a folder, or their durability.
 CHANGES = ('openat', 'write', 'pwrite64', 'ftruncate', 'fsync', 'fdatasync',
            'close', 'rename', 'symlink', 'unlink', 'mkdir')
 WRITES = ('write', 'pwrite64')
@@ -54,8 +54,8 @@ LINE = re.compile(r'(\d+) +(\w+)\((.*)\) += (-?\d+)')
 
 
 def calls_of(lines, root):
-    """The calls that succeeded, with the lines on which they began and ended;
-    paths are absolute, and `path` is the one that is changed."""
+    """The successful calls, with the lines on which they began and ended;
+    paths are absolute, and `path` is the path that changes."""
     open_calls, calls = {}, []
     for at, line in enumerate(lines):
         thread = line.split(' ', 1)[0]
@@ -82,15 +82,15 @@ def calls_of(lines, root):
 
 
 class DurabilityModel:
-    """What a power cut would leave, by the promises of POSIX alone: contents
-    by fsync of the file, names by fsync of their folder."""
+    """The state after a power loss as guaranteed by POSIX: contents are
+    durable after fsync of the file, names after fsync of their folder."""
 
     def __init__(self):
         self.written = {}  # path: line on which its last write ended
         self.synced = {}   # path: line on which its last fsync began
-        self.length = {}   # of a file that grows
-        self.durable = {}  # and how much of it is
-        self.pending = set()  # names, not durable yet: (path, line)
+        self.length = {}   # path: length in bytes of a growing file
+        self.durable = {}  # path: durable length in bytes
+        self.pending = set()  # names that are not durable yet: (path, line)
         self.links = {}
 
     def is_clean(self, path):
@@ -125,7 +125,8 @@ class DurabilityModel:
 
 def strace(*options):
     """The start of a command that runs under strace as the same process; $$ in
-    the options is its number. (With --seccomp-bpf no signal is injected.)"""
+    the options is its process id. (--seccomp-bpf would prevent signal
+    injection.)"""
     words = ' '.join('"%s"' % option for option in options)
     return ['sh', '-c', 'exec strace -D -f %s "$@"' % words, 'sh']
 
@@ -137,7 +138,7 @@ class Calls(unittest.TestCase):
         cls.number = itertools.count()
         start = time.monotonic()
         cls.trace('good')
-        # Each case is two runs.
+        # Each case needs two runs.
         cls.case_s = 2 * (time.monotonic() - start) / AT_ONCE
         cls.good = cls.f.outcome('good')
         cls.f.train(1, 'base', 75, before=[], train__stop_at=2)
@@ -148,7 +149,7 @@ class Calls(unittest.TestCase):
 
     @classmethod
     def trace(cls, name, **options):
-        """A whole run, and the calls it made on its files, in order."""
+        """Traces a whole run; returns the calls on its files, in order."""
         log = os.path.join(cls.f.path, name + '.strace')
         before = ['strace', '-f', '--seccomp-bpf', '-y', '-s', '200', '-o', log,
                   '-e', 'trace=' + ','.join(CHANGES)]
@@ -162,15 +163,15 @@ class Calls(unittest.TestCase):
         shutil.copytree(self.f.file('base'), self.f.file(name), symlinks=True)
 
     def trace_start(self, start, name):
-        """The calls of a run from its first step or from its second."""
+        """The calls of a fresh run, or of one resumed after step 2."""
         if start == 'resumed':
             self.copy_stopped_run(name)
         return self.trace(name)
 
-    # ---- their order
+    # ---- the order of the calls
 
     def check_order(self, calls, keep):
-        """Follows them; the steps that were reported, the files removed."""
+        """Checks the order; returns the reported steps and removed files."""
         disk, reported, removed = DurabilityModel(), [], []
         for c in sorted(calls, key=lambda c: c.begin):
             file = os.path.basename(c.path)
@@ -190,7 +191,7 @@ class Calls(unittest.TestCase):
                 self.assertNotIn(file, disk.links.values(), 'still linked')
                 self.assertEqual(disk.not_durable(), [], file)
                 self.assertTrue(reported and max(reported) > int(file[5:-3]),
-                                '%s: removed before a newer one was said' %
+                                '%s: removed before a newer one was reported' %
                                 file)
                 removed.append(file)
             disk.apply(c)
@@ -208,14 +209,15 @@ class Calls(unittest.TestCase):
             durable = disk.durable.get(os.path.join(folder, name), 0)
             self.assertGreater(state[key], 0)
             self.assertGreaterEqual(durable, state[key],
-                                    name + ': its length was published first')
+                                    name + ': not durable up to the length '
+                                    'in the checkpoint')
 
     def check_report(self, disk, folder, step):
         file = 'step-%s.h5' % step
         last = disk.links.get(os.path.join(folder, 'checkpoints', 'last'))
-        self.assertEqual(last, file, 'said before it was linked')
+        self.assertEqual(last, file, 'reported before it was linked')
         self.assertEqual(disk.not_durable(), [],
-                         '%s: said before these names were durable' % file)
+                         '%s: reported before these names were durable' % file)
 
     def test_order(self):
         for keep in (100, 1):
@@ -231,10 +233,10 @@ class Calls(unittest.TestCase):
                              for step in range(1, STEPS + 1)]:
                 self.assertIn(name, renamed)
 
-    # ---- a kill at each, each failing
+    # ---- a kill at each call, an error of each call
 
     def call_points(self, start):
-        """(start, path below runs/, call, which one of the thread's)."""
+        """(start, path below the run, call, its number within the thread)."""
         counts = collections.Counter()
         calls = self.trace_start(start, 'points-' + start)
         for c in calls:
@@ -249,7 +251,7 @@ class Calls(unittest.TestCase):
                 sorted(most.items()) for k in range(1, n + 1)]
 
     def start_at(self, name, point, action):
-        """A start of run `name` that does `action` at this point."""
+        """Starts run `name` with the injected `action` at this point."""
         start, path, call, k = point
         if start == 'resumed':
             self.copy_stopped_run(name)
@@ -263,7 +265,7 @@ class Calls(unittest.TestCase):
         return 'case-%d' % next(self.number)
 
     def check_resumes(self, name, checker):
-        """The same command again: as if nothing had been."""
+        """The same command again gives the results of an undisturbed run."""
         checker.check_resume()
         self.f.train(1, name, before=[])
         checker.check_resume()

@@ -1,7 +1,7 @@
 /*
- * A cmocka group that every rank runs: the ranks' worst result is the exit
- * code of each. A rank that fails an assertion leaves the others waiting in
- * their next call, which the time limit ends.
+ * A cmocka group that every rank runs. All ranks exit with failure if a test
+ * fails on any rank. If a rank fails an assertion, the others wait in their
+ * next collective call until the time limit.
  */
 #ifndef VOCDIST_TESTS_MPI_CHECK_H
 #define VOCDIST_TESTS_MPI_CHECK_H
@@ -12,7 +12,7 @@
 
 #define MPI_CHECK_TIMEOUT_S 300.0
 
-/* Tests find the ranks here; it lives as long as MPI does. */
+/* The ranks, for the tests; open from MPI_Init to MPI_Finalize. */
 static struct comm comm;
 
 static inline int mpi_check_end(int n_failed)
@@ -24,7 +24,8 @@ static inline int mpi_check_end(int n_failed)
     return failed != 0;
 }
 
-/* main() of an MPI test: open, run the group `tests`, agree. */
+/* main() of an MPI test: opens `comm`, runs the group `tests`, agrees on the
+ * result. */
 #define MPI_CHECK_MAIN(tests)                                            \
     int main(void)                                                       \
     {                                                                    \

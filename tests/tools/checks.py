@@ -1,4 +1,4 @@
-"""What scripts that stop at the first failure share."""
+"""Checks for scripts that stop at the first failure."""
 import subprocess
 import sys
 
@@ -10,7 +10,7 @@ def check(ok, *what):
 
 
 def check_output(*command):
-    """Its standard output; it must succeed."""
+    """Runs a command that must succeed; returns its standard output."""
     done = subprocess.run([str(c) for c in command], capture_output=True,
                           text=True)
     check(done.returncode == 0, command, done.stderr)

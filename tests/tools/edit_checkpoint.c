@@ -1,6 +1,6 @@
 /*
- * Changes one value of a checkpoint and keeps its digest right, as a program
- * would that trained a network with this value:
+ * Changes one value of a checkpoint and updates its digest, as if a network
+ * with this value had been trained:
  *
  *     edit_checkpoint FILE param|m|v|stats INDEX VALUE
  */

@@ -1,7 +1,7 @@
-"""Training jobs for campaigns: small runs, started as a user starts them.
+"""Training jobs for campaigns: small runs, started like a user starts them.
 
-The test that includes this gives what it was built with in its environment:
-PROGRAM (vocdist), MAKE_SHARDS, MPIEXEC (a command that lacks the number).
+CTest sets these environment variables: PROGRAM (vocdist), MAKE_SHARDS, MPIEXEC
+(a command to which the number of ranks is appended).
 """
 import glob
 import hashlib
@@ -22,7 +22,7 @@ try:
 except ImportError:
     sys.exit(77)
 
-# 8 replicas of 2 images; all that is random is on.
+# 8 replicas of 2 images; all random operations are on.
 SMALL = {
     'model.width': 8, 'model.blocks': '1,1,1,1', 'model.head_dropout': 0.5,
     'train.epochs': 2, 'train.global_batch': 16, 'train.replicas': 8,
@@ -32,8 +32,8 @@ SMALL = {
 
 
 class Job:
-    """A finished job: status, output, seconds. One that is expected to take
-    `expected_s` is killed when it hangs."""
+    """A finished job: status, output, seconds. It is killed if it hangs, after
+    a time limit that follows from `expected_s`."""
 
     def __init__(self, process, start, expected_s=0):
         limit_s = pace.limit_s(expected_s)
@@ -48,18 +48,18 @@ class Job:
 
 
 class ResumeChecker:
-    """Judges a run that is killed again and again by what its log tells."""
+    """Checks by its log that a run that is killed repeatedly resumes well."""
     STARTED, SAVED = pace.STARTED, pace.SAVED
 
     def __init__(self, folder, name):
         self.f, self.name = folder, name
-        self.read = 0      # bytes of log.txt that were judged
-        self.reported = 0  # the last step that was said to be saved
+        self.read = 0      # bytes of log.txt that were checked
+        self.reported = 0  # the last step that was reported as saved
         self.started = False
-        self.at = 0        # the step that the last start has come to
+        self.at = 0        # the step that the last start has reached
 
     def log(self):
-        """What it has come to since it was judged last."""
+        """The log since the last check."""
         path = self.f.file(self.name, 'log.txt')
         if not os.path.exists(path):
             return ''
@@ -71,8 +71,9 @@ class ResumeChecker:
         return glob.glob(self.f.file(self.name, 'checkpoints', pattern))
 
     def check_resume(self):
-        """The start that has just ended: it went on from what was reported,
-        and found nothing damaged."""
+        """Checks the start that has just ended: it resumed from the reported
+        step or a later one and found no damaged checkpoint. Returns its
+        log."""
         text = self.log()
         self.read += len(text)
         if 'trying the checkpoint before' in text:
@@ -91,14 +92,14 @@ class ResumeChecker:
         return text
 
     def was_writing(self, pid):
-        """Did process `pid`, now dead, die inside a checkpoint?"""
+        """Was process `pid` writing a checkpoint when it was killed?"""
         steps = [int(path[-11:-3]) for path in self.checkpoints('step-*.h5')]
         return bool(self.checkpoints('step-*.h5.tmp-%d-*' % pid) or
                     self.started and steps and max(steps) > self.at)
 
 
 class ScratchFolder:
-    """A scratch folder with data and runs, removed when all went well."""
+    """A scratch folder with data and runs; a failed test keeps it."""
 
     def __init__(self):
         self.path = tempfile.mkdtemp(prefix='vocdist-test-')
@@ -112,7 +113,7 @@ class ScratchFolder:
                                *map(str, changed)])
 
     def settings(self, name, **options):
-        """Command line options: SMALL and `options`, with __ for the dot."""
+        """Command line options: SMALL and `options`, with __ for dots."""
         settings = dict(SMALL, **{'data.train': 'train', 'data.val': 'val'})
         settings.update({k.replace('__', '.'): v for k, v in options.items()})
         return ['--train.name', name] + [
@@ -121,14 +122,14 @@ class ScratchFolder:
 
     def start(self, ranks, name, environment=(), arguments=(), before=None,
               **options):
-        """The run `name`, of settings() or of `arguments`. `before` is the
-        start of the command, in place of mpirun with its ranks."""
+        """Starts the run `name` with settings() or with `arguments`. `before`
+        replaces mpirun and the number of ranks in the command."""
         if before is None:
             before = shlex.split(os.environ['MPIEXEC']) + [str(ranks)]
         command = [*before, os.environ['PROGRAM'], *arguments]
         command += (['--train.name', name] if arguments else
                     self.settings(name, **options))
-        # Jobs that end remove Open MPI's folder under those that start.
+        # A job that ends removes Open MPI's folder also for jobs that start.
         scratch = os.path.join(self.path, 'tmp', name)
         os.makedirs(scratch, exist_ok=True)
         return subprocess.Popen(command, cwd=self.path, text=True,
@@ -142,7 +143,7 @@ class ScratchFolder:
         return Job(self.start(ranks, name, **options), start, expected_s)
 
     def measure_pace(self, ranks, steps=4, **options):
-        """The pace of such runs, by one of a few steps."""
+        """The pace of such runs, measured with one of a few steps."""
         options.update(train__steps=steps, checkpoint__every=1)
         return pace.Pace(self.start(ranks, 'pace', **options),
                          self.file('pace'))
@@ -164,14 +165,14 @@ class ScratchFolder:
                     for key in ('param', 'm', 'v', 'stats')}
 
     def weights(self, name, which='last'):
-        """Their digest."""
+        """Digest of all arrays of a checkpoint."""
         digest = hashlib.sha256()
         for key, value in sorted(self.arrays(name, which).items()):
             digest.update(value)
         return digest.hexdigest()[:16]
 
     def metrics_rows(self, name):
-        """The columns of metrics.csv that no clock has a say in."""
+        """metrics.csv without the columns that are times."""
         with open(self.file(name, 'metrics.csv')) as f:
             rows = [line.rstrip('\n').split(',') for line in f]
         clocks = [rows[0].index(c) for c in ('images_per_s', 'seconds')]
@@ -179,14 +180,14 @@ class ScratchFolder:
                 for row in rows]
 
     def steps_rows(self, name):
-        """The same of steps.jsonl."""
+        """steps.jsonl without the values that are times."""
         with open(self.file(name, 'steps.jsonl')) as f:
             rows = [json.loads(line) for line in f]
         return [{k: v for k, v in row.items()
                  if k not in ('images_per_s', 'wait_share')} for row in rows]
 
     def outcome(self, name):
-        """All that a finished run is judged by: equal for equal settings."""
+        """All results of a finished run that equal settings must reproduce."""
         with open(self.file(name, 'config.yaml')) as f:
             config = f.read().replace(name, 'NAME')
         files = {}

@@ -1,10 +1,10 @@
 /*
- * A data set for tests, the same for the same arguments:
+ * Writes a data set for tests, which depends on the arguments alone:
  *
  *     make_shards DIR IMAGES SIZE FIRST [CHANGED]
  *
- * Images FIRST .. FIRST + IMAGES - 1 of tiny.h, SIZE x SIZE; one byte of
- * image CHANGED is another.
+ * Images FIRST .. FIRST + IMAGES - 1 of tiny.h, SIZE x SIZE; one byte of image
+ * CHANGED differs.
  */
 #include "tiny.h"
 

@@ -1,4 +1,4 @@
-/* Sanitizer builds only: plugins stay mapped, so that leak reports name them.
+/* Sanitizer builds only: keeps plugins mapped, so that leak reports name them.
  */
 int dlclose(void *handle);
 

@@ -1,9 +1,10 @@
-"""How fast the program is on this machine now. Tests choose their lengths,
-moments and time limits by it, so that they pass on a machine of any speed.
+"""Measures how fast the program is on this machine now. Tests derive their
+lengths, moments and time limits from it, so that they pass at any speed.
 
-A time limit ends what hangs; it says nothing about speed. It is 10 times what
-was measured, and never less than LEAST_LIMIT_S: longer than the program's own
-limits (timeout.setup and its watchdog), which end a hang sooner and name it.
+A time limit ends hanging programs; it is no check of speed. It is 10 times the
+measured time, and at least LEAST_LIMIT_S: longer than the program's own limits
+(timeout.setup and its watchdog), which end a hang earlier and report its
+place.
 """
 import glob
 import math
@@ -17,7 +18,7 @@ SAVED = re.compile(r'saved \S*step-(\d+)\.h5')
 
 
 def limit_s(expected_s=0):
-    """The time limit of what is expected to take `expected_s`."""
+    """The time limit of a program that should take `expected_s`."""
     return max(LEAST_LIMIT_S, 10 * expected_s)
 
 
@@ -26,8 +27,8 @@ def clamp(value, least, most):
 
 
 def wait_for(condition, describe, limit=None, poll_s=0.05):
-    """Returns when condition() is true. `describe`() describes what is there
-    when it is still false at the limit, in seconds."""
+    """Returns when condition() is true; fails with the text of describe() if
+    it is still false after `limit` seconds."""
     limit = limit or limit_s()
     end = time.monotonic() + limit
     while not condition():
@@ -37,8 +38,8 @@ def wait_for(condition, describe, limit=None, poll_s=0.05):
 
 
 def sample_cases(what, cases, each_s, budget_s, least):
-    """As many of `cases` as take `budget_s`, evenly spread, but at least
-    `least`; says so where these are not all."""
+    """As many of `cases` as fit in `budget_s`, evenly spread, but at least
+    `least`; prints a line if these are not all."""
     n = clamp(int(budget_s / max(each_s, 1e-3)), least, len(cases))
     if n >= len(cases):
         return list(cases)
@@ -48,13 +49,13 @@ def sample_cases(what, cases, each_s, budget_s, least):
 
 
 class Pace:
-    """Seconds that the parts of a run take. The run, `process` with the folder
-    `run`, saves a checkpoint after each step; it is watched to its end.
+    """Seconds that the parts of a run take. The run (`process`, folder `run`)
+    saves a checkpoint after each step; it is observed until it ends.
 
         start_s       from the launch to the first step
         step_s        a step, with its checkpoint and validation
-        checkpoint_s  a checkpoint, from its first write to its report
-        total_s       all of the run
+        checkpoint_s  a checkpoint, from its first write to its log line
+        total_s       the whole run
     """
     POLL_S = 0.002
 
@@ -76,7 +77,7 @@ class Pace:
         self.checkpoint_s = max(self.POLL_S, *(
             self.saved[step] - self.written[step]
             for step in self.saved if step in self.written))
-        # Not the first step, which chooses algorithms.
+        # Without the first step, which also selects algorithms.
         steps = sorted(self.written)
         self.step_s = max(self.POLL_S, (
             self.written[steps[-1]] - self.written[steps[0]]) / (
@@ -98,11 +99,11 @@ class Pace:
             self.saved.setdefault(int(step), now)
 
     def run_s(self, steps, concurrent=1):
-        """What a run of `steps` is expected to take, `concurrent` at a time."""
+        """Expected time of a run of `steps`, `concurrent` runs at a time."""
         return concurrent * (self.total_s + steps * self.step_s)
 
     def steps_in(self, seconds, least, most):
-        """How many steps are done in that time, within these bounds."""
+        """How many steps fit in that time, within these bounds."""
         return clamp(math.ceil(seconds / self.step_s), least, most)
 
     def __str__(self):

@@ -1,9 +1,9 @@
-"""Shards as other programs see and make them.
+"""Reads and writes shards with h5py, for test_shard.c.
 
-    shards.py check SHARD         exit 0 when h5py reads what test_shard wrote
-    shards.py other SHARD         rewrites SHARD as another tool would
-    shards.py hostile SHARD       writes SHARD.KIND, a copy that is hostile in
-                                  one way, for every kind
+    shards.py check SHARD         exit 0 if h5py reads what test_shard wrote
+    shards.py other SHARD         rewrites SHARD like another tool would
+    shards.py hostile SHARD       writes SHARD.KIND for every kind of malicious
+                                  or damaged file: a copy with one such change
 """
 import shutil
 import sys
@@ -50,6 +50,7 @@ def virtual(f, name):
 
 
 def user_block(path, to):
+    """A copy with 512 bytes before the HDF5 superblock."""
     with open(path, 'rb') as f:
         old = f.read()
     with open(to, 'wb') as f:
@@ -62,6 +63,7 @@ def replace_images(f, **kwargs):
 
 
 def missing_row(f):
+    """Image 0 has no chunk in the file."""
     shape = f['images'].shape
     images = replace(f, 'images', shape, 'u1', chunks=(1,) + shape[1:])
     for i in range(1, shape[0]):
@@ -172,8 +174,8 @@ HOSTILE = {
 
 
 def other(path):
-    """Older format, other byte order, deflated labels, images stored last
-    to first."""
+    """Older file format, big-endian and deflated labels, images stored in
+    reverse order."""
     with h5py.File(path, 'r') as f:
         data = {k: f[k][:] for k in f}
         attributes = dict(f.attrs)

@@ -1,10 +1,10 @@
 /*
- * A disk that is slow at reading images, for tests; loaded before the
- * program's libraries (LD_PRELOAD):
+ * Simulates a disk that is slow at reading images, for tests. Preloaded with
+ * LD_PRELOAD:
  *
- *     SLOW_READ_BYTES=N   reads of that size ...
- *     SLOW_READ_MS=N      ... take so much longer
- *     SLOW_READ_RANK=R    on that rank only; all without it
+ *     SLOW_READ_BYTES=N   delay reads of exactly N bytes
+ *     SLOW_READ_MS=N      delay of each such read in milliseconds
+ *     SLOW_READ_RANK=R    on rank R only; default: on all ranks
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /*
- * Slow steps, for tests that must not depend on speed. Linked into a copy of
- * vocdist with --wrap=step_run:
+ * Simulates slow steps, for tests that must pass at any speed. Linked into a
+ * copy of vocdist with --wrap=step_run:
  *
- *     SLOW_STEP_MS=N      each step takes so much longer, in forward
+ *     SLOW_STEP_MS=N      each step takes N milliseconds longer, in forward
  */
 #include "base/clock.h"
 #include "train/step.h"

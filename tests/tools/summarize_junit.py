@@ -3,12 +3,12 @@
 
     summarize_junit.py [--strict] RESULTS.xml...
 
-Skipped are the tests that said so (exit code 77); each is named with its
-reason, the last line it printed. One that crashed, ran out of time or could not
-be started has failed. Fails where a test failed, a file is missing or none ran.
---strict (continuous integration) also fails where a test was skipped for any
-reason but a missing GPU or missing real data: those tests have "gpu" or "real"
-in their names.
+A test is skipped if it exits with code 77; it is printed with its reason,
+which is the last line of its output. A test that crashed, timed out or could
+not be started has failed. The exit code is 1 if a test failed, a file is
+missing or no test passed. --strict (continuous integration) also fails for
+skipped tests, except those that need a GPU or real data, which have "gpu" or
+"real" in their names.
 """
 import sys
 import xml.etree.ElementTree as ET
@@ -43,7 +43,7 @@ def main(arguments):
                 print(f'{path}: {name}: {verdict}: {said}')
             if strict and verdict == 'skipped' and not (
                     'gpu' in name or 'real' in name):
-                print(f'{path}: {name}: skipping it is not allowed here')
+                print(f'{path}: {name}: must not be skipped here')
                 verdict = 'failed'
             count[verdict] += 1
     print('{passed} passed, {failed} failed, {skipped} skipped'.format(**count))

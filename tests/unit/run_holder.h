@@ -1,5 +1,5 @@
-/* A process that is in a run, or in a scratch session of one, until it is
- * ended. */
+/* A child process that holds a run, or a scratch session of one, until it is
+ * killed. */
 #ifndef VOCDIST_TESTS_UNIT_RUN_HOLDER_H
 #define VOCDIST_TESTS_UNIT_RUN_HOLDER_H
 
@@ -11,7 +11,7 @@
 typedef enum vd_err run_open_fn(struct run *r, const char *dir,
                                 const char *name);
 
-/* Its id, once it has opened DIR/a. */
+/* Forks the child; returns its process id when it has opened DIR/a. */
 static inline pid_t fork_run_holder(const char *dir, run_open_fn *open)
 {
     int ready[2];
@@ -20,7 +20,7 @@ static inline pid_t fork_run_holder(const char *dir, run_open_fn *open)
     pid_t child = fork();
     if (child == 0) {
         struct run r;
-        alarm(3600); /* not for ever, should the test fail */
+        alarm(3600); /* ends it if the test fails */
         byte = open(&r, dir, "a") == VD_OK;
         if (write(ready[1], &byte, 1) != 1)
             _exit(1);

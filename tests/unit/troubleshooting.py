@@ -1,5 +1,5 @@
-"""docs/troubleshooting.md is true: each of its messages is one that the
-program has, with the exit code it stands under, and no exit code is missing.
+"""Checks docs/troubleshooting.md against the sources: each quoted message
+exists, with the exit code of its section, and every exit code has a message.
 
     troubleshooting.py SOURCE_FOLDER
 """
@@ -10,9 +10,9 @@ import sys
 
 ROOT = sys.argv[1]
 LITERAL = r'"((?:[^"\\\n]|\\.)*)"'
-VALUE = '\0'  # stands for whatever is printed there
-# Who says it: errors, warnings, what vocpack finds. Wrappers of VD_FAIL have
-# their own names and no code that a text can tell.
+VALUE = '\0'  # replaces a printed value
+# Functions that print messages: errors, warnings, diagnostics of vocpack. The
+# exit code of wrappers of VD_FAIL is not visible in the call.
 SPEAKERS = (r'\b(VD_FAIL|FAIL_AT|log_\w+|refuse\w*|memory_\w+|diagnostics_add|'
             r'text_add|fail_\w+|h5_fail\w*|H5_TRY_GOTO)\(')
 
@@ -23,14 +23,14 @@ def read(path):
 
 
 def exit_codes():
-    """VD_DATA: 65, from the one table of codes."""
+    """{'VD_DATA': 65, ...} from the table in base/err.h."""
     table = read('src/base/err.h')
     return {name: int(code) for name, code in
             re.findall(r'X\((VD_\w+), (\d+), "', table)}
 
 
 def arguments(text, at):
-    """What stands between a call's parentheses; `at` is behind the first."""
+    """The text between a call's parentheses; `at` is after the first."""
     depth, start = 1, at
     while depth:
         quoted = re.match(LITERAL, text[at:])
@@ -43,7 +43,7 @@ def arguments(text, at):
 
 
 def normal(literal):
-    """The cause (the first line) with its values as VALUE."""
+    """The lines of a message with VALUE for each printed value."""
     text = literal.replace('\\"', '"').replace("\\'", "'")
     cause = text.split('\\n')
     return [re.sub(r'%[-+ #0-9.*]*(?:hh|h|ll|l|z)?[a-zA-Z]', VALUE, line)
@@ -51,7 +51,7 @@ def normal(literal):
 
 
 def messages():
-    """(codes it may have, text) of everything the sources say."""
+    """(exit code or None, text) of all messages in the sources."""
     found, codes = [], exit_codes()
     for path in sorted(glob.glob(os.path.join(ROOT, 'src', '**', '*.[ch]'),
                                  recursive=True) +
@@ -71,7 +71,7 @@ def messages():
 
 
 def page():
-    """(section's code or None, message) in the page's order."""
+    """(section's exit code or None, message) of all entries, in order."""
     section, found = None, []
     for line in read('docs/troubleshooting.md').splitlines():
         if line.startswith('## '):
@@ -86,11 +86,11 @@ def page():
 
 
 def said_by(message, sources):
-    """The codes of the sources' messages that can read like this."""
-    message = re.sub(r'^\.\.\.: ', '', message)  # the place, often a wrapper's
+    """The exit codes of all source messages that match this one."""
+    message = re.sub(r'^\.\.\.: ', '', message)  # the place, mostly of a wrapper
     pieces = [re.escape(p) for p in message.split('...')]
     pattern = re.compile('.*'.join(pieces), re.DOTALL)
-    if len(re.findall(r'[a-zA-Z]', message)) < 3:  # it would fit anything
+    if len(re.findall(r'[a-zA-Z]', message)) < 3:  # it would match anything
         return set()
     return {code for code, text in sources if pattern.search(text)}
 
@@ -101,14 +101,14 @@ def main():
     for section, message in entries:
         found = said_by(message, sources)
         if not found:
-            wrong.append('the program does not say: ' + message)
+            wrong.append('no such message in the sources: ' + message)
         elif section is not None and not found & {section, None}:
             wrong.append('%s: exit code %s, not %d' %
                          (message, sorted(found), section))
     for code in sorted(set(codes.values()) - {0}):
         if code not in {section for section, _ in entries}:
             wrong.append('exit code %d has no message' % code)
-    # or nothing was read at all
+    # fails if the patterns no longer match anything
     if len(entries) < 60 or len(sources) < 200:
         wrong.append('%d messages of the page, %d of the sources' %
                      (len(entries), len(sources)))
