@@ -68,15 +68,16 @@ enum vd_err alloc_aligned(void **out, size_t n, size_t size, const char *what)
     size_t bytes = 0;
     void *p = NULL;
     if (!alloc_mul_size(n, size, &bytes) || bytes > PTRDIFF_MAX - HUGE_PAGE)
-        return VD_FAIL(VD_SYSTEM, "%s: a size beyond the address space", what);
+        return VD_FAIL(VD_SYSTEM, "%s: the size exceeds the address space",
+                       what);
 
     size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-    bytes = (bytes / align + 1) * align; /* never 0; room to read past */
+    bytes = (bytes / align + 1) * align; /* never 0; reads may pass the end */
     if (posix_memalign(&p, align, bytes))
         return memory_raise_oom(what, bytes);
     if (align == HUGE_PAGE)
-        madvise(p, bytes, MADV_HUGEPAGE); /* a hint: refusal costs speed only */
-    /* Pages given back come again as zeros, each when it is first used. */
+        madvise(p, bytes, MADV_HUGEPAGE); /* a hint: failure costs speed only */
+    /* Pages that are returned to the system read as zeros on their next use. */
     if (align != HUGE_PAGE || madvise(p, bytes, MADV_DONTNEED) != 0)
         memset(p, 0, bytes);
     *out = p;

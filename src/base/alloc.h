@@ -1,7 +1,7 @@
 /*
- * Host memory. Small bookkeeping ends the process when memory runs out, with
- * exit code 71; buffers whose size the user chose return VD_SYSTEM instead.
- * What is said then: base/memory.h. Local.
+ * Host memory allocation. When out of memory, the small allocations (x...) end
+ * the process with exit code 71; alloc_aligned(), for buffers whose size the
+ * user chose, returns VD_SYSTEM. base/memory.h writes the messages. Local.
  */
 #ifndef VOCDIST_BASE_ALLOC_H
 #define VOCDIST_BASE_ALLOC_H
@@ -12,7 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Bookkeeping of bounded size: zeroed, never NULL. Owned; free() it. */
+/* Small allocations of bounded size: never NULL; xcalloc() zeroes. Owned;
+ * free() them. */
 void *xcalloc(size_t n, size_t size);
 void *xreallocarray(void *p, size_t n, size_t size);
 char *xstrdup(const char *text);
@@ -20,15 +21,15 @@ char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 char *xvasprintf(const char *format, va_list args);
 
 /*
- * A large buffer: zeroed, 64-byte aligned, on huge pages where the system
- * offers them. A page costs memory from its first use on. Owned;
- * alloc_aligned_free() it. `what` names it in the message.
+ * A large buffer: zeroed, 64-byte aligned, on huge pages if the system has
+ * them. The system commits a page when it is first used. Owned;
+ * alloc_aligned_free() it. `what` names the buffer in the message.
  */
 enum vd_err alloc_aligned(void **out, size_t n, size_t size,
                           const char *what) VD_MUST_USE;
 void alloc_aligned_free(void *p);
 
-/* False when a x b does not fit into size_t; then `out` is untouched. */
+/* False when a x b overflows size_t; then `out` is not written. */
 bool alloc_mul_size(size_t a, size_t b, size_t *out);
 
 #endif

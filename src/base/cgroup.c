@@ -1,13 +1,13 @@
 /*
- * /proc/self/cgroup has a line per hierarchy:
+ * /proc/self/cgroup has one line for each hierarchy:
  *
  *     0::/user.slice/job_7            version 2, all controllers
- *     4:cpu,cpuacct:/slurm/job_7      version 1, those named
+ *     4:cpu,cpuacct:/slurm/job_7      version 1, the named controllers
  *
- * The path is below the place where the hierarchy is mounted. A container may
- * see a path that is the host's: none of its folders exists but the mount
- * itself, which then is the container's own group. So all folders from the
- * path up to the mount are visited, and those that are missing have no files.
+ * The path is relative to the mount point of the hierarchy. In a container it
+ * may be the path on the host: then only the mount point exists, and it is the
+ * container's own group. Therefore all folders from the path up to the mount
+ * point are visited; a missing folder has no files and so no limit.
  */
 #include "base/cgroup.h"
 
@@ -49,7 +49,7 @@ static void visit_ancestors(const struct cgroup_walk *w, const char *mount,
     if (n < 0 || (size_t)n >= sizeof folder)
         return;
     for (size_t end = (size_t)n; end > top && folder[end - 1] == '/'; end--)
-        folder[end - 1] = '\0'; /* of the path "/" */
+        folder[end - 1] = '\0'; /* the path may be "/" */
     for (;;) {
         w->visit(w->ctx, w->root, folder, version);
         char *slash = strrchr(folder, '/');
@@ -59,7 +59,7 @@ static void visit_ancestors(const struct cgroup_walk *w, const char *mount,
     }
 }
 
-/* Is `word` in a list "a,b,c" of `n` bytes? */
+/* True when the list "a,b,c" of `n` bytes contains `word`. */
 static bool list_contains(const char *list, size_t n, const char *word)
 {
     size_t length = strlen(word);

@@ -1,6 +1,6 @@
 /*
- * Limits of the control groups this process is in: the container's, the batch
- * job's. Versions 1 and 2. Nothing here needs the heap. Local, thread-safe.
+ * Reads the limits of the control groups of this process (those of a container
+ * or a batch job), versions 1 and 2. Uses no heap. Local, thread-safe.
  */
 #ifndef VOCDIST_BASE_CGROUP_H
 #define VOCDIST_BASE_CGROUP_H
@@ -9,15 +9,15 @@
 
 #define CGROUP_MAX_PATH 1024
 
-/* The start of root/path as text; "" where there is none. `root` is "" but in
- * tests. */
+/* Reads the start of the file root/path as text, up to `capacity` - 1 bytes; ""
+ * when it cannot be read. `root` is "" except in tests. */
 void cgroup_read(char *text, size_t capacity, const char *root,
                  const char *path);
 
 /*
- * Calls `visit` for the group that holds `controller` ("memory", "cpu") and
- * for each group around it, innermost first; of version 2 and of version 1,
- * where a system has both. `folder` is below `root`.
+ * Calls `visit` for the group of this process that has `controller` ("memory",
+ * "cpu") and for each of its parents, innermost first. On a system with both
+ * versions it visits the groups of both. `folder` is relative to `root`.
  */
 typedef void cgroup_visit_fn(void *ctx, const char *root, const char *folder,
                              int version);

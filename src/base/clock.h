@@ -1,10 +1,10 @@
-/* Monotonic time: never jumps, has no date. Local. */
+/* Monotonic time, which has no date and never jumps. Local. */
 #ifndef VOCDIST_BASE_CLOCK_H
 #define VOCDIST_BASE_CLOCK_H
 
-/* Seconds since some fixed moment before the process started. */
+/* Seconds since a fixed but unspecified time (CLOCK_MONOTONIC). */
 double clock_now(void);
-/* Seconds of processor time that all threads of this process have used. */
+/* Processor time in seconds that all threads of this process have used. */
 double clock_cpu_time(void);
 
 #endif

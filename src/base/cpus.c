@@ -9,7 +9,8 @@
 
 #define MAX_THREADS 1000000
 
-/* "100000 50000": quota and period in microseconds; "max", -1: no limit. */
+/* Quota and period in microseconds, as text. "max" (version 2) and "-1"
+ * (version 1) mean no limit: 0. */
 static double quota_ratio(const char *quota, const char *period)
 {
     double q = strtod(quota, NULL), p = strtod(period, NULL);

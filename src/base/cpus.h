@@ -1,7 +1,7 @@
 /*
- * How many processors' time this process may use, beside the cores it may run
- * on: the quota of its control groups (docker --cpus, Kubernetes limits), and
- * what OMP_NUM_THREADS says. Local, thread-safe.
+ * Limits of processor time other than the affinity mask: the CPU quota of the
+ * control groups (docker --cpus, Kubernetes limits), and OMP_NUM_THREADS.
+ * Local, thread-safe.
  */
 #ifndef VOCDIST_BASE_CPUS_H
 #define VOCDIST_BASE_CPUS_H
@@ -9,17 +9,17 @@
 #include <stdint.h>
 
 struct cpus_quota {
-    double cpus;         /* processors' time per time; 0: no limit */
-    uint64_t device, id; /* of the group that has it: equal for processes that
-                          * share the quota */
+    double cpus;         /* quota / period, in processors; 0: no limit */
+    uint64_t device, id; /* of the control group's folder (st_dev, st_ino):
+                          * equal for processes that share the quota */
 };
 
-/* The least quota of the groups around this process. From root/proc and
- * root/sys/fs/cgroup; root is "" but in tests. */
+/* The smallest quota of the control groups of this process and their parents.
+ * Reads root/proc and root/sys/fs/cgroup; root is "" except in tests. */
 void cpus_read_quota(struct cpus_quota *out, const char *root);
 
-/* OMP_NUM_THREADS ("4", or "4,2": the outermost level); 0 where it is not set
- * or no such number. */
+/* The value of OMP_NUM_THREADS ("4", or the first number of "4,2"); 0 when it
+ * is not set or not valid. */
 int cpus_omp_num_threads(void);
 
 #endif

@@ -32,15 +32,15 @@ enum vd_err err_raise(enum vd_err err, const char *file, int line,
     va_start(args, format);
     log_write(LOG_LEVEL_ERROR, format, args);
     va_end(args);
-    log_debug("raised as %s at %s:%d", err_text(err), file, line);
+    log_debug("error \"%s\" raised at %s:%d", err_text(err), file, line);
     return err;
 }
 
 void err_bug(const char *file, int line, const char *what)
 {
-    log_set_sink(NULL, NULL); /* whoever collects messages will not tell them */
+    log_set_sink(NULL, NULL); /* a sink would be lost with the process */
     log_error("internal error at %s:%d: %s\n"
-              "this is a bug of the program; please report it",
+              "this is a bug in the program; please report it",
               file, line, what);
     abort();
 }

@@ -40,7 +40,7 @@ const char *fault_site_activity(enum fault_site site)
     return site_texts[site].activity;
 }
 
-/* Splits off the text before the next ':'; NULL at the end. */
+/* Returns the text before the next ':' and advances; NULL at the end. */
 static char *next_field(char **rest)
 {
     return strsep(rest, ":");
@@ -73,7 +73,7 @@ static bool parse_fault(const char *spec, struct fault *out)
     return true;
 }
 
-/* The fault that is due here and now; false almost always. */
+/* Counts the visit if it is of this fault's site and rank. */
 static bool fault_is_due(const struct fault *f, enum fault_site site, int rank,
                          atomic_int_fast64_t *visits)
 {
@@ -84,7 +84,7 @@ static bool fault_is_due(const struct fault *f, enum fault_site site, int rank,
 
 enum vd_err fault_at(enum fault_site site, int rank)
 {
-    // Visits of the one injected site; there is one fault per process.
+    // Visits of the injected site; a process has one fault.
     static atomic_int_fast64_t visits;
     const char *spec = getenv("VOCDIST_FAULT");
     struct fault f;

@@ -1,21 +1,23 @@
 /*
- * Sites: the named phases of a run in which ranks meet. One list serves
- * messages ("... while opening the data"), the watchdog, time limits and fault
- * injection. Every Collective call takes its site, so a call without one does
- * not compile, and a test that walks the list reaches every one of them.
+ * Sites and fault injection. A site is a named phase of a run in which ranks
+ * communicate. The list of sites serves the messages ("... while opening the
+ * data"), the watchdog, the time limits and fault injection. Every Collective
+ * call has its site as a parameter, so a test that iterates over the list
+ * covers all of them.
  *
- * Faults for tests, in every build, so that what is tested is what runs:
+ * Fault injection is active in every build, so tests run the release code:
  *
  *     VOCDIST_FAULT=SITE:RANK[:ACTION[:VISIT]]     e.g. checkpoint:0:kill:2
  *
- * at that rank's VISIT-th visit of the site (1 if not given):
- *     error   fails with "injected fault at SITE" (the default)
- *     exit    leaves without a word, exit code 70
- *     hang    sleeps for ever
- *     kill    as by SIGKILL
- *     nan     for the caller: fault_nan() is true
+ * at the VISIT-th visit of the site by that rank (default 1), ACTION is:
+ *     error   fail with "injected fault at SITE" (the default)
+ *     exit    exit without a message, exit code 70
+ *     hang    sleep for ever
+ *     kill    SIGKILL
+ *     nan     fault_nan() returns true; the caller produces the NaN
  *
- * Without the variable a site costs one getenv(): no state, no lock. Local.
+ * Without the variable a call costs one getenv(). There is one fault for each
+ * process. Local.
  */
 #ifndef VOCDIST_BASE_FAULT_H
 #define VOCDIST_BASE_FAULT_H
@@ -51,17 +53,17 @@
 enum fault_site { FAULT_SITES(FAULT_ENUM) FAULT_SITE_COUNT };
 #undef FAULT_ENUM
 
-/* "checkpoint"; "writing the checkpoint". */
+/* For example "checkpoint" and "writing the checkpoint". */
 const char *fault_site_name(enum fault_site site);
 const char *fault_site_activity(enum fault_site site);
 
 /*
- * VD_OK, or the injected error. VD_CONFIG when VOCDIST_FAULT is malformed.
- * With exit, hang and kill it does not return.
+ * Counts a visit. VD_OK, or VD_BUG for an injected error; VD_CONFIG when
+ * VOCDIST_FAULT is malformed. Does not return for exit, hang and kill.
  */
 enum vd_err fault_at(enum fault_site site, int rank) VD_MUST_USE;
 
-/* True when the caller shall put a NaN into what it has computed. */
+/* Counts a visit. True when the caller must put a NaN into its result. */
 bool fault_nan(enum fault_site site, int rank);
 
 #endif

@@ -1,3 +1,14 @@
+/*
+ * Opening is a check, an open, and a second check on the descriptor, because
+ * the path may change in between:
+ *
+ *   input    open with O_NONBLOCK, so that a FIFO does not block and a terminal
+ *            is not acquired; then fstat() must show a regular file
+ *   output   lstat() rejects links and special files with a precise message;
+ *            then open with O_NOFOLLOW | O_NONBLOCK; then fstat() again
+ *
+ * Invariant: a returned descriptor belongs to a regular file.
+ */
 #include "base/file.h"
 
 #include "base/alloc.h"
@@ -31,8 +42,8 @@ static enum vd_err fail_open(enum vd_err err, const char *path, int reason)
     getrlimit(RLIMIT_NOFILE, &limit);
     return VD_FAIL(VD_SYSTEM,
                    "%s: %s; the limit of this process is %llu\n"
-                   "raise it (ulimit -n); a data set of fewer, larger shards "
-                   "needs less (vocpack pack --shard-size)",
+                   "raise it (ulimit -n), or pack the data into fewer, larger "
+                   "shards (vocpack pack --shard-size)",
                    path, strerror(reason), (unsigned long long)limit.rlim_cur);
 }
 
@@ -51,7 +62,7 @@ enum vd_err file_open_input(const char *path, int *fd, int64_t *bytes)
 {
     struct stat info;
     int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (opened < 0) /* a socket is ENXIO */
+    if (opened < 0) /* open() of a socket fails with ENXIO */
         return errno == ENXIO && stat(path, &info) == 0
                    ? fail_not_regular(VD_DATA, path, info.st_mode)
                    : fail_open(VD_NOINPUT, path, errno);
@@ -74,9 +85,9 @@ static enum vd_err check_output_type(const char *path, mode_t mode)
 {
     if (S_ISLNK(mode))
         return VD_FAIL(VD_CREATE,
-                       "%s: a symbolic link; what is written would change the "
-                       "file it points to\nremove the link; only folders of "
-                       "a run may be links",
+                       "%s: a symbolic link; writing would change the file it "
+                       "points to\nremove the link; only the folders of a run "
+                       "may be links",
                        path);
     return S_ISREG(mode) ? VD_OK : fail_not_regular(VD_CREATE, path, mode);
 }
@@ -94,7 +105,7 @@ enum vd_err file_check_output(const char *path)
 enum vd_err file_open_output(const char *path, int flags, int *fd)
 {
     struct stat info = {0};
-    VD_TRY(file_check_output(path)); /* says more than errno would */
+    VD_TRY(file_check_output(path)); /* more precise than errno */
     int opened = open(
         path, flags | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
         0666);
@@ -119,7 +130,8 @@ static enum vd_err read_exactly(int fd, const char *path, char *to, size_t n)
         if (k < 0)
             return VD_FAIL(VD_NOINPUT, "%s: %s", path, strerror(errno));
         if (k == 0)
-            return VD_FAIL(VD_DATA, "%s: shrank while it was read", path);
+            return VD_FAIL(VD_DATA,
+                           "%s: the file shrank while it was being read", path);
         got += (size_t)k;
     }
     return VD_OK;
@@ -134,7 +146,7 @@ enum vd_err file_read(const char *path, size_t max_bytes, char **out,
     VD_TRY(file_open_input(path, &fd, &length));
     enum vd_err err = VD_OK;
     if ((uint64_t)length > max_bytes) {
-        err = VD_FAIL(VD_DATA, "%s: %lld bytes, more than the %zu allowed here",
+        err = VD_FAIL(VD_DATA, "%s: %lld bytes, more than the %zu allowed",
                       path, (long long)length, max_bytes);
         goto out;
     }
@@ -162,7 +174,7 @@ bool file_is_folder(const char *path)
 
 enum vd_err file_sync(const char *path, const char *label)
 {
-    /* fsync() concerns the file, not the descriptor it was written through. */
+    /* fsync() acts on the file, whichever descriptor the data came through. */
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     int bad = fd < 0 || fsync(fd), reason = errno;
     if (fd >= 0)

@@ -1,9 +1,9 @@
 /*
- * Opening and reading files, walking folders. Whole files are written through
- * store/atomic.h. Messages name the path and the system's reason. Local.
+ * Opens and reads files, creates and lists folders. store/atomic.h writes whole
+ * files. Messages contain the path and strerror(). Local.
  *
- * Opening never waits (a FIFO without a writer), and never acts on a device:
- * what is not a regular file is refused.
+ * Opening never blocks (as a FIFO without a writer would) and never acts on a
+ * device: files that are not regular are rejected.
  */
 #ifndef VOCDIST_BASE_FILE_H
 #define VOCDIST_BASE_FILE_H
@@ -15,28 +15,31 @@
 #include <stdint.h>
 
 /*
- * An input file. VD_NOINPUT when it cannot be opened, VD_DATA when it is not a
- * regular file, VD_SYSTEM when this process has too many open files. `fd` is
- * owned; close() it. `bytes` is the length, may be NULL.
+ * Opens an input file. VD_NOINPUT when it cannot be opened, VD_DATA when it is
+ * not a regular file, VD_SYSTEM when this process has too many open files. `fd`
+ * is owned; close() it. `bytes` receives the length; it may be NULL.
  */
 enum vd_err file_open_input(const char *path, int *fd,
                             int64_t *bytes) VD_MUST_USE;
 
 /*
- * A file of ours that is changed in place, created where it is missing;
- * `flags` as for open(), without O_CREAT. VD_CREATE when it cannot be opened or
- * is no regular file, and for a symbolic link, whose target is not ours.
+ * Opens an output file that is modified in place; creates it if it is missing.
+ * `flags` are those of open(), without O_CREAT. VD_CREATE when it cannot be
+ * opened, is not a regular file, or is a symbolic link (its target may belong
+ * to somebody else); VD_SYSTEM when this process has too many open files. `fd`
+ * is owned; close() it.
  */
 enum vd_err file_open_output(const char *path, int flags, int *fd) VD_MUST_USE;
-/* The same verdict on a file that may be missing, without opening it. */
+/* The same checks without opening the file, which may be missing. */
 enum vd_err file_check_output(const char *path) VD_MUST_USE;
 
-/* "a folder", "a FIFO": what a file of this st_mode is. */
+/* The file type of an st_mode, for messages: "a folder", "a FIFO". */
 const char *file_type_name(unsigned mode);
 
 /*
- * The whole file, a NUL byte behind it. Errors as of file_open_input();
- * VD_DATA also when it is larger than `max_bytes`. `out` is owned; free() it.
+ * Reads the whole file and appends a NUL byte. Errors: those of
+ * file_open_input(), and VD_DATA when the file is larger than `max_bytes`.
+ * `out` is owned; free() it.
  */
 enum vd_err file_read(const char *path, size_t max_bytes, char **out,
                       size_t *n_bytes) VD_MUST_USE;
@@ -44,26 +47,29 @@ enum vd_err file_read(const char *path, size_t max_bytes, char **out,
 bool file_exists(const char *path);
 bool file_is_folder(const char *path);
 
-/* Like mkdir -p; what it makes is there after a power cut, too. */
+/* Like mkdir -p; the new folders are durable (fsync of each parent). VD_CREATE;
+ * VD_IO when fsync fails. */
 enum vd_err file_make_folder(const char *path) VD_MUST_USE;
 
-/* The file's length; what of it is in memory is let go, as far as the system
- * grants that, so that reading it means the disk. Errors as of
+/* Asks the system to drop the file's pages from the page cache, so that the
+ * next read comes from the disk; `bytes` receives the length. Errors: those of
  * file_open_input(). */
 enum vd_err file_drop_page_cache(const char *path, int64_t *bytes) VD_MUST_USE;
 
-/* What was written to the file is durable; of a folder: the names in it.
- * VD_IO; the message calls it `label`. */
+/* Makes the data written to a file durable (fsync), or the entries of a folder.
+ * VD_IO; the message calls the file `label`. */
 enum vd_err file_sync(const char *path, const char *label) VD_MUST_USE;
 
-/* "a/b/c.xml": its folder "a/b" (owned), its name "c.xml" (borrowed). */
+/* Of "a/b/c.xml" the folder "a/b" (owned) and the name "c.xml" (borrowed). */
 char *file_dirname(const char *path);
 const char *file_basename(const char *path);
 
-/* "a/last", a link to "b.h5": "a/b.h5"; what is no link as it is. Owned. */
+/* Follows one symbolic link: "a/last", a link to "b.h5", gives "a/b.h5"; any
+ * other path is returned unchanged. Owned. */
 char *file_resolve_link(const char *path);
 
-/* Names in a folder, sorted by byte value, without "." and "..". */
+/* The names in a folder, sorted by byte value, without "." and "..". VD_NOINPUT
+ * when it cannot be opened. */
 struct file_list {
     char **names; /* owned */
     size_t n;

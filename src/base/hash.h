@@ -1,6 +1,6 @@
 /*
- * XXH3-64: detects damage, does not stop a forger. One value over several
- * pieces equals the value over their concatenation. Local.
+ * XXH3-64 hash. It detects corruption; it is not cryptographic. Hashing several
+ * pieces gives the hash of their concatenation. Local.
  */
 #ifndef VOCDIST_BASE_HASH_H
 #define VOCDIST_BASE_HASH_H
@@ -11,15 +11,15 @@
 uint64_t hash_bytes(const void *bytes, size_t n);
 
 struct hash {
-    void *state; /* owned; NULL when out of memory, which ends the process */
+    void *state; /* owned; hash_init() ends the process when out of memory */
 };
 
 void hash_init(struct hash *h);
 void hash_update(struct hash *h, const void *bytes, size_t n);
-/* The value of everything added; clears `h`. */
+/* The hash of all bytes added; frees and clears `h`. */
 uint64_t hash_final(struct hash *h);
 
-/* 801 for xxHash 0.8.1, the one that is linked. */
+/* The version of the linked library: 801 for xxHash 0.8.1. */
 unsigned hash_library_version(void);
 
 #endif

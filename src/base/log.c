@@ -1,3 +1,15 @@
+/*
+ * One logger per process. A message takes these steps in log_write():
+ *
+ *   1. filter by level, and by rank: info and debug only on rank 0;
+ *   2. format the text; if this thread has a sink, pass it there and return;
+ *   3. add the prefix, and the remedy on a second line;
+ *   4. under the lock, write to standard error through the queue of
+ *      base/stderr_queue.h, and to the log file with a time stamp.
+ *
+ * Invariants: the lock covers the log file and the order of lines, never a
+ * wait for a reader. Only an error waits for standard error, after unlocking.
+ */
 #include "base/log.h"
 
 #include "base/file.h"
@@ -15,7 +27,7 @@
 
 #define MAX_MESSAGE 4096
 
-/* One log per process: it is the standard error stream, which is global. */
+/* Global, as the standard error stream is. */
 static struct {
     pthread_mutex_t lock;
     const char *program;
@@ -30,7 +42,7 @@ static struct {
     .size = 1,
 };
 
-/* Per thread, so that a collector sees its own work's messages only. */
+/* Per thread, so that a sink gets the messages of its own thread only. */
 static _Thread_local log_sink_fn *thread_sink;
 static _Thread_local void *thread_sink_ctx;
 
@@ -85,7 +97,7 @@ static void format_prefix(enum log_level level, char *out, size_t capacity)
         snprintf(out, capacity, "%s: %s", logger.program, level_names[level]);
 }
 
-/* The line, or two with a remedy; returns its length. */
+/* Formats one line, or two if there is a remedy; returns the length. */
 static size_t format_line(enum log_level level, const char *message, char *out,
                           size_t capacity)
 {
@@ -180,7 +192,7 @@ void log_emergency(const char *format, ...)
     va_end(args);
     int n = snprintf(line, sizeof line, "%s%s\n", prefix, message);
     if (poll(&ready, 1, 1000) == 1 && write(STDERR_FILENO, line, (size_t)n) < n)
-        return; // nobody is left to tell
+        return; // standard error is gone; the write result must be used
 }
 
 struct log_sink log_swap_sink(struct log_sink now)

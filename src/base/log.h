@@ -1,16 +1,18 @@
 /*
- * Log lines on standard error, and in a file once a run has one.
+ * Log lines on standard error and, once log_set_file() was called, in a file.
  *
- * Lower case, the exact cause, "key value" without '='. A message's second
- * line (after '\n') is its remedy, shown as "---> remedy".
+ * Messages are in lower case, give the exact cause, and write "key value"
+ * without '='. The second line of a message (after '\n') is its remedy, printed
+ * as "---> remedy".
  *
  *     vocdist: error: data/train: no shards here
  *       ---> make them with: vocpack pack VOCROOT -o data/train
  *     [rank 3/8 node07] warning: ...
  *
- * info and debug lines are written by rank 0 alone, warnings and errors by
- * the rank that has them. Nobody has to read standard error: see
- * base/stderr_queue.h. All calls are Local and thread-safe.
+ * Only rank 0 writes info and debug lines; every rank writes its own warnings
+ * and errors. A full pipe or a stopped terminal does not block: see
+ * base/stderr_queue.h. All calls are Local and, except for log_init(),
+ * thread-safe.
  */
 #ifndef VOCDIST_BASE_LOG_H
 #define VOCDIST_BASE_LOG_H
@@ -26,7 +28,7 @@ enum log_level {
     LOG_LEVEL_DEBUG,
 };
 
-/* Once, before threads start. `program` is borrowed for ever. */
+/* Call it once, before threads start. `program` is borrowed for ever. */
 void log_init(const char *program, enum log_level level);
 void log_set_level(enum log_level level);
 void log_set_rank(int rank, int size, const char *host);
@@ -40,28 +42,29 @@ void log_error(const char *format, ...) LOG_PRINTF;
 void log_warn(const char *format, ...) LOG_PRINTF;
 void log_info(const char *format, ...) LOG_PRINTF;
 void log_debug(const char *format, ...) LOG_PRINTF;
-/* A warning that every rank would give: rank 0 speaks for all. */
+/* A warning that all ranks have in common: only rank 0 writes it. */
 void log_warn_global(const char *format, ...) LOG_PRINTF;
 void log_at(enum log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void log_write(enum log_level level, const char *format, va_list args);
 
 /*
- * One error line straight to standard error: no lock, no heap, not into the
- * file, and never waiting for a reader. For a process whose other threads may
- * be stuck anywhere and that ends right after.
+ * Writes one error line directly to standard error: takes no lock, uses no
+ * heap, does not write to the log file, and waits at most 1 s for standard
+ * error to accept it. For a process that exits right after, while its other
+ * threads may hold any lock.
  */
 void log_emergency(const char *format, ...) LOG_PRINTF;
 
 /*
- * Diverts this thread's lines to `sink` until it is set to NULL: for callers
- * that collect problems (data check) and for tests that read messages.
+ * Redirects this thread's messages to `sink` until it is set to NULL: for
+ * callers that collect problems (data check) and for tests that read messages.
  */
 typedef void log_sink_fn(void *ctx, enum log_level level, const char *message);
 void log_set_sink(log_sink_fn *sink, void *ctx);
-/* A sink for messages that nobody shall hear. */
+/* A sink that drops all messages. */
 void log_discard(void *ctx, enum log_level level, const char *message);
-/* The same for a while: returns what was set before, to be set again. */
+/* Sets `now`; returns the previous sink, which the caller can restore. */
 struct log_sink {
     log_sink_fn *sink;
     void *ctx;

@@ -9,7 +9,7 @@
 
 #if defined(__x86_64__)
 
-/* The sets form a ladder in practice: the highest rung tells them all. */
+/* In practice each level includes the lower ones, so the highest is enough. */
 const char *machine_isa(void)
 {
     __builtin_cpu_init();
@@ -38,7 +38,7 @@ const char *machine_isa(void)
 
 #endif
 
-/* What follows "KEY :" in a file of /proc. Owned; NULL: it does not say. */
+/* The text after "KEY :" in a file of /proc. Owned; NULL: not found. */
 static char *proc_value(const char *path, const char *key)
 {
     char line[512], *value = NULL;

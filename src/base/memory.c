@@ -1,3 +1,15 @@
+/*
+ * Three parts: reading the limits, the messages, and a probe.
+ *
+ * The limits are text files of /proc and of the control groups. Each file is
+ * read into a buffer on the stack, and a value is the number behind a key at
+ * the start of a line. Of nested control groups the smallest limit applies.
+ *
+ * The probe maps and unmaps memory that is never touched, so it measures
+ * address space (ulimit -v), not free pages.
+ *
+ * Invariant: no call here allocates from the heap.
+ */
 #include "base/memory.h"
 
 #include "base/cgroup.h"
@@ -12,26 +24,26 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define MAX_FILE 8192 /* of what is looked for in each, the start is enough */
-#define NO_LIMIT ((uint64_t)1 << 60) /* as the kernel's largest page count */
-#define STACK    ((size_t)8 << 20)
-#define LOW_MEM  ((size_t)16 << 20) /* no library asks for as much at once */
+#define MAX_FILE 8192 /* the wanted lines are at the start of each file */
+#define NO_LIMIT ((uint64_t)1 << 60) /* version 1 writes its largest number */
+#define STACK    ((size_t)8 << 20)   /* the usual default (ulimit -s) */
+#define LOW_MEM  ((size_t)16 << 20)  /* more than a library allocates at once */
 
 /* ---- reading ---- */
 
-/* The number behind `key`, which starts a line, times `unit`; else 0. */
+/* The number after `key` at the start of a line, times `unit`; else 0. */
 static uint64_t number_after(const char *text, const char *key, uint64_t unit)
 {
     size_t n = strlen(key);
     for (const char *line = text; line; line = strchr(line, '\n')) {
         line += *line == '\n';
-        if (!strncmp(line, key, n)) // "unlimited" is 0, too
+        if (!strncmp(line, key, n)) // strtoull("unlimited") is 0
             return strtoull(line + n, NULL, 10) * unit;
     }
     return 0;
 }
 
-/* The least of them, in bytes; 0: none so far. */
+/* A cgroup_visit_fn: keeps the smallest limit in `ctx`, in bytes; 0: none. */
 static void min_memory_limit(void *ctx, const char *root, const char *folder,
                              int version)
 {
@@ -40,7 +52,7 @@ static void min_memory_limit(void *ctx, const char *root, const char *folder,
     snprintf(file, sizeof file, "%s/%s", folder,
              version == 2 ? "memory.max" : "memory.limit_in_bytes");
     cgroup_read(text, sizeof text, root, file);
-    uint64_t limit = number_after(text, "", 1); // "max" is 0
+    uint64_t limit = number_after(text, "", 1); // "max" gives 0
     if (limit > 0 && limit < NO_LIMIT && (!*least || limit < *least))
         *least = limit;
 }
@@ -82,9 +94,10 @@ uint64_t memory_shared_limit(const struct memory *m)
 
 /* ---- messages ---- */
 
-/* As the log, one for the process: memory may end anywhere in it. */
+/* Global, because any allocation of the process may fail. */
 static char oom_hint[MEMORY_OOM_HINT_MAX] =
-    "give it more (ulimit -v, the batch system's --mem), or end other programs";
+    "raise the limit (ulimit -v, or --mem of the batch system), or stop other "
+    "programs";
 
 void memory_set_oom_hint(const char *text)
 {
@@ -105,21 +118,23 @@ struct phrase {
     char text[256];
 };
 
-/* "this process has 512 MB, 1200 MB of addresses, of which ..." */
+/* "this process uses 512 MB and 1200 MB of address space; its limit ..." */
 static struct phrase describe_memory(void)
 {
     struct phrase p;
     struct memory m;
     memory_read(&m, "");
-    int n = snprintf(p.text, sizeof p.text, "this process has %.0f MB",
+    int n = snprintf(p.text, sizeof p.text, "this process uses %.0f MB",
                      mb(m.resident));
     size_t at = (size_t)n;
     if (m.address_space_limit > 0)
         snprintf(p.text + at, sizeof p.text - at,
-                 " and %.0f MB of addresses; its limit (ulimit -v) is %.0f MB",
+                 " and %.0f MB of address space; its limit (ulimit -v) is %.0f "
+                 "MB",
                  mb(m.address_space), mb(m.address_space_limit));
     else
-        snprintf(p.text + at, sizeof p.text - at, "; the %s has %.0f MB in all",
+        snprintf(p.text + at, sizeof p.text - at,
+                 "; the %s has %.0f MB in total",
                  memory_shared_limit(&m) < m.machine_total ? "control group"
                                                            : "machine",
                  mb(memory_shared_limit(&m)));
@@ -128,23 +143,23 @@ static struct phrase describe_memory(void)
 
 enum vd_err memory_raise_oom(const char *what, size_t bytes)
 {
-    char asked[32] = "";
+    char asked[48] = "";
     if (bytes > 0)
-        snprintf(asked, sizeof asked, " for %.1f MB", mb(bytes));
-    return VD_FAIL(VD_SYSTEM, "%s: no memory%s; %s\n%s", what, asked,
+        snprintf(asked, sizeof asked, ", cannot allocate %.1f MB", mb(bytes));
+    return VD_FAIL(VD_SYSTEM, "%s: out of memory%s; %s\n%s", what, asked,
                    describe_memory().text, oom_hint);
 }
 
 enum vd_err memory_raise_no_thread(const char *what, int cause)
 {
-    return VD_FAIL(VD_SYSTEM, "no thread for %s: %s; %s\n%s", what,
+    return VD_FAIL(VD_SYSTEM, "cannot start a thread for %s: %s; %s\n%s", what,
                    strerror(cause), describe_memory().text, oom_hint);
 }
 
 void memory_exit_oom(size_t bytes)
 {
-    log_emergency("no memory for %zu bytes; %s\n  ---> %s", bytes,
-                  describe_memory().text, oom_hint);
+    log_emergency("out of memory, cannot allocate %zu bytes; %s\n  ---> %s",
+                  bytes, describe_memory().text, oom_hint);
     _exit(err_exit_code(VD_SYSTEM));
 }
 

@@ -14,7 +14,7 @@ void rng_words(uint64_t seed, uint32_t stream, uint64_t position,
         out[i] = words.v[i];
 }
 
-/* 53 bits of two words as a number in [0, 1). */
+/* The upper 53 of 64 bits as a number in [0, 1): the precision of a double. */
 static double uniform_from_words(uint32_t high, uint32_t low)
 {
     uint64_t bits = ((uint64_t)high << 32 | low) >> 11;

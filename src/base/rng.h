@@ -1,23 +1,23 @@
 /*
- * Randomness without state: every number is Philox4x32-10 of
- * (seed; stream, position, element), so it does not matter which rank or
- * thread asks, or in which order.
+ * Counter-based random numbers, without state: every number is Philox4x32-10 of
+ * (seed; stream, position, element), so it does not depend on the rank, the
+ * thread or the order of calls.
  *
- *     seed      the run's train.seed (or demo seed)
- *     stream    what the number is for, one of enum rng_stream
+ *     seed      train.seed of the run (or the seed of the demo data)
+ *     stream    the purpose, one of enum rng_stream
  *     position  training position (step x global batch + item), epoch, or
- *               index of the image that is drawn
- *     element   which number of that position
+ *               index of the demo image
+ *     element   index of the number at that position
  *
  * Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC11);
- * the core is the Random123 library. All calls are Local and pure.
+ * implemented with the Random123 library. All calls are Local and pure.
  */
 #ifndef VOCDIST_BASE_RNG_H
 #define VOCDIST_BASE_RNG_H
 
 #include <stdint.h>
 
-/* Values are part of the bit contract: append, never renumber. */
+/* The values determine the bits of every run: append, never renumber. */
 enum rng_stream {
     RNG_SHUFFLE = 0,
     RNG_INIT = 1,

@@ -1,9 +1,11 @@
 /*
- * Standard error's own open file description is shared with other processes
- * (the shell), so it is not made non-blocking. A terminal or pipe is opened
- * once more through /proc/self/fd/2, which gives a description of our own;
- * where that is refused, and for regular files, file descriptor 2 is used as it
- * is.
+ * A bounded FIFO queue before a non-blocking descriptor.
+ *
+ * O_NONBLOCK belongs to the open file description, which standard error shares
+ * with other processes (the shell), so it must not be set on descriptor 2. A
+ * terminal or pipe is opened again through /proc/self/fd/2, which gives this
+ * process its own description. If that fails, and for regular files, descriptor
+ * 2 is used as it is.
  */
 #include "base/stderr_queue.h"
 
@@ -20,15 +22,15 @@
 #include <unistd.h>
 
 #define QUEUE_BYTES   ((size_t)64 << 10)
-#define RESERVE_BYTES ((size_t)16 << 10) /* for what must not be dropped */
+#define RESERVE_BYTES ((size_t)16 << 10) /* for STDERR_REQUIRED only */
 
 static struct {
-    pthread_mutex_t lock; /* guards all below */
+    pthread_mutex_t lock; /* guards all fields below */
     int fd;               /* owned unless 2; -1: not opened yet */
-    dev_t device;         /* of what fd is: tests replace descriptor 2 */
+    dev_t device;         /* of the file behind fd: descriptor 2 may change */
     ino_t inode;
     size_t n;
-    unsigned long dropped; /* lines since this was last said */
+    unsigned long dropped; /* lines since the last report of the number */
     char queue[QUEUE_BYTES];
 } stderr_out = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
@@ -52,13 +54,13 @@ static void refresh_output(void)
     struct stat now;
     if (fstat(STDERR_FILENO, &now) < 0)
         stderr_out.fd =
-            STDERR_FILENO; /* closed: every write fails, as it should */
+            STDERR_FILENO; /* closed: every write fails, which is right */
     else if (stderr_out.fd < 0 || now.st_dev != stderr_out.device ||
              now.st_ino != stderr_out.inode)
         reopen_stderr(&now);
 }
 
-/* How much was taken; all of it where nobody will ever take it. */
+/* Returns the bytes written; `n` also when writing can never succeed. */
 static size_t write_nonblocking(const char *bytes, size_t n)
 {
     size_t done = 0;
@@ -73,7 +75,7 @@ static size_t write_nonblocking(const char *bytes, size_t n)
     return done;
 }
 
-/* True when nothing waits any longer. */
+/* Writes as much of the queue as possible; true when it is empty. */
 static bool drain_queue(void)
 {
     size_t done = write_nonblocking(stderr_out.queue, stderr_out.n);
@@ -81,9 +83,10 @@ static bool drain_queue(void)
     stderr_out.n -= done;
     if (stderr_out.n > 0 || stderr_out.dropped == 0)
         return stderr_out.n == 0;
-    int n = snprintf(stderr_out.queue, QUEUE_BYTES,
-                     "... %lu lines were dropped here, as nobody read them\n",
-                     stderr_out.dropped);
+    int n =
+        snprintf(stderr_out.queue, QUEUE_BYTES,
+                 "... %lu lines were dropped here: standard error was full\n",
+                 stderr_out.dropped);
     stderr_out.dropped = 0;
     stderr_out.n = (size_t)n;
     return drain_queue();

@@ -1,11 +1,12 @@
 /*
- * Standard error that never stops the program: a terminal that is stopped
- * (Ctrl-S) or a pipe that nobody reads must not hold up training.
+ * Non-blocking writes to standard error: a stopped terminal (Ctrl-S) or a full
+ * pipe that nobody reads must not block training.
  *
- * What a terminal or pipe does not take at once waits in a queue of bounded
- * size, for the next call. When it is full, lines that may be dropped are, and
- * their number is said once there is room again. Other files are written to
- * directly. Thread-safe; never waits for longer than STDERR_FLUSH_S. Local.
+ * Bytes that a terminal or pipe does not accept at once go into a bounded
+ * queue, which every later call drains first. When the queue is full, lines are
+ * dropped; their number is printed when there is room again. Regular files are
+ * written directly. Thread-safe; no call waits longer than STDERR_FLUSH_S.
+ * Local.
  */
 #ifndef VOCDIST_BASE_STDERR_QUEUE_H
 #define VOCDIST_BASE_STDERR_QUEUE_H
@@ -15,16 +16,16 @@
 #define STDERR_FLUSH_S 2.0
 
 enum stderr_priority {
-    STDERR_TRANSIENT, /* worth nothing later: dropped unless it can go now */
-    STDERR_INFO,
-    STDERR_REQUIRED, /* may use a reserve of the queue */
+    STDERR_TRANSIENT, /* dropped unless it can be written now */
+    STDERR_INFO,      /* dropped when the queue is full up to its reserve */
+    STDERR_REQUIRED,  /* may also use the reserve of the queue */
 };
 
-/* Writes or queues a line of `n` bytes, or drops it as a whole. */
+/* Writes or queues a line of `n` bytes, or drops the whole line. */
 void stderr_write(const char *bytes, size_t n, enum stderr_priority priority);
 
-/* Waits up to STDERR_FLUSH_S until the queue is empty: after an error, and at
- * the end of the process. */
+/* Waits up to STDERR_FLUSH_S (seconds) until the queue is empty. Call it after
+ * an error and at the end of the process. */
 void stderr_flush(void);
 
 #endif

@@ -1,3 +1,11 @@
+/*
+ * Text helpers. The edit distance is Levenshtein's dynamic program with one
+ * row: row[j] is the distance of the first i characters of `a` to the first j
+ * of `b`, and `diagonal` keeps the value of the previous row at j - 1. Words
+ * are bounded by MAX_WORD, so the row is on the stack.
+ *
+ * A growing buffer doubles its capacity, so appending is amortized O(1).
+ */
 #include "base/text.h"
 
 #include "base/alloc.h"
@@ -141,7 +149,7 @@ static void text_reserve(struct text *t, size_t more)
 void text_add_bytes(struct text *t, const void *bytes, size_t n)
 {
     text_reserve(t, n);
-    if (n > 0) /* NULL may be added, too */
+    if (n > 0) /* `bytes` may be NULL when n is 0 */
         memcpy(t->bytes + t->length, bytes, n);
     t->length += n;
     t->bytes[t->length] = '\0';

@@ -18,12 +18,12 @@ _Noreturn static void watchdog_expire(const struct watchdog *w)
     char step[32] = "";
     if (w->step >= 0)
         snprintf(step, sizeof step, ", step %" PRId64, w->step);
-    log_emergency("watchdog: no progress for %g s while %s%s; this rank ends",
+    log_emergency("watchdog: no progress for %g s while %s%s; this rank exits",
                   w->limit_s, fault_site_activity(w->site), step);
     _exit(err_exit_code(VD_BUG));
 }
 
-/* Sleeps `tick_s`, or until stopped; the lock is held. */
+/* Sleeps `tick_s` or until stopped. The caller holds the lock. */
 static void wait_tick(struct watchdog *w, double tick_s)
 {
     struct timespec until;
@@ -42,9 +42,11 @@ static void *watchdog_main(void *ctx)
         double tick_s = fmin(MAX_TICK_S, w->limit_s / 4);
         double start = clock_now();
         wait_tick(w, tick_s);
-        // A longer sleep than asked for means that we were stopped, too.
+        // A much longer sleep means that the process was suspended: do not
+        // count that time.
         w->idle_s += fmin(clock_now() - start, 2 * tick_s);
-        // A beat in mid-tick is charged with all of it: hence one tick more.
+        // idle_s counts whole ticks, also the part before a heartbeat: allow
+        // one tick more.
         if (w->running && w->idle_s > w->limit_s + tick_s)
             watchdog_expire(w);
     }

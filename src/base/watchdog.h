@@ -1,11 +1,12 @@
 /*
- * A thread that ends the process when it makes no progress: a rank that hangs
- * in a library cannot be repaired, only ended, and the launcher then ends the
- * others. Fires with step, phase, rank and host on standard error and
- * _exit(70): no clean-up, since that may hang as well.
+ * A watchdog thread that ends the process when it makes no progress. A rank
+ * that hangs in a library cannot recover; when it exits, the launcher ends the
+ * other ranks. On expiry the watchdog writes step, site, rank and host to
+ * standard error and calls _exit(70), without any clean-up, which could hang
+ * too.
  *
- * Time is monotonic and counts only while the process runs: a job that was
- * suspended goes on. Local.
+ * The timer uses monotonic time and counts only while the process runs, so a
+ * job that was suspended continues. Local.
  *
  *     watchdog_start(&w, SITE_INIT, 600);
  *     watchdog_arm(&w, SITE_STEP, step, 300); in every step
@@ -21,30 +22,32 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* In place; must stay until the process ends or watchdog_stop(). One that was
- * never started ({0}) can be beaten and stopped. */
+/* The thread uses it in place: do not move or free it before watchdog_stop().
+ * If it was never started ({0}), all calls but watchdog_start() do nothing. */
 struct watchdog {
     pthread_t thread;
-    pthread_mutex_t lock; /* guards all below */
+    pthread_mutex_t lock; /* guards all fields below */
     pthread_cond_t stopped;
     bool running;
     enum fault_site site;
     int64_t step;
-    double limit_s, idle_s; /* idle: since the last beat */
+    double limit_s, idle_s; /* idle: since the last heartbeat */
 };
 
+/* Starts the thread and the timer. VD_SYSTEM when there is no thread. */
 enum vd_err watchdog_start(struct watchdog *w, enum fault_site site,
                            double limit_s) VD_MUST_USE;
 
-/* A sign of life; the next one must come within `limit_s` (INFINITY: none need
- * come). `step` is for the message, -1: none. Any thread. */
+/* Sets site, step and time limit, and restarts the timer: the next heartbeat
+ * must come within `limit_s` seconds (INFINITY: never expires). `step` is for
+ * the message, -1: none. Any thread. */
 void watchdog_arm(struct watchdog *w, enum fault_site site, int64_t step,
                   double limit_s);
 
-/* The same as the last one, again. Any thread. */
+/* Restarts the timer with the same site, step and limit. Any thread. */
 void watchdog_heartbeat(struct watchdog *w);
 
-/* Waits for the thread to end. */
+/* Ends the thread and waits for it. */
 void watchdog_stop(struct watchdog *w);
 
 #endif

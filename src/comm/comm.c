@@ -1,4 +1,4 @@
-/* The calls that are the same for both implementations. */
+/* The calls that both implementations share. */
 #include "comm/comm.h"
 
 #include "comm/launch.h"
@@ -17,8 +17,8 @@
 #define MAX_NAMED 8
 #define SUM_CHUNK ((size_t)1 << 17) /* doubles gathered at a time */
 
-/* Ranks that wait name the one they wait for, which takes them as long again.
- */
+/* The ranks that wait for this one need up to one more limit to name it: the
+ * watchdog must not expire before that. */
 static double watchdog_limit(double limit_s)
 {
     return 2 * limit_s + GRACE_S;
@@ -69,7 +69,7 @@ static int count_equal(const uint64_t *all, int n, uint64_t value)
     return count;
 }
 
-/* The value most ranks have; among equals that of the lowest rank. */
+/* The most frequent value; on a tie that of the lowest rank. */
 static uint64_t majority_value(const uint64_t *all, int n)
 {
     uint64_t best = all[0];

@@ -1,39 +1,42 @@
 /*
- * Ranks and agreement: the host's control plane. Two implementations of one
- * interface, chosen by CMake: MPI, and a serial twin (always one rank).
+ * Communication of the control plane: ranks, agreement on errors, collectives
+ * over host memory. CMake selects one of two implementations: MPI, or serial
+ * (always one rank).
  *
- * *Collective* calls are made by all ranks in the same order with the same
- * site; *Local* ones by any rank at any time. All calls come from the thread
- * that called comm_open() (MPI_THREAD_FUNNELED).
+ * All ranks make a *Collective* call in the same order with the same site. Any
+ * rank makes a *Local* call at any time. All calls come from the thread that
+ * called comm_open() (MPI_THREAD_FUNNELED), unless stated otherwise.
  *
- * Failure. Raising is Local, agreeing is Collective:
+ * Failure. Raising an error is Local, agreeing on it is Collective:
  *
- *     if (c->rank == 0)                  root-only work, no return in between
+ *     if (c->rank == 0)                  work of rank 0 only, without a return
  *         err = write_it();
  *     VD_TRY(comm_agree(c, SITE_CHECKPOINT, err));
  *     ...
  *     return comm_close(&comm, err);     the last line of main()
  *
- * A code that did not come out of comm_agree() or comm_check_equal() is known
- * to this rank alone; comm_close() then ends the whole job instead of waiting
- * for ranks that will never come. A branch that decides which Collective call
- * is next depends only on values that came out of one.
+ * Only the results of comm_agree() and comm_check_equal() are known to all
+ * ranks. Any other error code is known to one rank only: comm_close() then
+ * aborts the job, because the other ranks wait in a call that this rank never
+ * makes. A branch that selects the next Collective call may depend only on
+ * results of Collective calls.
  *
  * Every wait has a time limit, `timeout_s`. A rank that has waited for half of
- * it asks the others whether they make progress. A rank that works answers in
- * comm_progress(), between two units of its work; one that waits answers while
- * it waits. When the limit passes and all have answered, one of them as
- * working, the wait goes on for another half of the limit. Else one of the
- * waiting ranks names those that gave no answer and the call is VD_COMM. No
- * thread answers for the main one: a deadlocked rank must not look alive.
+ * it sends a ping to all other ranks. A working rank answers in
+ * comm_progress(), between two units of its work; a waiting rank answers while
+ * it waits. If at the limit all ranks have answered and one of them is working,
+ * the wait is extended by half of the limit. Otherwise one of the waiting ranks
+ * logs the ranks that did not answer, and the call returns VD_COMM. There is no
+ * thread that answers for the main thread: a deadlocked rank must not appear
+ * alive.
  *
- * After VD_COMM buffers may still be written to: end the job. A rank that hangs
- * in a library is ended by its own watchdog, which is armed while the ranks
- * start and end, and from comm_enter() on.
+ * After VD_COMM, MPI may still write to the buffers of the call: end the job. A
+ * rank that hangs in a library is ended by its own watchdog, which is armed
+ * during start and shutdown, and from comm_enter() on.
  *
- * `site` names what the run is doing, for messages and for fault injection
- * (base/fault.h): an injected error makes the call fail on that rank before it
- * takes part; comm_agree() agrees on it.
+ * `site` names the phase of the run, for messages and for fault injection
+ * (base/fault.h): an injected error makes the call fail on that rank before the
+ * rank takes part; comm_agree() agrees on the injected error.
  */
 #ifndef VOCDIST_COMM_COMM_H
 #define VOCDIST_COMM_COMM_H
@@ -47,113 +50,119 @@
 
 #define COMM_HOST_MAX        64
 #define COMM_SETUP_TIMEOUT_S 600.0
-#define COMM_FLAGS_MAX       64 /* reductions of flags under way at a time */
+#define COMM_FLAGS_MAX       64 /* reductions of flags in flight at a time */
 
 struct comm {
     int rank, size;           /* in the whole job */
-    int node_rank, node_size; /* among the ranks that share memory with us */
-    int node_root;            /* the rank whose node_rank is 0 on our node */
-    double timeout_s;         /* of the calls to come: see comm_enter() */
-    char (*hosts)[COMM_HOST_MAX]; /* owned: host of every rank */
-    enum vd_err agreed_err;       /* what was agreed last */
+    int node_rank, node_size; /* among the ranks of this node (shared memory) */
+    int node_root;            /* the rank whose node_rank is 0 on this node */
+    double timeout_s;         /* of the next calls: see comm_enter() */
+    char (*hosts)[COMM_HOST_MAX]; /* [size], owned: the host of every rank */
+    enum vd_err agreed_err;       /* result of the last agreement */
     struct watchdog watchdog;
     void *impl; /* owned; see comm_mpi.h */
 };
 
-/* Local, at any time: "Open MPI v4.1.4", or "none". */
+/* Local, also before comm_open(): "Open MPI v4.1.4", or "none". */
 void comm_library_version(char *out, size_t capacity);
 
 /*
- * Collective, first thing in main(): starts MPI, finds ranks and hosts, tells
- * the log. VD_CONFIG when the launcher started N separate one-rank programs.
- * `c` may go to comm_close() and comm_abort() whatever the result.
+ * Collective, first call in main(): starts MPI, finds ranks and hosts, and sets
+ * the rank of the log. VD_CONFIG when the launcher started N separate one-rank
+ * programs. Whatever the result, `c` may be passed to comm_close() and
+ * comm_abort().
  */
 enum vd_err comm_open(struct comm *c, double timeout_s) VD_MUST_USE;
 
 /*
- * Local: what comes next, and how many seconds each wait in it has. Without
- * another comm_enter() in that time the watchdog ends this rank; it leaves the
- * ranks that wait for it time to name it first. `step` is for the message, -1:
- * none.
+ * Local: sets the current site and the time limit in seconds of each wait in
+ * it, and arms the watchdog, which comm_heartbeat() and comm_progress()
+ * restart. With several ranks it expires after twice the limit and 5 s, so that
+ * the waiting ranks can name this rank first; with one rank after the limit.
+ * `step` is for the message, -1: none.
  */
 void comm_enter(struct comm *c, enum fault_site site, int64_t step,
                 double limit_s);
 /* Local, any thread: restarts the watchdog timer after a unit of work. */
 void comm_heartbeat(struct comm *c);
-/* Local, the main thread, after each unit of work (an image packed, a batch
- * evaluated, a micro-batch computed): also answers the ranks that ask. A unit
- * should take less than half of the time limit. Costs about a microsecond. */
+/* Local, main thread, after each unit of work (an image packed, a batch
+ * evaluated, a micro-batch computed): comm_heartbeat(), and answers the pings
+ * of other ranks. A unit should take less than half of the time limit. Costs
+ * about a microsecond. */
 void comm_progress(struct comm *c);
 
 /*
- * Collective, the last thing in main(): its value is the exit status. A `err`
- * that was agreed ends in order (barrier, MPI_Finalize); any other one in
+ * Collective, last call in main(): returns the exit status. An agreed error
+ * shuts down cleanly (barrier, MPI_Finalize); any other error calls
  * comm_abort().
  */
 int comm_close(struct comm *c, enum vd_err err);
 
-/* Local: ends the whole job from any rank at any time. */
+/* Local: ends the whole job from any rank at any time, with the exit code of
+ * `why`. */
 _Noreturn void comm_abort(struct comm *c, enum vd_err why);
 
-/* Local: different ones. */
+/* Local: the number of different hosts. */
 int comm_count_hosts(const struct comm *c);
 
 /*
- * Collective: all ranks get the worst of all `mine`. Rank 0 says which rank
- * had it; the cause was said by that rank when it failed.
+ * Collective: returns the maximum of all `mine` on all ranks. Rank 0 logs which
+ * rank had it; that rank logged the cause when it failed.
  */
 enum vd_err comm_agree(struct comm *c, enum fault_site site,
                        enum vd_err mine) VD_MUST_USE;
 
 /*
  * Collective: VD_CONFIG on all ranks unless all pass the same digest of
- * `what` ("the configuration"). Rank 0 names the ranks in the minority.
+ * `what` ("the configuration"). Rank 0 logs the ranks in the minority.
  */
 enum vd_err comm_check_equal(struct comm *c, enum fault_site site,
                              const char *what, uint64_t digest) VD_MUST_USE;
 
-/* Collective: root's bytes to all, any size. */
+/* Collective: broadcasts `n` bytes of rank `root`, of any size. */
 enum vd_err comm_bcast(struct comm *c, enum fault_site site, void *bytes,
                        size_t n, int root) VD_MUST_USE;
 
-/* Collective: `mine` of every rank, in rank order, to all. */
+/* Collective: gathers `n` bytes of every rank, in rank order, into `all`
+ * [size, n] on all ranks. */
 enum vd_err comm_allgather(struct comm *c, enum fault_site site,
                            const void *mine, size_t n, void *all) VD_MUST_USE;
 
 /*
- * Collective: rows of any length, in rank order, to rank 0. There `all` is
- * owned (alloc_aligned_free() it), elsewhere NULL. `sizes` [size] is filled on
- * all ranks. VD_SYSTEM on all ranks when rank 0 has no memory for it.
+ * Collective: gathers rows of any length on rank 0, in rank order. On rank 0
+ * `all` is owned (alloc_aligned_free() it), on the others it is NULL. `sizes`
+ * [size], in bytes, is filled on all ranks. VD_SYSTEM on all ranks when rank 0
+ * is out of memory.
  */
 enum vd_err comm_gather(struct comm *c, enum fault_site site, const void *mine,
                         size_t n, void **all, size_t *sizes) VD_MUST_USE;
 
 /*
- * Collective: element-wise sums, in place, on all ranks. Doubles are added in
- * rank order, so the bits depend on the number of ranks, never on the network
- * or the library; every rank's values travel to all, so it is for short ones.
+ * Collective: all-reduce with sum, element-wise, in place. Doubles are added in
+ * rank order, so the bits depend on the number of ranks, but not on the network
+ * or the MPI library. It all-gathers the values, so use it for short arrays.
  */
 enum vd_err comm_sum(struct comm *c, enum fault_site site, double *values,
                      size_t n) VD_MUST_USE;
 enum vd_err comm_sum_int64(struct comm *c, enum fault_site site,
                            int64_t *values, size_t n) VD_MUST_USE;
 
-/* Collective. */
+/* Collective: returns when all ranks have called it. */
 enum vd_err comm_barrier(struct comm *c, enum fault_site site) VD_MUST_USE;
 
 /*
- * Any rank, any number of times: the next of the numbers 0, 1, 2, ... that no
- * rank has got since comm_open(). For work that is shared as ranks become free.
- * Rank 0 gives the numbers out in comm_progress() and while it waits.
+ * Any rank, any number of times: claims the next of the numbers 0, 1, 2, ...
+ * that no rank has claimed since comm_open(). For dynamic load balancing. Rank
+ * 0 serves the claims in comm_progress() and while it waits.
  */
 enum vd_err comm_claim_index(struct comm *c, enum fault_site site,
                              uint64_t *index) VD_MUST_USE;
 
 /*
- * Collective, does not wait: starts to gather the ranks' flag bits of a step.
- * comm_flags_finish(), Collective, completes the oldest one that is not yet:
- * `any` has the bits that any rank set. Up to COMM_FLAGS_MAX are under way;
- * comm_close() completes the rest.
+ * Collective, non-blocking: starts an all-reduce (bitwise or) of the flag bits
+ * of a step. comm_flags_finish(), Collective, waits for the oldest one in
+ * flight: `any` has the bits that any rank set. Up to COMM_FLAGS_MAX are in
+ * flight; comm_close() completes the rest.
  */
 enum vd_err comm_flags_start(struct comm *c, enum fault_site site,
                              uint32_t mine) VD_MUST_USE;
@@ -161,7 +170,7 @@ enum vd_err comm_flags_finish(struct comm *c, uint32_t *any) VD_MUST_USE;
 
 /* ---- for the two implementations ---- */
 
-/* The first thing and the last thing of comm_open(). */
+/* The first and the last step of comm_open(). */
 enum vd_err comm_open_start(struct comm *c, double timeout_s) VD_MUST_USE;
 void comm_open_finish(struct comm *c);
 

@@ -1,6 +1,13 @@
 /*
- * Ranks over MPI. Blocking calls are non-blocking ones with a bounded wait:
- * MPI itself waits for ever for a rank that is frozen or cut off (measured).
+ * The calls of comm.h over MPI. Every blocking call is a non-blocking one and
+ * comm_mpi_wait(), which has a time limit: MPI itself waits for ever for a rank
+ * that is frozen or has lost its network (measured).
+ *
+ * Two duplicates of MPI_COMM_WORLD: `world` for the collectives and the rows of
+ * comm_gather(), `control` for the messages of comm_mpi_wait.c.
+ *
+ * Each public call first visits its site, so an injected fault happens before
+ * the rank takes part. The *_unchecked calls do not, for use inside others.
  */
 #include "comm/comm_mpi_internal.h"
 #include "comm/launch.h"
@@ -18,12 +25,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_MESSAGE_BYTES \
-    ((size_t)64 << 20) /* bytes of one message: counts are int */
-#define TAG_GATHER     1
-#define ABORT_DELAY_NS 200000000 /* for mpirun to read the last message */
-#define MIN_MEMORY_FOR_MPI \
-    ((size_t)256 << 20) /* it crashes where it gets less */
+/* Counts of MPI are int, so larger data is sent in pieces. */
+#define MAX_MESSAGE_BYTES ((size_t)64 << 20)
+#define TAG_GATHER        1
+/* mpirun needs it to read the last message before the abort. */
+#define ABORT_DELAY_NS 200000000
+/* Open MPI crashes when it gets less. */
+#define MIN_MEMORY_FOR_MPI ((size_t)256 << 20)
 
 MPI_Comm comm_mpi_world(const struct comm *c)
 {
@@ -71,7 +79,7 @@ static enum vd_err agree_unchecked(struct comm *c, enum fault_site site,
     return c->agreed_err;
 }
 
-/* Moves `n` bytes from rank `from` to rank 0; both call it. */
+/* Sends `n` bytes from rank `from` to rank 0; both ranks call it. */
 static enum vd_err transfer_row(struct comm *c, enum fault_site site,
                                 char *bytes, size_t n, int from)
 {
@@ -127,7 +135,7 @@ static enum vd_err init_ranks(struct comm *c)
     gethostname(host, sizeof host - 1);
     log_set_rank(c->rank, c->size, host);
     VD_TRY(launch_check_size(c->size));
-    MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &m->world)); // keeps the handler
+    MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &m->world)); // and its error handler
     MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &m->control));
     VD_TRY(init_node_ranks(c));
     c->hosts = xcalloc((size_t)c->size, sizeof *c->hosts);
@@ -147,14 +155,14 @@ enum vd_err comm_open(struct comm *c, double timeout_s)
     VD_TRY(init_ranks(c));
     enum vd_err err = VD_OK;
     if (provided < MPI_THREAD_FUNNELED)
-        err = VD_FAIL(VD_COMM, "this MPI forbids threads\nuse one with "
-                               "MPI_THREAD_FUNNELED");
+        err = VD_FAIL(VD_COMM, "this MPI library does not support threads\n"
+                               "use one with MPI_THREAD_FUNNELED");
     VD_TRY(comm_agree(c, SITE_INIT, err));
     comm_open_finish(c);
     return VD_OK;
 }
 
-/* All ranks are here with one verdict. */
+/* All ranks call it with the same agreed error. */
 static enum vd_err finalize_mpi(struct comm *c)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
@@ -162,7 +170,7 @@ static enum vd_err finalize_mpi(struct comm *c)
     while (m->n > 0)
         VD_TRY(comm_flags_finish(c, &any));
     VD_TRY(comm_barrier(c, SITE_SHUTDOWN));
-    comm_mpi_poll_peers(c, PEER_WAITING); // leftovers, so that their sends end
+    comm_mpi_poll_peers(c, PEER_WAITING); // completes the sends of others
     MPI_TRY(MPI_Comm_free(&m->control));
     MPI_TRY(MPI_Comm_free(&m->world));
     MPI_TRY(MPI_Finalize());
@@ -192,7 +200,7 @@ void comm_abort(struct comm *c, enum vd_err why)
     fflush(NULL);
     stderr_flush();
     if (c->impl) {
-        // mpirun of Open MPI 5 may drop what it has not read before the abort.
+        // mpirun of Open MPI 5 may drop output that it has not read yet.
         nanosleep(&(struct timespec){.tv_nsec = ABORT_DELAY_NS}, NULL);
         MPI_Abort(MPI_COMM_WORLD, err_exit_code(why));
     }
@@ -229,11 +237,11 @@ enum vd_err comm_allgather(struct comm *c, enum fault_site site,
     return allgather_unchecked(c, site, mine, n, all);
 }
 
-/* Room for all rows in rank 0, which puts its own there. */
+/* On rank 0: allocates room for all rows and copies its own row. */
 static enum vd_err alloc_gathered_rows(const struct comm *c, const void *mine,
                                        const size_t *sizes, void **out)
 {
-    size_t total = 1; // never nothing
+    size_t total = 1; // never 0 bytes
     if (c->rank != 0)
         return VD_OK;
     for (int r = 0; r < c->size; r++)

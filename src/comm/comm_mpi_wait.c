@@ -1,17 +1,17 @@
 /*
- * Waiting with a time limit, and finding out who is late.
+ * A wait with a time limit L, which finds the ranks that are late. It polls its
+ * request with backoff (spin, yield, sleep) and is a state machine in the time
+ * waited. Example, L = 60 s:
  *
- * A wait tests its request: at once, then yielding, then sleeping. At half of
- * the limit the rank asks all others (TAG_PING); the main thread of a rank that
- * works answers in comm_progress(), one that waits in its own wait. At the
- * limit
+ *   0.1 s  from here on answer pings and claims of other ranks
+ *   30 s   ping all other ranks
+ *   60 s   all have answered, one is working: set the time back to 30 s (so
+ *          ping again, and extend the wait by L / 2); otherwise time out:
+ *          1 s      all waiting ranks exchange their sites (TAG_WAIT_SITE)
+ *          then     the lowest of them that has answers to its ping logs the
+ *                   late ranks; the others wait 2 s for it; all return VD_COMM
  *
- *     all have answered, one works   ask again, wait for another half
- *     else                           collect the sites (TAG_WAIT_SITE): all
- * that wait say where; one names those that are late
- *
- * The same polling serves claims of numbers (TAG_CLAIM), which rank 0 gives
- * out. All of this is on a communicator of its own.
+ * A TAG_WAIT_SITE message makes every other waiting rank time out as well.
  */
 #include "comm/comm_mpi_internal.h"
 
@@ -26,16 +26,16 @@
 #include <time.h>
 
 #define TAG_WAIT_SITE 2
-#define TAG_PING      3 /* the number of a question: do you make progress? */
-#define TAG_PONG      4 /* that number, and an enum liveness */
-#define TAG_CLAIM     5 /* 0: a number, please */
+#define TAG_PING      3 /* the id of the ping */
+#define TAG_PONG      4 /* the id of the ping, and an enum liveness */
+#define TAG_CLAIM     5 /* 0: claims a number of rank 0 */
 #define TAG_INDEX     6 /* the number */
 
-#define SPIN_S       10e-6  /* of a wait: test only, */
-#define YIELD_S      200e-6 /* then let others run between tests, then sleep */
-#define POLL_PEERS_S 0.1    /* from here on answer other ranks */
-#define COLLECT_S    1.0
-#define REPORT_S     2 /* to speak and end the job, before others end it */
+#define SPIN_S       10e-6  /* until then test the request only, */
+#define YIELD_S      200e-6 /* until then also yield, then sleep */
+#define POLL_PEERS_S 0.1    /* from then on answer other ranks */
+#define COLLECT_S    1.0    /* for the sites of the other waiting ranks */
+#define REPORT_S     2 /* for the reporting rank, before others end the job */
 #define MAX_NAMED    8
 
 void comm_mpi_open_peers(struct comm *c)
@@ -47,7 +47,7 @@ void comm_mpi_open_peers(struct comm *c)
             MPI_REQUEST_NULL;
 }
 
-/* Adds "rank 3 (host)", and where it waits if `activity` is given. */
+/* Appends "rank 3 (host)" and, if given, "while" and its activity. */
 static void append_rank(const struct comm *c, int rank, const char *activity,
                         int *n, struct text *out)
 {
@@ -57,7 +57,7 @@ static void append_rank(const struct comm *c, int rank, const char *activity,
                  activity ? activity : "");
 }
 
-/* False while the last send is under way: its buffer is still in use. */
+/* False while the last send is in flight: its buffer is still in use. */
 static bool send_is_done(MPI_Request *send)
 {
     int done = 1;
@@ -81,8 +81,9 @@ static void ping_all(struct comm *c)
     }
 }
 
-/* Open MPI's first probe may only fetch what the second one finds (measured:
- * answers of a rank that makes no other calls came one unit late). */
+/* Probes twice: in Open MPI the first probe may only make progress, and the
+ * second one finds the message (measured: answers of a rank that makes no other
+ * MPI calls came one unit of work late). */
 static bool try_receive(struct comm *c, int tag, int *values, int n,
                         int *source)
 {
@@ -97,8 +98,8 @@ static bool try_receive(struct comm *c, int tag, int *values, int n,
     return found;
 }
 
-/* Rank 0: gives numbers to the ranks that claim one. A rank claims its next one
- * after it has got the last, so that send is over. */
+/* Rank 0: answers claims. A rank sends its next claim only after it has
+ * received the last number, so waiting for that send does not block. */
 static void answer_claims(struct comm *c)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
@@ -113,8 +114,7 @@ static void answer_claims(struct comm *c)
     }
 }
 
-/* Answers the questions that have come, and notes the answers to our own. A
- * late answer to an earlier question says nothing about now. */
+/* Ignores late answers to earlier pings: they do not tell the state now. */
 void comm_mpi_poll_peers(struct comm *c, enum liveness mine)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
@@ -143,7 +143,7 @@ void comm_progress(struct comm *c)
         comm_mpi_poll_peers(c, PEER_WORKING);
 }
 
-/* Every rank has answered, and one of them works. */
+/* True when every rank has answered, and one of them is working. */
 static bool peers_make_progress(const struct comm *c)
 {
     const struct peer *peers = comm_mpi_impl(c)->peers;
@@ -156,13 +156,14 @@ static bool peers_make_progress(const struct comm *c)
     return works;
 }
 
-/* Sends "I wait at `site`" to all; fills at[] with the others', -1 = silent.
- * The ranks that have answers to their question add CAN_REPORT to it. */
+/* Sends the site at which this rank waits to all; fills at[] with the sites of
+ * the others, -1: none received. A rank that has answers to its ping, and so
+ * knows who is working, adds CAN_REPORT to its site. */
 #define CAN_REPORT FAULT_SITE_COUNT
 static void collect_wait_sites(struct comm *c, enum fault_site site,
                                bool can_report, int *at)
 {
-    static int here; // the sends outlive this call; a process does one
+    static int here; // the sends outlive this call; a process makes one call
     struct comm_mpi *m = comm_mpi_impl(c);
     double end = clock_now() + COLLECT_S;
 
@@ -201,28 +202,28 @@ static enum vd_err report_late_ranks(const struct comm *c, enum fault_site site,
                         &n_elsewhere, &elsewhere);
     }
     if (n_silent)
-        log_error("%d of %d ranks did not come within %.0f s while %s: %s%s\n"
-                  "look at these hosts first; ranks that are only slow need a "
+        log_error("%d of %d ranks did not arrive within %.0f s while %s: %s%s\n"
+                  "check these hosts first; if the ranks are only slow, set a "
                   "larger timeout",
                   n_silent, c->size, c->timeout_s, fault_site_activity(site),
                   silent.bytes, n_silent > MAX_NAMED ? ", ..." : "");
     else if (n_elsewhere)
         log_error("ranks wait for each other for %.0f s: this one while %s, "
-                  "but %s\nthis is a bug of the program; please report it",
+                  "but %s\nthis is a bug in the program; please report it",
                   c->timeout_s, fault_site_activity(site), elsewhere.bytes);
     else
-        log_error("%d ranks did not come within %.0f s while %s, but all of "
-                  "them a moment later\n"
-                  "ranks that are only slow need a larger timeout",
+        log_error("%d ranks did not arrive within %.0f s while %s, but all of "
+                  "them arrived a moment later\n"
+                  "the ranks are only slow: set a larger timeout",
                   c->size, c->timeout_s, fault_site_activity(site));
     free(silent.bytes);
     free(elsewhere.bytes);
     return VD_COMM;
 }
 
-/* The lowest of the ranks that know who works speaks for all that wait. The
- * others give it time: a rank that returns ends the job, and the cause would
- * never be said. */
+/* The lowest of the ranks that know who is working reports for all waiting
+ * ranks. The others wait for it: a rank that returns ends the job, which could
+ * prevent the message. */
 static enum vd_err fail_timed_out(struct comm *c, enum fault_site site,
                                   bool can_report)
 {
@@ -246,7 +247,7 @@ static bool other_rank_timed_out(const struct comm *c)
     return found;
 }
 
-/* Between two tests: the longer it takes, the more room for others. */
+/* Between two tests: the longer the wait, the longer the sleep, up to 1 ms. */
 static void backoff(double waited_s)
 {
     if (waited_s < SPIN_S)
@@ -270,7 +271,7 @@ enum vd_err comm_mpi_wait(struct comm *c, enum fault_site site,
         if (done)
             return VD_OK;
         double now = clock_now();
-        if (now - last < COLLECT_S) // else this process was suspended
+        if (now - last < COLLECT_S) // else the process was suspended
             waited_s += now - last;
         last = now;
         if (waited_s > POLL_PEERS_S) {

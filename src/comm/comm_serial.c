@@ -1,4 +1,4 @@
-/* The serial twin: one rank, same interface, same checks, no library. */
+/* The serial implementation: one rank, same interface and checks, no MPI. */
 #include "comm/comm.h"
 #include "comm/launch.h"
 
@@ -14,7 +14,7 @@
 struct comm_serial {
     uint64_t next_index;
     uint32_t flags[COMM_FLAGS_MAX];
-    size_t first, n; /* a ring */
+    size_t first, n; /* a ring of reductions in flight */
 };
 
 void comm_library_version(char *out, size_t capacity)

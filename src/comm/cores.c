@@ -1,3 +1,13 @@
+/*
+ * Fair division of the cores of a node over its ranks. Every rank publishes its
+ * affinity mask; a core that k ranks may use counts 1 / k for each of them.
+ * Example: of two ranks on 8 cores, rank 0 may use cores 0 to 5 and rank 1
+ * cores 4 to 7. Cores 4 and 5 are shared, so rank 0 gets 4 + 2 / 2 = 5 threads
+ * and rank 1 gets 2 + 2 / 2 = 3. Then the CPU quota and OMP_NUM_THREADS apply.
+ *
+ * Invariant: the threads of all ranks of a node are not more than its cores,
+ * except that every rank has at least one.
+ */
 #include "comm/cores.h"
 
 #include "base/alloc.h"
@@ -31,7 +41,8 @@ int cores_fair_share(const struct cores *mine, const struct cores *node, int n)
     for (int core = 0; core < 64 * CORES_WORDS; core++)
         if (mask_has_core(mine, core))
             share += 1.0 / count_ranks_on_core(node, n, core);
-    // Three thirds must be one: far above rounding, far below 1 / ranks.
+    // 1/3 + 1/3 + 1/3 must be 1: 1e-6 is far above the rounding error and far
+    // below 1 / ranks.
     int threads = (int)(share + 1e-6);
     return threads > 1 ? threads : 1;
 }
@@ -50,20 +61,21 @@ enum vd_err cores_read_affinity(struct cores *out)
 {
     struct cores mine = {0};
     if (sched_getaffinity(0, sizeof mine, (cpu_set_t *)mine.bits) != 0)
-        return VD_FAIL(VD_SYSTEM, "cannot read the mask of cores: %s",
+        return VD_FAIL(VD_SYSTEM, "cannot read the CPU affinity mask: %s",
                        strerror(errno));
     *out = mine;
     return VD_OK;
 }
 
-/* The kernel cuts a mask down to the cores of the control group: ask for all,
- * read back what was given. In a thread, so that ours stays as it is. */
+/* The kernel reduces a mask to the cores of the control group: set all cores,
+ * read back the result. In a thread of its own, so that the caller's mask is
+ * kept. */
 static void *probe_usable_cores(void *ctx)
 {
     struct cores all;
     memset(&all, 0xff, sizeof all);
     if (sched_setaffinity(0, sizeof all, (cpu_set_t *)all.bits) != 0)
-        log_debug("cannot ask for all cores: %s", strerror(errno));
+        log_debug("cannot set the CPU affinity mask: %s", strerror(errno));
     if (sched_getaffinity(0, sizeof all, (cpu_set_t *)all.bits) == 0)
         *(struct cores *)ctx = all;
     return NULL;
@@ -87,7 +99,7 @@ static int count_cores(const struct cores *c)
     return cores_count_idle(c, NULL, 0);
 }
 
-/* Without control groups a Slurm job sees cores that are not its own. */
+/* Without control groups a Slurm job sees cores that it was not allocated. */
 static int count_idle_granted(const struct cores *usable,
                               const struct cores *node, int n)
 {
@@ -107,7 +119,7 @@ static void warn_idle_cores(const struct comm *c, const int *idle)
         if (idle[r] > 0 && hosts++ == 0)
             first = r;
     if (hosts > 0)
-        log_warn("%d cores of %s%s are given to no rank\n"
+        log_warn("%d cores of %s%s are assigned to no rank\n"
                  "mpirun binds each rank to one core: add --bind-to none; "
                  "with srun: --cpus-per-task N",
                  idle[first], c->hosts[first],
@@ -146,7 +158,7 @@ struct cores_threads cores_limit(const struct cores_info *mine,
     return t;
 }
 
-/* The rows of the ranks on our node, `node` [node_size]. */
+/* The rows of the ranks of this node, `node` [node_size]. */
 static enum vd_err gather_node(struct comm *c, const struct cores_info *mine,
                                struct cores_info *node)
 {
@@ -159,7 +171,7 @@ static enum vd_err gather_node(struct comm *c, const struct cores_info *mine,
     return err;
 }
 
-/* Of this node, by its first rank. */
+/* Idle cores of this node; counted by its first rank only, else 0. */
 static int count_idle_on_node(const struct comm *c, const struct cores *usable,
                               const struct cores_info *node)
 {
@@ -178,7 +190,7 @@ enum vd_err cores_explain_threads(struct comm *c, struct cores_threads *threads)
     struct cores usable = {0};
     struct cores_info mine, *node = xcalloc((size_t)c->node_size, sizeof *node);
     int *idle = xcalloc((size_t)c->size, sizeof *idle), my_idle;
-    memset(&mine, 0, sizeof mine); /* padding travels, too */
+    memset(&mine, 0, sizeof mine); /* the padding is sent, too */
     mine.node_root = c->node_root;
     mine.omp_num_threads = cpus_omp_num_threads();
     cpus_read_quota(&mine.quota, "");

@@ -9,7 +9,7 @@
 #define LAUNCH_REMEDY \
     "start it with: srun --mpi=pmix vocdist, or mpirun vocdist"
 
-/* A variable's whole number; 0 when it is not set or not a number. */
+/* The integer value of a variable; 0 when it is not set or not an integer. */
 static int64_t env_number(const char *variable)
 {
     const char *text = getenv(variable);
@@ -19,7 +19,7 @@ static int64_t env_number(const char *variable)
 
 static enum vd_err fail_lone_tasks(const char *launcher, int64_t tasks)
 {
-    // Every task comes here, alone: the first one speaks for all.
+    // All tasks fail here, each on its own: only the first one logs.
     if (env_number("SLURM_PROCID") > 0 ||
         env_number("OMPI_COMM_WORLD_RANK") > 0)
         return VD_CONFIG;
@@ -30,7 +30,7 @@ static enum vd_err fail_lone_tasks(const char *launcher, int64_t tasks)
                    launcher, (long long)tasks);
 }
 
-/* Set by mpirun, or by srun with the kind of start-up that MPI asked for. */
+/* Set by mpirun, and by srun with --mpi=pmix or a PMI. */
 static bool has_rank_variables(void)
 {
     return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") ||

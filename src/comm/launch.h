@@ -1,6 +1,6 @@
 /*
- * Finds wrong launches, from the variables that launchers set: N tasks that
- * each believe to be alone would all write the same run. Local.
+ * Detects wrong launches from the environment variables that launchers set. If
+ * N tasks each run as a single rank, all of them write the same run. Local.
  */
 #ifndef VOCDIST_COMM_LAUNCH_H
 #define VOCDIST_COMM_LAUNCH_H
@@ -8,15 +8,16 @@
 #include "base/err.h"
 
 /*
- * Before MPI starts (which would fail in its own, longer words): VD_CONFIG in
- * a Slurm step of several tasks that offers MPI no way to find its ranks. One
- * task speaks for all.
+ * Call it before MPI_Init, whose own message is long and less clear. VD_CONFIG
+ * in a Slurm step of several tasks that does not provide MPI with PMI or PMIx.
+ * Only the first task logs the message.
  */
 enum vd_err launch_check_environment(void) VD_MUST_USE;
 
 /*
- * When the number of ranks is known: VD_CONFIG where a launcher started
- * several tasks and we are alone; warns of an allocation that is not used.
+ * Call it when the number of ranks, `size`, is known. VD_CONFIG when a launcher
+ * started several tasks but `size` is 1. Warns when one rank runs in a Slurm
+ * allocation of several tasks.
  */
 enum vd_err launch_check_size(int size) VD_MUST_USE;
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Messages one after the other: level as a character, text, NUL. */
+/* A log sink. Format of the buffer: level as one byte, text, NUL; repeated. */
 static void buffer_message(void *ctx, enum log_level level, const char *message)
 {
     struct text *buffered = ctx;
@@ -28,7 +28,7 @@ static void log_emit(const struct text *buffered)
     }
 }
 
-/* Where memory ends, the same thing happens to each rank at another number. */
+/* Messages of ranks that run out of memory together differ in the numbers. */
 static void strip_digits(struct text *t)
 {
     size_t n = 0;
@@ -38,7 +38,8 @@ static void strip_digits(struct text *t)
     t->length = n;
 }
 
-/* Is there a lower rank that says the same? */
+/* Compares hashes of the messages: `before` is true when a lower rank has the
+ * same ones. */
 static enum vd_err logged_by_lower_rank(struct comm *c, enum fault_site site,
                                         const struct text *buffered,
                                         enum vd_err verdict, bool *before)

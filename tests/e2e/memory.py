@@ -21,10 +21,11 @@ OPTIONS = ('--backend cpu --model.width 64 --model.blocks 1,1,1,1 '
            '--data.train train --data.val val').split()
 REMEDY = ('--train.micro_batch 4 --train.replicas 4 (now 8 and 2: the same '
           'global batch); --eval.batch 4 (now 8); --data.loader_threads 1')
-ERROR = re.compile(r'error: (?:(.*): )?no (?:memory|thread)( for [^;:\n]*)?'
-                   r'[^;\n]*; this process has [\d.]+ MB and [\d.]+ MB of '
-                   r'addresses; its limit \(ulimit -v\) is [\d.]+ MB\n'
-                   r'  ---> (give .*)\n')
+ERROR = re.compile(r'error: (?:(.*): )?(?:out of memory|cannot start a thread)'
+                   r'((?:, cannot allocate| for) [^;:\n]*)?'
+                   r'[^;\n]*; this process uses [\d.]+ MB and [\d.]+ MB of '
+                   r'address space; its limit \(ulimit -v\) is [\d.]+ MB\n'
+                   r'  ---> ((?:give|raise the limit) .*)\n')
 
 
 class Memory(unittest.TestCase):
@@ -68,7 +69,8 @@ class Memory(unittest.TestCase):
             p = self.start(limit, [], *OPTIONS, '--train.name', name)
             if p.returncode != 0:
                 what, remedy = self.check_out_of_memory(p, name)
-                asked.add(re.sub(r' for [\d.]+ (?:MB|bytes)', '', what))
+                asked.add(re.sub(r', cannot allocate [\d.]+ (?:MB|bytes)', '',
+                                 what))
                 advised += REMEDY in remedy
         self.assertGreaterEqual(len(asked), 3, asked)
         self.assertGreaterEqual(advised, 2)

@@ -1,15 +1,20 @@
 /*
- * A program like any other on comm, for test_comm_failure to start and break:
+ * A program on comm for test_comm_failure, which injects faults into it:
  *
  *     comm_probe CALL [TIMEOUT_S [WATCHDOG_S WATCHED_RANK]]
  *
- * makes one Collective call, CALL, at every site, or `all` of them. Instead of
- * a call: `raise` is a rank 1 that returns an error nobody agreed on,
- * `agreed` one that the ranks agree on, `abort` one that ends the job;
- * `cores` divides the cores; `order` has rank 1 wait for a message that no rank
- * sends; of `late` and `reporter` rank 1 never comes, another one late. Of
- * `busy` rank 1 works for six limits before it comes; of `busy-stuck` it stops
- * in the middle; of `busy-missing` rank 2 never comes.
+ * CALL is a Collective call to make at every site, or `all` of them, or
+ *
+ *     raise         rank 1 returns an error that is not agreed
+ *     agreed        rank 1 has an error, and the ranks agree on it
+ *     abort         rank 1 calls comm_abort()
+ *     cores         the ranks divide the cores
+ *     order         rank 1 waits for a message that no rank sends
+ *     late          rank 1 never arrives, rank 2 arrives late
+ *     reporter      rank 1 never arrives, rank 0 arrives late
+ *     busy          rank 1 works for six time limits before it arrives
+ *     busy-stuck    rank 1 stops in the middle of its work
+ *     busy-missing  rank 1 works, rank 2 never arrives
  */
 #include "base/alloc.h"
 #include "base/log.h"
@@ -94,7 +99,7 @@ static enum vd_err call_at_site(struct comm *c, const char *call,
     return VD_FAIL(VD_USAGE, "no call %s", call);
 }
 
-/* `units` of work, an eighth of the limit each. */
+/* Works `units` units of an eighth of the time limit each. */
 static void work(struct comm *c, int units)
 {
     for (int i = 0; i < units; i++) {
@@ -119,11 +124,11 @@ static enum vd_err run_call(struct comm *c, const char *call)
     bool faulty = c->rank == 1;
     int threads;
     if (strcmp(call, "raise") == 0)
-        return faulty ? VD_FAIL(VD_DATA, "torn file")
+        return faulty ? VD_FAIL(VD_DATA, "damaged file")
                       : comm_barrier(c, SITE_DATA);
     if (strcmp(call, "agreed") == 0)
         return comm_agree(c, SITE_DATA,
-                          faulty ? VD_FAIL(VD_DATA, "torn file") : VD_OK);
+                          faulty ? VD_FAIL(VD_DATA, "damaged file") : VD_OK);
     if (strcmp(call, "abort") == 0 && faulty)
         comm_abort(c, VD_FAIL(VD_IO, "disk full"));
     if (strcmp(call, "abort") == 0)

@@ -1,5 +1,7 @@
-/* comm on any number of ranks: agreement, comparison, exact data. The same
- * file tests the serial twin. */
+/*
+ * comm on any number of ranks: agreement, comparison, exact data. The same file
+ * tests the serial implementation.
+ */
 #include "mpi_check.h"
 
 #include "base/alloc.h"
@@ -36,7 +38,7 @@ static void all_ranks_get_the_worst_code(void **state)
     assert_int_equal(comm_agree(&comm, SITE_DATA, VD_OK), VD_OK);
 }
 
-/* Each number is given once, to ranks that claim different numbers of them. */
+/* Each number is given once; the ranks claim different quantities. */
 static void claimed_indices_have_no_gap(void **state)
 {
     (void)state;
@@ -125,7 +127,8 @@ static void bcast_is_exact_across_pieces(void **state)
     assert_int_equal(comm_bcast(&comm, SITE_WEIGHTS, NULL, 0, 0), VD_OK);
 }
 
-/* 1e16 + 1 - 1e16 depends on the order: only rank order gives these bits. */
+/* 1e16 + 1 - 1e16 depends on the order of additions: only rank order gives
+ * these bits. */
 static double term_of(int rank, size_t i)
 {
     const double terms[] = {1e16, 1.0, -1e16, 3.0, 1e-3};
@@ -135,7 +138,7 @@ static double term_of(int rank, size_t i)
 static void doubles_are_added_in_rank_order(void **state)
 {
     (void)state;
-    const size_t n = 300000; // more than is gathered at a time
+    const size_t n = 300000; // more than one chunk
     double *values = malloc(n * sizeof *values);
     for (size_t i = 0; i < n; i++)
         values[i] = term_of(comm.rank, i);

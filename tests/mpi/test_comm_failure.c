@@ -1,6 +1,8 @@
-/* What a failing job does, seen from outside: it ends, soon, with the right
- * exit code, and one line says why. Soon, and the time limits of its ranks,
- * follow what a sound job takes here. */
+/*
+ * Failing jobs, observed from outside: each ends soon, with the right exit code
+ * and one message with the cause. What is soon, and the time limits of the
+ * ranks, are multiples of the time that a job without faults takes here.
+ */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -11,12 +13,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SOON_S     120.0 /* at least; ranks would wait for 10 minutes */
-#define KILLED_S   1800  /* a job that hangs */
-#define MOMENT_HIT 5     /* tries, where ranks must meet in half a second */
+#define SOON_S     120.0 /* at least; the default time limit is 10 minutes */
+#define KILLED_S   1800  /* ends a job that hangs */
+#define MOMENT_HIT 5     /* tries, if a test depends on half a second */
 
 static double soon_s;
-static int late_s; /* more than a sound rank is late */
+static int late_s; /* longer than the delay of a rank without a fault */
 
 static const char *const calls[] = {"agree",     "check_equal", "bcast",
                                     "allgather", "gather",      "sum",
@@ -25,7 +27,7 @@ static const char *const calls[] = {"agree",     "check_equal", "bcast",
 
 struct job {
     char output[32768];
-    int status, causes; /* exit code; lines with a cause */
+    int status, causes; /* exit code; number of error messages */
     double seconds;
 };
 
@@ -37,7 +39,8 @@ static int count(const char *text, const char *part)
     return n;
 }
 
-/* ranks 0: without mpirun. `variables` and `arguments` as in a shell. */
+/* Runs a job; ranks 0: without mpirun. `variables` and `arguments` are shell
+ * text. */
 static void start(struct job *job, int ranks, const char *variables,
                   const char *arguments)
 {
@@ -72,7 +75,7 @@ static void start(struct job *job, int ranks, const char *variables,
             fail_msg("no \"%s\" in:\n%s", (part), (job)->output); \
     } while (0)
 
-/* The same with the time limit `n` x late_s behind `call`. */
+/* Runs `call` on 3 ranks with the time limit `n` x late_s. */
 static void start_with_limit(struct job *job, const char *variables,
                              const char *call, int n)
 {
@@ -102,7 +105,7 @@ static void a_clean_job_logs_nothing(void **state)
     }
 }
 
-/* Some sites; tests/fault takes all of them, in real runs. */
+/* Every fifth site; tests/fault covers all of them, in real runs. */
 static void an_error_at_a_site_ends_with_one_cause(void **state)
 {
     (void)state;
@@ -144,7 +147,7 @@ static void a_rank_that_hangs_is_named_by_the_others(void **state)
 {
     (void)state;
     struct job job;
-    char *silent = xasprintf("1 of 3 ranks did not come within %d s while "
+    char *silent = xasprintf("1 of 3 ranks did not arrive within %d s while "
                              "evaluating: rank 1 (",
                              2 * late_s);
     start_with_limit(&job, "VOCDIST_FAULT=eval:1:hang", "barrier", 2);
@@ -158,11 +161,11 @@ static void a_rank_that_hangs_is_named_by_the_others(void **state)
     free(silent);
 }
 
-/* Rank 1 never comes to the data, another one late: only it is named. On a busy
- * machine the other one may be too late. */
+/* Rank 1 never arrives, another rank arrives late: only rank 1 is named. On a
+ * busy machine the other rank may arrive too late. */
 static void start_with_late_rank(struct job *job, const char *call)
 {
-    char *silent = xasprintf("1 of 3 ranks did not come within %d s while "
+    char *silent = xasprintf("1 of 3 ranks did not arrive within %d s while "
                              "opening the data: rank 1 (",
                              2 * late_s);
     for (int k = 0; k < MOMENT_HIT; k++) {
@@ -175,7 +178,7 @@ static void start_with_late_rank(struct job *job, const char *call)
     free(silent);
 }
 
-/* One that came late, but came, answers when another's time is up. */
+/* A rank that arrives late answers when the limit of another rank passes. */
 static void only_the_missing_rank_is_named(void **state)
 {
     (void)state;
@@ -199,15 +202,16 @@ static void a_rank_that_stops_making_progress_is_named(void **state)
     struct job job;
     start_with_limit(&job, "", "busy-stuck", 2);
     assert_job(&job, 69, 1);
-    assert_job_says(&job, "1 of 3 ranks did not come within");
+    assert_job_says(&job, "1 of 3 ranks did not arrive within");
     assert_job_says(&job, "while evaluating: rank 1 (");
     start_with_limit(&job, "", "busy-missing", 2);
     assert_job(&job, 69, 1);
-    assert_job_says(&job, "1 of 3 ranks did not come within");
+    assert_job_says(&job, "1 of 3 ranks did not arrive within");
     assert_job_says(&job, "while evaluating: rank 2 (");
 }
 
-/* Rank 0 comes while rank 2 calls the roll, and its own lasts longer. */
+/* Rank 0 arrives while rank 2 collects the sites, and its own collection ends
+ * later. */
 static void the_reporting_rank_is_given_time(void **state)
 {
     (void)state;
@@ -271,7 +275,7 @@ static void any_rank_can_abort_the_job(void **state)
     assert_job_says(&job, "disk full");
 }
 
-static void separate_programs_under_srun_are_refused(void **state)
+static void separate_programs_under_srun_are_rejected(void **state)
 {
     (void)state;
     struct job job;
@@ -282,11 +286,11 @@ static void separate_programs_under_srun_are_refused(void **state)
     assert_job_says(&job, "srun --mpi=pmix vocdist");
     start(&job, 0, next, "agree");
     assert_job(&job, 78, 0);
-    start(&job, 2, first, "agree"); // mpirun inside a step knows its ranks
+    start(&job, 2, first, "agree"); // mpirun inside a Slurm step is valid
     assert_job(&job, 0, 0);
 }
 
-static void idle_cores_are_warned_of_once(void **state)
+static void idle_cores_give_one_warning(void **state)
 {
     (void)state;
     struct job job;
@@ -294,7 +298,7 @@ static void idle_cores_are_warned_of_once(void **state)
         skip();
     start(&job, 2, "taskset -c 0", "cores");
     assert_job(&job, 0, 0);
-    assert_int_equal(count(job.output, "given to no rank"), 1);
+    assert_int_equal(count(job.output, "assigned to no rank"), 1);
     assert_job_says(&job, "add --bind-to none");
     start(&job, 2, "", "cores");
     assert_job(&job, 0, 0);
@@ -318,8 +322,8 @@ int main(void)
         cmocka_unit_test(an_agreed_error_shuts_down_cleanly),
         cmocka_unit_test(a_local_error_aborts_the_job),
         cmocka_unit_test(any_rank_can_abort_the_job),
-        cmocka_unit_test(separate_programs_under_srun_are_refused),
-        cmocka_unit_test(idle_cores_are_warned_of_once),
+        cmocka_unit_test(separate_programs_under_srun_are_rejected),
+        cmocka_unit_test(idle_cores_give_one_warning),
     };
     return cmocka_run_group_tests(tests, measure, NULL);
 }

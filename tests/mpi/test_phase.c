@@ -1,4 +1,4 @@
-/* comm_phase: one verdict, and what all ranks would say is said once. */
+/* comm_phase: the ranks agree on one result; identical messages appear once. */
 #include "mpi/mpi_check.h"
 
 #include "base/log.h"
@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-/* What this rank's lines on standard error are while `run` is a phase. */
+/* Runs `run` as a phase; `text` gets the standard error of this rank. */
 static enum vd_err run_phase_captured(phase_fn *run, void *ctx, char *text,
                                       size_t capacity)
 {
@@ -35,7 +35,7 @@ static enum vd_err fail_on_one_rank(void *ctx)
     const int *faulty = ctx;
     if (comm.rank != *faulty)
         return VD_OK;
-    return VD_FAIL(VD_DATA, "rank %d sees a torn file", comm.rank);
+    return VD_FAIL(VD_DATA, "rank %d reads a damaged file", comm.rank);
 }
 
 static enum vd_err warn_on_every_rank(void *ctx)
@@ -66,7 +66,7 @@ static void a_distinct_message_is_logged_by_its_rank(void **state)
     assert_int_equal(
         run_phase_captured(fail_on_one_rank, &faulty, text, sizeof text),
         VD_DATA);
-    bool said = strstr(text, "sees a torn file") != NULL;
+    bool said = strstr(text, "reads a damaged file") != NULL;
     assert_int_equal(said, comm.rank == faulty);
     assert_int_equal(
         run_phase_captured(warn_on_every_rank, NULL, text, sizeof text), VD_OK);

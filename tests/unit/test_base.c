@@ -1,5 +1,7 @@
-/* base: errors and messages, strict numbers, suggestions, files, hashes, and
- * the random numbers' published vectors. */
+/*
+ * base: error codes and messages, strict number parsing, suggestions, UTF-8,
+ * files, hashes, memory, and the published test vectors of the random numbers.
+ */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -39,11 +41,11 @@ static void errors_are_logged_once_and_propagated(void **state)
     (void)state;
     struct check_log log;
     check_log_start(&log);
-    enum vd_err err = VD_FAIL(VD_DATA, "file %d is torn\nmake it anew", 7);
+    enum vd_err err = VD_FAIL(VD_DATA, "file %d is damaged\nwrite it again", 7);
     check_log_end();
     assert_int_equal(err, VD_DATA);
     assert_int_equal(try_it(err), VD_DATA);
-    assert_string_equal(log.text, "file 7 is torn\nmake it anew\n");
+    assert_string_equal(log.text, "file 7 is damaged\nwrite it again\n");
 }
 
 static void numbers_are_strict(void **state)
@@ -117,7 +119,7 @@ static void texts_grow(void **state)
     assert_string_equal(text_trim(padded), "a b");
 }
 
-static void files_are_read_whole_or_refused(void **state)
+static void files_are_read_whole_or_rejected(void **state)
 {
     (void)state;
     char *folder = check_folder(), *bytes = NULL;
@@ -165,7 +167,7 @@ static void hash_of_pieces_is_hash_of_whole(void **state)
     assert_true(hash_bytes("abc", 3) == 0x78af5f94892f3950u);
 }
 
-/* Random123's known answers for philox4x32-10; the counter is laid out as
+/* The known-answer test of Random123 for philox4x32-10. The counter is
  * {position low, position high, element, stream}. */
 static void philox_matches_published_vectors(void **state)
 {
@@ -233,7 +235,7 @@ static void sizes_are_checked(void **state)
     alloc_aligned_free(p);
 }
 
-/* Somebody collects messages; the process ends before they are told. */
+/* A sink would be lost with the process, so the message goes to stderr. */
 static void internal_errors_bypass_log_sinks(void **state)
 {
     (void)state;
@@ -265,7 +267,7 @@ int main(void)
         cmocka_unit_test(typos_get_a_suggestion),
         cmocka_unit_test(utf8_is_strict),
         cmocka_unit_test(texts_grow),
-        cmocka_unit_test(files_are_read_whole_or_refused),
+        cmocka_unit_test(files_are_read_whole_or_rejected),
         cmocka_unit_test(hash_of_pieces_is_hash_of_whole),
         cmocka_unit_test(philox_matches_published_vectors),
         cmocka_unit_test(uniform_and_normal_have_their_moments),

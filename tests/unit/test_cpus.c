@@ -1,5 +1,7 @@
-/* base/cpus, comm/cores: threads by cores, by the control groups' CPU quota
- * and by OMP_NUM_THREADS. */
+/*
+ * base/cpus, comm/cores: the number of threads by cores, by the CPU quota of
+ * the control groups, and by OMP_NUM_THREADS.
+ */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -24,7 +26,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* A file of a machine that is not this one. */
+/* Writes a file of the simulated machine, below `root`. */
 static void put(const char *path, const char *text)
 {
     char *full = xasprintf("%s%s", root, path), *folder = file_dirname(full);
@@ -56,7 +58,7 @@ static void unknown_means_no_quota(void **state)
     assert_near(quota().cpus, 0, 0);
 }
 
-static void the_smallest_cgroup_quota_counts(void **state)
+static void the_smallest_cgroup_quota_applies(void **state)
 {
     (void)state;
     put("/proc/self/cgroup", "0::/pod/box/leaf\n");
@@ -65,7 +67,7 @@ static void the_smallest_cgroup_quota_counts(void **state)
     put("/sys/fs/cgroup/pod/box/leaf/cpu.max", "max 100000\n");
     struct cpus_quota q = quota(), other;
     assert_near(q.cpus, 2.5, 1e-9);
-    /* Another process of that box shares it, one of another box does not. */
+    /* A process of the same group shares the quota, one of another does not. */
     put("/proc/self/cgroup", "0::/pod/box\n");
     other = quota();
     assert_true(other.id == q.id && other.device == q.device);
@@ -90,7 +92,7 @@ static void version_1_has_two_files(void **state)
     assert_near(quota().cpus, 0, 0);
 }
 
-/* The path is the host's, the group's own files are at the mount. */
+/* The path is that of the host; the files of the group are at the mount. */
 static void a_container_sees_its_cgroup_as_the_root(void **state)
 {
     (void)state;
@@ -154,7 +156,7 @@ static void threads_are_limited_by_quota_and_openmp(void **state)
     struct cores_info few = row(8, 3, 5, 2), many = row(8, 3, 5, 9);
     assert_limit(&few, 1, 2, 0, true);
     assert_limit(&many, 1, 3, 1, false);
-    /* Three thirds are one. */
+    /* 3.3 / 3 rounds down to 1. */
     struct cores_info thirds[] = {row(8, 3 * 1.1, 5, 0), row(8, 3 * 1.1, 5, 0),
                                   row(8, 3 * 1.1, 5, 0)};
     assert_limit(thirds, 3, 1, 3, false);
@@ -166,7 +168,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(unknown_means_no_quota),
-        TEST(the_smallest_cgroup_quota_counts),
+        TEST(the_smallest_cgroup_quota_applies),
         TEST(version_1_has_two_files),
         TEST(a_container_sees_its_cgroup_as_the_root),
         TEST(omp_num_threads_is_read),

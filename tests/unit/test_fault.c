@@ -1,4 +1,4 @@
-/* base/fault: the variable that makes a named site fail. */
+/* base/fault: VOCDIST_FAULT makes a named site fail. */
 #include "check.h"
 
 #include "base/fault.h"
@@ -34,7 +34,7 @@ static void a_fault_hits_one_visit_of_one_site_on_one_rank(void **state)
     assert_int_equal(at("data:2", SITE_DATA, 1), VD_OK);
     assert_int_equal(at("data:2", SITE_DATA, 2), VD_BUG);
     assert_int_equal(at("data:2", SITE_DATA, 2), VD_OK);
-    // The visits before this one count: this is the third.
+    // The two visits above count, so this is the third.
     assert_int_equal(at("data:2:error:4", SITE_DATA, 2), VD_OK);
     assert_int_equal(at("data:2:error:4", SITE_DATA, 2), VD_BUG);
 }
@@ -49,7 +49,7 @@ static void nan_is_applied_by_the_caller(void **state)
     assert_false(fault_nan(SITE_STEP, 0));
 }
 
-static void malformed_faults_are_refused(void **state)
+static void malformed_faults_are_rejected(void **state)
 {
     (void)state;
     const char *const bad[] = {"",           "data",          "data:",
@@ -83,7 +83,7 @@ int main(void)
         cmocka_unit_test(without_the_variable_nothing_fails),
         cmocka_unit_test(a_fault_hits_one_visit_of_one_site_on_one_rank),
         cmocka_unit_test(nan_is_applied_by_the_caller),
-        cmocka_unit_test(malformed_faults_are_refused),
+        cmocka_unit_test(malformed_faults_are_rejected),
         cmocka_unit_test(site_names_are_unique_and_one_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

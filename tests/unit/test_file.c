@@ -1,5 +1,7 @@
-/* base/file, base/log: nothing but a regular file is opened; opening never
- * waits; what a link points to is not changed. */
+/*
+ * base/file, base/log: only regular files are opened; opening never blocks; the
+ * target of a symbolic link is not changed.
+ */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -20,7 +22,7 @@ static int set_up(void **state)
 {
     (void)state;
     folder = check_folder();
-    alarm(60); /* what should not wait, waits */
+    alarm(60); /* ends a test that blocks */
     return 0;
 }
 
@@ -32,7 +34,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* In the test's folder. Owned. */
+/* A path in the folder of the test. Owned. */
 static char *in_folder(const char *name)
 {
     return xasprintf("%s/%s", folder, name);
@@ -49,7 +51,7 @@ static void make_socket(const char *path)
     close(fd);
 }
 
-/* One of each kind that is no regular file; false where it cannot be made. */
+/* Creates a file that is not regular; false when that is not permitted. */
 static bool make_odd(const char *kind, const char *path)
 {
     if (!strcmp(kind, "a FIFO"))

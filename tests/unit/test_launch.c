@@ -1,5 +1,7 @@
-/* comm: wrong launches are found by what the launchers leave in the
- * environment, and cores are divided over the ranks of a host. */
+/*
+ * comm/launch, comm/cores: wrong launches are detected from the environment
+ * variables of the launchers; cores are divided over the ranks of a host.
+ */
 #include "check.h"
 
 #include "comm/cores.h"
@@ -14,7 +16,7 @@ static const char *const launcher_variables[] = {"SLURM_STEP_NUM_TASKS",
                                                  "PMI_FD",
                                                  "OMPI_COMM_WORLD_RANK"};
 
-/* As if no launcher were there. */
+/* Simulates a start without a launcher. */
 static int clear_environment(void **state)
 {
     (void)state;
@@ -55,13 +57,13 @@ static void one_rank_by_mpirun_inside_slurm_passes(void **state)
     (void)state;
     struct check_log log;
     setenv("SLURM_NTASKS", "8", 1);
-    setenv("SLURM_STEP_NUM_TASKS", "2", 1); // the step of mpirun's daemons
+    setenv("SLURM_STEP_NUM_TASKS", "2", 1); // of the daemons of mpirun
     setenv("OMPI_COMM_WORLD_SIZE", "1", 1);
     assert_int_equal(check(&log, 1), VD_OK);
     assert_string_equal(log.text, "");
 }
 
-static void srun_without_mpi_is_refused_once(void **state)
+static void srun_without_mpi_is_rejected_once(void **state)
 {
     (void)state;
     struct check_log log;
@@ -75,17 +77,17 @@ static void srun_without_mpi_is_refused_once(void **state)
     assert_string_equal(log.text, "");
 }
 
-static void single_rank_tasks_are_refused_after_mpi_started(void **state)
+static void single_rank_tasks_are_rejected_after_mpi_started(void **state)
 {
     (void)state;
     struct check_log log;
     setenv("SLURM_STEP_NUM_TASKS", "8", 1);
-    setenv("PMI_RANK", "0", 1); // offered, but this MPI cannot use it
+    setenv("PMI_RANK", "0", 1); // this MPI library does not use it
     assert_int_equal(check(&log, 1), VD_CONFIG);
     assert_logged(&log, "srun started 8 tasks");
 }
 
-static void mpirun_of_another_mpi_or_a_serial_build_is_refused(void **state)
+static void mpirun_of_another_mpi_or_a_serial_build_is_rejected(void **state)
 {
     (void)state;
     struct check_log log;
@@ -98,7 +100,7 @@ static void mpirun_of_another_mpi_or_a_serial_build_is_refused(void **state)
     assert_string_equal(log.text, "");
 }
 
-static void an_allocation_left_unused_is_warned_of(void **state)
+static void an_unused_allocation_gives_a_warning(void **state)
 {
     (void)state;
     struct check_log log;
@@ -121,7 +123,7 @@ static void shared_cores_are_divided(void **state)
     (void)state;
     struct cores all[8];
     for (int r = 0; r < 8; r++)
-        all[r] = range(60, 8); // across a word of the mask
+        all[r] = range(60, 8); // in two words of the mask
     assert_int_equal(cores_fair_share(&all[0], all, 1), 8);
     assert_int_equal(cores_fair_share(&all[1], all, 2), 4);
     assert_int_equal(cores_fair_share(&all[2], all, 3), 2);
@@ -129,7 +131,7 @@ static void shared_cores_are_divided(void **state)
     struct cores three[3] = {range(0, 3), range(0, 3), range(0, 3)};
     assert_int_equal(cores_fair_share(&three[0], three, 3), 1);
     struct cores two[3] = {range(0, 2), range(0, 2), range(0, 2)};
-    assert_int_equal(cores_fair_share(&two[0], two, 3), 1); // never none
+    assert_int_equal(cores_fair_share(&two[0], two, 3), 1); // at least 1
 }
 
 static void exclusive_and_shared_cores_add_up(void **state)
@@ -142,8 +144,8 @@ static void exclusive_and_shared_cores_add_up(void **state)
     assert_int_equal(cores_fair_share(&mixed[1], mixed, 2), 3); // 2 + 2 / 2
 }
 
-/* Every count of ranks that share as many cores gets exactly one thread:
- * 1/n summed n times must not fall below 1. */
+/* For any number n of ranks that share 2 n cores each rank gets exactly two
+ * threads: the rounded sum of 2 n times 1 / n must not fall below 2. */
 static void rounding_loses_no_thread(void **state)
 {
     (void)state;
@@ -171,10 +173,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LAUNCH_TEST(valid_launches_log_nothing),
         LAUNCH_TEST(one_rank_by_mpirun_inside_slurm_passes),
-        LAUNCH_TEST(srun_without_mpi_is_refused_once),
-        LAUNCH_TEST(single_rank_tasks_are_refused_after_mpi_started),
-        LAUNCH_TEST(mpirun_of_another_mpi_or_a_serial_build_is_refused),
-        LAUNCH_TEST(an_allocation_left_unused_is_warned_of),
+        LAUNCH_TEST(srun_without_mpi_is_rejected_once),
+        LAUNCH_TEST(single_rank_tasks_are_rejected_after_mpi_started),
+        LAUNCH_TEST(mpirun_of_another_mpi_or_a_serial_build_is_rejected),
+        LAUNCH_TEST(an_unused_allocation_gives_a_warning),
         cmocka_unit_test(shared_cores_are_divided),
         cmocka_unit_test(exclusive_and_shared_cores_add_up),
         cmocka_unit_test(rounding_loses_no_thread),

@@ -1,5 +1,7 @@
-/* base/memory: limits are found where the system keeps them; where memory
- * ends, the message has the numbers and the remedy, and the exit code is 71. */
+/*
+ * base/memory: limits are read from the files of the system; out-of-memory
+ * messages have the numbers and the remedy, and the exit code is 71.
+ */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -34,7 +36,7 @@ static int tear_down(void **state)
     return rc;
 }
 
-/* A file of a machine that is not this one. */
+/* Writes a file of the simulated machine, below `root`. */
 static void put(const char *path, const char *text)
 {
     char *full = xasprintf("%s%s", root, path);
@@ -90,7 +92,7 @@ static void the_process_and_its_limit_are_read(void **state)
     assert_int_equal(m.address_space_limit, 0);
 }
 
-static void the_smallest_cgroup_limit_counts(void **state)
+static void the_smallest_cgroup_limit_applies(void **state)
 {
     (void)state;
     put("/proc/meminfo", "MemTotal:       8388608 kB\n");
@@ -101,17 +103,17 @@ static void the_smallest_cgroup_limit_counts(void **state)
     struct memory m = read_all();
     assert_int_equal(m.cgroup_limit, 2 * GB);
     assert_int_equal(memory_shared_limit(&m), 2 * GB);
-    /* Version 1, in a container that sees its own group as the top. */
+    /* Version 1, in a container that sees its own group as the root. */
     put("/proc/self/cgroup", "5:cpu,cpuacct:/a\n4:memory:/docker/abc\n0::/\n");
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
     m = read_all();
     assert_int_equal(m.cgroup_limit, GB);
-    /* "No limit" of version 1 is a large number. */
+    /* Version 1 writes a large number for "no limit". */
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
     m = read_all();
     assert_int_equal(m.cgroup_limit, 0);
     assert_int_equal(memory_shared_limit(&m), 8 * GB);
-    /* A group may have a higher limit than there is memory. */
+    /* The limit of a group may be higher than the memory of the machine. */
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "99999999999\n");
     m = read_all();
     assert_int_equal(memory_shared_limit(&m), 8 * GB);
@@ -126,14 +128,14 @@ static void this_process_is_found(void **state)
     assert_true(m.address_space >= m.resident && m.machine_total > m.resident);
 }
 
-/* ---- where it ends ---- */
+/* ---- out of memory ---- */
 
 struct end {
     int status;
     char text[2048];
 };
 
-/* `run` in a process of its own that may have `more` bytes of addresses. */
+/* Calls `run` in a child process that may map `more` bytes of address space. */
 static struct end limited(void (*run)(void), uint64_t more)
 {
     struct end end = {0};
@@ -197,7 +199,7 @@ static void ask_for_room(void)
 }
 
 #if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1 /* its allocator ends the program itself */
+#define SANITIZED 1 /* its allocator ends the process itself */
 #elif defined(__has_feature)
 #define SANITIZED __has_feature(address_sanitizer)
 #else
@@ -212,13 +214,15 @@ static void every_oom_message_has_numbers_and_a_hint(void **state)
     static const struct {
         void (*run)(void);
         const char *says;
-    } cases[] = {{take_a_buffer, "the network's values: no memory for 10"},
-                 {take_all, "no memory for 65536 bytes"},
-                 {grow_a_text, "no memory for "},
-                 {ask_for_room, "a library: no memory for 1073.7 MB"}};
+    } cases[] = {
+        {take_a_buffer,
+         "the network's values: out of memory, cannot allocate 10"},
+        {take_all, "out of memory, cannot allocate 65536 bytes"},
+        {grow_a_text, "out of memory, cannot allocate "},
+        {ask_for_room, "a library: out of memory, cannot allocate 1073.7 MB"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct end end = limited(cases[i].run, 64 << 20);
-        const char *const parts[] = {cases[i].says, "this process has ",
+        const char *const parts[] = {cases[i].says, "this process uses ",
                                      "its limit (ulimit -v) is ",
                                      "\n  ---> give --some.option 3 (now 4)\n"};
         if (!WIFEXITED(end.status) || WEXITSTATUS(end.status) != 71)
@@ -236,7 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(unknown_means_no_limit),
         TEST(the_process_and_its_limit_are_read),
-        TEST(the_smallest_cgroup_limit_counts),
+        TEST(the_smallest_cgroup_limit_applies),
         cmocka_unit_test(this_process_is_found),
         cmocka_unit_test(every_oom_message_has_numbers_and_a_hint),
     };

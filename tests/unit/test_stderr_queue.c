@@ -1,6 +1,6 @@
 /*
- * Standard error that nobody reads holds nothing up, loses information before
- * it loses anything else, and says how much.
+ * base/stderr_queue: a full standard error does not block the program; info
+ * lines are dropped before warnings and errors, and their number is printed.
  */
 #include "check.h"
 
@@ -14,14 +14,14 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define LINES 4000 /* some 400 KB: more than pipe and queue hold */
+#define LINES 4000 /* about 400 KB: more than pipe and queue hold */
 #define ROOM  ((size_t)1 << 20)
 
 struct end {
     int before, reader;
 };
 
-/* Descriptor 2 becomes `writer`; what is read comes out of `reader`. */
+/* Replaces descriptor 2 by `writer`; `reader` gets what is written. */
 static struct end redirect(int reader, int writer)
 {
     struct end e = {dup(STDERR_FILENO), reader};
@@ -38,7 +38,7 @@ static void restore(struct end *e)
     close(e->reader);
 }
 
-/* All that can be read now, with what follows as it is flushed; owned. */
+/* Reads all that is available, and what each flush makes available; owned. */
 static char *read_all(int fd)
 {
     char *text = malloc(ROOM + 1);
@@ -60,11 +60,12 @@ static void write_lines(void)
     for (int i = 0; i < LINES; i++)
         log_info("line %d: %080d", i, i);
     log_warn("the warning at the end");
-    /* No time limit of one line: all together they took no 2 s of waiting. */
+    /* If each line waited for STDERR_FLUSH_S, this would take two hours. */
     assert_true(clock_now() - start < 60);
 }
 
-/* Whole lines in order, then how many are missing, then none of them. */
+/* The text has whole lines in order, the warning, and the number of lines that
+ * were dropped. */
 static void check_text(const char *text)
 {
     int n = 0, dropped = -1;

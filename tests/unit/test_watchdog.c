@@ -1,4 +1,4 @@
-/* base/watchdog: ends a process that stands still, and only such a one. */
+/* base/watchdog: ends a process that makes no progress, and no other. */
 #include "check.h"
 
 #include "base/clock.h"
@@ -9,8 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Of the watchdog. Where the machine is so slow or busy that a thread may not
- * run for that long, a test is repeated with a longer one. */
+/* The limit of the watchdog. A slow or busy machine may not run a thread for
+ * that long; then a test is repeated with a longer limit. */
 static double limit_s;
 #define LONGEST_LIMIT_S 60.0
 
@@ -21,7 +21,8 @@ static void sleep_s(double seconds)
     nanosleep(&t, NULL);
 }
 
-/* Runs `body` in a process of its own; its exit status, its stderr. */
+/* Runs `body` in a child process; returns its exit status, fills `said` with
+ * its standard error. */
 static int in_child(void (*body)(void), char *said, size_t capacity)
 {
     int ends[2], status;
@@ -40,7 +41,7 @@ static int in_child(void (*body)(void), char *said, size_t capacity)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* Its exit status is 0 with the least of some limits, or of none. */
+/* The exit status is 0 with one of several limits, from `least_limit_s` on. */
 static void assert_survives(void (*body)(void), double least_limit_s)
 {
     char said[512];
@@ -61,7 +62,7 @@ static void stall(void)
     sleep_s(300);
 }
 
-/* The log's lock may be held by the thread that hangs. */
+/* The thread that hangs may hold the lock of stderr. */
 static void stall_with_the_log_locked(void)
 {
     flockfile(stderr);
@@ -76,7 +77,7 @@ static void a_stalled_process_is_ended(void **state)
     assert_int_equal(in_child(stall, said, sizeof said), 70);
     assert_string_equal(said, "vocdist: error: watchdog: no progress for 0.2 s "
                               "while writing the checkpoint, step 123; this "
-                              "rank ends\n");
+                              "rank exits\n");
     assert_int_equal(in_child(stall_with_the_log_locked, said, sizeof said),
                      70);
     assert_true(clock_now() - start < 100);
@@ -107,7 +108,7 @@ static void suspend_self(void)
     struct watchdog w;
     if (watchdog_start(&w, SITE_STEP, limit_s) != VD_OK)
         _exit(1);
-    sleep_s(0.3 * limit_s); // until its thread is at work
+    sleep_s(0.3 * limit_s); // until its thread runs
     pid_t me = getpid();
     if (fork() == 0) {
         sleep_s(2 * limit_s);
