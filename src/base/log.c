@@ -12,10 +12,8 @@
  */
 #include "base/log.h"
 
-#include "base/file.h"
 #include "base/stderr_queue.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -34,8 +32,9 @@ static struct {
     enum log_level level;
     int rank, size;
     char host[64];
-    FILE *file;
+    int file_fd; /* owned; -1: none */
 } logger = {
+    .file_fd = -1,
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .program = "vocdist",
     .level = LOG_LEVEL_INFO,
@@ -72,20 +71,14 @@ void log_set_rank(int rank, int size, const char *host)
     snprintf(logger.host, sizeof logger.host, "%s", host);
 }
 
-enum vd_err log_set_file(const char *path)
+void log_set_file(int fd)
 {
-    int fd = -1;
-    if (path)
-        VD_TRY(file_open_output(path, O_WRONLY | O_APPEND, &fd));
-    FILE *file = path ? fdopen(fd, "a") : NULL;
-    VD_ASSERT(!path || file);
     pthread_mutex_lock(&logger.lock);
-    FILE *old = logger.file;
-    logger.file = file;
+    int old = logger.file_fd;
+    logger.file_fd = fd;
     pthread_mutex_unlock(&logger.lock);
-    if (old)
-        fclose(old);
-    return VD_OK;
+    if (old >= 0)
+        close(old);
 }
 
 static void format_prefix(enum log_level level, char *out, size_t capacity)
@@ -111,14 +104,14 @@ static size_t format_line(enum log_level level, const char *message, char *out,
                             remedy ? remedy + 1 : "", remedy ? "\n" : "");
 }
 
-static void write_timestamp(FILE *out)
+static void write_to_file(int fd, const char *line)
 {
     time_t now = time(NULL);
     struct tm local;
-    char text[32];
+    char stamp[32];
     localtime_r(&now, &local);
-    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S ", &local);
-    fputs(text, out);
+    strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S ", &local);
+    dprintf(fd, "%s%s", stamp, line);
 }
 
 void log_write(enum log_level level, const char *format, va_list args)
@@ -138,11 +131,8 @@ void log_write(enum log_level level, const char *format, va_list args)
     pthread_mutex_lock(&logger.lock);
     stderr_write(line, n,
                  level > LOG_LEVEL_WARN ? STDERR_INFO : STDERR_REQUIRED);
-    if (logger.file) {
-        write_timestamp(logger.file);
-        fputs(line, logger.file);
-        fflush(logger.file);
-    }
+    if (logger.file_fd >= 0)
+        write_to_file(logger.file_fd, line);
     pthread_mutex_unlock(&logger.lock);
     if (level == LOG_LEVEL_ERROR)
         stderr_flush();

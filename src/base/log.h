@@ -1,5 +1,6 @@
 /*
  * Log lines on standard error and, once log_set_file() was called, in a file.
+ * Errors are logged by VD_FAIL (base/err.h), which uses this module.
  *
  * Messages are in lower case, give the exact cause, and write "key value"
  * without '='. The second line of a message (after '\n') is its remedy, printed
@@ -17,8 +18,6 @@
 #ifndef VOCDIST_BASE_LOG_H
 #define VOCDIST_BASE_LOG_H
 
-#include "base/err.h"
-
 #include <stdarg.h>
 
 enum log_level {
@@ -33,9 +32,10 @@ void log_init(const char *program, enum log_level level);
 void log_set_level(enum log_level level);
 void log_set_rank(int rank, int size, const char *host);
 
-/* Appends every line to this file too; NULL closes it. Errors as of
- * file_open_output(). */
-enum vd_err log_set_file(const char *path) VD_MUST_USE;
+/* Writes every line to the descriptor `fd` too, with a time stamp. The log owns
+ * it, and closes it when another one is set; -1: no file. Open it with O_APPEND
+ * (file_open_output()). */
+void log_set_file(int fd);
 
 #define LOG_PRINTF __attribute__((format(printf, 1, 2)))
 void log_error(const char *format, ...) LOG_PRINTF;

@@ -5,6 +5,7 @@
 #include "store/atomic.h"
 #include "train/setup.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,8 +65,10 @@ enum vd_err setup_open_run(struct trainer *t)
     VD_TRY(t->policy ? run_open_scratch(&t->run, dir, name)
                      : run_open(&t->run, dir, name));
     char *log = run_path(&t->run, "log.txt");
-    enum vd_err err = log_set_file(log);
+    int fd = -1;
+    enum vd_err err = file_open_output(log, O_WRONLY | O_APPEND, &fd);
     free(log);
+    log_set_file(fd);
     if (err == VD_OK)
         err = find_resume(t);
     if (err == VD_OK && t->resume)

@@ -117,7 +117,6 @@ static void only_regular_files_are_written(void **state)
             assert_int_equal(file_check_output(path), VD_CREATE);
             assert_int_equal(file_open_output(path, O_WRONLY, &fd), VD_CREATE);
             assert_int_equal(file_open_output(path, O_RDWR, &fd), VD_CREATE);
-            assert_int_equal(log_set_file(path), VD_CREATE);
             check_log_end();
             assert_int_equal(fd, -7);
             assert_logged(&log, odd[i]);
@@ -143,7 +142,6 @@ static void the_target_of_a_link_is_not_changed(void **state)
         assert_int_equal(file_check_output(link), VD_CREATE);
         assert_int_equal(file_open_output(link, O_RDWR | O_TRUNC, &fd),
                          VD_CREATE);
-        assert_int_equal(log_set_file(link), VD_CREATE);
         check_log_end();
         assert_logged(&log, "log.txt: a symbolic link");
         assert_logged(&log, "\nremove the link");
@@ -172,6 +170,28 @@ static void an_output_is_created_or_kept(void **state)
         assert_int_equal(info.st_size, k);
         assert_int_equal(file_check_output(path), VD_OK);
     }
+    free(path);
+}
+
+static void the_log_file_gets_every_line(void **state)
+{
+    (void)state;
+    char *path = in_folder("log.txt"), *bytes = NULL;
+    int year = 0, fd = -1;
+    size_t n = 0;
+    assert_int_equal(file_open_output(path, O_WRONLY | O_APPEND, &fd), VD_OK);
+    log_set_file(fd);
+    log_warn("the cause\nthe remedy");
+    log_set_file(-1);
+    assert_int_equal(fcntl(fd, F_GETFD), -1); /* the log has closed it */
+    log_warn("after the end");
+    assert_int_equal(file_read(path, 999, &bytes, &n), VD_OK);
+    assert_int_equal(sscanf(bytes, "%d-", &year), 1);
+    assert_true(year > 2000);
+    assert_non_null(strstr(bytes, " vocdist: warning: the cause\n"
+                                  "  ---> the remedy\n"));
+    assert_null(strstr(bytes, "after the end"));
+    free(bytes);
     free(path);
 }
 
@@ -210,6 +230,7 @@ int main(void)
         TEST(only_regular_files_are_written),
         TEST(the_target_of_a_link_is_not_changed),
         TEST(an_output_is_created_or_kept),
+        TEST(the_log_file_gets_every_line),
         TEST(too_many_open_files_are_not_bad_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
