@@ -3,13 +3,14 @@
  * comm_mpi_wait(), which has a time limit: MPI itself waits for ever for a rank
  * that is frozen or has lost its network (measured).
  *
- * Two duplicates of MPI_COMM_WORLD: `world` for the collectives and the rows of
- * comm_gather(), `control` for the messages of comm_mpi_wait.c.
+ * Layers: comm_mpi_check (return codes), comm_mpi_wait (waits and control
+ * messages, on a communicator of their own), and this file.
  *
  * Each public call first visits its site, so an injected fault happens before
  * the rank takes part. The *_unchecked calls do not, for use inside others.
  */
-#include "comm/comm_mpi_internal.h"
+#include "comm/comm_mpi.h"
+#include "comm/comm_mpi_wait.h"
 #include "comm/launch.h"
 
 #include "base/alloc.h"
@@ -33,19 +34,33 @@
 /* Open MPI crashes when it gets less. */
 #define MIN_MEMORY_FOR_MPI ((size_t)256 << 20)
 
+struct pending_flags {
+    MPI_Request request;
+    enum fault_site site;
+    uint32_t mine, any;
+};
+
+struct comm_mpi {
+    MPI_Comm world;
+    struct comm_mpi_peers peers;
+    struct pending_flags flags[COMM_FLAGS_MAX];
+    size_t first, n; /* a ring of reductions in flight */
+};
+
+static struct comm_mpi *comm_mpi_impl(const struct comm *c)
+{
+    return c->impl;
+}
+
 MPI_Comm comm_mpi_world(const struct comm *c)
 {
     return comm_mpi_impl(c)->world;
 }
 
-enum vd_err comm_mpi_check(int rc, const char *call)
+enum vd_err comm_mpi_wait(struct comm *c, enum fault_site site,
+                          MPI_Request *request)
 {
-    char text[MPI_MAX_ERROR_STRING + 1] = "";
-    int length = 0;
-    if (rc == MPI_SUCCESS)
-        return VD_OK;
-    MPI_Error_string(rc, text, &length);
-    return VD_FAIL(VD_COMM, "%.*s: %s", (int)strcspn(call, "("), call, text);
+    return comm_mpi_peers_wait(&comm_mpi_impl(c)->peers, site, request);
 }
 
 /* ---- collectives without fault injection ---------------------------- */
@@ -136,10 +151,9 @@ static enum vd_err init_ranks(struct comm *c)
     log_set_rank(c->rank, c->size, host);
     VD_TRY(launch_check_size(c->size));
     MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &m->world)); // and its error handler
-    MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &m->control));
+    VD_TRY(comm_mpi_peers_open(&m->peers, c));
     VD_TRY(init_node_ranks(c));
     c->hosts = xcalloc((size_t)c->size, sizeof *c->hosts);
-    comm_mpi_open_peers(c);
     return allgather_unchecked(c, SITE_INIT, host, sizeof host, c->hosts);
 }
 
@@ -150,7 +164,6 @@ enum vd_err comm_open(struct comm *c, double timeout_s)
     VD_TRY(memory_check_available("MPI", MIN_MEMORY_FOR_MPI));
     MPI_TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
     struct comm_mpi *m = xcalloc(1, sizeof *m);
-    m->world = m->control = MPI_COMM_NULL;
     c->impl = m;
     VD_TRY(init_ranks(c));
     enum vd_err err = VD_OK;
@@ -170,8 +183,7 @@ static enum vd_err finalize_mpi(struct comm *c)
     while (m->n > 0)
         VD_TRY(comm_flags_finish(c, &any));
     VD_TRY(comm_barrier(c, SITE_SHUTDOWN));
-    comm_mpi_poll_peers(c, PEER_WAITING); // completes the sends of others
-    MPI_TRY(MPI_Comm_free(&m->control));
+    VD_TRY(comm_mpi_peers_close(&m->peers));
     MPI_TRY(MPI_Comm_free(&m->world));
     MPI_TRY(MPI_Finalize());
     return VD_OK;
@@ -187,7 +199,7 @@ int comm_close(struct comm *c, enum vd_err err)
     }
     watchdog_stop(&c->watchdog);
     if (c->impl)
-        free(comm_mpi_impl(c)->peers);
+        comm_mpi_peers_free(&comm_mpi_impl(c)->peers);
     free(c->impl);
     free(c->hosts);
     c->impl = NULL;
@@ -208,6 +220,13 @@ void comm_abort(struct comm *c, enum vd_err why)
 }
 
 /* ---- the calls of comm.h -------------------------------------------- */
+
+void comm_progress(struct comm *c)
+{
+    comm_heartbeat(c);
+    if (c->impl && c->size > 1)
+        comm_mpi_peers_poll(&comm_mpi_impl(c)->peers, PEER_WORKING);
+}
 
 enum vd_err comm_agree(struct comm *c, enum fault_site site, enum vd_err mine)
 {
@@ -289,6 +308,13 @@ enum vd_err comm_barrier(struct comm *c, enum fault_site site)
     VD_TRY(fault_at(site, c->rank));
     MPI_TRY(MPI_Ibarrier(comm_mpi_world(c), &request));
     return comm_mpi_wait(c, site, &request);
+}
+
+enum vd_err comm_claim_index(struct comm *c, enum fault_site site,
+                             uint64_t *index)
+{
+    VD_TRY(fault_at(site, c->rank));
+    return comm_mpi_peers_claim(&comm_mpi_impl(c)->peers, site, index);
 }
 
 enum vd_err comm_flags_start(struct comm *c, enum fault_site site,

@@ -13,7 +13,7 @@
  *
  * A TAG_WAIT_SITE message makes every other waiting rank time out as well.
  */
-#include "comm/comm_mpi_internal.h"
+#include "comm/comm_mpi_wait.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -38,13 +38,28 @@
 #define REPORT_S     2 /* for the reporting rank, before others end the job */
 #define MAX_NAMED    8
 
-void comm_mpi_open_peers(struct comm *c)
+enum vd_err comm_mpi_peers_open(struct comm_mpi_peers *p, struct comm *c)
 {
-    struct comm_mpi *m = comm_mpi_impl(c);
-    m->peers = xcalloc((size_t)c->size, sizeof *m->peers);
+    *p = (struct comm_mpi_peers){.comm = c};
+    MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &p->control));
+    p->peer = xcalloc((size_t)c->size, sizeof *p->peer);
     for (int r = 0; r < c->size; r++)
-        m->peers[r].ping_send = m->peers[r].pong_send = m->peers[r].claim_send =
+        p->peer[r].ping_send = p->peer[r].pong_send = p->peer[r].claim_send =
             MPI_REQUEST_NULL;
+    return VD_OK;
+}
+
+enum vd_err comm_mpi_peers_close(struct comm_mpi_peers *p)
+{
+    comm_mpi_peers_poll(p, PEER_WAITING); // completes the sends of others
+    MPI_TRY(MPI_Comm_free(&p->control));
+    return VD_OK;
+}
+
+void comm_mpi_peers_free(struct comm_mpi_peers *p)
+{
+    free(p->peer);
+    p->peer = NULL;
 }
 
 /* Appends "rank 3 (host)" and, if given, "while" and its activity. */
@@ -66,92 +81,81 @@ static bool send_is_done(MPI_Request *send)
     return done;
 }
 
-static void ping_all(struct comm *c)
+static void ping_all(struct comm_mpi_peers *p)
 {
-    struct comm_mpi *m = comm_mpi_impl(c);
-    m->ping_id++;
-    for (int r = 0; r < c->size; r++) {
-        struct peer *p = &m->peers[r];
-        p->liveness = r == c->rank ? PEER_WAITING : PEER_SILENT;
-        if (r == c->rank || !send_is_done(&p->ping_send))
+    p->ping_id++;
+    for (int r = 0; r < p->comm->size; r++) {
+        struct peer *peer = &p->peer[r];
+        bool is_self = r == p->comm->rank;
+        peer->liveness = is_self ? PEER_WAITING : PEER_SILENT;
+        if (is_self || !send_is_done(&peer->ping_send))
             continue;
-        p->ping_id = m->ping_id;
-        MPI_Isend(&p->ping_id, 1, MPI_INT, r, TAG_PING, m->control,
-                  &p->ping_send);
+        peer->ping_id = p->ping_id;
+        MPI_Isend(&peer->ping_id, 1, MPI_INT, r, TAG_PING, p->control,
+                  &peer->ping_send);
     }
 }
 
 /* Probes twice: in Open MPI the first probe may only make progress, and the
  * second one finds the message (measured: answers of a rank that makes no other
  * MPI calls came one unit of work late). */
-static bool try_receive(struct comm *c, int tag, int *values, int n,
+static bool try_receive(struct comm_mpi_peers *p, int tag, int *values, int n,
                         int *source)
 {
-    struct comm_mpi *m = comm_mpi_impl(c);
     int found = 0;
     MPI_Status s;
     for (int i = 0; i < 2 && !found; i++)
-        MPI_Iprobe(MPI_ANY_SOURCE, tag, m->control, &found, &s);
+        MPI_Iprobe(MPI_ANY_SOURCE, tag, p->control, &found, &s);
     if (found)
-        MPI_Recv(values, n, MPI_INT, s.MPI_SOURCE, tag, m->control, &s);
+        MPI_Recv(values, n, MPI_INT, s.MPI_SOURCE, tag, p->control, &s);
     *source = found ? s.MPI_SOURCE : -1;
     return found;
 }
 
 /* Rank 0: answers claims. A rank sends its next claim only after it has
  * received the last number, so waiting for that send does not block. */
-static void answer_claims(struct comm *c)
+static void answer_claims(struct comm_mpi_peers *p)
 {
-    struct comm_mpi *m = comm_mpi_impl(c);
     int source, nothing;
-    while (try_receive(c, TAG_CLAIM, &nothing, 1, &source)) {
-        struct peer *p = &m->peers[source];
-        if (!send_is_done(&p->claim_send))
-            MPI_Wait(&p->claim_send, MPI_STATUS_IGNORE);
-        p->claimed_index = m->next_index++;
-        MPI_Isend(&p->claimed_index, 1, MPI_UINT64_T, source, TAG_INDEX,
-                  m->control, &p->claim_send);
+    while (try_receive(p, TAG_CLAIM, &nothing, 1, &source)) {
+        struct peer *peer = &p->peer[source];
+        if (!send_is_done(&peer->claim_send))
+            MPI_Wait(&peer->claim_send, MPI_STATUS_IGNORE);
+        peer->claimed_index = p->next_index++;
+        MPI_Isend(&peer->claimed_index, 1, MPI_UINT64_T, source, TAG_INDEX,
+                  p->control, &peer->claim_send);
     }
 }
 
 /* Ignores late answers to earlier pings: they do not tell the state now. */
-void comm_mpi_poll_peers(struct comm *c, enum liveness mine)
+void comm_mpi_peers_poll(struct comm_mpi_peers *p, enum liveness mine)
 {
-    struct comm_mpi *m = comm_mpi_impl(c);
     int source, ping_id, pong[2];
-    while (try_receive(c, TAG_PING, &ping_id, 1, &source)) {
-        struct peer *p = &m->peers[source];
-        if (!send_is_done(&p->pong_send))
+    while (try_receive(p, TAG_PING, &ping_id, 1, &source)) {
+        struct peer *peer = &p->peer[source];
+        if (!send_is_done(&peer->pong_send))
             continue;
-        p->pong[0] = ping_id;
-        p->pong[1] = (int)mine;
-        MPI_Isend(p->pong, 2, MPI_INT, source, TAG_PONG, m->control,
-                  &p->pong_send);
+        peer->pong[0] = ping_id;
+        peer->pong[1] = (int)mine;
+        MPI_Isend(peer->pong, 2, MPI_INT, source, TAG_PONG, p->control,
+                  &peer->pong_send);
     }
-    while (try_receive(c, TAG_PONG, pong, 2, &source)) {
-        if (pong[0] == m->ping_id)
-            m->peers[source].liveness = (enum liveness)pong[1];
+    while (try_receive(p, TAG_PONG, pong, 2, &source)) {
+        if (pong[0] == p->ping_id)
+            p->peer[source].liveness = (enum liveness)pong[1];
     }
-    if (c->rank == 0)
-        answer_claims(c);
-}
-
-void comm_progress(struct comm *c)
-{
-    comm_heartbeat(c);
-    if (c->impl && c->size > 1)
-        comm_mpi_poll_peers(c, PEER_WORKING);
+    if (p->comm->rank == 0)
+        answer_claims(p);
 }
 
 /* True when every rank has answered, and one of them is working. */
-static bool peers_make_progress(const struct comm *c)
+static bool peers_make_progress(const struct comm_mpi_peers *p)
 {
-    const struct peer *peers = comm_mpi_impl(c)->peers;
     bool works = false;
-    for (int r = 0; r < c->size; r++) {
-        if (peers[r].liveness == PEER_SILENT)
+    for (int r = 0; r < p->comm->size; r++) {
+        if (p->peer[r].liveness == PEER_SILENT)
             return false;
-        works = works || peers[r].liveness == PEER_WORKING;
+        works = works || p->peer[r].liveness == PEER_WORKING;
     }
     return works;
 }
@@ -160,11 +164,11 @@ static bool peers_make_progress(const struct comm *c)
  * the others, -1: none received. A rank that has answers to its ping, and so
  * knows who is working, adds CAN_REPORT to its site. */
 #define CAN_REPORT FAULT_SITE_COUNT
-static void collect_wait_sites(struct comm *c, enum fault_site site,
-                               bool can_report, int *at)
+static void collect_wait_sites(const struct comm_mpi_peers *p,
+                               enum fault_site site, bool can_report, int *at)
 {
     static int here; // the sends outlive this call; a process makes one call
-    struct comm_mpi *m = comm_mpi_impl(c);
+    const struct comm *c = p->comm;
     double end = clock_now() + COLLECT_S;
 
     here = (int)site + (can_report ? CAN_REPORT : 0);
@@ -172,30 +176,31 @@ static void collect_wait_sites(struct comm *c, enum fault_site site,
         MPI_Request sent;
         at[r] = r == c->rank ? here : -1;
         if (r != c->rank && MPI_Isend(&here, 1, MPI_INT, r, TAG_WAIT_SITE,
-                                      m->control, &sent) == MPI_SUCCESS)
+                                      p->control, &sent) == MPI_SUCCESS)
             MPI_Request_free(&sent);
     }
     while (clock_now() < end) {
         int found = 0;
         MPI_Status s;
-        MPI_Iprobe(MPI_ANY_SOURCE, TAG_WAIT_SITE, m->control, &found, &s);
+        MPI_Iprobe(MPI_ANY_SOURCE, TAG_WAIT_SITE, p->control, &found, &s);
         if (found)
             MPI_Recv(&at[s.MPI_SOURCE], 1, MPI_INT, s.MPI_SOURCE, TAG_WAIT_SITE,
-                     m->control, MPI_STATUS_IGNORE);
+                     p->control, MPI_STATUS_IGNORE);
         else
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
 }
 
-static enum vd_err report_late_ranks(const struct comm *c, enum fault_site site,
-                                     const int *at)
+static void report_late_ranks(const struct comm_mpi_peers *p,
+                              enum fault_site site, const int *at)
 {
+    const struct comm *c = p->comm;
     struct text silent = {0}, elsewhere = {0};
     int n_silent = 0, n_elsewhere = 0;
 
     for (int r = 0; r < c->size; r++) {
         int where = at[r] % CAN_REPORT;
-        if (at[r] < 0 && comm_mpi_impl(c)->peers[r].liveness != PEER_WORKING)
+        if (at[r] < 0 && p->peer[r].liveness != PEER_WORKING)
             append_rank(c, r, NULL, &n_silent, &silent);
         else if (at[r] >= 0 && where != (int)site)
             append_rank(c, r, fault_site_activity((enum fault_site)where),
@@ -218,31 +223,31 @@ static enum vd_err report_late_ranks(const struct comm *c, enum fault_site site,
                   c->size, c->timeout_s, fault_site_activity(site));
     free(silent.bytes);
     free(elsewhere.bytes);
-    return VD_COMM;
 }
 
 /* The lowest of the ranks that know who is working reports for all waiting
  * ranks. The others wait for it: a rank that returns ends the job, which could
  * prevent the message. */
-static enum vd_err fail_timed_out(struct comm *c, enum fault_site site,
-                                  bool can_report)
+static enum vd_err fail_timed_out(const struct comm_mpi_peers *p,
+                                  enum fault_site site, bool can_report)
 {
+    const struct comm *c = p->comm;
     int *at = xcalloc((size_t)c->size, sizeof *at), first = 0;
-    collect_wait_sites(c, site, can_report, at);
+    collect_wait_sites(p, site, can_report, at);
     while (first < c->size && at[first] < CAN_REPORT)
         first++;
     if (first == c->rank)
-        report_late_ranks(c, site, at);
+        report_late_ranks(p, site, at);
     else
         nanosleep(&(struct timespec){.tv_sec = REPORT_S}, NULL);
     free(at);
     return VD_COMM;
 }
 
-static bool other_rank_timed_out(const struct comm *c)
+static bool other_rank_timed_out(const struct comm_mpi_peers *p)
 {
     int found = 0;
-    MPI_Iprobe(MPI_ANY_SOURCE, TAG_WAIT_SITE, comm_mpi_impl(c)->control, &found,
+    MPI_Iprobe(MPI_ANY_SOURCE, TAG_WAIT_SITE, p->control, &found,
                MPI_STATUS_IGNORE);
     return found;
 }
@@ -260,9 +265,10 @@ static void backoff(double waited_s)
     nanosleep(&(struct timespec){.tv_nsec = (long)(sleep_s * 1e9)}, NULL);
 }
 
-enum vd_err comm_mpi_wait(struct comm *c, enum fault_site site,
-                          MPI_Request *request)
+enum vd_err comm_mpi_peers_wait(struct comm_mpi_peers *p, enum fault_site site,
+                                MPI_Request *request)
 {
+    const double limit_s = p->comm->timeout_s;
     double start = clock_now(), last = start, waited_s = 0;
     bool pinged = false;
     for (;;) {
@@ -275,38 +281,36 @@ enum vd_err comm_mpi_wait(struct comm *c, enum fault_site site,
             waited_s += now - last;
         last = now;
         if (waited_s > POLL_PEERS_S) {
-            comm_mpi_poll_peers(c, PEER_WAITING);
-            if (other_rank_timed_out(c))
-                return fail_timed_out(c, site, waited_s > 0.75 * c->timeout_s);
+            comm_mpi_peers_poll(p, PEER_WAITING);
+            if (other_rank_timed_out(p))
+                return fail_timed_out(p, site, waited_s > 0.75 * limit_s);
         }
-        if (waited_s > c->timeout_s) {
-            if (!peers_make_progress(c))
-                return fail_timed_out(c, site, true);
-            waited_s = c->timeout_s / 2;
+        if (waited_s > limit_s) {
+            if (!peers_make_progress(p))
+                return fail_timed_out(p, site, true);
+            waited_s = limit_s / 2;
             pinged = false;
-            comm_heartbeat(c);
+            comm_heartbeat(p->comm);
         }
-        if (!pinged && waited_s >= c->timeout_s / 2) {
-            ping_all(c);
+        if (!pinged && waited_s >= limit_s / 2) {
+            ping_all(p);
             pinged = true;
         }
         backoff(waited_s);
     }
 }
 
-enum vd_err comm_claim_index(struct comm *c, enum fault_site site,
-                             uint64_t *index)
+enum vd_err comm_mpi_peers_claim(struct comm_mpi_peers *p, enum fault_site site,
+                                 uint64_t *index)
 {
-    struct comm_mpi *m = comm_mpi_impl(c);
     MPI_Request request;
     int nothing = 0;
-    VD_TRY(fault_at(site, c->rank));
-    if (c->rank == 0) {
-        *index = m->next_index++;
+    if (p->comm->rank == 0) {
+        *index = p->next_index++;
         return VD_OK;
     }
     MPI_TRY(
-        MPI_Irecv(index, 1, MPI_UINT64_T, 0, TAG_INDEX, m->control, &request));
-    MPI_TRY(MPI_Send(&nothing, 1, MPI_INT, 0, TAG_CLAIM, m->control));
-    return comm_mpi_wait(c, site, &request);
+        MPI_Irecv(index, 1, MPI_UINT64_T, 0, TAG_INDEX, p->control, &request));
+    MPI_TRY(MPI_Send(&nothing, 1, MPI_INT, 0, TAG_CLAIM, p->control));
+    return comm_mpi_peers_wait(p, site, &request);
 }
