@@ -1,6 +1,7 @@
 /* The calls that both implementations share. */
 #include "comm/comm.h"
 
+#include "comm/comm_internal.h"
 #include "comm/launch.h"
 
 #include "base/alloc.h"
@@ -24,16 +25,28 @@ static double watchdog_limit(double limit_s)
     return 2 * limit_s + GRACE_S;
 }
 
-enum vd_err comm_open_start(struct comm *c, double timeout_s)
+enum vd_err comm_open(struct comm *c, double timeout_s)
 {
     *c = (struct comm){.size = 1, .node_size = 1, .timeout_s = timeout_s};
     VD_TRY(launch_check_environment());
-    return watchdog_start(&c->watchdog, SITE_INIT, watchdog_limit(timeout_s));
+    VD_TRY(watchdog_start(&c->watchdog, SITE_INIT, watchdog_limit(timeout_s)));
+    VD_TRY(comm_impl_open(c));
+    watchdog_arm(&c->watchdog, SITE_INIT, -1, INFINITY);
+    return VD_OK;
 }
 
-void comm_open_finish(struct comm *c)
+void comm_close(struct comm *c, enum vd_err err)
 {
-    watchdog_arm(&c->watchdog, SITE_INIT, -1, INFINITY);
+    bool others_know = err == VD_OK || err == c->agreed_err;
+    comm_enter(c, SITE_SHUTDOWN, -1, c->timeout_s);
+    if (c->impl) {
+        enum vd_err closed = others_know ? comm_impl_close(c) : err;
+        if (closed != VD_OK)
+            comm_abort(c, closed);
+    }
+    watchdog_stop(&c->watchdog);
+    free(c->hosts);
+    c->hosts = NULL;
 }
 
 void comm_enter(struct comm *c, enum fault_site site, int64_t step,

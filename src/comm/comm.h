@@ -13,7 +13,8 @@
  *         err = write_it();
  *     VD_TRY(comm_agree(c, SITE_CHECKPOINT, err));
  *     ...
- *     return comm_close(&comm, err);     the last line of main()
+ *     comm_close(&comm, err);            aborts the job if `err` is not agreed
+ *     return err;
  *
  * Only the results of comm_agree() and comm_check_equal() are known to all
  * ranks. Any other error code is known to one rank only: comm_close() then
@@ -60,17 +61,18 @@ struct comm {
     char (*hosts)[COMM_HOST_MAX]; /* [size], owned: the host of every rank */
     enum vd_err agreed_err;       /* result of the last agreement */
     struct watchdog watchdog;
-    void *impl; /* owned; see comm_mpi.h */
+    void *impl; /* owned by the implementation; NULL: not started */
 };
 
 /* Local, also before comm_open(): "Open MPI v4.1.4", or "none". */
 void comm_library_version(char *out, size_t capacity);
 
 /*
- * Collective, first call in main(): starts MPI, finds ranks and hosts, and sets
- * the rank of the log. VD_CONFIG when the launcher started N separate one-rank
- * programs. Whatever the result, `c` may be passed to comm_close() and
- * comm_abort().
+ * Collective, before any other call but comm_library_version(), once in a
+ * process: starts MPI, finds ranks and hosts, and sets the rank of the log.
+ * `timeout_s` limits every wait until comm_enter(). VD_CONFIG when the launcher
+ * started N separate one-rank programs. Whatever the result, pass it to
+ * comm_close(); do not move `c` until then.
  */
 enum vd_err comm_open(struct comm *c, double timeout_s) VD_MUST_USE;
 
@@ -92,11 +94,17 @@ void comm_heartbeat(struct comm *c);
 void comm_progress(struct comm *c);
 
 /*
- * Collective, last call in main(): returns the exit status. An agreed error
- * shuts down cleanly (barrier, MPI_Finalize); any other error calls
- * comm_abort().
+ * Collective, the last call. `err` is the result of this rank's work:
+ *
+ *   - VD_OK, or the result of the last agreement (`agreed_err`): completes the
+ *     flags in flight, waits in a barrier (SITE_SHUTDOWN), calls MPI_Finalize
+ *     and returns; if one of these fails: comm_abort();
+ *   - any other error, which only this rank may know: comm_abort().
+ *
+ * If comm_open() failed before it started MPI, there is no job to end, and it
+ * returns. After comm_close() the caller exits with the exit code of `err`.
  */
-int comm_close(struct comm *c, enum vd_err err);
+void comm_close(struct comm *c, enum vd_err err);
 
 /* Local: ends the whole job from any rank at any time, with the exit code of
  * `why`. */
@@ -167,11 +175,5 @@ enum vd_err comm_claim_index(struct comm *c, enum fault_site site,
 enum vd_err comm_flags_start(struct comm *c, enum fault_site site,
                              uint32_t mine) VD_MUST_USE;
 enum vd_err comm_flags_finish(struct comm *c, uint32_t *any) VD_MUST_USE;
-
-/* ---- for the two implementations ---- */
-
-/* The first and the last step of comm_open(). */
-enum vd_err comm_open_start(struct comm *c, double timeout_s) VD_MUST_USE;
-void comm_open_finish(struct comm *c);
 
 #endif

@@ -10,6 +10,7 @@
  * the rank takes part. The *_unchecked calls do not, for use inside others.
  */
 #include "comm/comm_mpi.h"
+#include "comm/comm_internal.h"
 #include "comm/comm_mpi_wait.h"
 #include "comm/launch.h"
 
@@ -157,26 +158,21 @@ static enum vd_err init_ranks(struct comm *c)
     return allgather_unchecked(c, SITE_INIT, host, sizeof host, c->hosts);
 }
 
-enum vd_err comm_open(struct comm *c, double timeout_s)
+enum vd_err comm_impl_open(struct comm *c)
 {
     int provided = MPI_THREAD_SINGLE;
-    VD_TRY(comm_open_start(c, timeout_s));
     VD_TRY(memory_check_available("MPI", MIN_MEMORY_FOR_MPI));
     MPI_TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
-    struct comm_mpi *m = xcalloc(1, sizeof *m);
-    c->impl = m;
+    c->impl = xcalloc(1, sizeof(struct comm_mpi));
     VD_TRY(init_ranks(c));
     enum vd_err err = VD_OK;
     if (provided < MPI_THREAD_FUNNELED)
         err = VD_FAIL(VD_COMM, "this MPI library does not support threads\n"
                                "use one with MPI_THREAD_FUNNELED");
-    VD_TRY(comm_agree(c, SITE_INIT, err));
-    comm_open_finish(c);
-    return VD_OK;
+    return comm_agree(c, SITE_INIT, err);
 }
 
-/* All ranks call it with the same agreed error. */
-static enum vd_err finalize_mpi(struct comm *c)
+enum vd_err comm_impl_close(struct comm *c)
 {
     struct comm_mpi *m = comm_mpi_impl(c);
     uint32_t any;
@@ -186,25 +182,10 @@ static enum vd_err finalize_mpi(struct comm *c)
     VD_TRY(comm_mpi_peers_close(&m->peers));
     MPI_TRY(MPI_Comm_free(&m->world));
     MPI_TRY(MPI_Finalize());
-    return VD_OK;
-}
-
-int comm_close(struct comm *c, enum vd_err err)
-{
-    comm_enter(c, SITE_SHUTDOWN, -1, c->timeout_s);
-    if (c->impl) {
-        enum vd_err closed = err == c->agreed_err ? finalize_mpi(c) : err;
-        if (closed != VD_OK)
-            comm_abort(c, closed);
-    }
-    watchdog_stop(&c->watchdog);
-    if (c->impl)
-        comm_mpi_peers_free(&comm_mpi_impl(c)->peers);
-    free(c->impl);
-    free(c->hosts);
+    comm_mpi_peers_free(&m->peers);
+    free(m);
     c->impl = NULL;
-    c->hosts = NULL;
-    return err_exit_code(err);
+    return VD_OK;
 }
 
 void comm_abort(struct comm *c, enum vd_err why)

@@ -32,8 +32,7 @@ struct comm_mpi_peers {
 enum vd_err comm_mpi_peers_open(struct comm_mpi_peers *p,
                                 struct comm *c) VD_MUST_USE;
 /* Collective, when no rank sends control messages any more. Sends may still be
- * in flight: comm_mpi_peers_free() after MPI_Finalize(), which completes them.
- */
+ * in flight, so call comm_mpi_peers_free() after MPI_Finalize(). */
 enum vd_err comm_mpi_peers_close(struct comm_mpi_peers *p) VD_MUST_USE;
 void comm_mpi_peers_free(struct comm_mpi_peers *p);
 

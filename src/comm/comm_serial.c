@@ -1,5 +1,5 @@
 /* The serial implementation: one rank, same interface and checks, no MPI. */
-#include "comm/comm.h"
+#include "comm/comm_internal.h"
 #include "comm/launch.h"
 
 #include "base/alloc.h"
@@ -22,27 +22,22 @@ void comm_library_version(char *out, size_t capacity)
     snprintf(out, capacity, "none");
 }
 
-enum vd_err comm_open(struct comm *c, double timeout_s)
+enum vd_err comm_impl_open(struct comm *c)
 {
-    VD_TRY(comm_open_start(c, timeout_s));
     VD_TRY(launch_check_size(1));
     c->impl = xcalloc(1, sizeof(struct comm_serial));
     c->hosts = xcalloc(1, sizeof *c->hosts);
     gethostname(c->hosts[0], COMM_HOST_MAX - 1);
     log_set_rank(0, 1, c->hosts[0]);
-    VD_TRY(fault_at(SITE_INIT, 0));
-    comm_open_finish(c);
-    return VD_OK;
+    return comm_agree(c, SITE_INIT, VD_OK);
 }
 
-int comm_close(struct comm *c, enum vd_err err)
+enum vd_err comm_impl_close(struct comm *c)
 {
-    watchdog_stop(&c->watchdog);
+    VD_TRY(comm_barrier(c, SITE_SHUTDOWN));
     free(c->impl);
-    free(c->hosts);
     c->impl = NULL;
-    c->hosts = NULL;
-    return err_exit_code(err);
+    return VD_OK;
 }
 
 void comm_abort(struct comm *c, enum vd_err why)

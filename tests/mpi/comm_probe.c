@@ -7,6 +7,7 @@
  *
  *     raise         rank 1 returns an error that is not agreed
  *     agreed        rank 1 has an error, and the ranks agree on it
+ *     handled       as agreed, then the ranks succeed
  *     abort         rank 1 calls comm_abort()
  *     cores         the ranks divide the cores
  *     order         rank 1 waits for a message that no rank sends
@@ -129,6 +130,10 @@ static enum vd_err run_call(struct comm *c, const char *call)
     if (strcmp(call, "agreed") == 0)
         return comm_agree(c, SITE_DATA,
                           faulty ? VD_FAIL(VD_DATA, "damaged file") : VD_OK);
+    if (strcmp(call, "handled") == 0)
+        return comm_agree(c, SITE_DATA, faulty ? VD_DATA : VD_OK) == VD_DATA
+                   ? VD_OK
+                   : VD_BUG;
     if (strcmp(call, "abort") == 0 && faulty)
         comm_abort(c, VD_FAIL(VD_IO, "disk full"));
     if (strcmp(call, "abort") == 0)
@@ -163,5 +168,6 @@ int main(int argc, char **argv)
         watchdog_arm(&comm.watchdog, SITE_STEP, 0, atof(argv[3]));
     if (err == VD_OK)
         err = run_call(&comm, call);
-    return comm_close(&comm, err);
+    comm_close(&comm, err);
+    return err_exit_code(err);
 }

@@ -20,7 +20,7 @@ static inline int mpi_check_end(int n_failed)
     int64_t failed = n_failed;
     if (comm_sum_int64(&comm, SITE_SHUTDOWN, &failed, 1) != VD_OK)
         comm_abort(&comm, VD_BUG);
-    comm_close(&comm, comm.agreed_err);
+    comm_close(&comm, VD_OK);
     return failed != 0;
 }
 
@@ -29,8 +29,11 @@ static inline int mpi_check_end(int n_failed)
 #define MPI_CHECK_MAIN(tests)                                            \
     int main(void)                                                       \
     {                                                                    \
-        if (comm_open(&comm, COMM_SETUP_TIMEOUT_S) != VD_OK)             \
-            return comm_close(&comm, VD_COMM);                           \
+        enum vd_err err = comm_open(&comm, COMM_SETUP_TIMEOUT_S);        \
+        if (err != VD_OK) {                                              \
+            comm_close(&comm, err);                                      \
+            return err_exit_code(err);                                   \
+        }                                                                \
         comm.timeout_s = MPI_CHECK_TIMEOUT_S;                            \
         return mpi_check_end(cmocka_run_group_tests(tests, NULL, NULL)); \
     }

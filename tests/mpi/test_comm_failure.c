@@ -258,6 +258,28 @@ static void an_agreed_error_shuts_down_cleanly(void **state)
     assert_null(strstr(job.output, "MPI_ABORT"));
 }
 
+static void a_handled_error_shuts_down_cleanly(void **state)
+{
+    (void)state;
+    struct job job;
+    for (int ranks = 2; ranks < 4; ranks++) {
+        start(&job, ranks, "", "handled");
+        assert_job(&job, 0, 0);
+        assert_job_says(&job, "failed while opening the data: input malformed");
+    }
+}
+
+static void an_error_of_the_shutdown_aborts_the_job(void **state)
+{
+    (void)state;
+    struct job job;
+    for (int ranks = 0; ranks < 3; ranks += 2) {
+        start(&job, ranks, "VOCDIST_FAULT=shutdown:0", "agreed");
+        assert_job(&job, 70, ranks ? 2 : 1);
+        assert_job_says(&job, "injected fault at shutdown");
+    }
+}
+
 static void a_local_error_aborts_the_job(void **state)
 {
     (void)state;
@@ -320,6 +342,8 @@ int main(void)
         cmocka_unit_test(ranks_at_different_sites_are_distinguished),
         cmocka_unit_test(the_watchdog_ends_a_hung_rank_and_the_job),
         cmocka_unit_test(an_agreed_error_shuts_down_cleanly),
+        cmocka_unit_test(a_handled_error_shuts_down_cleanly),
+        cmocka_unit_test(an_error_of_the_shutdown_aborts_the_job),
         cmocka_unit_test(a_local_error_aborts_the_job),
         cmocka_unit_test(any_rank_can_abort_the_job),
         cmocka_unit_test(separate_programs_under_srun_are_rejected),
