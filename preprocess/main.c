@@ -90,10 +90,11 @@ static const struct option_table pack_table = {
 static enum vd_err run_pack(struct command_call *call)
 {
     struct comm comm;
-    VD_TRY(comm_open(&comm, COMM_SETUP_TIMEOUT_S));
-    enum vd_err err = pack_ranks_run(call->options, call->positionals,
-                                     call->n_positionals, &comm);
-    comm_close(&comm, err); /* returns what main() makes of `err` */
+    enum vd_err err = comm_open(&comm, COMM_SETUP_TIMEOUT_S);
+    if (err == VD_OK)
+        err = pack_ranks_run(call->options, call->positionals,
+                             call->n_positionals, &comm);
+    comm_close(&comm, err);
     return err;
 }
 

@@ -1,4 +1,8 @@
-/* vocdist's subcommands, one per command_NAME.c; main.c lists them. */
+/*
+ * The subcommands of vocdist: command_NAME() in command_NAME.c, with the struct
+ * and the table of its own options. main.c lists them. A subcommand opens comm
+ * itself if it runs on several ranks.
+ */
 #ifndef VOCDIST_CLI_COMMAND_H
 #define VOCDIST_CLI_COMMAND_H
 

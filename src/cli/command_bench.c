@@ -1,3 +1,10 @@
+/*
+ * vocdist bench: reads which parts to measure, provides data, and runs
+ * bench_measure() as the body of a training session with the real config.
+ *
+ * If data.train is not set and its default folder does not exist, rank 0 writes
+ * synthetic images into a scratch folder, which is removed at the end.
+ */
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -11,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MIN_IMAGES 256 /* synthetic ones, at least */
+#define MIN_IMAGES 256 /* minimum number of synthetic images */
 
 #define AT(field) offsetof(struct bench_options, field)
 static const struct option options[] = {
@@ -21,12 +28,12 @@ static const struct option options[] = {
      .default_text = "10",
      .min = 1,
      .max = 1e6,
-     .help = "how many are measured, after two that are not"},
+     .help = "steps to measure, after two warm-up steps"},
     {.key = "json",
      .type = OPTION_BOOL,
      .offset = AT(json),
      .default_text = "false",
-     .help = "one object on standard output; fields: docs/bench.md"},
+     .help = "print one JSON object; docs/bench.md lists its fields"},
 };
 const struct option_table bench_table = {
     .name = "bench", .rows = options, .n = sizeof options / sizeof *options};
@@ -35,7 +42,7 @@ struct benchmark {
     struct comm *comm;
     struct command_call *call;
     struct bench_request request;
-    struct synthetic_images images; /* zeroed: there is data */
+    struct synthetic_images images; /* zeroed if data.train exists */
 };
 
 /* ---- what to measure ---- */
@@ -54,7 +61,7 @@ static enum vd_err read_requested_parts(void *ctx)
             k++;
         if (k == 4)
             return VD_FAIL(VD_USAGE,
-                           "command line: nothing to measure is called '%s'\n"
+                           "command line: unknown part to measure '%s'\n"
                            "give step, loader, exchange or checkpoint",
                            word);
         *parts[k] = true;
@@ -66,8 +73,8 @@ static enum vd_err read_requested_parts(void *ctx)
 
 /* ---- synthetic images ---- */
 
-/* Whether there is data is for rank 0 to say. Data that was asked for by name
- * and is missing is an error, which opening it says. */
+/* Rank 0 decides whether data.train exists. If data.train was set, missing data
+ * is an error, which is raised when it is opened. */
 static enum vd_err find_data(struct benchmark *b, bool *missing)
 {
     const struct command_call *call = b->call;
@@ -76,7 +83,8 @@ static enum vd_err find_data(struct benchmark *b, bool *missing)
     return comm_bcast(b->comm, SITE_DATA, missing, sizeof *missing, 0);
 }
 
-/* As many as a step takes; what is wrong with the batch is said later. */
+/* The images of one step. Errors in the batch sizes are raised later, when the
+ * session resolves them. */
 static size_t count_images(const struct benchmark *b)
 {
     struct batch_plan plan = {0};
@@ -98,8 +106,8 @@ static enum vd_err make_synthetic_data(struct benchmark *b)
     VD_TRY(synthetic_images_open(&b->images, b->comm,
                                  b->call->config->train.dir, count_images(b)));
     b->request.synthetic = true;
-    VD_TRY(options_set(set, "data.train", b->images.folder, "made up"));
-    return options_set(set, "data.val", "", "made up");
+    VD_TRY(options_set(set, "data.train", b->images.folder, "synthetic"));
+    return options_set(set, "data.val", "", "synthetic");
 }
 
 /* ---- */

@@ -1,3 +1,11 @@
+/*
+ * vocdist eval: loads a trained network, chooses the data, evaluates on all
+ * ranks, and prints and writes the results on rank 0.
+ *
+ * The phases of run_evaluation() each end in an agreement of all ranks
+ * (comm_phase(), comm_agree()), so that an error on one rank stops all of them
+ * with one message: options, network, data, device, evaluation, output.
+ */
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -17,7 +25,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SHEET_IMAGES 16 /* on --picture's sheet */
+#define SHEET_IMAGES 16 /* images that --picture draws */
 
 #define AT(field) offsetof(struct eval_options, field)
 static const struct option options[] = {
@@ -26,43 +34,47 @@ static const struct option options[] = {
      .offset = AT(checkpoint),
      .default_text = "",
      .metavar = "PATH",
-     .help = "the network: a checkpoint, a link to one, or a run's folder"},
+     .help = "checkpoint to evaluate: a step-*.h5 file, a link to one, or a "
+             "run's folder (its last checkpoint)"},
     {.key = "weights",
      .type = OPTION_TEXT,
      .offset = AT(weights),
      .default_text = "",
      .metavar = "FILE",
-     .help = "instead: what export wrote, or a run's weights/*.safetensors"},
+     .help = "evaluate a .safetensors file instead, written by vocdist export "
+             "or from the folder weights of a run"},
     {.key = "data",
      .type = OPTION_TEXT,
      .offset = AT(data),
      .default_text = "",
      .metavar = "DIR",
-     .help = "shards to evaluate on; default: data.val if it is set, else the "
-             "run's own"},
+     .help = "folder of shards to evaluate on; default: data.val if it is set, "
+             "else the validation data of the run"},
     {.key = "per-image",
      .type = OPTION_TEXT,
      .offset = AT(per_image),
      .default_text = "",
      .metavar = "FILE.csv",
-     .help = "write one row per image"},
+     .help =
+         "write a CSV file with one row per image: true and predicted class "
+         "and box (pixels), score, IoU, L1"},
     {.key = "picture",
      .type = OPTION_TEXT,
      .offset = AT(picture),
      .default_text = "",
      .metavar = "FILE.png",
-     .help = "draw true and predicted boxes of some images"},
+     .help = "draw the true and predicted boxes of up to 16 images"},
 };
 const struct option_table eval_table = {
     .name = "eval", .rows = options, .n = sizeof options / sizeof *options};
 
-/* One evaluation, all its parts. */
+/* All state of one evaluation. */
 struct evaluation {
     struct comm *comm;
     const struct eval_options *options;
-    const struct config *config; /* of this call, not of the run */
+    const struct config *config; /* of this call, not of the trained run */
     const struct option_set *set;
-    const char *folder; /* borrowed */
+    const char *folder; /* of the shards; borrowed */
     struct run_data run_data;
     struct trained_model network;
     struct shard_set data;
@@ -76,12 +88,13 @@ static enum vd_err eval_check_options(void *ctx)
 {
     const struct eval_options *o = ((const struct evaluation *)ctx)->options;
     if (!*o->checkpoint && !*o->weights)
-        return VD_FAIL(VD_USAGE, "no network to evaluate\n"
+        return VD_FAIL(VD_USAGE, "eval: --checkpoint or --weights is required\n"
                                  "give --checkpoint runs/NAME, or --weights "
                                  "FILE.safetensors");
     if (*o->checkpoint && *o->weights)
-        return VD_FAIL(VD_USAGE, "two networks to evaluate\n"
-                                 "give either --checkpoint or --weights");
+        return VD_FAIL(VD_USAGE,
+                       "eval: --checkpoint and --weights cannot be used "
+                       "together\ngive one of them");
     return VD_OK;
 }
 
@@ -96,7 +109,7 @@ static enum vd_err load_network(struct evaluation *e)
 
 /* ---- the data ---- */
 
-/* A relative folder is that of the place where the run was started. */
+/* A relative path is relative to the folder in which the run was started. */
 static enum vd_err use_run_data(struct evaluation *e, const char *network)
 {
     e->folder = e->run_data.folder;
@@ -108,14 +121,14 @@ static enum vd_err use_run_data(struct evaluation *e, const char *network)
     if (access(e->folder, F_OK) < 0)
         return VD_FAIL(VD_NOINPUT,
                        "%s: validation data of the run of %s: %s\n"
-                       "start this in the folder that the run was started in, "
+                       "run this in the folder in which the run was started, "
                        "or give --data DIR",
                        e->folder, network, strerror(errno));
     return VD_OK;
 }
 
-/* --data, then data.val where it is set (command line, environment, file),
- * then the run's own. */
+/* Takes --data, else data.val if it is set by any origin, else the validation
+ * data of the run, else the default of data.val. */
 static enum vd_err choose_data(struct evaluation *e)
 {
     const struct eval_options *o = e->options;
@@ -152,7 +165,7 @@ static void print_data(const struct evaluation *e)
     printf("\n\n");
 }
 
-/* What the figures are of, before them. */
+/* Prints network and data before the results. */
 static void print_inputs(const struct evaluation *e)
 {
     const struct checkpoint *c = &e->network.values;

@@ -9,20 +9,21 @@ static const struct option options[] = {
      .offset = AT(checkpoint),
      .default_text = "",
      .metavar = "PATH",
-     .help = "the network: a checkpoint, a link to one, or a run's folder"},
+     .help = "checkpoint to read: a step-*.h5 file, a link to one, or a run's "
+             "folder (its last checkpoint)"},
     {.key = "format",
      .type = OPTION_CHOICE,
      .offset = AT(format),
      .default_text = "safetensors",
      .choices = "safetensors",
-     .help = "what is written"},
+     .help = "format of the output file"},
     {.key = "output",
      .type = OPTION_TEXT,
      .offset = AT(output),
      .default_text = "",
      .metavar = "FILE",
      .letter = 'o',
-     .help = "where"},
+     .help = "file to write"},
 };
 const struct option_table export_table = {
     .name = "export", .rows = options, .n = sizeof options / sizeof *options};
@@ -32,7 +33,7 @@ enum vd_err command_export(struct command_call *call)
     const struct export_options *o = call->options;
     struct trained_model m;
     if (!*o->checkpoint || !*o->output)
-        return VD_FAIL(VD_USAGE, "export needs a network and a place\n"
+        return VD_FAIL(VD_USAGE, "export: --checkpoint and -o are required\n"
                                  "give --checkpoint runs/NAME -o FILE");
     enum vd_err err = trained_model_load_local(&m, o->checkpoint);
     if (err == VD_OK)

@@ -15,8 +15,9 @@ static const struct option options[] = {
      .type = OPTION_BOOL,
      .offset = AT(dry_run),
      .default_text = "false",
-     .help = "try everything once, say what the run will cost, leave nothing "
-             "behind"},
+     .help = "run the whole path once (start, steps, validation, checkpoint), "
+             "print memory, disk space and time that the run will need, and "
+             "keep no files"},
     {.key = "overfit-batch",
      .type = OPTION_INT,
      .offset = AT(overfit_batch),
@@ -24,9 +25,10 @@ static const struct option options[] = {
      .min = 0,
      .max = 1e6,
      .metavar = "N",
-     .help = "train on the first batch only, at most N steps: fails (76) "
-             "unless box and class loss fall under 25 % of their start; "
-             "leaves nothing behind; 0: off"},
+     .help = "overfit a single batch: train at most N steps on the first "
+             "global batch, without augmentation and dropout; exit code 76 "
+             "unless box and class loss fall below 25 % of their start; keeps "
+             "no files; 0: off"},
 };
 const struct option_table train_table = {
     .name = "train", .rows = options, .n = sizeof options / sizeof *options};
@@ -35,11 +37,12 @@ static enum vd_err train_check_options(const struct command_call *call)
 {
     const struct train_options *o = call->options;
     if (o->dry_run && o->overfit_batch)
-        return VD_FAIL(VD_USAGE, "--dry-run and --overfit-batch are two things"
-                                 "\ngive one after the other");
+        return VD_FAIL(VD_USAGE, "--dry-run and --overfit-batch cannot be used "
+                                 "together\nrun one after the other");
     if (o->overfit_batch == 1)
-        return VD_FAIL(VD_USAGE, "--overfit-batch 1: no loss falls in one step"
-                                 "\ngive some more, as in --overfit-batch 200");
+        return VD_FAIL(VD_USAGE, "--overfit-batch 1: a loss cannot fall in one "
+                                 "step\ngive more steps, as in "
+                                 "--overfit-batch 200");
     const char *resume = call->config->resume;
     if (o->overfit_batch && strcmp(resume, "auto") && strcmp(resume, "none"))
         return VD_FAIL(VD_USAGE,
@@ -70,9 +73,9 @@ enum vd_err command_train(struct command_call *call)
     if (err == VD_OK)
         err = start_training(call, &comm, &report);
     if (report.bytes && fputs(report.bytes, stdout) >= 0)
-        fflush(stdout); /* errors are found at the end, by the program */
+        fflush(stdout); /* program_main() checks stdout at the end */
     free(report.bytes);
-    /* Ends the job here and now unless all ranks have this verdict. */
+    /* Aborts the job unless all ranks have agreed on `err`. */
     comm_close(&comm, err);
     return err;
 }

@@ -8,13 +8,14 @@
 static const struct command commands[] = {
     {
         .name = "train",
-        .summary = "train a network",
+        .summary = "train a network, or resume training",
         .usage = "[-c FILE]... [--KEY VALUE]...",
         .details =
-            "Settings come from the built-in defaults, then -c files in "
+            "Settings are read from the built-in defaults, then -c files in "
             "order,\n"
             "then the environment (--optim.lr is VOCDIST_OPTIM_LR), then the\n"
-            "command line; later ones win.",
+            "command line; later ones win. The same command again resumes the "
+            "run.",
         .table = &train_table,
         .options_size = sizeof(struct train_options),
         .reads_config = true,
@@ -22,9 +23,10 @@ static const struct command commands[] = {
     },
     {
         .name = "eval",
-        .summary = "measure a network on a data set",
+        .summary = "evaluate a network on a data set",
         .usage = "--checkpoint PATH [--data DIR] [--per-image FILE.csv]",
-        .details = "Every image counts once, at any number of ranks.",
+        .details = "Every image counts once; the results are the same at any "
+                   "number of ranks.",
         .table = &eval_table,
         .options_size = sizeof(struct eval_options),
         .reads_config = true,
@@ -32,22 +34,22 @@ static const struct command commands[] = {
     },
     {
         .name = "export",
-        .summary = "write a network's weights for other programs",
+        .summary = "write the weights of a checkpoint as safetensors",
         .usage = "--checkpoint PATH -o FILE",
-        .details = "torchvision's names for the backbone, head.* for the head, "
-                   "PyTorch's layouts.",
+        .details = "The backbone has torchvision's names, the head is head.*; "
+                   "layouts are PyTorch's.",
         .table = &export_table,
         .options_size = sizeof(struct export_options),
         .run = command_export,
     },
     {
         .name = "bench",
-        .summary = "measure how fast training is here",
+        .summary = "measure the speed of training on this machine",
         .usage = "[step|loader|exchange|checkpoint]... [--steps N] [--json]",
         .details =
-            "Without a word all four. Every setting of train counts; nothing "
-            "is kept.\n"
-            "Where data.train has no shards, synthetic images are used.",
+            "Measures all four parts by default, with the settings of train; "
+            "keeps no files.\n"
+            "Without data.train it measures on synthetic images.",
         .table = &bench_table,
         .options_size = sizeof(struct bench_options),
         .reads_config = true,
@@ -56,17 +58,17 @@ static const struct command commands[] = {
     },
     {
         .name = "info",
-        .summary = "show what this program was built with",
+        .summary = "show version, libraries and usable backends",
         .usage = "",
         .run = command_info,
     },
 };
 
 /*
- * Threads that wait for work must sleep, not spin: where ranks x threads exceed
- * the cores a spinning one takes the core of one that works (measured: 300
- * times the processor time while idle). The OpenMP library reads this from
- * the environment before main() starts, hence the second start.
+ * Makes idle OpenMP threads sleep, not spin. If ranks x threads exceed the
+ * cores, a spinning thread takes a core from a working one (measured: 300
+ * times the processor time while idle). The OpenMP library reads the variable
+ * before main() starts, so the program executes itself once more.
  */
 static void set_passive_wait_policy(char **argv)
 {
@@ -75,19 +77,19 @@ static void set_passive_wait_policy(char **argv)
         return;
     if (setenv("OMP_WAIT_POLICY", "passive", 1) != 0)
         return;
-    /* By its own path: the link's name would be that of the process. */
+    /* By its real path: with the link, the process would be named "exe". */
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
     if (n > 0) {
         path[n] = '\0';
         execv(path, argv);
     }
-    execv("/proc/self/exe", argv); /* if refused: slower, not wrong */
+    execv("/proc/self/exe", argv); /* if this fails too: slower, but correct */
 }
 
 int main(int argc, char **argv)
 {
     set_passive_wait_policy(argv);
-    prctl(PR_SET_NAME, "vocdist"); /* whatever its file is called */
+    prctl(PR_SET_NAME, "vocdist"); /* whatever the file name is */
     static const struct program vocdist = {
         .name = "vocdist",
         .summary = "data-parallel training of the largest object's class and "

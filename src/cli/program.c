@@ -1,3 +1,14 @@
+/*
+ * Command line front end, shared by vocdist and vocpack (program.h).
+ *
+ * program_main(): find_command() picks the subcommand; add_tables() adds its
+ * table, the general one, and either the config tables or --log.level;
+ * answer_help_and_version() runs before any file is read, so --help works with
+ * a broken config; read_options() reads files, environment and arguments in
+ * this order; then --print-config, or the subcommand. check_stdout() is last.
+ *
+ * Until the subcommand starts, only rank 0 logs and prints (is_first_rank()).
+ */
 #include "cli/program.h"
 
 #include "base/alloc.h"
@@ -13,12 +24,12 @@
 #include <sys/resource.h>
 
 #define DEFAULT_FILE "vocdist.yaml"
-#define MAX_FILES    65536 /* open ones; libraries walk over all they may have */
+#define MAX_FILES    65536 /* open files; some libraries loop over the limit */
 
-/* ---- who speaks before the ranks know each other ------------------------ */
+/* ---- rank 0 before MPI is initialized ---------------------------------- */
 
-/* All ranks of a job have the same command line, so what is wrong with it, or
- * --help, is for rank 0 to say. Launchers tell ranks by these variables. */
+/* All ranks have the same command line, so only rank 0 prints --help and errors
+ * in it. Launchers set these variables to the rank (PMIx, Open MPI). */
 static bool is_first_rank(void)
 {
     const char *rank = getenv("PMIX_RANK");
@@ -38,13 +49,13 @@ static const struct option general_rows[] = {
      .type = OPTION_BOOL,
      .offset = offsetof(struct general_options, help),
      .default_text = "false",
-     .help = "show this text",
+     .help = "print this text and exit",
      .letter = 'h'},
     {.key = "version",
      .type = OPTION_BOOL,
      .offset = offsetof(struct general_options, version),
      .default_text = "false",
-     .help = "show the version"},
+     .help = "print the version and exit"},
 };
 static const struct option_table general_table = {
     .name = "general", .rows = general_rows, .n = 2};
@@ -53,13 +64,13 @@ struct log_options {
     int level; /* enum log_level */
 };
 
-/* For subcommands without a config, which has this key too. */
+/* For subcommands without a config; config_table has the same key. */
 static const struct option log_rows[] = {
     {.key = "log.level",
      .type = OPTION_CHOICE,
      .offset = offsetof(struct log_options, level),
      .default_text = "info",
-     .help = "how much is said on stderr",
+     .help = "minimum severity of the messages on stderr",
      .choices = "error|warn|info|debug"},
 };
 static const struct option_table log_table = {
@@ -75,20 +86,22 @@ static const struct option config_file_rows[] = {
      .type = OPTION_TEXT,
      .offset = offsetof(struct config_file_options, config),
      .default_text = "",
-     .help = "read this file; may be given several times, later ones win; "
-             "default: " DEFAULT_FILE " here, if there is one",
+     .help =
+         "read settings from this YAML file; may be given several times, "
+         "later files win; default: " DEFAULT_FILE " in the current folder, "
+         "if it exists",
      .metavar = "FILE",
      .letter = 'c'},
     {.key = "print-config",
      .type = OPTION_BOOL,
      .offset = offsetof(struct config_file_options, print_config),
      .default_text = "false",
-     .help = "show every setting and where it comes from"},
+     .help = "print every setting with its origin, as YAML, and exit"},
 };
 static const struct option_table config_file_table = {
     .name = "config file", .rows = config_file_rows, .n = 2};
 
-/* Everything one call of a program holds. */
+/* All state of one program run. */
 struct invocation {
     const struct program *program;
     const struct command *command;
@@ -143,9 +156,9 @@ static const char *nearest_name(const struct program *p, const char *word)
 }
 
 /*
- * The first argument, if it is a subcommand's name; else the first subcommand
- * with all arguments. What looks like a misspelt name is refused, unless a
- * file has that name and files are what the first subcommand takes.
+ * The subcommand that the first argument names, else the default (first)
+ * subcommand with all arguments. A word that resembles a name is an error,
+ * unless a file has that name and the default subcommand takes files.
  */
 static enum vd_err find_command(struct invocation *v, int argc, char **argv)
 {
@@ -178,7 +191,7 @@ static enum vd_err find_command(struct invocation *v, int argc, char **argv)
 static void print_on_first_rank(const char *text)
 {
     if (is_first_rank())
-        fputs(text, stdout); // errors are found at the end, by check_stdout()
+        fputs(text, stdout); // check_stdout() finds errors at the end
 }
 
 static void print_version(const struct program *p)
@@ -203,11 +216,12 @@ static void print_help(const struct invocation *v)
     if (c->details)
         text_add(&t, "\n%s\n", c->details);
     if (is_default) {
-        text_add(&t, "\nSubcommands (%s SUBCOMMAND --help says more):\n",
+        text_add(&t,
+                 "\nSubcommands (%s SUBCOMMAND --help for their options):\n",
                  p->name);
         for (size_t i = 0; i < p->n_commands; i++)
             text_add(&t, "  %-9s %s%s\n", p->commands[i].name,
-                     p->commands[i].summary, i ? "" : " (when none is named)");
+                     p->commands[i].summary, i ? "" : " (default)");
     }
     options_format_help(&v->set, &t);
     print_on_first_rank(t.bytes);
@@ -216,7 +230,7 @@ static void print_help(const struct invocation *v)
 
 /* ---- reading options --------------------------------------------------- */
 
-/* Answers --help and --version; `done` when there was one. */
+/* Handles --help and --version; `done` if one was given. */
 static enum vd_err answer_help_and_version(struct invocation *v, bool *done)
 {
     struct option_args help = {0}, version = {0};
@@ -278,7 +292,7 @@ static enum vd_err read_options(struct invocation *v)
     if (find_by_name(v->program, word))
         return VD_FAIL(VD_USAGE,
                        "command line: unexpected '%s'\n"
-                       "a subcommand comes first: %s %s ...",
+                       "put the subcommand first: %s %s ...",
                        word, v->program->name, word);
     return VD_FAIL(VD_USAGE,
                    "command line: unexpected '%s'\n"
@@ -319,14 +333,15 @@ static enum vd_err run_command(struct invocation *v)
     return v->command->run(&call);
 }
 
-/* What was printed must have arrived. */
+/* Raises an error if a write to stdout failed. */
 static enum vd_err check_stdout(enum vd_err err)
 {
     bool failed = ferror(stdout) != 0;
     failed = fflush(stdout) != 0 || failed;
     if (!failed || err != VD_OK)
         return err;
-    return VD_FAIL(VD_IO, "standard output: %s\nmake room, or redirect it",
+    return VD_FAIL(VD_IO,
+                   "standard output: %s\nfree disk space, or redirect it",
                    errno ? strerror(errno) : "write failed");
 }
 
@@ -336,9 +351,9 @@ const char *program_version(void)
 }
 
 /*
- * A write beyond the limit of file sizes (ulimit -f) is an error like any
- * other, EFBIG, not a signal that ends the process without a word. And a data
- * set has as many open files as shards: up to what we may have.
+ * Ignores SIGXFSZ, so that a write beyond the file size limit (ulimit -f) fails
+ * with EFBIG and does not kill the process. Raises the limit of open files,
+ * because a data set keeps one file open per shard.
  */
 static void prepare_for_limits(void)
 {

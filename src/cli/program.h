@@ -1,7 +1,7 @@
 /*
- * The front that vocdist and vocpack share: it finds the subcommand, answers
- * --help and --version, reads the options, runs the subcommand and turns its
- * verdict into the exit status.
+ * Command line front end of vocdist and vocpack: finds the subcommand, handles
+ * --help and --version, reads the options, runs the subcommand and converts its
+ * error code to the exit status.
  *
  *     static const struct command commands[] = {
  *         {.name = "pack",
@@ -19,8 +19,8 @@
  *         return program_main(&vocpack, argc, argv);
  *     }
  *
- * Every subcommand has --help, --version and --log.level without listing
- * them. Everything here is Local; `run` may communicate.
+ * Every subcommand has --help, --version and --log.level without listing them
+ * in its table. All calls are Local; `run` may communicate.
  */
 #ifndef VOCDIST_CLI_PROGRAM_H
 #define VOCDIST_CLI_PROGRAM_H
@@ -33,37 +33,37 @@
 
 struct config;
 
-/* What a subcommand gets; all borrowed until it returns. */
+/* Arguments of a subcommand; all borrowed until it returns. */
 struct command_call {
     struct option_set *set; /* for options_is_set() */
-    void *options;          /* what command.table's rows were written into */
-    struct config *config;  /* NULL unless the command reads_config */
-    char *const *argv;      /* the whole command line, NULL at its end */
+    void *options;          /* the struct that command.table writes into */
+    struct config *config;  /* NULL unless command.reads_config */
+    char *const *argv;      /* the whole command line, NULL-terminated */
     char **positionals;     /* arguments that are not options */
     int n_positionals;
 };
 
 struct command {
     const char *name, *summary; /* "pack", "turn VOC folders into shards" */
-    const char *usage;          /* what follows the name: "VOCROOT... -o DIR" */
-    const char *details;        /* more text for --help, or NULL */
+    const char *usage;          /* after the name: "VOCROOT... -o DIR" */
+    const char *details;        /* more lines for --help, or NULL */
     const struct option_table *table; /* its own options, or NULL */
-    size_t options_size;              /* bytes of the struct they are in */
+    size_t options_size;              /* bytes of the struct of the table */
     bool reads_config;      /* config files (-c), environment, --print-config */
-    bool takes_positionals; /* else a word is a usage error */
+    bool takes_positionals; /* false: a word is a usage error */
     enum vd_err (*run)(struct command_call *call);
 };
 
 struct program {
     const char *name, *summary;
-    const struct command *commands; /* the first is run when none is named */
+    const struct command *commands; /* the first one is the default */
     size_t n_commands;
 };
 
 const char *program_version(void);
 
-/* The whole program; returns the exit status. Output that could not be
- * written to stdout (disk full) is an error too. */
+/* Runs the whole program and returns the exit status. A failed write to stdout
+ * (disk full) is an error. */
 int program_main(const struct program *program, int argc, char **argv);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#define MIN_MICRO_BATCH   2 /* one value has no variance */
+#define MIN_MICRO_BATCH   2 /* a single value has no variance */
 #define SMALL_MICRO_BATCH 8
 
 double batch_max_efficiency(int64_t replicas, int64_t n_ranks)
@@ -15,13 +15,14 @@ double batch_max_efficiency(int64_t replicas, int64_t n_ranks)
 }
 
 /*
- * The remedy for a global batch that cannot be: the micro-batch first, then
- * the valid global batches on either side of `wanted`.
+ * The remedy for an invalid global batch: a valid micro-batch first, then the
+ * nearest valid global batches below and above `wanted`.
  */
 static void append_valid_batches(int64_t replicas, int64_t wanted,
                                  int64_t n_images, struct text *out)
 {
-    int64_t most = n_images / replicas; // largest micro-batch there is
+    int64_t most =
+        n_images / replicas; // largest micro-batch that the data allow
     int64_t below = wanted / replicas, above = (wanted - 1) / replicas + 1;
     if (below > most)
         below = most;
@@ -29,7 +30,9 @@ static void append_valid_batches(int64_t replicas, int64_t wanted,
         above = MIN_MICRO_BATCH;
     bool has_below = below >= MIN_MICRO_BATCH, has_above = above <= most;
     if (!has_below && !has_above) {
-        text_add(out, "use more images or fewer replicas: each needs %d images",
+        text_add(out,
+                 "use more images or fewer replicas: each replica needs at "
+                 "least %d images",
                  MIN_MICRO_BATCH);
         return;
     }
@@ -69,7 +72,7 @@ static enum vd_err check_batch(const struct batch_plan *b, int64_t n_images)
     if (b->micro_batch < MIN_MICRO_BATCH)
         return fail_batch(
             b, n_images,
-            "leaves one image to each, too few for the head's batch "
+            "leaves 1 image per replica, too few for the head's batch "
             "norm");
     return VD_OK;
 }
@@ -103,7 +106,7 @@ enum vd_err batch_resolve(const struct config *config, int64_t n_ranks,
     if (n_ranks > b.replicas)
         return VD_FAIL(VD_CONFIG,
                        "%lld ranks for %lld replicas: every rank needs one\n"
-                       "start at most %lld ranks, or another run with "
+                       "start at most %lld ranks, or start a new run with "
                        "--train.replicas %lld",
                        (long long)n_ranks, (long long)b.replicas,
                        (long long)b.replicas, (long long)n_ranks);

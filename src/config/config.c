@@ -1,3 +1,17 @@
+/*
+ * The training config: rules between keys, digest, resume.
+ *
+ * config_check() runs once all origins are read: it names the run, checks
+ * combinations of keys, and keeps one of global_batch and micro_batch.
+ * config_digest() hashes "KEY: VALUE\0" of the rows of the given classes, in
+ * the order of the table.
+ * config_resume() reads the saved config.yaml into a second option set and
+ * compares row by row: first it collects every conflict, so that one error
+ * lists them all and `set` is unchanged; then it copies saved values into the
+ * rows that are unset or auto. Example: saved seed 7 and epochs 5, now
+ * --train.epochs 9. seed is inherited (OPTION_IDENTITY, unset); 9 epochs are
+ * accepted (OPTION_EXTENT, grows); --train.seed 8 would be a conflict.
+ */
 #include "config/config.h"
 
 #include "base/alloc.h"
@@ -54,18 +68,18 @@ static enum vd_err check_model(const struct option_set *set,
                        (long long)c->model.width);
     if (c->model.blocks.n != 4)
         return VD_FAIL(VD_CONFIG,
-                       "%s: model.blocks: %d numbers\n"
-                       "give four, one per stage, as in 3,4,6,3",
+                       "%s: model.blocks: %d values, expected 4\n"
+                       "give one value per stage, as in 3,4,6,3",
                        options_origin(set, "model.blocks"), c->model.blocks.n);
     if (c->model.freeze > FREEZE_NONE && !*c->model.weights) {
         struct text value = {0};
         options_format(set, "model.freeze", &value);
-        enum vd_err err =
-            VD_FAIL(VD_CONFIG,
-                    "%s: model.freeze: %s would freeze random weights\n"
-                    "give pretrained ones with --model.weights FILE, or leave "
-                    "model.freeze at auto",
-                    options_origin(set, "model.freeze"), value.bytes);
+        enum vd_err err = VD_FAIL(
+            VD_CONFIG,
+            "%s: model.freeze: %s would freeze random weights\n"
+            "give pretrained weights with --model.weights FILE, or leave "
+            "model.freeze at auto",
+            options_origin(set, "model.freeze"), value.bytes);
         free(value.bytes);
         return err;
     }
@@ -77,43 +91,46 @@ static enum vd_err check_schedule(const struct option_set *set,
 {
     const struct option_ints *m = &c->optim.milestones;
     if (c->optim.schedule == SCHEDULE_STEP && m->n == 0)
-        return VD_FAIL(VD_CONFIG,
-                       "%s: optim.schedule: step needs optim.milestones\n"
-                       "give the steps, as in --optim.milestones 1000,2000",
-                       options_origin(set, "optim.schedule"));
+        return VD_FAIL(
+            VD_CONFIG,
+            "%s: optim.schedule: step needs optim.milestones\n"
+            "give the step numbers, as in --optim.milestones 1000,2000",
+            options_origin(set, "optim.schedule"));
     if (c->optim.schedule != SCHEDULE_STEP && m->n > 0)
-        return VD_FAIL(VD_CONFIG,
-                       "%s: optim.milestones: only schedule step has them\n"
-                       "give --optim.schedule step, or no milestones",
-                       options_origin(set, "optim.milestones"));
+        return VD_FAIL(
+            VD_CONFIG,
+            "%s: optim.milestones: only optim.schedule step uses them\n"
+            "give --optim.schedule step, or no milestones",
+            options_origin(set, "optim.milestones"));
     for (int i = 1; i < m->n; i++)
         if (m->values[i] <= m->values[i - 1])
             return VD_FAIL(VD_CONFIG,
-                           "%s: optim.milestones: %lld does not follow %lld\n"
-                           "give growing numbers of steps",
+                           "%s: optim.milestones: %lld comes after %lld\n"
+                           "give step numbers in increasing order",
                            options_origin(set, "optim.milestones"),
                            (long long)m->values[i],
                            (long long)m->values[i - 1]);
     return VD_OK;
 }
 
-/* Keys that are there for backends to come: never taken without effect. */
+/* Keys reserved for future backends. A value that would have no effect is an
+ * error, never silently ignored. */
 static enum vd_err check_supported(const struct option_set *set,
                                    const struct config *c)
 {
     if (strcmp(c->tune, "auto") && strcmp(c->tune, "off"))
         return VD_FAIL(VD_UNSUPPORTED,
-                       "%s: tune: no backend of this version measures or has "
+                       "%s: tune: this version has no autotuning and no saved "
                        "plans\ngive --tune off",
                        options_origin(set, "tune"));
     if (*c->backend_dir)
         return VD_FAIL(VD_UNSUPPORTED,
-                       "%s: backend_dir: this version has no plugins\n"
-                       "leave it out",
+                       "%s: backend_dir: this version has no backend plugins\n"
+                       "leave this key out",
                        options_origin(set, "backend_dir"));
     if (c->exchange.order != ORDER_FIXED)
         return VD_FAIL(VD_UNSUPPORTED,
-                       "%s: exchange.order: this version has fixed only\n"
+                       "%s: exchange.order: this version supports fixed only\n"
                        "give --exchange.order fixed",
                        options_origin(set, "exchange.order"));
     return VD_OK;
@@ -128,7 +145,7 @@ static enum vd_err check_name(const struct option_set *set,
         bad = bad || (unsigned char)*p < 0x20 || *p == 0x7f;
     if (bad)
         return VD_FAIL(VD_CONFIG,
-                       "%s: train.name: '%s' cannot name a folder\n"
+                       "%s: train.name: '%s' is not a valid folder name\n"
                        "give up to 128 characters without '/' or control "
                        "characters, not starting with '.'",
                        options_origin(set, "train.name"), name);
@@ -138,7 +155,7 @@ static enum vd_err check_name(const struct option_set *set,
     return VD_OK;
 }
 
-/* Later kinds of origin win; two files are of one kind. */
+/* The kind of an origin: the higher one wins. All files are of one kind. */
 static int origin_priority(const struct option_set *set, const char *key)
 {
     const char *origin = options_origin(set, key);
@@ -150,10 +167,11 @@ static int origin_priority(const struct option_set *set, const char *key)
 }
 
 /*
- * global_batch and micro_batch say the same thing twice. The one from the
- * later kind of origin counts, so that --train.micro_batch 8 works with a file
- * that has a global batch; from one kind, both must agree (as they do in a
- * run's own config.yaml).
+ * global_batch and micro_batch determine each other. The one from the
+ * higher-priority kind of origin is used, so that --train.micro_batch 8
+ * overrides a file that has a global batch. If both come from the same kind,
+ * they must agree (as they do in a run's own config.yaml). The key that is not
+ * used becomes auto.
  */
 static enum vd_err resolve_batch_keys(const struct option_set *set,
                                       struct config *c)
@@ -183,7 +201,7 @@ static enum vd_err resolve_batch_keys(const struct option_set *set,
     return VD_OK;
 }
 
-/* "configs/voc2007.yaml" names the run "voc2007". */
+/* The stem of the first file: "configs/voc2007.yaml" gives "voc2007". */
 static enum vd_err set_run_name(struct option_set *set, const char *first_file)
 {
     if (*get_config(set)->train.name)
@@ -225,7 +243,8 @@ uint64_t config_digest(const struct option_set *set, unsigned classes)
         struct text line = {0};
         text_add(&line, "%s: ", o->key);
         option_format_value(&at, &line);
-        hash_update(&h, line.bytes, line.length + 1); // the NUL ends the value
+        hash_update(&h, line.bytes,
+                    line.length + 1); // the NUL separates the values
         free(line.bytes);
     }
     return hash_final(&h);
@@ -233,7 +252,7 @@ uint64_t config_digest(const struct option_set *set, unsigned classes)
 
 /* ---- resume ------------------------------------------------------------ */
 
-/* One row of a resumed run: what is asked for now, and what was saved. */
+/* One row of the config: its value at this start, and its saved value. */
 struct resume_row {
     const struct option *row;
     struct option_ref now, saved;
@@ -261,27 +280,28 @@ static void resume_row_clear(struct resume_row *p)
     free(p->saved_text);
 }
 
-/* Given now, and not as "auto", which means "as it was". */
+/* Set at this start, and not to "auto", which keeps the saved value. */
 static bool is_set_now(const struct resume_row *p)
 {
     return *p->now.origin && strcmp(p->now_text, "auto");
 }
 
-/* 0 is off: nothing ends the run. */
+/* A limit of 0 is off, so it is the largest extent. */
 static int64_t extent(const void *field)
 {
     int64_t value = *(const int64_t *)field;
     return value == 0 ? INT64_MAX : value;
 }
 
-/* Only numbers have an extent; auto (from the epochs) has no size here. */
+/* Rows of class OPTION_EXTENT are int64_t. An auto value is resolved later,
+ * so it cannot be compared here. */
 static bool shrinks(const struct resume_row *p)
 {
     int64_t now = extent(p->now.field), old = extent(p->saved.field);
     return now != CONFIG_AUTO && old != CONFIG_AUTO && now < old;
 }
 
-/* Adds to `problems` where the pair cannot be resumed. */
+/* Appends to `problems` if the run cannot be resumed with the new value. */
 static void check_resume_row(const struct resume_row *p, struct text *problems)
 {
     if (!is_set_now(p) || !strcmp(p->now_text, p->saved_text))
@@ -294,10 +314,10 @@ static void check_resume_row(const struct resume_row *p, struct text *problems)
                  *p->now.origin, p->saved_text,
                  p->row->class != OPTION_EXTENT ? ""
                  : p->row->min > 0              ? ", which may only grow"
-                                   : ", which may only grow (0: no end)");
+                                   : ", which may only grow (0: no limit)");
     else if (p->row->class == OPTION_BACKEND)
         log_warn("backend %s instead of %s: from here on the weights are not "
-                 "bit-equal to an undisturbed run",
+                 "bit-identical to those of an uninterrupted run",
                  p->now_text, p->saved_text);
 }
 
@@ -309,8 +329,8 @@ static enum vd_err inherit_saved(struct option_set *set,
     return options_set(set, p->row->key, p->saved_text, *p->saved.origin);
 }
 
-/* A new number of epochs is what counts, also where the run was started with
- * a number of steps. */
+/* A new number of epochs overrides the saved number of steps, even if the run
+ * was started with --train.steps. */
 static bool epochs_changed(const struct option_set *set,
                            const struct option_set *saved)
 {
@@ -335,8 +355,8 @@ static enum vd_err resume_from(struct option_set *set,
     }
     if (problems.length)
         err = VD_FAIL(VD_CONFIG,
-                      "%s: cannot go on with other settings: %s\n"
-                      "leave these keys out to go on, or %s",
+                      "%s: cannot resume with other settings: %s\n"
+                      "leave these keys out to resume, or %s",
                       name, problems.bytes, remedy);
     for (size_t i = 0; err == VD_OK && i < config_table.n; i++) {
         resume_row_init(&p, set, saved, i);
@@ -350,7 +370,7 @@ static enum vd_err resume_from(struct option_set *set,
     return err;
 }
 
-/* `saved` must be cleared, whatever the result. */
+/* The caller clears `saved`, also after an error. */
 static enum vd_err read_saved(struct option_set *saved, struct config *old,
                               const char *name, const char *yaml, size_t n)
 {

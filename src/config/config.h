@@ -8,9 +8,9 @@
  *     ... options_read_*(&set, ...) ...
  *     VD_TRY(config_check(&set, first_file));
  *
- * -1 in a field that allows "auto" means auto; it is resolved at the first
- * start of a run, agreed by all ranks, saved and kept. Everything here is
- * Local.
+ * A value of -1 in a field that allows "auto" means auto. The first start of a
+ * run resolves it to the same value on all ranks; the value is saved, and
+ * every restart uses the saved one. All calls are Local.
  */
 #ifndef VOCDIST_CONFIG_CONFIG_H
 #define VOCDIST_CONFIG_CONFIG_H
@@ -24,7 +24,7 @@
 #define CONFIG_AUTO         ((int64_t)-1)
 #define CONFIG_GLOBAL_BATCH 64 /* when neither batch is given */
 
-/* Choices, in the order of the table's words. */
+/* Values of the choices, in the order of the words in config_table.c. */
 enum config_normalize { NORMALIZE_NONE, NORMALIZE_IMAGENET };
 enum config_freeze {
     FREEZE_AUTO,
@@ -62,18 +62,18 @@ enum config_order { ORDER_FIXED, ORDER_FAST };
 
 struct config {
     struct {
-        char *train, *val; /* shard folders; val may be "" */
+        char *train, *val; /* shard folders; val "": no validation */
         bool shuffle;
         int normalize;          /* enum config_normalize */
-        int64_t loader_threads; /* or auto */
+        int64_t loader_threads; /* per rank, or auto */
     } data;
     struct {
-        char *weights; /* file, or "" */
+        char *weights; /* file; "": random initialization */
         int freeze;    /* enum config_freeze */
         int freeze_bn; /* enum config_freeze_bn */
         double head_dropout;
         int64_t width;
-        struct option_ints blocks; /* four */
+        struct option_ints blocks; /* four: one per stage */
     } model;
     struct {
         double box_scale, class_scale;
@@ -86,20 +86,20 @@ struct config {
         double clip_norm;              /* 0: off */
         int lr_scale;                  /* enum config_lr_scale */
         int schedule;                  /* enum config_schedule */
-        int64_t schedule_steps;        /* or auto: the first start's total */
+        int64_t schedule_steps;        /* or auto: all steps of the run */
         int64_t warmup;                /* steps */
-        struct option_ints milestones; /* steps, growing */
+        struct option_ints milestones; /* steps, increasing */
         double gamma;
     } optim;
     struct {
-        int64_t epochs, steps; /* steps: or auto, from the epochs */
-        /* After config_check() one of the two is auto, or both agree with
-         * `replicas`; batch_resolve() fills them in. */
+        int64_t epochs, steps; /* steps: or auto, computed from epochs */
+        /* After config_check() one of these two is auto, or both agree with
+         * `replicas`. batch_resolve() computes the missing ones. */
         int64_t global_batch, micro_batch;
         int64_t replicas; /* or auto */
         int64_t seed;
         int precision;    /* enum config_precision */
-        char *name, *dir; /* the run is DIR/NAME; name never "" once checked */
+        char *name, *dir; /* run folder DIR/NAME; see config_check() */
         int64_t stop_at;  /* step, 0: off */
         double max_time;  /* minutes, 0: off */
         int64_t patience; /* validated epochs, 0: off */
@@ -107,7 +107,7 @@ struct config {
     struct {
         bool enable;
         double flip;   /* probability */
-        double rotate; /* degrees, either way */
+        double rotate; /* degrees, in both directions */
         double brightness, contrast, saturation, hue;
     } augment;
     int backend; /* enum config_backend */
@@ -115,7 +115,7 @@ struct config {
     struct {
         int64_t threads; /* per replica, or auto */
     } cpu;
-    char *tune; /* "auto", "on", "off" or a plan's path */
+    char *tune; /* "auto", "on", "off" or the path of a plan */
     struct {
         int name;  /* enum config_exchange */
         int order; /* enum config_order */
@@ -141,21 +141,24 @@ struct config {
 
 extern const struct option_table config_table;
 
-/* "auto", "cpu", ...: the word of a choice. */
+/* The word of the choice: "auto", "cpu", ... Static. */
 const char *config_backend_name(const struct config *c);
 const char *config_exchange_name(const struct config *c);
 
 /*
- * The rules between keys; call it once all origins are read. Names the run
- * (train.name: the stem of `first_file`, which may be NULL, else "default")
- * and settles which of the two batch sizes counts. VD_CONFIG.
+ * Checks the rules between keys; call it once, after all origins are read.
+ * Sets an empty train.name to the stem of `first_file`, or to "default" if
+ * that is NULL, and decides which of global_batch and micro_batch is used.
+ * VD_CONFIG on a contradiction, VD_UNSUPPORTED for a value that this version
+ * does not implement.
  */
 enum vd_err config_check(struct option_set *set,
                          const char *first_file) VD_MUST_USE;
 
 /*
- * One number for the rows of the given classes, equal where their values are
- * equal: CONFIG_CLASS(OPTION_IDENTITY) | CONFIG_CLASS(OPTION_BACKEND).
+ * Hash of the values of all rows of the given classes, for example
+ * CONFIG_CLASS(OPTION_IDENTITY) | CONFIG_CLASS(OPTION_BACKEND). Equal values
+ * give equal digests, however they are spelled ("1e-3", "0.001").
  */
 #define CONFIG_CLASS(class) (1u << (class))
 #define CONFIG_CLASSES_ALL                                       \
@@ -164,19 +167,21 @@ enum vd_err config_check(struct option_set *set,
 uint64_t config_digest(const struct option_set *set, unsigned classes);
 
 /*
- * Takes over what the run `name` was started with (`yaml`: n bytes of its
- * config.yaml), before anything that was auto is resolved anew. Where `set`
- * has nothing, or auto, the saved value is taken. VD_CONFIG with all old and
- * new values where an identity key differs or an extent shrinks (an extent of
- * 0 has no end), and `remedy`; another backend is warned of. Free keys are left
- * alone. Other epochs than the saved ones, without steps, replace saved steps.
+ * Resume: applies the saved config of the run `name` (`yaml`: n bytes of its
+ * config.yaml) to `set`, before any auto value is resolved again.
+ *
+ * A key that is unset or auto in `set` gets the saved value; keys of class
+ * OPTION_FREE are not changed. VD_CONFIG if a key of OPTION_IDENTITY differs
+ * or one of OPTION_EXTENT shrinks (0 is the largest extent): the message lists
+ * all old and new values, and ends in `remedy`. A different backend is a
+ * warning. A new train.epochs without train.steps replaces the saved steps.
  */
 enum vd_err config_resume(struct option_set *set, const char *name,
                           const char *yaml, size_t n,
                           const char *remedy) VD_MUST_USE;
 
-/* Adds a line "key: old -> new (origin of the new)" for each value that
- * differs from the saved one, of whatever class. */
+/* Appends a line "key: old -> new (origin of the new value)" for each value
+ * that differs from the saved one, for rows of all classes. */
 enum vd_err config_diff(const struct option_set *set, const char *name,
                         const char *yaml, size_t n,
                         struct text *out) VD_MUST_USE;

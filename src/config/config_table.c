@@ -1,10 +1,19 @@
-/* The one table of a run's options. */
+/*
+ * The table of all options of a run: type, field, class (option.h), limits,
+ * default and help. One macro per type; a row is
+ *
+ *     TYPE(key, field of struct config, class, [limits,] default, help)
+ *
+ * A new option needs a row here and a field in config.h. The order is that of
+ * --help and of the saved config. Saved configs that contain a renamed or
+ * removed key cannot be read any more, so these runs cannot be resumed.
+ */
 #include "config/config.h"
 
 #include <stddef.h>
 
 #define FIELD(field) offsetof(struct config, field)
-/* Whole numbers up to here are exact as doubles, which the limits are. */
+/* The limits are doubles, which are exact for whole numbers up to here. */
 #define MAX_INT 9007199254740992.0 /* 2^53 */
 
 #define FREE     OPTION_FREE
@@ -47,159 +56,182 @@
     }
 
 /*
- * Rows of one section stand together: that is how they are written. Folders
- * are free because a run is tied to their content (data digest), not to where
- * they lie.
+ * Rows of one section are adjacent, because options_format_yaml() opens a
+ * section once. Folders are OPTION_FREE: a run is bound to the content of its
+ * data (their digest), not to the path.
  */
 // clang-format off
 static const struct option rows[] = {
 TEXT("data.train", data.train, FREE, "DIR", "data/train",
-     "shards to train on"),
+     "folder of training shards, as vocpack pack writes it"),
 TEXT("data.val", data.val, FREE, "DIR", "data/val",
-     "shards to validate on; empty: none"),
+     "folder of validation shards; empty: no validation"),
 BOOL("data.shuffle", data.shuffle, IDENTITY, "true",
-     "a new order of the images every epoch"),
+     "shuffle the training images, in a new order every epoch"),
 CHOICE("data.normalize", data.normalize, IDENTITY, "none|imagenet", "none",
-     "pixels as 0..1, or with ImageNet's mean and deviation"),
+     "scale pixels to 0..1 (none), then subtract ImageNet's mean and divide by "
+     "its standard deviation (imagenet)"),
 INT_AUTO("data.loader_threads", data.loader_threads, FREE, 1, 256, "auto",
-     "threads per rank that read images"),
+     "threads per rank that read training images; auto: the rank's share of "
+     "the cores"),
 
 TEXT("model.weights", model.weights, IDENTITY, "FILE", "",
-     "pretrained weights (.safetensors) to start from"),
+     "pretrained weights to start from, a .safetensors file with torchvision's "
+     "names; empty: random initialization"),
 CHOICE("model.freeze", model.freeze, IDENTITY,
      "auto|none|stem|layer1|layer2|layer3|backbone", "auto",
-     "what keeps its weights, from the input up to there; auto: backbone with "
-     "model.weights, else none"),
+     "freeze the backbone from its input up to and including this stage; auto: "
+     "backbone with model.weights, else none"),
 CHOICE("model.freeze_bn", model.freeze_bn, IDENTITY, "train|eval", "train",
-     "batch norm of the frozen part: this batch's statistics, or the stored "
-     "ones"),
+     "batch norm of frozen layers in training: normalize with the statistics "
+     "of the batch (train) or with the running statistics (eval)"),
 REAL("model.head_dropout", model.head_dropout, IDENTITY, 0, 0.99, "0.5",
-     "share of the head's values dropped in training"),
+     "dropout probability in the head"),
 INT("model.width", model.width, IDENTITY, 8, 512, "64",
-     "channels of the first layer, a multiple of 8"),
+     "channels of the stem and of stage 1, a multiple of 8; each later stage "
+     "has twice as many"),
 INTS("model.blocks", model.blocks, IDENTITY, 1, 100, "3,4,6,3",
-     "residual blocks per stage"),
+     "residual blocks in each of the four stages; 3,4,6,3 is ResNet34"),
 
 REAL("loss.box_scale", loss.box_scale, IDENTITY, 0, 1e6, "1",
-     "factor of the box loss (L1, pixels, mean over 4)"),
+     "weight of the box loss in the total loss (box loss: L1 in pixels, mean "
+     "over the four edges)"),
 REAL("loss.class_scale", loss.class_scale, IDENTITY, 0, 1e6, "25",
-     "factor of the class loss (cross entropy, nats)"),
+     "weight of the class loss in the total loss (class loss: cross entropy in "
+     "nats)"),
 CHOICE("loss.weights", loss.weights, IDENTITY, "none|balanced", "none",
-     "class weights: none, or rare classes count more"),
+     "class weights in the class loss: none, or balanced (in inverse "
+     "proportion to the training images of the class)"),
 
 CHOICE("optim.name", optim.name, IDENTITY, "adam|adamw|sgd", "adam",
-     "the optimizer"),
+     "optimizer: Adam, AdamW or SGD with momentum"),
 REAL("optim.lr", optim.lr, IDENTITY, 0, 100, "1e-3",
-     "learning rate"),
+     "learning rate; optim.lr_scale, optim.warmup and optim.schedule scale it"),
 REAL("optim.backbone_lr_mult", optim.backbone_lr_mult, IDENTITY, 0, 1000, "1",
-     "the backbone's learning rate as a multiple of optim.lr"),
+     "learning rate of the backbone as a multiple of that of the head"),
 REAL("optim.beta1", optim.beta1, IDENTITY, 0, 0.999999, "0.9",
-     "Adam: decay of the mean"),
+     "adam, adamw: decay rate of the first moment"),
 REAL("optim.beta2", optim.beta2, IDENTITY, 0, 0.999999, "0.999",
-     "Adam: decay of the mean square"),
+     "adam, adamw: decay rate of the second moment"),
 REAL("optim.momentum", optim.momentum, IDENTITY, 0, 0.999999, "0.9",
-     "SGD: momentum"),
+     "sgd: momentum"),
 REAL("optim.eps", optim.eps, IDENTITY, 1e-16, 1, "1e-8",
-     "Adam: added to the root of the mean square"),
+     "adam, adamw: epsilon, added to the root of the second moment"),
 REAL("optim.weight_decay", optim.weight_decay, IDENTITY, 0, 100, "0",
-     "L2 penalty"),
+     "weight decay: an L2 penalty with adam and sgd, decoupled with adamw"),
 REAL("optim.clip_norm", optim.clip_norm, IDENTITY, 0, 1e9, "0",
-     "largest gradient norm; 0: no clipping"),
+     "clip the norm of the gradient to this value; 0: no clipping"),
 CHOICE("optim.lr_scale", optim.lr_scale, IDENTITY, "none|sqrt|linear", "none",
-     "scale optim.lr by (global batch / 64): not, its root, or linearly"),
+     "scale the learning rate: none, sqrt or linear (in the global batch, "
+     "relative to 64)"),
 CHOICE("optim.schedule", optim.schedule, IDENTITY, "constant|step|cosine|onecycle",
-     "constant", "how the learning rate changes over the steps"),
-/* Growing it is an explicit wish; left alone, an extended run keeps it. */
+     "constant",
+     "how the learning rate changes over optim.schedule_steps"),
+/* An extended run keeps its schedule unless this key is given. */
 INT_AUTO("optim.schedule_steps", optim.schedule_steps, EXTENT, 1,
          MAX_INT, "auto",
-     "steps the schedule spans; auto: the first start's total"),
+     "length of the schedule in steps; auto: the steps of the run at its first "
+     "start. A resumed run may only increase it"),
 INT("optim.warmup", optim.warmup, IDENTITY, 0, MAX_INT, "0",
-     "steps over which the learning rate rises from 0"),
+     "steps of linear warmup, over which the learning rate rises from 0"),
 INTS("optim.milestones", optim.milestones, IDENTITY, 1, MAX_INT, "",
-     "schedule step: steps after which the rate is multiplied by optim.gamma"),
+     "optim.schedule step: numbers of the steps after which the learning rate "
+     "is multiplied by optim.gamma"),
 REAL("optim.gamma", optim.gamma, IDENTITY, 0, 1, "0.1",
-     "schedule step: the factor"),
+     "optim.schedule step: factor of the learning rate at each milestone"),
 
 INT("train.epochs", train.epochs, EXTENT, 1, 1e6, "5",
-     "passes over the training images"),
+     "passes over the training images. A resumed run may only increase it"),
 INT_AUTO("train.steps", train.steps, EXTENT, 1, MAX_INT, "auto",
-     "steps in all, instead of train.epochs"),
+     "steps of the whole run; overrides train.epochs; auto: computed from "
+     "train.epochs"),
 INT_AUTO("train.global_batch", train.global_batch, IDENTITY, 2, 1e6, "64",
-     "images per step over all replicas"),
+     "images per step over all replicas (train.replicas x train.micro_batch)"),
 INT_AUTO("train.micro_batch", train.micro_batch, IDENTITY, 2, 1e5, "auto",
-     "images per step and replica, instead of train.global_batch"),
+     "images per step and replica, instead of train.global_batch; auto: "
+     "train.global_batch / train.replicas"),
 INT_AUTO("train.replicas", train.replicas, IDENTITY, 1, 65536, "auto",
-     "copies with batch statistics of their own; auto: one per rank"),
+     "replicas of the model, each with batch-norm statistics of its own; auto: "
+     "one per rank"),
 INT("train.seed", train.seed, IDENTITY, 0, MAX_INT, "1",
-     "start of all randomness"),
+     "seed of initialization, shuffling, augmentation and dropout"),
 CHOICE("train.precision", train.precision, IDENTITY, "fp32|tf32|bf16|fp16",
-     "fp32", "arithmetic of the convolutions"),
+     "fp32",
+     "arithmetic of the convolutions; this version computes in fp32 only"),
 TEXT("train.name", train.name, FREE, "NAME", "",
-     "the run; default: name of the first -c file"),
+     "name of the run, whose folder is train.dir/NAME; default: the name of "
+     "the first -c file, without its extension"),
 TEXT("train.dir", train.dir, FREE, "DIR", "runs",
-     "where runs are kept"),
+     "folder that holds the folders of runs"),
 INT("train.stop_at", train.stop_at, FREE, 0, MAX_INT, "0",
-     "stop after this step, to be resumed; 0: off"),
+     "save a checkpoint and stop after this step, with exit code 75; start "
+     "again to resume; 0: off"),
 REAL("train.max_time", train.max_time, FREE, 0, 1e6, "0",
-     "stop after so many minutes, to be resumed; 0: off"),
+     "save a checkpoint and stop after this many minutes, with exit code 75; "
+     "start again to resume; 0: off"),
 INT("train.patience", train.patience, EXTENT, 0, MAX_INT, "0",
-     "end the run after so many validated epochs in a row without a lower "
-     "loss; 0: off"),
+     "early stopping: end the run after this many validated epochs in a row "
+     "without a lower loss; 0: off"),
 
 BOOL("augment.enable", augment.enable, IDENTITY, "true",
-     "change training images at random"),
+     "augment the training images at random"),
 REAL("augment.flip", augment.flip, IDENTITY, 0, 1, "0.5",
-     "probability of a left-right flip"),
+     "probability of a horizontal flip"),
 REAL("augment.rotate", augment.rotate, IDENTITY, 0, 180, "10",
-     "largest rotation, degrees"),
+     "largest rotation in degrees, in both directions"),
 REAL("augment.brightness", augment.brightness, IDENTITY, 0, 1, "0.1",
-     "largest change of brightness, as a share"),
+     "brightness jitter: the factor is uniform in 1 +- this value"),
 REAL("augment.contrast", augment.contrast, IDENTITY, 0, 1, "0.1",
-     "largest change of contrast, as a share"),
+     "contrast jitter: the factor is uniform in 1 +- this value"),
 REAL("augment.saturation", augment.saturation, IDENTITY, 0, 1, "0.1",
-     "largest change of saturation, as a share"),
+     "saturation jitter: the factor is uniform in 1 +- this value"),
 REAL("augment.hue", augment.hue, IDENTITY, 0, 0.5, "0.1",
-     "largest shift of hue, as a share of the circle"),
+     "hue jitter: the shift is uniform in +- this fraction of a full turn"),
 
 CHOICE("backend", backend, OPTION_BACKEND, "auto|cpu|cuda|ref", "auto",
-     "what computes; auto: the fastest that is here"),
+     "compute backend; auto: the fastest that this machine supports"),
 TEXT("backend_dir", backend_dir, FREE, "DIR", "",
-     "where backend plugins are; none in this version"),
+     "folder of backend plugins; this version has none, leave it empty"),
 INT_AUTO("cpu.threads", cpu.threads, IDENTITY, 1, 1024, "auto",
-     "compute threads of a replica; auto: the rank's share of the cores"),
+     "compute threads per replica; auto: the rank's share of the cores. Fixed "
+     "for the run, because the bits depend on it"),
 TEXT("tune", tune, IDENTITY, "auto|on|off|FILE", "auto",
-     "measure which algorithms are fastest, or use a saved plan; auto and off "
-     "only in this version"),
+     "autotuning: measure the fastest algorithms, or read a saved plan; this "
+     "version supports auto and off only, which are the same"),
 CHOICE("exchange.name", exchange.name, FREE, "auto|none|mpi|nccl", "auto",
-     "what averages gradients over the ranks"),
+     "library that averages gradients over the ranks; auto: mpi with several "
+     "ranks, else none"),
 CHOICE("exchange.order", exchange.order, IDENTITY, "fixed|fast", "fixed",
-     "fixed: the same bits at any rank count"),
+     "order of summation in the average: fixed gives the same bits at any "
+     "number of ranks; fast is not supported in this version"),
 
 TEXT("resume", resume, FREE, "auto|none|PATH", "auto",
-     "go on where the run stopped, start anew, or start from a checkpoint"),
+     "auto: resume the run from its last checkpoint, if it has one; none: "
+     "start a new run; PATH: start from this checkpoint"),
 INT("checkpoint.every", checkpoint.every, FREE, 0, MAX_INT, "0",
-     "steps between checkpoints; 0: after each epoch only"),
+     "steps between checkpoints, besides the one after each epoch; 0: off"),
 REAL("checkpoint.minutes", checkpoint.minutes, FREE, 0, 1e6, "10",
-     "minutes between checkpoints; 0: off"),
+     "minutes between checkpoints, besides the one after each epoch; 0: off"),
 INT("checkpoint.keep", checkpoint.keep, FREE, 1, 1e6, "3",
-     "checkpoints kept besides the best"),
+     "number of latest checkpoints to keep, besides the best one"),
 
 INT("eval.every", eval.every, FREE, 1, 1e6, "1",
-     "epochs between validations"),
+     "epochs between validations; the last epoch is always validated"),
 INT("eval.batch", eval.batch, FREE, 1, 4096, "32",
-     "images per evaluated batch"),
+     "images per batch in validation and evaluation"),
 
 REAL("timeout.setup", timeout.setup, FREE, 1, 1e6, "600",
-     "seconds until all ranks must be ready, and for a batch of validation"),
+     "time limit in seconds of each phase of the start, and of one batch of a "
+     "validation; a job that exceeds it is ended"),
 REAL("timeout.step", timeout.step, FREE, 1, 1e6, "300",
-     "seconds a step may take"),
+     "time limit in seconds of a step; a job that exceeds it is ended"),
 REAL("timeout.checkpoint", timeout.checkpoint, FREE, 1, 1e6, "420",
-     "seconds a checkpoint may take"),
+     "time limit in seconds of a checkpoint; a job that exceeds it is ended"),
 
 CHOICE("log.level", log.level, FREE, "error|warn|info|debug", "info",
-     "how much is said on stderr"),
+     "minimum severity of the messages on stderr"),
 INT("log.every", log.every, FREE, 1, 1e6, "10",
-     "steps between writes to steps.jsonl"),
+     "steps between writes of their rows to steps.jsonl"),
 };
 // clang-format on
 

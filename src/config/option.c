@@ -1,3 +1,18 @@
+/*
+ * Option sets: rows, their fields and origins, parsing and printing of values.
+ *
+ * The way of one option, "optim: {lr: 2e-2}" in line 1 of b.yaml:
+ *  1. option_yaml.c flattens the mapping to the key "optim.lr" and calls
+ *     options_set(set, "optim.lr", "2e-2", "b.yaml:1").
+ *  2. option_find() finds the row "optim.lr" of config_table. Its field is
+ *     target + row->offset = &config.optim.lr.
+ *  3. store_value(), store_real(): parse the text, check the limits 0 to 100,
+ *     write the double. After an error the field has its old value.
+ *  4. The origin of the row becomes "b.yaml:1". Environment and command line
+ *     repeat steps 2 to 4 afterwards, so they win.
+ * Invariant: option_format_value() prints text ("0.02") that options_set()
+ * parses to the same value; the saved config and the digest rely on it.
+ */
 #include "config/option.h"
 
 #include "base/alloc.h"
@@ -55,7 +70,7 @@ void options_init(struct option_set *set)
 static enum vd_err store_value(const struct option_ref *at, const char *text,
                                const char *origin);
 
-/* No other row of the set may have its key or letter. */
+/* True if no other row of the set has the key or the letter of `row`. */
 static bool is_unique(const struct option_set *set, const struct option *row)
 {
     struct option_ref first;
@@ -122,7 +137,7 @@ const char *option_suggest(const struct option_set *set, const char *key)
         for (size_t i = 0; i < set->tables[t]->n; i++)
             keys[n++] = set->tables[t]->rows[i].key;
     }
-    // "lr" means "optim.lr": the section is what people leave out.
+    // "lr" means "optim.lr": a missing section is the most common mistake.
     for (size_t i = 0; i < n && !found; i++) {
         const char *dot = strchr(keys[i], '.');
         if (dot && !strcmp(dot + 1, key))
@@ -158,7 +173,8 @@ static enum vd_err fail_value(const struct option_ref *at, const char *text,
                    option_make_excerpt(text).text, what, remedy);
 }
 
-/* "a whole number from 1 to 64, or auto" */
+/* The remedy names the valid values: "give a whole number from 1 to 64, or
+ * auto". */
 static enum vd_err fail_number(const struct option_ref *at, const char *text,
                                const char *origin, bool is_number)
 {
@@ -259,7 +275,7 @@ static enum vd_err store_ints(const struct option_ref *at, const char *text,
     return err;
 }
 
-/* Length of the choice at `p`, which ends at '|' or NUL. */
+/* Length of the word at `p`, which ends at '|' or NUL. */
 static size_t choice_length(const char *p)
 {
     return strcspn(p, "|");
@@ -286,7 +302,7 @@ static enum vd_err store_choice(const struct option_ref *at, const char *text,
     return err;
 }
 
-/* Values must survive a round trip through YAML, which is UTF-8. */
+/* Only UTF-8: values are saved as YAML, which is UTF-8, and read back. */
 static enum vd_err store_text(const struct option_ref *at, const char *text,
                               const char *origin)
 {
@@ -321,7 +337,7 @@ static enum vd_err store_value(const struct option_ref *at, const char *text,
     case OPTION_INTS:
         return store_ints(at, text, origin);
     }
-    err_bug(__FILE__, __LINE__, "an option type");
+    err_bug(__FILE__, __LINE__, "unknown option type");
 }
 
 enum vd_err options_set(struct option_set *set, const char *key,
@@ -336,7 +352,7 @@ enum vd_err options_set(struct option_set *set, const char *key,
                             : "%s: unknown key '%s'\n--help lists all keys",
                        origin, option_make_excerpt(key).text, near);
     }
-    char *copy = xstrdup(origin); // `origin` may be the one replaced
+    char *copy = xstrdup(origin); // `origin` may point to the old origin
     enum vd_err err = store_value(&at, text, copy);
     if (err != VD_OK) {
         free(copy);
@@ -349,7 +365,7 @@ enum vd_err options_set(struct option_set *set, const char *key,
 
 /* ---- back to text ------------------------------------------------------ */
 
-/* The shortest that reads back as the same double. */
+/* The shortest decimal form that parses to the same double. */
 static void add_real(double value, struct text *out)
 {
     char piece[32];

@@ -1,12 +1,12 @@
 /*
- * Option tables: one row per option is all there is to know about it. From
- * the row come the command line option, the environment variable, the YAML
- * key, the checks, --help, --print-config and the saved config.
+ * Option tables: one row defines one option completely. The row gives the
+ * command line option, the environment variable, the YAML key, the checks, the
+ * text of --help, the line of --print-config and that of the saved config.
  *
- * A program hands over the tables it accepts, each with the struct its rows
- * write into. Values arrive as text from one origin after the other; later
+ * A program adds each table it accepts together with the struct that the rows
+ * write into. Values are read as text, one origin after the other, and later
  * origins win: built-in default < YAML files in order < environment < command
- * line. Every row remembers its origin ("configs/a.yaml:12").
+ * line. The set stores the origin of every value ("configs/a.yaml:12").
  *
  *     struct option_set set;
  *     options_init(&set);
@@ -18,8 +18,9 @@
  *     ...
  *     options_clear(&set);
  *
- * All calls are Local. Messages name the key, the value, its origin and what
- * would be right; codes: VD_USAGE from the command line, else VD_CONFIG.
+ * All calls are Local. Error messages name the key, the value and its origin,
+ * and the remedy lists valid values. Codes: VD_USAGE for the command line,
+ * VD_CONFIG for files and the environment.
  */
 #ifndef VOCDIST_CONFIG_OPTION_H
 #define VOCDIST_CONFIG_OPTION_H
@@ -31,22 +32,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What the field at `offset` is. */
+/* The C type of the field at `offset`, and its text form. */
 enum option_type {
     OPTION_BOOL,   /* bool: true|false, on|off, yes|no */
     OPTION_INT,    /* int64_t */
     OPTION_REAL,   /* double */
-    OPTION_TEXT,   /* char *, owned by the set, never NULL ("" = not given) */
+    OPTION_TEXT,   /* char *, owned by the set, never NULL ("": not given) */
     OPTION_CHOICE, /* int: index into `choices` */
     OPTION_INTS,   /* struct option_ints: "3,4,6,3" */
 };
 
-/* May it differ when a run is resumed? (docs/architecture.md, "Resume") */
+/* May the value change when a run is resumed? (docs/architecture.md, "Resume")
+ */
 enum option_class {
-    OPTION_FREE,     /* chosen anew at every start */
-    OPTION_IDENTITY, /* part of what the trained bits depend on: must not */
-    OPTION_EXTENT,   /* may grow; 0, where allowed, is without end */
-    OPTION_BACKEND,  /* may change; ends bit equality, which is logged */
+    OPTION_FREE,     /* may change: read again at every start */
+    OPTION_IDENTITY, /* must not change: the trained bits depend on it */
+    OPTION_EXTENT,   /* may only grow; 0, if allowed, means no limit */
+    OPTION_BACKEND,  /* may change, but ends bit equality: logs a warning */
 };
 
 #define OPTION_MAX_INTS 8
@@ -59,22 +61,22 @@ struct option {
     const char *key; /* "optim.lr": --optim.lr, VOCDIST_OPTIM_LR, optim: lr: */
     enum option_type type;
     size_t offset;
-    const char *default_text; /* the built-in default, as text */
-    const char *help;         /* one line, lower case; units in it */
-    const char *metavar;      /* "FILE", "N"; NULL: from the type */
+    const char *default_text; /* the built-in default; must pass the checks */
+    const char *help;         /* lower case, with units; no full stop */
+    const char *metavar;      /* "FILE", "N"; NULL: chosen by type */
     const char *choices;      /* "none|sqrt|linear"; for CHOICE */
-    double min, max; /* INT and REAL and each of INTS; both 0: no limit */
+    double min, max; /* INT, REAL, each of INTS; min == max: no limit */
     enum option_class class;
     char letter;  /* 'j' for -j, or 0 */
-    bool is_auto; /* INT: the word "auto" is allowed too, stored as -1 */
+    bool is_auto; /* INT: "auto" is allowed and stored as -1 */
 };
 
 struct option_table {
-    const char *name; /* "pack": heading in --help */
+    const char *name; /* "pack": heading "Pack options" in --help */
     const struct option *rows;
     size_t n;
-    /* True: also read from YAML and the environment. Subcommand tables are
-     * command line only. */
+    /* True: also read from YAML files and the environment. The tables of
+     * subcommands are false: command line only. */
     bool is_config;
 };
 
@@ -82,67 +84,74 @@ struct option_table {
 struct option_set {
     const struct option_table *tables[OPTION_MAX_TABLES];
     void *targets[OPTION_MAX_TABLES];
-    char **origins[OPTION_MAX_TABLES]; /* per row, owned; NULL: default */
+    char **origins[OPTION_MAX_TABLES]; /* per row, owned; NULL: the default */
     int n;
 };
 
-/* Arguments that are not options, borrowed from argv. */
+/* Positional arguments, or the values of one option; borrowed from argv. */
 struct option_args {
     char **args; /* owned array; free() it */
     int n;
 };
 
 void options_init(struct option_set *set);
-/* Also sets every field of `target` to its default. The table and `target`
- * must outlive the set; a key or letter that is taken is our bug. */
+/* Adds a table and sets every field of `target` to its default. Table and
+ * `target` must outlive the set. Asserts that no key or letter is used twice.
+ */
 void options_add(struct option_set *set, const struct option_table *table,
                  void *target);
+/* Frees origins and texts; OPTION_TEXT fields of the targets become NULL. */
 void options_clear(struct option_set *set);
 
-/* `origin` is copied: "command line", "environment NAME", "FILE:LINE". */
+/* Parses, checks and stores one value; on an error the field is unchanged.
+ * `origin` is copied: "command line", "environment NAME", "FILE:LINE". */
 enum vd_err options_set(struct option_set *set, const char *key,
                         const char *text, const char *origin) VD_MUST_USE;
-/* YAML mappings of scalars, up to 1 MiB; no anchors, aliases, tags. */
+/* A YAML file of at most 1 MiB: mappings of scalars and of lists of whole
+ * numbers, without anchors, aliases and tags. */
 enum vd_err options_read_yaml(struct option_set *set,
                               const char *path) VD_MUST_USE;
-/* As options_read_yaml, for text that came from elsewhere; `name` stands for
- * the path in messages and origins. */
+/* As options_read_yaml(), for text in memory; `name` replaces the path in
+ * messages and origins. */
 enum vd_err options_read_yaml_text(struct option_set *set, const char *name,
                                    const char *bytes, size_t n) VD_MUST_USE;
 /*
- * Every VOCDIST_* variable must be one of ours. Not options, and ignored:
- * VOCDIST_TEST_DATA, VOCDIST_FAULT, VOCDIST_LAUNCHER (slurm/common.sh), and
- * what module systems set for every package (VOCDIST_ROOT, _HOME, _DIR,
- * _VERSION, _LIB, _INC, _BASE, _PREFIX).
+ * Reads the VOCDIST_* variables of config tables; an unknown one is an error.
+ * Ignored, because they are not options: VOCDIST_TEST_DATA, VOCDIST_FAULT,
+ * VOCDIST_LAUNCHER (slurm/common.sh), and the variables that module systems
+ * set for every package (VOCDIST_ROOT, _HOME, _DIR, _VERSION, _LIB, _INC,
+ * _BASE, _PREFIX).
  */
 enum vd_err options_read_environment(struct option_set *set) VD_MUST_USE;
-/* A debug line for each of the latter that is set. */
+/* Logs, at level debug, each variable of a module system that is set. */
 void options_log_environment(void);
-/* --key value, --key=value, -j 4, -j4, --flag or --flag true, "--" ends. */
+/* Accepts --key value, --key=value, -j 4, -j4, --flag and --flag true. "--"
+ * ends the options. `words` gets the positional arguments. */
 enum vd_err options_read_arguments(struct option_set *set, int argc,
                                    char **argv,
                                    struct option_args *words) VD_MUST_USE;
-/* All values `key` has on the command line, in order, setting nothing: for
- * what must be acted on before the rest is read (-c FILE, --help). */
+/* Collects all values of `key` on the command line, in order, and sets nothing:
+ * for options that are needed before the others are read (-c FILE, --help). */
 enum vd_err options_collect_arguments(const struct option_set *set, int argc,
                                       char **argv, const char *key,
                                       struct option_args *values) VD_MUST_USE;
 
-/* Was it given anywhere (not the default)? Unknown keys are our bug. */
+/* True if the key was given by any origin. Asserts that the key exists. */
 bool options_is_set(const struct option_set *set, const char *key);
-/* Where its value comes from; "default" when it was not given. */
+/* The origin of the value; "default" if it was not given. */
 const char *options_origin(const struct option_set *set, const char *key);
 
-/* The value as it is written to YAML. */
+/* Appends the value as it is written to YAML. */
 void options_format(const struct option_set *set, const char *key,
                     struct text *out);
-/* All rows of config tables as YAML; with origins as comments if asked. */
+/* Appends all rows of config tables as YAML, with_origins: each with its origin
+ * in a comment. */
 void options_format_yaml(const struct option_set *set, bool with_origins,
                          struct text *out);
-/* One block per table: "--key METAVAR   help (default)". */
+/* Appends one block per table: "--key METAVAR   help (default)". */
 void options_format_help(const struct option_set *set, struct text *out);
 
-/* "0.2.5": the libyaml that is linked; static. */
+/* Version of the linked libyaml: "0.2.5"; static. */
 const char *options_yaml_library(void);
 
 #endif

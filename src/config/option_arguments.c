@@ -1,3 +1,12 @@
+/*
+ * Command line parser: one left-to-right pass over argv.
+ *
+ * parse_next() classifies one argument and consumes it, together with its
+ * value: --key=VALUE, --key VALUE, -k VALUE, -kVALUE, or a positional word.
+ * After "--" every argument is a word. options_read_arguments() stores each
+ * value at once, so the last one wins; options_collect_arguments() runs the
+ * same pass and only collects the values of one key.
+ */
 #include "base/alloc.h"
 #include "config/option.h"
 #include "config/option_internal.h"
@@ -6,13 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where a walk over the arguments stands, and what it found last. */
+/* State of the parser, and the last option or word it found. */
 struct arg_parser {
     const struct option_set *set;
     char **argv;
     int argc, next;
     bool only_positional; /* "--" was seen */
-    struct option_ref at; /* at.row is NULL for a word */
+    struct option_ref at; /* at.row is NULL for a positional argument */
     const char *value;    /* borrowed from argv, or static */
 };
 
@@ -29,13 +38,14 @@ static bool is_negative_number(const char *word)
            (isdigit((unsigned char)word[1]) || word[1] == '.');
 }
 
-/* -5 is a value, -c and --key are not; "-" (standard input) is a word. */
+/* -c and --key are options; -5 is a value; "-" (standard input) is a word. */
 static bool looks_like_option(const char *word)
 {
     return word[0] == '-' && word[1] && !is_negative_number(word);
 }
 
-/* Takes the value of the option just found from the next argument. */
+/* Reads the value of the current option from the next argument. A BOOL takes
+ * it only if it is a bool: "--flag FILE" leaves FILE as a word. */
 static enum vd_err take_value(struct arg_parser *w, const char *shown)
 {
     const char *next = w->next < w->argc ? w->argv[w->next] : NULL;
@@ -49,7 +59,7 @@ static enum vd_err take_value(struct arg_parser *w, const char *shown)
     if (!next || looks_like_option(next))
         return VD_FAIL(VD_USAGE,
                        "command line: %s needs a value\n"
-                       "write %s VALUE, or --%s=VALUE for one that starts "
+                       "write %s VALUE, or --%s=VALUE for a value that starts "
                        "with '-'",
                        shown, shown, w->at.row->key);
     w->value = w->argv[w->next++];
@@ -93,7 +103,7 @@ static enum vd_err letter_option(struct arg_parser *w, const char *word)
     return VD_OK;
 }
 
-/* The next option or word; only while w->next < w->argc. */
+/* Parses the next option or word; requires w->next < w->argc. */
 static enum vd_err parse_next(struct arg_parser *w)
 {
     const char *word = w->argv[w->next++];
@@ -106,7 +116,7 @@ static enum vd_err parse_next(struct arg_parser *w)
     return letter_option(w, word);
 }
 
-/* Steps over "--"; false at the end of the arguments. */
+/* Skips "--"; false at the end of the arguments. */
 static bool has_next(struct arg_parser *w)
 {
     if (!w->only_positional && w->next < w->argc &&

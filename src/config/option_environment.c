@@ -11,14 +11,14 @@
 #define PREFIX           "VOCDIST_"
 #define ARRAY_SIZE(list) (sizeof(list) / sizeof *(list))
 
-/* For tests and scripts, read by others. */
+/* Not options: tests, fault injection and the batch scripts read these. */
 static const char *const reserved_variables[] = {
     "VOCDIST_TEST_DATA",
     "VOCDIST_FAULT",
     "VOCDIST_LAUNCHER",
 };
 
-/* Set by module systems for every package (Lmod, Spack, EasyBuild). */
+/* Module systems (Lmod, Spack, EasyBuild) set these for every package. */
 static const char *const module_variables[] = {
     "VOCDIST_ROOT", "VOCDIST_HOME", "VOCDIST_DIR",  "VOCDIST_VERSION",
     "VOCDIST_LIB",  "VOCDIST_INC",  "VOCDIST_BASE", "VOCDIST_PREFIX",
@@ -32,7 +32,7 @@ char *option_env_name(const char *key)
     return name;
 }
 
-/* All variable names of the set's config tables; owned, `n` of them. */
+/* The `n` variable names of all config tables of the set; owned. */
 static char **env_names(const struct option_set *set, size_t *n)
 {
     char **names = NULL;
@@ -48,7 +48,7 @@ static char **env_names(const struct option_set *set, size_t *n)
     return names;
 }
 
-/* Is the name of `entry`, "VOCDIST_OPTIM_LR=1e-3", one of `names`? */
+/* True if the name in `entry` ("VOCDIST_OPTIM_LR=1e-3") is one of `names`. */
 static bool is_listed(const char *entry, const char *const *names, size_t n)
 {
     size_t length = strcspn(entry, "=");
@@ -58,7 +58,7 @@ static bool is_listed(const char *entry, const char *const *names, size_t n)
     return false;
 }
 
-/* `entry` is "VOCDIST_OPTIM_LR=1e-3". */
+/* Rejects a variable that is neither an option nor on a list above. */
 static enum vd_err check_variable(const char *entry, char **names, size_t n)
 {
     size_t length = strcspn(entry, "=");
@@ -116,7 +116,8 @@ void options_log_environment(void)
 {
     for (char **e = environ; e && *e; e++)
         if (is_listed(*e, module_variables, ARRAY_SIZE(module_variables)))
-            log_debug("environment: %s is no setting; a module system sets it: "
-                      "ignored",
-                      option_make_excerpt(*e).text);
+            log_debug(
+                "environment: %s is ignored: module systems set it, it is "
+                "not an option",
+                option_make_excerpt(*e).text);
 }

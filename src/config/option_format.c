@@ -10,7 +10,7 @@
 
 /* ---- texts in YAML ----------------------------------------------------- */
 
-/* Words that some YAML reader takes for something else than text. */
+/* Words that a YAML reader may parse as something other than a string. */
 static bool is_yaml_word(const char *text)
 {
     static const char *const words[] = {"null", "true", "false", "yes",
@@ -22,8 +22,8 @@ static bool is_yaml_word(const char *text)
     return false;
 }
 
-/* Can it stand without quotes, for us and for other readers? A leading digit
- * or dot may be a number to them: 007 and .5 are quoted. */
+/* True if `text` needs no quotes, in our reader and in others. Those may parse
+ * a leading digit or dot as a number, so 007 and .5 are quoted. */
 static bool is_plain(const char *text)
 {
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_/"
@@ -33,7 +33,7 @@ static bool is_plain(const char *text)
 #undef LETTERS
 }
 
-/* May it stand in a YAML stream as it is? */
+/* True if the character may stand in a double-quoted YAML scalar unescaped. */
 static bool is_printable(uint32_t code)
 {
     return code >= 0x20 && code != 0x7f && !(code >= 0x80 && code < 0xa0) &&
@@ -47,7 +47,7 @@ static void add_quoted(const char *text, struct text *out)
     while (*text) {
         uint32_t code = 0;
         size_t n = text_decode_utf8(text, &code);
-        VD_ASSERT(n > 0); // options_set() let it in
+        VD_ASSERT(n > 0); // options_set() accepts UTF-8 only
         if (code == '"' || code == '\\')
             text_add(out, "\\%c", (int)code);
         else if (is_printable(code))
@@ -89,7 +89,7 @@ static void add_origin(const struct option_ref *at, size_t start,
     int width = (int)(out->length - start);
     int pad = width < COMMENT_COLUMN ? COMMENT_COLUMN - width : 1;
     text_add(out, "%*s# ", pad, "");
-    // A path may hold anything; a line break would end the comment.
+    // A path may contain a line break, which would end the comment.
     for (const char *p = *at->origin ? *at->origin : "default"; *p; p++)
         text_add(out, "%c", (unsigned char)*p < 0x20 ? '?' : *p);
 }

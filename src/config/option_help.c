@@ -9,7 +9,7 @@
 #define HELP_COLUMN 34
 #define WIDTH       80
 
-/* Owned; "" for a flag. */
+/* The placeholder after --key: "N", "FILE"; "" for a flag. Owned. */
 static char *metavar_text(const struct option *o)
 {
     if (o->metavar)
@@ -24,7 +24,8 @@ static char *metavar_text(const struct option *o)
     case OPTION_TEXT:
         return xstrdup("TEXT");
     case OPTION_CHOICE:
-        // A long list would push the help aside: it follows there instead.
+        // A long list leaves no room for the help: help_text() appends it
+        // there.
         return xstrdup(strlen(o->choices) > 16 ? "WORD" : o->choices);
     case OPTION_INTS:
         return xstrdup("N,N,...");
@@ -32,7 +33,8 @@ static char *metavar_text(const struct option *o)
     return NULL;
 }
 
-/* What the row does, its choices where the metavar has no room, its default. */
+/* The help, the choices if they are not in the placeholder, the default. Owned.
+ */
 static char *help_text(const struct option *o)
 {
     struct text t = {0};
@@ -48,7 +50,7 @@ static char *help_text(const struct option *o)
     return t.bytes;
 }
 
-/* Words of `text` from HELP_COLUMN on, in as many lines as they need. */
+/* Appends `text` from HELP_COLUMN on, wrapped at WIDTH columns. */
 static void add_wrapped(const char *text, struct text *out)
 {
     size_t column = HELP_COLUMN;
@@ -88,7 +90,7 @@ static void add_row(const struct option *o, struct text *out)
     free(help);
 }
 
-/* Are both keys in the same section ("optim.lr", "optim.eps")? */
+/* True if both keys are in one section ("optim.lr", "optim.eps"). */
 static bool same_section(const char *a, const char *b)
 {
     const char *dot_a = strchr(a, '.'), *dot_b = strchr(b, '.');

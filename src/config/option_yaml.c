@@ -1,3 +1,16 @@
+/*
+ * YAML reader: a recursive descent over libyaml's events, without a tree.
+ *
+ * Accepted: at most one document, a mapping whose values are scalars, lists of
+ * whole numbers, or mappings again. read_mapping() reads pairs, read_value()
+ * reads a scalar, a list or a nested mapping, and keys are flattened:
+ * {optim: {lr: 1}} sets "optim.lr" with the origin FILE:LINE.
+ *
+ * Invariants: each event is deleted by the function that requested it. The
+ * depth of recursion is bounded, because only sections that contain options
+ * are entered. A key may be given once per file (`seen`). Anchors, aliases and
+ * tags are rejected in next_event(), the only place that reads events.
+ */
 #include "base/alloc.h"
 #include "base/file.h"
 #include "config/option.h"
@@ -10,16 +23,12 @@
 
 #define MAX_FILE ((size_t)1 << 20)
 
-/*
- * libyaml's events are flattened to keys ("optim.lr") as they come. Recursion
- * is bounded: only sections that have options are entered.
- */
 struct yaml_reader {
     yaml_parser_t parser;
     struct option_set *set;
     const char *name; /* the path, for messages */
     struct seen {
-        char *key; /* owned: leaf or section */
+        char *key; /* owned; an option or a section */
         size_t line;
     } * seen;
     size_t n_seen;
@@ -36,18 +45,18 @@ static size_t event_line(const yaml_event_t *e)
 static enum vd_err fail_parser(const struct yaml_reader *r)
 {
     const yaml_parser_t *p = &r->parser;
-    const char *why = p->problem ? p->problem : "not understood";
+    const char *why = p->problem ? p->problem : "cannot be parsed";
     if (p->error == YAML_READER_ERROR)
         return VD_FAIL(VD_CONFIG,
                        "%s: byte %zu: %s\nsave the file as UTF-8 text", r->name,
                        p->problem_offset, why);
     return FAIL_AT(r, p->problem_mark.line + 1,
                    "not valid YAML: %s\n"
-                   "look at indentation, quotes and brackets there",
+                   "check indentation, quotes and brackets there",
                    why);
 }
 
-/* The next event, which must be deleted; none that we refuse anywhere. */
+/* The next event; the caller deletes it. Rejects anchors, aliases and tags. */
 static enum vd_err next_event(struct yaml_reader *r, yaml_event_t *e)
 {
     const yaml_char_t *anchor = NULL, *tag = NULL;
@@ -74,14 +83,15 @@ static enum vd_err next_event(struct yaml_reader *r, yaml_event_t *e)
                          option_make_excerpt((const char *)anchor).text)
                : FAIL_AT(r, event_line(e),
                          "the tag %s is not supported\n"
-                         "remove it: types come from the option",
+                         "remove it: the option determines the type",
                          option_make_excerpt((const char *)tag).text);
     yaml_event_delete(e);
     return err;
 }
 
-/* ---- which keys there are ---------------------------------------------- */
+/* ---- known keys -------------------------------------------------------- */
 
+/* The key of a row, "" for options of the command line only. */
 static const char *yaml_key(const struct option_set *set, int table, size_t row)
 {
     const struct option_table *t = set->tables[table];
@@ -100,7 +110,7 @@ static bool is_section(const struct option_set *set, const char *name)
     return false;
 }
 
-/* Options of the command line only are unknown here. */
+/* Finds an option by its full key. */
 static bool find_leaf(const struct option_set *set, const char *key,
                       struct option_ref *out)
 {
@@ -113,7 +123,7 @@ static bool find_leaf(const struct option_set *set, const char *key,
     return false;
 }
 
-/* "optm" -> "optim"; owned, or NULL. */
+/* The nearest section name, "optim" for "optm"; owned, or NULL. */
 static char *suggest_section(const struct option_set *set, const char *word)
 {
     char *best = NULL;
@@ -211,7 +221,7 @@ static enum vd_err read_scalar(struct yaml_reader *r, const char *key,
     return set_option(r, key, "", event_line(e));
 }
 
-/* [3, 4, 6, 3] for OPTION_INTS, after its start. */
+/* Reads [3, 4, 6, 3] for OPTION_INTS; its start event has been read. */
 static enum vd_err read_list(struct yaml_reader *r, const char *key,
                              size_t line)
 {
@@ -289,7 +299,7 @@ static enum vd_err read_pair(struct yaml_reader *r, const char *section,
     return err;
 }
 
-/* After the mapping's start, up to and with its end. */
+/* Reads all pairs of a mapping and its end; its start has been read. */
 static enum vd_err read_mapping(struct yaml_reader *r, const char *section)
 {
     for (;;) {
@@ -332,10 +342,10 @@ static enum vd_err read_stream(struct yaml_reader *r)
         if (type == YAML_STREAM_END_EVENT)
             return VD_OK;
         if (type != YAML_DOCUMENT_START_EVENT)
-            continue; // the start of the stream, the end of the document
+            continue; // start of the stream, end of the document
         if (had_one)
             return FAIL_AT(r, line, "a second document (---)%s",
-                           "\nput it into a file of its own");
+                           "\nput it into a separate file");
         had_one = true;
         VD_TRY(read_root(r));
     }

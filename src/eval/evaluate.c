@@ -1,3 +1,16 @@
+/*
+ * Evaluation: a static partition of batches over ranks, a dynamic one over the
+ * threads of a rank, then a gather.
+ *
+ *  1. Rank r takes batches r, r + N, ... Its worker threads take them in turn
+ *     from a shared counter. Each worker has its own net, with one thread; all
+ *     nets share the read-only data of that of worker 0 (share_from).
+ *  2. Rows are gathered on rank 0, put into data order and checked for values
+ *     that are not finite. The verdict is agreed by all ranks.
+ *  3. Rank 0 sums in data order and broadcasts the summary.
+ * Example: 11 images, B = 4, 2 ranks: rank 0 has batches 0 and 2 (images 0-3,
+ * 8-10 and one padding), rank 1 has batch 1. Bits depend on B only.
+ */
 #include "eval/evaluate.h"
 
 #include "base/alloc.h"
@@ -8,7 +21,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-/* One thread with a net of its own. */
+/* One thread and its own net. */
 struct worker {
     struct evaluator *owner;
     struct net *net;
@@ -24,14 +37,14 @@ struct evaluator {
     struct backend *backend;
     struct net_spec spec;
     const struct shard_set *data;
-    /* of the run at hand */
+    /* of the current evaluator_run() */
     struct comm *comm;
     struct worker *workers; /* owned */
     int n_workers;
-    size_t first, stride, n_batches; /* my batches: first, + stride, ... */
+    size_t first, stride, n_batches; /* this rank's: first, + stride, ... */
     pthread_mutex_t lock;
-    size_t next;                 /* of my batches, the next nobody has */
-    struct eval_row *local_rows; /* [my batches, B], padding has sample -1 */
+    size_t next;                 /* next batch of this rank not yet taken */
+    struct eval_row *local_rows; /* [local batches, B]; padding: sample -1 */
 };
 
 static enum vd_err worker_init(struct worker *w, struct evaluator *e)
@@ -153,7 +166,7 @@ static void *worker_thread(void *ctx)
     return NULL;
 }
 
-/* The first worker is this thread. */
+/* Worker 0 runs on the calling thread. */
 static enum vd_err run_workers(struct evaluator *e)
 {
     enum vd_err err = VD_OK;
@@ -175,7 +188,7 @@ static enum vd_err run_workers(struct evaluator *e)
     return err;
 }
 
-/* All of my batches. */
+/* Evaluates all batches of this rank. */
 static enum vd_err evaluate_local_batches(struct evaluator *e, size_t n_local)
 {
     enum vd_err err = VD_OK;
@@ -192,7 +205,7 @@ static enum vd_err evaluate_local_batches(struct evaluator *e, size_t n_local)
     return err;
 }
 
-/* Puts the ranks' rows, which carry their sample's index, into data order. */
+/* Gathers the rows on rank 0 and sorts them into data order by sample index. */
 static enum vd_err gather_rows(struct evaluator *e, struct comm *comm,
                                size_t n_local, struct eval_row *rows)
 {
@@ -221,7 +234,8 @@ static bool is_finite(const struct result *r)
     return all;
 }
 
-/* Rank 0, rows in data order: the same message at any number of ranks. */
+/* Runs on rank 0, on rows in data order, so that the message is the same at any
+ * number of ranks. */
 static enum vd_err check_outputs(const struct evaluator *e,
                                  const struct eval_row *rows, size_t n)
 {

@@ -1,12 +1,12 @@
 /*
- * Exact evaluation: every image once, at any number of ranks and threads,
- * with the same bits.
+ * Exact evaluation: every image counts once, and the results have the same
+ * bits at any number of ranks and threads.
  *
- * Batch b is images [b B, (b + 1) B), the last one padded; rank r takes
- * b = r, r + N, ... An image has the same neighbours and the same place
- * whoever computes it, and a batch is computed by ONE thread (libraries choose
- * blocking and split sums by the number of threads); threads take different
- * batches.
+ * Batch b is images [b B, (b + 1) B); the last one is padded. Rank r of N
+ * computes batches r, r + N, ... So an image is always in the same batch, at
+ * the same position, and each batch is computed by one thread (libraries choose
+ * blocking and order of sums by the number of threads). Threads compute
+ * different batches.
  */
 #ifndef VOCDIST_EVAL_EVALUATE_H
 #define VOCDIST_EVAL_EVALUATE_H
@@ -19,24 +19,26 @@
 struct evaluator;
 
 /*
- * Local. `spec` is of a NET_EVAL net: its micro_batch is B; threads is how
- * many nets compute at once here. All borrowed until free. The nets, and their
- * memory, are there only while it runs.
+ * Local. `spec` describes a NET_EVAL net: micro_batch is B, threads is the
+ * number of nets that compute concurrently on this rank. All arguments are
+ * borrowed until evaluator_free(). Nets and their memory exist only during
+ * evaluator_run().
  */
 struct evaluator *evaluator_new(struct backend *backend,
                                 const struct net_spec *spec,
                                 const struct shard_set *data);
 void evaluator_free(struct evaluator *e);
 
-/* Local, the same on all ranks: only the first `n_batches` are computed; rows
- * of other images stay as they are, the summary is without them. */
+/* Local, with the same value on all ranks: evaluate the first `n_batches` only.
+ * Rows of other images are not written and not in the summary. */
 void evaluator_limit(struct evaluator *e, size_t n_batches);
 
 /*
- * Collective. On rank 0 `rows` [data->n_images] is filled in data order (may
- * be NULL elsewhere); the summary is the same on all ranks. VD_NUMERIC, naming
- * the first image, where outputs are not finite. The time limit of the
- * caller's comm_enter() is for a batch.
+ * Collective. Fills `rows` [data->n_images] on rank 0, in data order (may be
+ * NULL on other ranks), and `summary` on all ranks, with equal values.
+ * VD_NUMERIC if an output is not finite; the message names the first such
+ * image. The time limit of the caller's comm_enter() applies to one batch,
+ * because every batch reports progress.
  */
 enum vd_err evaluator_run(struct evaluator *e, struct comm *comm,
                           struct eval_row *rows,

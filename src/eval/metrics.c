@@ -1,3 +1,11 @@
+/*
+ * Metrics: per image, per class and as means.
+ *
+ * eval_fill_metrics() is independent per image and runs on any rank.
+ * eval_summarize() is one pass in data order on one rank; each image adds to
+ * its true class, and to `predicted` of its predicted class, so that recall is
+ * n_correct / n and precision is n_correct / predicted.
+ */
 #include "eval/metrics.h"
 
 #include "base/alloc.h"
@@ -7,7 +15,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* The score is a softmax's largest value; one that is NaN names no class. */
+/* The score is the largest softmax value. If it is NaN, no class is predicted.
+ */
 static bool predicts_class(const struct result *r, int32_t class)
 {
     return r->class == class && r->score > 0;
@@ -107,7 +116,7 @@ enum vd_err eval_write_rows(const char *path, const struct shard_set *data,
     return atomic_commit(&f);
 }
 
-/* Order of the table: worst first, classes without images last. */
+/* Sort key of the table: lowest LOC first, classes without images last. */
 struct ranked {
     int class;
     double loc50;

@@ -1,12 +1,13 @@
 /*
- * What a prediction is worth: formulas per image, sums over a data set, a
- * table per class, and the per-image file. Sums are formed in data order in
- * double, so they do not depend on who computed what. Local.
+ * Metrics: formulas per image, means over a data set, sums per class, the
+ * printed table and the per-image file. Sums are formed in double in data
+ * order, so they do not depend on ranks and threads. Local.
  *
- *     l1 px     mean over the four edges of |predicted - true|, input pixels
- *     IoU       intersection over union of the two boxes
- *     LOC@0.5   right class and IoU >= 0.5, for the largest object (strict);
- *     any@0.5   the same for any object of the image
+ *     L1 px     mean over the four edges of |predicted - true|, input pixels
+ *     IoU       intersection over union of the predicted and the true box
+ *     LOC@0.5   correct class and IoU >= 0.5 with the label, which is the
+ *               largest object
+ *     any@0.5   correct class and IoU >= 0.5 with any one object of the image
  */
 #ifndef VOCDIST_EVAL_METRICS_H
 #define VOCDIST_EVAL_METRICS_H
@@ -17,18 +18,18 @@
 
 #include <stdint.h>
 
-/* Everything that is known of one evaluated image. */
+/* Result and metrics of one image. */
 struct eval_row {
-    int64_t sample;
+    int64_t sample; /* index in the data set; -1: padding */
     struct result result;
     float iou;
     bool loc50, any50;
 };
 
-/* Means over images; NaN where there are none. */
+/* Means over images; NaN if there are no images. */
 struct eval_means {
     int64_t n;
-    double l1, ce, loss; /* loss: as the training's, terms scaled */
+    double l1, ce, loss; /* loss: the training loss, scaled and weighted */
     double accuracy, iou, loc50, any50;
 };
 
@@ -43,22 +44,23 @@ struct eval_summary {
     int n_classes;
 };
 
-/* Fills iou, loc50 and any50 of a row whose sample and result are set. A box
- * with NaN has IoU 0, a class whose score is NaN is never right. */
+/* Computes iou, loc50 and any50 from sample and result. A box with NaN has IoU
+ * 0; a class whose score is NaN is never correct. */
 void eval_fill_metrics(const struct shard_set *data, struct eval_row *row);
 
-/* Rows in data order. */
+/* Summarizes n rows in data order; release with eval_summary_clear(). */
 void eval_summarize(const struct shard_set *data, const struct graph_loss *loss,
                     const struct eval_row *rows, size_t n,
                     struct eval_summary *out);
 void eval_summary_clear(struct eval_summary *s);
 
-/* id,class,x1,y1,x2,y2,pred,score,px1,py1,px2,py2,iou,l1_px */
+/* Writes a CSV file, one row per image, boxes in input pixels:
+ * id,class,x1,y1,x2,y2,pred,score,px1,py1,px2,py2,iou,l1_px */
 enum vd_err eval_write_rows(const char *path, const struct shard_set *data,
                             const struct eval_row *rows, size_t n) VD_MUST_USE;
 
-/* The table people read: one line per class, worst LOC first, then the means.
- */
+/* Appends the printed table: one line per class, lowest LOC first, then the
+ * means. */
 void eval_format(const struct shard_set *data, const struct eval_summary *s,
                  struct text *out);
 

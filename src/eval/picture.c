@@ -7,15 +7,15 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define CELL    224 /* pixels of one image on the sheet */
+#define CELL    224 /* pixels, longer side of an image on the sheet */
 #define COLUMNS 4
 
 static const struct draw_color truth_color = {0.1, 0.8, 0.2};
 static const struct draw_color wrong_color = {0.95, 0.15, 0.1};
 static const struct draw_color right_color = {1.0, 0.65, 0.0};
 
-/* Image i as large as it is shown, so that lines drawn on it stay thin; one of
- * its pixels becomes `scale` of them. */
+/* Reads image i and scales it to its final size before boxes are drawn, so that
+ * lines stay thin. One pixel of the image becomes `scale` pixels. */
 static enum vd_err read_scaled(struct image *im, double *scale,
                                const struct shard_set *data, size_t i)
 {
@@ -43,7 +43,7 @@ static enum vd_err draw_scaled(struct image *im, const float box[4],
     return draw_box(im, scaled, color, NULL);
 }
 
-/* Owned. */
+/* "cat, IoU 0.71" or "cat, not dog, IoU 0.71" (truth first). Owned. */
 static char *new_caption(const struct shard_set *data,
                          const struct eval_row *row)
 {

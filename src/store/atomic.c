@@ -1,3 +1,12 @@
+/*
+ * Atomic replacement of a file: write a temporary file, then rename it.
+ *
+ * Steps: create PATH.tmp-PROCESS-K with O_EXCL; write; fsync of the file;
+ * rename to PATH; fsync of the folder. A crash between any two steps leaves
+ * the old file or the new one complete, and at most a temporary file, which
+ * atomic_remove_stale() deletes later. After an error the temporary file is
+ * removed and PATH is unchanged, unless only the fsync of the folder failed.
+ */
 #include "store/atomic.h"
 
 #include "base/alloc.h"
@@ -11,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* More left-overs of dead processes under one name than anyone has. */
+/* Names tried before giving up; dead processes leave far fewer files. */
 #define MAX_TRIES 1000
 
 static void clear_atomic_file(struct atomic_file *f)
@@ -30,23 +39,23 @@ void atomic_abort(struct atomic_file *f)
     clear_atomic_file(f);
 }
 
-/* The rename would replace a device (/dev/null) or a link (/dev/stdout) for
- * everybody on the machine. A folder makes it fail by itself. */
+/* rename() would replace a device (/dev/null) or a link (/dev/stdout) for all
+ * users of the machine. It fails by itself if the target is a folder. */
 static enum vd_err check_replaceable(const char *path)
 {
     struct stat s;
     if (lstat(path, &s) || S_ISREG(s.st_mode) || S_ISDIR(s.st_mode))
         return VD_OK;
     return VD_FAIL(VD_CREATE,
-                   "%s: is a link or a device, which would be replaced\n"
-                   "give the name of a file",
+                   "%s: not a regular file, but a link or a device; writing "
+                   "would replace it\ngive the name of a regular file",
                    path);
 }
 
 /*
- * Creates the temporary file anew: O_EXCL tells it from one that belongs to
- * another thread, to another host's process of the same number, or to a dead
- * process.
+ * Creates a new temporary file. O_EXCL fails if the name belongs to another
+ * thread, to a process with the same number on another host, or to a dead
+ * process; the next number is tried then.
  */
 static enum vd_err create_temporary(struct atomic_file *f, const char *path,
                                     int *out)
@@ -68,7 +77,7 @@ static enum vd_err create_temporary(struct atomic_file *f, const char *path,
             return VD_FAIL(VD_CREATE, "%s: open: %s", path, strerror(reason));
     }
     return VD_FAIL(VD_CREATE,
-                   "%s: open: %d temporary files are in the way\n"
+                   "%s: open: %d temporary files exist already\n"
                    "remove the files %s.tmp-*",
                    path, MAX_TRIES, path);
 }
@@ -98,8 +107,8 @@ static enum vd_err fail_step(const struct atomic_file *f, const char *step,
 
 static enum vd_err sync_stream(struct atomic_file *f)
 {
-    /* An earlier write may have failed without anyone looking: the flag
-     * stays, its reason does not. */
+    /* An earlier write through `stream` may have failed unchecked: ferror()
+     * still reports it, but errno is lost. */
     errno = 0;
     if (fflush(f->stream) || ferror(f->stream)) {
         int reason = f->reason ? f->reason : errno;
@@ -126,7 +135,7 @@ static enum vd_err rename_temporary(struct atomic_file *f)
 {
     if (rename(f->temporary, f->path))
         return fail_step(f, "rename", errno);
-    free(f->temporary); /* from here on the name may be someone else's */
+    free(f->temporary); /* another process may create this name now */
     f->temporary = NULL;
     return sync_folder(f->path);
 }
@@ -162,7 +171,7 @@ enum vd_err atomic_symlink(const char *path, const char *target)
 {
     enum vd_err err = VD_OK;
     char *temporary = NULL;
-    int reason = EEXIST; /* left by a dead process of our number */
+    int reason = EEXIST; /* a dead process with our number left it */
     for (int k = 0; reason == EEXIST && k < MAX_TRIES; k++) {
         free(temporary);
         temporary = xasprintf("%s.tmp-%ld-%d", path, (long)getpid(), k);
@@ -178,7 +187,7 @@ enum vd_err atomic_symlink(const char *path, const char *target)
     return err == VD_OK ? sync_folder(path) : err;
 }
 
-/* "f.tmp-12-0", as create_temporary() makes them. */
+/* True for names that create_temporary() makes: "f.tmp-12-0". */
 static bool is_stale_temporary(const char *name)
 {
     const char *digits = "0123456789", *end = NULL;

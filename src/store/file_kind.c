@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HEAD_BYTES 64 /* bytes that are looked at */
+#define HEAD_BYTES 64 /* read from the start of the file */
 
 struct file_head {
     unsigned char bytes[HEAD_BYTES];
@@ -21,7 +21,7 @@ static bool has_magic(const struct file_head *h, const char *magic, size_t n)
     return h->n >= n && !memcmp(h->bytes, magic, n);
 }
 
-/* Length of the header, little-endian, and a JSON object. */
+/* 8 bytes of header length (little-endian), then a JSON object. */
 static bool is_safetensors(const struct file_head *h)
 {
     uint64_t length = 0;
@@ -30,6 +30,7 @@ static bool is_safetensors(const struct file_head *h)
     return h->n > 8 && h->bytes[8] == '{' && length <= h->file_bytes - 8;
 }
 
+/* Opcode PROTO (0x80) and a protocol number from 2 to 5. */
 static bool is_pickle(const struct file_head *h)
 {
     return h->n > 2 && h->bytes[0] == 0x80 && h->bytes[1] >= 2 &&

@@ -1,4 +1,16 @@
-/* Files, types and errors. Data sets: h5_write.c, h5_read.c. */
+/*
+ * HDF5 files, types and errors. Data sets: h5_write.c, h5_read.c.
+ *
+ * Every library call that can fail goes through h5_fail(), which takes the
+ * innermost cause from HDF5's error stack. Types are created on demand from
+ * enum h5_type (h5_stored_type(): little-endian in the file) and recognized
+ * again by h5_classify(), which accepts both byte orders.
+ *
+ * Life of a file that is written: h5_create(), h5_write() and h5_rows_*(),
+ * h5_close(), which flushes first. A failed write is terminal: it sets
+ * `failed`, the caller may only close the file, and h5_close() truncates it
+ * instead of closing it, because HDF5 can crash on a file after a failed write.
+ */
 #include "store/h5.h"
 
 #include "base/alloc.h"
@@ -19,16 +31,17 @@
      (H5_VERS_MINOR == 12 && H5_VERS_RELEASE >= 1) || \
      (H5_VERS_MINOR == 10 && H5_VERS_RELEASE >= 7))
 
-/* To open a file HDF5 takes a few MB; it crashes where it gets nothing. */
+/* HDF5 needs a few MB to open a file, and crashes if an allocation fails. */
 #define MIN_MEMORY ((size_t)16 << 20)
 
 struct h5_cause {
     char text[256];
-    bool is_memory; /* there was none */
+    bool is_memory; /* out of memory */
 };
 
-/* Of a failed system call HDF5 tells time, descriptor and addresses over two
- * lines; what counts is the system's reason. */
+/* Takes the innermost entry of the error stack. For a failed system call HDF5
+ * describes time, descriptor and addresses in two lines; only the reason given
+ * by the system is kept. */
 static herr_t read_cause(unsigned depth, const H5E_error2_t *error, void *ctx)
 {
     const char mark[] = "error message = '";
@@ -49,7 +62,7 @@ enum vd_err h5_fail(const struct h5_file *f, const char *name, const char *what)
 {
     struct h5_cause cause = {.text = ""};
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, read_cause, &cause);
-    /* Not each of its functions says that it was memory. */
+    /* Some HDF5 functions do not report an allocation failure as such. */
     if (cause.is_memory || memory_is_low())
         return memory_raise_oom(f->label, 0);
     return VD_FAIL(f->writing ? VD_IO : VD_DATA, "%s: %s%s%s%s", f->label,
@@ -153,13 +166,13 @@ enum vd_err h5_shape_bytes(const struct h5_shape *shape, size_t *out)
     size_t bytes = element_bytes(shape);
     for (int k = 0; k < shape->rank; k++)
         if (!alloc_mul_size(bytes, shape->dims[k], &bytes))
-            return VD_FAIL(VD_DATA, "a data set beyond the address space");
+            return VD_FAIL(VD_DATA, "a data set larger than the address space");
     *out = bytes;
     return VD_OK;
 }
 
-/* How files are opened: plain files, no locks, the library's newest format
- * that HDF5 1.10 reads; closing fails while one of our ids is still open.
+/* File access: POSIX I/O, no locks, the newest format that HDF5 1.10 reads.
+ * H5F_CLOSE_SEMI: closing fails if an id of the file is still open (a leak).
  * Negative on failure. */
 static hid_t file_access_plist(void)
 {
@@ -183,8 +196,8 @@ static struct h5_file *file_new(const char *label, bool writing)
     f->id = H5I_INVALID_HID;
     f->writing = writing;
     f->label = xstrdup(label);
-    /* Everything is closed by us. The library's own clean-up at exit would
-     * touch again, and crash on, a file whose close failed on a full disk. */
+    /* We close everything ourselves. The library's cleanup at exit would use a
+     * file again whose close failed on a full disk, and crash. */
     H5dont_atexit();
     h5_silence_errors();
     return f;
@@ -202,9 +215,10 @@ enum vd_err h5_create(struct h5_file **out, const char *path, const char *label)
     struct h5_file *f = file_new(label, true);
     hid_t list = file_access_plist();
     hid_t root = H5Pcreate(H5P_FILE_CREATE);
-    H5Pset_obj_track_times(root, false); /* the same bytes at any time */
+    H5Pset_obj_track_times(root, false); /* bytes do not depend on time */
     f->id = H5Fcreate(path, H5F_ACC_TRUNC, root, list);
-    enum vd_err err = f->id < 0 ? h5_fail(f, NULL, "cannot create it") : VD_OK;
+    enum vd_err err =
+        f->id < 0 ? h5_fail(f, NULL, "cannot create the file") : VD_OK;
     h5_close_id(root);
     h5_close_id(list);
     if (err == VD_OK)
@@ -219,7 +233,7 @@ enum vd_err h5_open(struct h5_file **out, const char *path)
     int64_t bytes = 0;
     int fd = -1;
     VD_TRY(memory_check_available(path, MIN_MEMORY));
-    /* The library calls a file damaged that cannot be opened. */
+    /* Open it first without HDF5, which reports a missing file as damaged. */
     VD_TRY(file_open_input(path, &fd, &bytes));
     close(fd);
     struct h5_file *f = file_new(path, false);
@@ -243,14 +257,14 @@ bool h5_has(const struct h5_file *f, const char *name)
     return H5Lexists(f->id, name, H5P_DEFAULT) != 0;
 }
 
-/* Of a file that stays open (h5_fail_write()): its room on the disk is freed,
- * its inode is not, by which HDF5 tells files apart. */
+/* A failed file stays open (h5_fail_write()). Truncating frees its disk space
+ * but keeps the inode, by which HDF5 identifies open files. */
 static void truncate_failed(const struct h5_file *f)
 {
     int *fd = NULL;
     if (H5Fget_vfd_handle(f->id, H5P_DEFAULT, (void **)&fd) < 0 ||
         ftruncate(*fd, 0) < 0)
-        log_debug("%s: cannot empty it", f->label);
+        log_debug("%s: cannot be truncated", f->label);
 }
 
 enum vd_err h5_close(struct h5_file *f)
@@ -260,11 +274,11 @@ enum vd_err h5_close(struct h5_file *f)
     h5_silence_errors();
     enum vd_err err = f->failed;
     if (err == VD_OK && f->writing && H5Fflush(f->id, H5F_SCOPE_LOCAL) < 0)
-        err = h5_fail_write(f, NULL, "cannot close it");
+        err = h5_fail_write(f, NULL, "cannot close the file");
     if (f->failed != VD_OK)
         truncate_failed(f);
     else if (H5Fclose(f->id) < 0)
-        err = h5_fail(f, NULL, "cannot close it");
+        err = h5_fail(f, NULL, "cannot close the file");
     file_free(f);
     return err;
 }

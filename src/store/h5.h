@@ -1,20 +1,22 @@
 /*
- * HDF5, as little of it as shards and checkpoints need: data sets and
- * attributes of a file's root. The only place that knows the library.
+ * The subset of HDF5 that shards and checkpoints need: data sets and
+ * attributes in the root group of a file. Only h5*.c use the library.
  *
- * Writing: format of HDF5 1.10, whose metadata carries checksums; whole data
- * sets carry fletcher32. The library never syncs: write to the name that
- * atomic_reserve() gave, h5_close(), atomic_commit().
+ * Writing: the format of HDF5 1.10, whose metadata have checksums; whole data
+ * sets have fletcher32 checksums. The library never syncs: write to the name
+ * from atomic_reserve(), then h5_close(), then atomic_commit().
  *
- * Reading: a file can be made to read other files, load code or claim any
- * size, so a data set is touched only when it is a hard link in the root,
- * holds its own bytes, has no filter but deflate and fletcher32, has exactly
- * the expected type and shape, and stores as much as it claims. No locks are
- * taken (network file systems refuse them); no plugin is loaded.
+ * Reading: a hostile file can make the library read other files, load code or
+ * allocate any size. A data set is therefore read only if it is a hard link in
+ * the root group, stores its own bytes, has no filter except deflate and
+ * fletcher32, has exactly the expected type and shape, and stores as many bytes
+ * as it claims. No locks are taken (network file systems do not support them),
+ * and no plugin is loaded.
  *
- * Names have no '/'. Messages name file, data set and HDF5's innermost cause.
- * Local. One thread at a time per file; several files at once only where the
- * library was built thread-safe (Debian's is, with one lock for everything).
+ * Names contain no '/'. Error messages name the file, the data set and HDF5's
+ * innermost cause. Local. Use each file from one thread at a time; several
+ * files at once only if the library is built thread-safe (Debian's is, with one
+ * global lock).
  */
 #ifndef VOCDIST_STORE_H5_H
 #define VOCDIST_STORE_H5_H
@@ -31,7 +33,7 @@ enum h5_type {
     H5_TYPE_INT64,
     H5_TYPE_UINT64,
     H5_TYPE_FLOAT32,
-    H5_TYPE_TEXT, /* text_bytes each, padded with NUL, maybe without one */
+    H5_TYPE_TEXT, /* text_bytes each, NUL-padded; a full one has no NUL */
 };
 
 #define H5_MAX_RANK 4
@@ -42,21 +44,23 @@ struct h5_shape {
     uint64_t dims[H5_MAX_RANK];
 };
 
-/* Bytes in memory; a shape beyond the address space is VD_DATA. */
+/* Size in memory in bytes; VD_DATA if it is larger than the address space. */
 enum vd_err h5_shape_bytes(const struct h5_shape *shape,
                            size_t *out) VD_MUST_USE;
 
 struct h5_file;
 
-/* `label` is the name in messages: the final one when `path` is temporary. */
+/* `label` is the name in messages: the final name if `path` is a temporary
+ * one. */
 enum vd_err h5_create(struct h5_file **out, const char *path,
                       const char *label) VD_MUST_USE;
-/* VD_NOINPUT when it cannot be opened, VD_DATA when it is not HDF5. */
+/* VD_NOINPUT if the file cannot be opened, VD_DATA if it is not HDF5. */
 enum vd_err h5_open(struct h5_file **out, const char *path) VD_MUST_USE;
-/* Something of this name is in it; true as well where that cannot be read. */
+/* True if the root group has a link of this name, or if that is unreadable. */
 bool h5_has(const struct h5_file *f, const char *name);
-/* Frees; NULL is fine. After writing, an error means the file is worthless;
- * after a failed write it is that one's, without a message. */
+/* Closes and frees; accepts NULL. An error after writing means that the file
+ * is unusable. After a failed write the result is the code of that write, and
+ * nothing is logged. */
 enum vd_err h5_close(struct h5_file *f) VD_MUST_USE;
 
 /* ---- whole data sets ---- */
@@ -64,31 +68,34 @@ enum vd_err h5_close(struct h5_file *f) VD_MUST_USE;
 enum vd_err h5_write(struct h5_file *f, const char *name,
                      const struct h5_shape *shape,
                      const void *data) VD_MUST_USE;
-/* What the file says, for a caller that checks it before making room. All of
- * the above is checked except the shape itself. */
+/* The shape stored in the file, for a caller that checks it before it allocates
+ * memory. Runs all checks listed above except that of the shape. */
 enum vd_err h5_shape(struct h5_file *f, const char *name,
                      struct h5_shape *out) VD_MUST_USE;
 /* VD_DATA unless the data set has exactly this shape. */
 enum vd_err h5_read(struct h5_file *f, const char *name,
                     const struct h5_shape *expected, void *out) VD_MUST_USE;
 
-/* ---- rows: one chunk each, no filter, readable past the library ---- */
+/* ---- rows: one chunk each, no filter, readable with pread() ---- */
 
 struct h5_rows;
 
-/* Rows of `row` (its type; dims without the first), at most max_rows. */
+/* A data set of at most max_rows rows of the type of `row` and of its dims
+ * except the first. */
 enum vd_err h5_rows_create(struct h5_rows **out, struct h5_file *f,
                            const char *name, const struct h5_shape *row,
                            uint64_t max_rows) VD_MUST_USE;
+/* Appends one row; VD_DATA beyond max_rows. */
 enum vd_err h5_rows_add(struct h5_rows *rows, const void *bytes) VD_MUST_USE;
-/* Before h5_close(); frees; NULL is fine. */
+/* Call it before h5_close(). Frees; accepts NULL. */
 enum vd_err h5_rows_close(struct h5_rows *rows) VD_MUST_USE;
 
 /*
- * Where row i begins in the file, for pread(): all rows lie inside the file,
- * with no filter. `out` has room for expected->dims[0]. The order of rows that
- * lie packed is inferred from their ends (the library walks over all rows at
- * each question), so check what was read.
+ * The file offset of each row, for pread(): out[i] for row i, with room for
+ * expected->dims[0]. Checks that all rows are unfiltered and inside the file.
+ * If the first and the last rows show that rows are stored contiguously, the
+ * offsets between are computed, not looked up (each lookup takes the library
+ * time proportional to the number of rows), so verify the data that you read.
  */
 enum vd_err h5_rows_addresses(struct h5_file *f, const char *name,
                               const struct h5_shape *expected,
@@ -106,7 +113,7 @@ enum vd_err h5_set_texts(struct h5_file *f, const char *name,
 
 enum vd_err h5_get_int(struct h5_file *f, const char *name,
                        int64_t *out) VD_MUST_USE;
-/* Owned. Longer than max_bytes is VD_DATA. */
+/* Owned. VD_DATA if it is longer than max_bytes. */
 enum vd_err h5_get_text(struct h5_file *f, const char *name, size_t max_bytes,
                         char **out) VD_MUST_USE;
 /* Exactly n texts; owned array of owned texts (h5_free_texts). */

@@ -1,4 +1,4 @@
-/* Shared by the h5_*.c files only. */
+/* Shared by h5.c, h5_read.c and h5_write.c. */
 #ifndef VOCDIST_STORE_H5_INTERNAL_H
 #define VOCDIST_STORE_H5_INTERNAL_H
 
@@ -10,32 +10,37 @@
 struct h5_file {
     hid_t id;
     bool writing;
-    enum vd_err failed; /* of a write: see h5_fail_write() */
+    enum vd_err failed; /* the first failed write: see h5_fail_write() */
     char *label;        /* owned */
-    uint64_t bytes;     /* of a file that is read */
+    uint64_t bytes;     /* file size; reading only */
 };
 
-/* Logs "label: /name: what (HDF5: innermost cause)"; name may be NULL. */
+/* Raises "label: name: what (HDF5: innermost cause)"; name may be NULL. VD_IO
+ * for a file that is written, else VD_DATA; out of memory is reported as such.
+ */
 enum vd_err h5_fail(const struct h5_file *f, const char *name,
                     const char *what);
 
-/* The same for a write, after which the file and what is open in it are never
- * touched again, not even to close them: HDF5 frees an object whose last write
- * fails while it is closed, but keeps its id, and 1.14 crashes on that id. */
+/* The same for a write. Afterwards the file and its open objects are not used
+ * again, not even to close them: if the last write fails while an object is
+ * closed, HDF5 frees the object but keeps its id, and 1.14 crashes on that id.
+ */
 enum vd_err h5_fail_write(struct h5_file *f, const char *name,
                           const char *what);
 
-/* Closes any kind of id; a negative one is fine. False: HDF5 refused. */
+/* Closes an id of any kind; accepts a negative one. False if HDF5 fails. */
 bool h5_close_id(hid_t id);
 
-/* HDF5 prints its error stack by default; it is per thread. */
+/* Stops HDF5 from printing its error stack. The setting is per thread, so every
+ * entry point calls this. */
 void h5_silence_errors(void);
 
+/* The type in memory or in the file; negative on failure. Release it with
+ * h5_close_id(). */
 hid_t h5_memory_type(const struct h5_shape *shape);
-/* As stored; negative on failure. To be dropped. */
 hid_t h5_stored_type(const struct h5_shape *shape, bool big_endian);
 hid_t h5_text_type(size_t bytes);
-/* What `type` is; false when it is none of ours. */
+/* Sets type and text_bytes of `out`; false for a type outside enum h5_type. */
 bool h5_classify(hid_t type, struct h5_shape *out);
 
 #define H5_TRY_GOTO(label_, err_, call_, file_, name_, what_) \

@@ -1,12 +1,25 @@
+/*
+ * Reading data sets and attributes from files that are not trusted.
+ *
+ * open_dataset() runs the checks in an order in which each call is safe after
+ * the ones before it: hard link; layout (compact, contiguous or chunked, no
+ * external storage); filters; chunk size; type; rank; claimed bytes against
+ * stored bytes. No memory in proportion to a claimed size is allocated before
+ * these checks. check_shape() then compares with the expected shape.
+ *
+ * Row addresses (row_addresses()): the file offsets of rows 0, 1 and n - 1 are
+ * looked up. If the last two are exactly n - 2 rows apart, rows 1 to n - 1 are
+ * contiguous and the offsets between are computed; else each is looked up.
+ */
 #include "base/alloc.h"
 #include "store/h5_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A chunk is what one read makes room for, whatever the data set's size. */
+/* HDF5 allocates a whole chunk per read, whatever the size of the data set. */
 #define MAX_CHUNK_BYTES ((uint64_t)256 << 20)
-/* The best that deflate does is 1032 to 1. */
+/* The largest compression ratio of deflate is 1032:1. */
 #define MAX_EXPANSION 1032
 
 struct h5_dataset {
@@ -39,7 +52,7 @@ static enum vd_err check_link(const struct h5_file *f, const char *name)
         return h5_fail(f, name, "unreadable");
     if (link.type != H5L_TYPE_HARD)
         return fail_object(f, name,
-                           "a link to elsewhere, which is not followed");
+                           "a soft or external link, which is not followed");
     return VD_OK;
 }
 
@@ -76,20 +89,20 @@ static enum vd_err check_chunk(const struct h5_file *f, const char *name,
     return VD_OK;
 }
 
-/* Where its bytes are: in this file, in a layout without side effects. The
- * order matters: a virtual data set's own calls open other files. */
+/* The bytes must be in this file, in a layout without side effects. The order
+ * matters: other calls on a virtual data set open other files. */
 static enum vd_err check_layout(const struct h5_file *f, const char *name,
                                 struct h5_dataset *d)
 {
     H5D_layout_t layout = H5Pget_layout(d->list);
     if (layout == H5D_VIRTUAL)
         return fail_object(f, name,
-                           "a virtual data set: its bytes lie elsewhere");
+                           "a virtual data set: its bytes are in other files");
     if (layout < 0)
         return h5_fail(f, name, "unreadable");
     if (H5Pget_external_count(d->list) != 0)
         return fail_object(f, name,
-                           "external storage: its bytes lie elsewhere");
+                           "external storage: its bytes are in other files");
     VD_TRY(check_filters(f, name, d));
     d->type = H5Dget_type(d->id);
     if (d->type < 0)
@@ -108,7 +121,7 @@ static enum vd_err check_size(const struct h5_file *f, const char *name,
         most = SIZE_MAX;
     if (stored > f->bytes || claimed > most)
         return VD_FAIL(VD_DATA,
-                       "%s: %s: claims %zu bytes, stores %llu, in a file of "
+                       "%s: %s: claims %zu bytes, but stores %llu in a file of "
                        "%llu",
                        f->label, name, claimed, (unsigned long long)stored,
                        (unsigned long long)f->bytes);
@@ -120,20 +133,21 @@ static enum vd_err read_dataset_shape(const struct h5_file *f, const char *name,
 {
     hsize_t dims[H5S_MAX_RANK];
     if (!h5_classify(d->type, &d->shape))
-        return fail_object(f, name, "of a type that is not expected here");
+        return fail_object(f, name, "has an unexpected type");
     d->space = H5Dget_space(d->id);
     int rank = H5Sget_simple_extent_dims(d->space, dims, NULL);
     if (d->space < 0 || rank < 0)
         return h5_fail(f, name, "unreadable");
     if (rank < 1 || rank > H5_MAX_RANK)
-        return fail_object(f, name, "of a rank that is not expected here");
+        return fail_object(f, name, "has an unexpected rank");
     d->shape.rank = rank;
     for (int k = 0; k < rank; k++)
         d->shape.dims[k] = dims[k];
     return VD_OK;
 }
 
-/* On error `d` is to be cleared too. */
+/* Opens a data set after all checks. The caller clears `d`, also after an
+ * error. */
 static enum vd_err open_dataset(const struct h5_file *f, const char *name,
                                 struct h5_dataset *d)
 {
@@ -190,7 +204,7 @@ enum vd_err h5_read(struct h5_file *f, const char *name,
         err = check_shape(f, name, &d.shape, expected);
     if (err != VD_OK)
         goto out;
-    /* Texts as they are stored: HDF5 converts no character sets. */
+    /* Texts are read as stored: HDF5 does not convert character sets. */
     memory = expected->type == H5_TYPE_TEXT ? H5Tcopy(d.type)
                                             : h5_memory_type(expected);
     H5_TRY_GOTO(out, err,
@@ -213,8 +227,8 @@ static enum vd_err row_address(const struct h5_file *f, const char *name,
         return h5_fail(f, name, "unreadable index");
     if (address == HADDR_UNDEF || size != bytes || bytes > f->bytes ||
         address > f->bytes - bytes)
-        return VD_FAIL(VD_DATA, "%s: %s: row %llu is not in the file", f->label,
-                       name, (unsigned long long)row);
+        return VD_FAIL(VD_DATA, "%s: %s: row %llu is outside the file",
+                       f->label, name, (unsigned long long)row);
     *out = address;
     return VD_OK;
 }
@@ -226,10 +240,10 @@ static enum vd_err check_rows(const struct h5_file *f, const char *name,
     if (H5Pget_layout(d->list) != H5D_CHUNKED || d->n_filters != 0 ||
         H5Pget_chunk(d->list, H5S_MAX_RANK, chunk) != d->shape.rank)
         return fail_object(f, name,
-                           "not stored as one chunk a row, unfiltered");
+                           "not stored as one unfiltered chunk per row");
     for (int k = 0; k < d->shape.rank; k++)
         if (chunk[k] != (k == 0 ? 1 : d->shape.dims[k]))
-            return fail_object(f, name, "not stored as one chunk a row");
+            return fail_object(f, name, "not stored as one chunk per row");
     return VD_OK;
 }
 
@@ -243,7 +257,8 @@ static enum vd_err row_addresses(const struct h5_file *f, const char *name,
     if (n <= 2)
         return VD_OK;
     VD_TRY(row_address(f, name, d, n - 1, bytes, &out[n - 1]));
-    /* As we write them: the index lies between the first and the second. */
+    /* Layout that h5_rows_create() gives: row 0, chunk index, rows 1 to n - 1.
+     */
     bool packed =
         out[n - 1] > out[1] && out[n - 1] - out[1] == (n - 2) * (uint64_t)bytes;
     for (uint64_t k = 2; k < n - 1; k++) {
@@ -272,7 +287,7 @@ enum vd_err h5_rows_addresses(struct h5_file *f, const char *name,
     creation = H5Fget_create_plist(f->id);
     H5_TRY_GOTO(out, err, H5Pget_userblock(creation, &user_block), f, name,
                 "unreadable");
-    if (user_block != 0) /* addresses would not be offsets */
+    if (user_block != 0) /* addresses are relative to its end */
         err = fail_object(f, name, "in a file with a user block");
     else
         err = row_addresses(f, name, &d, bytes, out);
@@ -314,8 +329,7 @@ static enum vd_err open_attribute(const struct h5_file *f, const char *name,
     if (a->type < 0 || n < 0)
         return h5_fail(f, name, "unreadable attribute");
     if (!h5_classify(a->type, &a->shape))
-        return fail_object(f, name,
-                           "an attribute of a type that is not expected");
+        return fail_object(f, name, "an attribute of an unexpected type");
     a->n = (uint64_t)n;
     return VD_OK;
 }
@@ -349,9 +363,9 @@ enum vd_err h5_get_texts(struct h5_file *f, const char *name, size_t n,
     if (a.shape.type != H5_TYPE_TEXT || a.n != n ||
         a.shape.text_bytes > max_bytes + 1 ||
         !alloc_mul_size(n, a.shape.text_bytes, &bytes)) {
-        err =
-            VD_FAIL(VD_DATA, "%s: %s: expected %zu texts of at most %zu bytes",
-                    f->label, name, n, max_bytes);
+        err = VD_FAIL(VD_DATA,
+                      "%s: %s: expected %zu strings of at most %zu bytes",
+                      f->label, name, n, max_bytes);
         goto out;
     }
     block = xcalloc(bytes, 1);

@@ -1,11 +1,21 @@
+/*
+ * Writing data sets, row data sets and attributes.
+ *
+ * h5_write() stores a whole array in chunks of about 1 MiB with fletcher32.
+ * h5_rows_*() appends rows of equal size, one unfiltered chunk per row, with
+ * H5Dwrite_chunk(), which bypasses the type conversion: row bytes must be
+ * little-endian. After a failed write the file may only be closed
+ * (h5_fail_write() sets `failed`). Object timestamps are off and types have a
+ * fixed byte order, so equal content gives equal bytes.
+ */
 #include "base/alloc.h"
 #include "store/h5_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Of a whole data set: small enough to be read in one go, large enough that
- * the index stays small. */
+/* Chunk size of whole data sets: small enough to read a chunk at once, large
+ * enough for a small index. */
 #define CHUNK_BYTES ((size_t)1 << 20)
 
 struct h5_rows {
@@ -26,13 +36,13 @@ static hid_t create_dataspace(const struct h5_shape *shape)
     return H5Screate_simple(shape->rank, dims, NULL);
 }
 
-/* Chunks of whole rows with fletcher32; without elements: contiguous, as a
- * chunk cannot be larger than its data set. */
+/* Chunks of whole rows, with fletcher32. An empty data set is contiguous,
+ * because a chunk cannot be larger than its data set. */
 static hid_t dataset_create_plist(const struct h5_shape *shape, size_t bytes)
 {
     hsize_t chunk[H5_MAX_RANK];
     hid_t list = H5Pcreate(H5P_DATASET_CREATE);
-    H5Pset_obj_track_times(list, false); /* the same bytes at any time */
+    H5Pset_obj_track_times(list, false); /* bytes do not depend on time */
     if (list < 0 || bytes == 0)
         return list;
     size_t row = bytes / shape->dims[0];
@@ -48,13 +58,13 @@ static hid_t dataset_create_plist(const struct h5_shape *shape, size_t bytes)
     return list;
 }
 
-/* Everything is written before it is closed: see h5_fail_write(). */
+/* Flushes first, so that no write fails during the close: h5_fail_write(). */
 static enum vd_err close_dataset(struct h5_file *f, const char *name, hid_t id)
 {
     if (f->failed != VD_OK)
         return f->failed;
     if (H5Dflush(id) < 0 || !h5_close_id(id))
-        return h5_fail_write(f, name, "cannot close it");
+        return h5_fail_write(f, name, "cannot close the data set");
     return VD_OK;
 }
 
@@ -73,7 +83,7 @@ enum vd_err h5_write(struct h5_file *f, const char *name,
     hid_t id =
         H5Dcreate2(f->id, name, stored, space, H5P_DEFAULT, list, H5P_DEFAULT);
     if (id < 0)
-        err = h5_fail_write(f, name, "cannot create it");
+        err = h5_fail_write(f, name, "cannot create the data set");
     else if (bytes &&
              H5Dwrite(id, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
         err = h5_fail_write(f, name, "write failed");
@@ -87,8 +97,8 @@ enum vd_err h5_write(struct h5_file *f, const char *name,
 }
 
 /*
- * A fixed maximum gives an index of one block that is allocated with the first
- * row, so that all others follow each other: see h5_rows_addresses().
+ * A fixed maximum size gives a "fixed array" index, one block that is allocated
+ * with the first row. All other rows are then contiguous: h5_rows_addresses().
  */
 static hid_t create_rows(struct h5_rows *rows, const struct h5_shape *row)
 {
@@ -132,7 +142,7 @@ enum vd_err h5_rows_create(struct h5_rows **out, struct h5_file *f,
         rows->dims[k] = row->dims[k];
     rows->id = create_rows(rows, row);
     if (rows->id < 0) {
-        (void)h5_fail_write(f, name, "cannot create it");
+        (void)h5_fail_write(f, name, "cannot create the data set");
         return h5_rows_close(rows);
     }
     *out = rows;
@@ -192,7 +202,7 @@ enum vd_err h5_set_int(struct h5_file *f, const char *name, int64_t value)
 
 enum vd_err h5_set_text(struct h5_file *f, const char *name, const char *value)
 {
-    /* One byte more than needed, so that every reader finds an end. */
+    /* One byte more, so that the stored text always ends in NUL. */
     hid_t type = h5_text_type(strlen(value) + 1);
     hid_t space = H5Screate(H5S_SCALAR);
     enum vd_err err = set_attribute(f, name, type, type, space, value);

@@ -1,3 +1,11 @@
+/*
+ * JSON on Jansson: struct json is json_t under an opaque name.
+ *
+ * Reading functions check type and limits and raise VD_DATA; building
+ * functions assert, because only misuse or a lack of memory makes them fail.
+ * Ownership is Jansson's: a root is freed by json_free(), a child is owned by
+ * its parent.
+ */
 #include "store/json.h"
 
 #include "base/alloc.h"
@@ -84,7 +92,7 @@ static enum vd_err check_text(const json_t *value, const char *where,
                               const char *key, const char **out)
 {
     if (!json_is_string(value))
-        return VD_FAIL(VD_DATA, "%s: \"%s\": expected a text", where, key);
+        return VD_FAIL(VD_DATA, "%s: \"%s\": expected a string", where, key);
     *out = json_string_value(value);
     return VD_OK;
 }
@@ -102,7 +110,7 @@ enum vd_err json_get_real(const struct json *object, const char *where,
 {
     const json_t *value = json_object_get(to_jansson_const(object), key);
     if (!json_is_number(value))
-        return VD_FAIL(VD_DATA, "%s: %s is missing or no number", where, key);
+        return VD_FAIL(VD_DATA, "%s: \"%s\": expected a number", where, key);
     *out = json_number_value(value);
     return VD_OK;
 }
@@ -163,7 +171,7 @@ enum vd_err json_text_at(const struct json *list, const char *where, size_t i,
     return check_text(to_jansson_const(json_at(list, i)), where, key, out);
 }
 
-/* The library's iterator writes nothing, it only lacks the const. */
+/* Jansson's iterators do not write, but their parameter is not const. */
 static json_t *to_jansson_iterable(const struct json *object)
 {
     return (json_t *)(uintptr_t)object;

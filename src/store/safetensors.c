@@ -1,3 +1,16 @@
+/*
+ * safetensors: header parser, reader with conversion to float32, writer.
+ *
+ * Opening: read the length, read and parse the JSON header, parse each tensor
+ * (dtype, shape, data_offsets), sort by offset, then check that the tensors
+ * cover the data area in order, without overlap and with gaps below ALIGNMENT.
+ * No tensor data are read before all checks have passed.
+ *
+ * Example: {"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}} has 54 bytes.
+ * The tensor starts at file offset 8 + 54 and ends 8 bytes later, at the end of
+ * the file. The writer pads the header with blanks, so that the first tensor is
+ * aligned to 64 bytes.
+ */
 #include "store/safetensors.h"
 
 #include "base/alloc.h"
@@ -14,15 +27,15 @@
 #define MAX_TENSORS   100000
 #define MAX_NAME      1024
 #define MAX_DIMENSION ((int64_t)1 << 40)
-#define ALIGNMENT     64 /* of the first tensor; no larger gap is accepted */
+#define ALIGNMENT     64 /* bytes; of the first tensor; gaps are smaller */
 #define METADATA      "__metadata__"
 #define HALF_CHUNK    4096
-#define REMEDY        "it is cut off or of another kind: copy or write it again"
+#define REMEDY        "it is truncated or of another kind: copy or write it again"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
-               "the format is little-endian, values are copied as they are");
+               "the format is little-endian, and values are copied unchanged");
 
-/* Bytes of one element of every type of the format. */
+/* All types of the format, with the bytes of one element. */
 static const struct {
     const char *name;
     enum safetensors_type type;
@@ -48,7 +61,7 @@ static enum vd_err read_bytes_at(const struct safetensors *f, uint64_t at,
         if (got < 0)
             return VD_FAIL(VD_DATA, "%s: read: %s", f->path, strerror(errno));
         if (got == 0)
-            return VD_FAIL(VD_DATA, "%s: ends too early", f->path);
+            return VD_FAIL(VD_DATA, "%s: truncated", f->path);
         p += got;
         at += (size_t)got;
         n -= (size_t)got;
@@ -71,7 +84,7 @@ static enum vd_err parse_dtype(const struct json *object, const char *where,
         *bytes = types[k].bytes;
         return VD_OK;
     }
-    return VD_FAIL(VD_DATA, "%s: dtype \"%.32s\" is not known", where, name);
+    return VD_FAIL(VD_DATA, "%s: unknown dtype \"%.32s\"", where, name);
 }
 
 static enum vd_err parse_shape(const struct json *object, const char *where,
@@ -85,13 +98,14 @@ static enum vd_err parse_shape(const struct json *object, const char *where,
         VD_TRY(json_int_at(shape, where, (size_t)k, 0, MAX_DIMENSION,
                            &t->dims[k]));
         if (!alloc_mul_size(t->n, (size_t)t->dims[k], &t->n))
-            return VD_FAIL(VD_DATA, "%s: more elements than can be counted",
+            return VD_FAIL(VD_DATA, "%s: the number of elements overflows",
                            where);
     }
     return VD_OK;
 }
 
-/* `data` is where the tensors begin, `end` the size of the file. */
+/* Offsets in the header are relative to `data`, the end of the header; `end` is
+ * the size of the file. */
 static enum vd_err parse_offsets(const struct json *object, const char *where,
                                  struct safetensors_tensor *t, size_t item,
                                  uint64_t data, uint64_t end)
@@ -101,7 +115,8 @@ static enum vd_err parse_offsets(const struct json *object, const char *where,
     size_t bytes = 0;
     VD_TRY(json_get_list(object, where, "data_offsets", 2, &pair));
     if (json_count(pair) != 2)
-        return VD_FAIL(VD_DATA, "%s: \"data_offsets\": expected two", where);
+        return VD_FAIL(VD_DATA, "%s: \"data_offsets\": expected two numbers",
+                       where);
     VD_TRY(json_int_at(pair, where, 0, 0, most, &first));
     VD_TRY(json_int_at(pair, where, 1, first, most, &last));
     if (!alloc_mul_size(t->n, item, &bytes) ||
@@ -145,6 +160,7 @@ static int compare_offsets(const void *a, const void *b)
     return strcmp(s->name, t->name);
 }
 
+/* Sorts the tensors by offset and checks that they cover the data. */
 static enum vd_err check_offsets(struct safetensors *f, uint64_t data,
                                  uint64_t end)
 {
@@ -154,16 +170,16 @@ static enum vd_err check_offsets(struct safetensors *f, uint64_t data,
     for (size_t k = 0; k < f->n; k++) {
         const struct safetensors_tensor *t = &f->tensors[k];
         if (t->offset < at)
-            return VD_FAIL(VD_DATA, "%s: tensor %s overlaps the one before it",
+            return VD_FAIL(VD_DATA, "%s: tensor %s overlaps the previous one",
                            f->path, t->name);
         if (t->offset - at >= ALIGNMENT)
-            return VD_FAIL(VD_DATA, "%s: a hole in front of tensor %s", f->path,
+            return VD_FAIL(VD_DATA, "%s: a gap before tensor %s", f->path,
                            t->name);
         at = t->offset + t->bytes;
     }
     if (end - at >= ALIGNMENT)
-        return VD_FAIL(VD_DATA, "%s: %llu bytes behind the last tensor",
-                       f->path, (unsigned long long)(end - at));
+        return VD_FAIL(VD_DATA, "%s: %llu bytes after the last tensor", f->path,
+                       (unsigned long long)(end - at));
     return VD_OK;
 }
 
@@ -182,7 +198,7 @@ static enum vd_err parse_tensors(struct safetensors *f, const struct json *root,
     return check_offsets(f, data, end);
 }
 
-/* Of a file of `end` bytes. */
+/* Reads and checks the header of a file of `end` bytes. */
 static enum vd_err read_header(struct safetensors *f, uint64_t end)
 {
     uint64_t length = 0;
@@ -239,7 +255,7 @@ const struct safetensors_tensor *safetensors_find(const struct safetensors *f,
     return NULL;
 }
 
-/* The member, NULL when there is none. */
+/* NULL if there is no such member. */
 static const struct json *find_member(const struct json *object,
                                       const char *key)
 {
@@ -270,6 +286,7 @@ static float float_from_bits(uint32_t bits)
     return value;
 }
 
+/* IEEE 754 binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits. */
 static float float_from_half(uint16_t half)
 {
     uint32_t sign = (uint32_t)(half & 0x8000) << 16;
@@ -368,7 +385,7 @@ enum vd_err safetensors_write(const char *path,
     atomic_append(&f, &length, sizeof length);
     atomic_append(&f, padded, length);
     for (size_t k = 0; k < n; k++)
-        if (n_elements(&tensors[k])) /* an empty one may have no data at all */
+        if (n_elements(&tensors[k])) /* data of an empty one may be NULL */
             atomic_append(&f, tensors[k].data,
                           n_elements(&tensors[k]) * sizeof(float));
     free(padded);

@@ -1,11 +1,12 @@
 /*
- * safetensors: 8 bytes little-endian length of a JSON header, the header, then
- * the tensors' bytes. Read from strangers, so every length is checked before
- * it is used: no tensor leaves the file or overlaps another, shapes and sizes
- * agree, and there is no room between tensors to hide anything but alignment.
+ * safetensors files: the length of a JSON header in 8 bytes (little-endian),
+ * the header, then the bytes of the tensors. Files are not trusted, so every
+ * length is checked before it is used: no tensor is outside the file or
+ * overlaps another, shapes and sizes agree, and gaps between tensors are
+ * smaller than the alignment.
  *
- * Every tensor is listed; those that are not floats of 16 or 32 bits
- * (num_batches_tracked is an I64) can only be looked at. Local.
+ * All tensors are listed. Only floats of 16 and 32 bits can be read (not
+ * num_batches_tracked, for example, which is I64). Local.
  */
 #ifndef VOCDIST_STORE_SAFETENSORS_H
 #define VOCDIST_STORE_SAFETENSORS_H
@@ -17,8 +18,8 @@
 
 struct json;
 
-/* The format allows 100 MB, of which a hostile header makes 80 times as much
- * in memory (measured); 2 MB are some 15,000 tensors. */
+/* The format allows 100 MB, and parsing a hostile header takes 80 times its
+ * size in memory (measured). 2 MiB are enough for about 15,000 tensors. */
 #define SAFETENSORS_MAX_HEADER ((size_t)2 << 20)
 #define SAFETENSORS_MAX_RANK   8
 
@@ -42,24 +43,24 @@ struct safetensors_tensor {
 struct safetensors {
     char *path; /* owned */
     int fd;
-    struct safetensors_tensor *tensors; /* owned; in the order of their bytes */
+    struct safetensors_tensor *tensors; /* owned; sorted by offset */
     size_t n;
-    struct json *header; /* owned; where notes are */
+    struct json *header; /* owned; has __metadata__ */
 };
 
-/* VD_NOINPUT when it cannot be opened, VD_DATA when anything does not hold. */
+/* VD_NOINPUT if the file cannot be opened, VD_DATA if a check above fails. */
 enum vd_err safetensors_open(struct safetensors *f,
                              const char *path) VD_MUST_USE;
 /* Accepts {0}. */
 void safetensors_close(struct safetensors *f);
 
-/* NULL when there is none of this name. */
+/* NULL if there is no tensor of this name. */
 const struct safetensors_tensor *safetensors_find(const struct safetensors *f,
                                                   const char *name);
-/* The text of `key` in __metadata__, borrowed; NULL when there is none. */
+/* The text of `key` in __metadata__, borrowed; NULL if there is none. */
 enum vd_err safetensors_metadata(const struct safetensors *f, const char *key,
                                  const char **out) VD_MUST_USE;
-/* Exact (F16 and BF16 are subsets); `out` has room for tensors[index].n. */
+/* Reads into out [tensors[index].n]. Exact: F16 and BF16 are subsets of F32. */
 enum vd_err safetensors_read_f32(const struct safetensors *f, size_t index,
                                  float *out) VD_MUST_USE;
 
@@ -75,8 +76,8 @@ struct safetensors_metadata {
     const char *key, *value;
 };
 
-/* All F32, in the given order; the same input gives the same bytes. Names are
- * unique. The file appears whole (store/atomic.h). */
+/* Writes all tensors as F32 in the given order, atomically (store/atomic.h).
+ * The same input gives the same bytes. Names are unique. */
 enum vd_err safetensors_write(const char *path,
                               const struct safetensors_output *tensors,
                               size_t n,

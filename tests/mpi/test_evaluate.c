@@ -1,5 +1,5 @@
-/* eval/evaluate: every image once, the same bytes at any number of ranks and
- * threads, padding never counted. */
+/* eval/evaluate: every image counts once, the rows have the same bytes at any
+ * number of ranks and threads, and padding is not counted. */
 #include "mpi_check.h"
 
 #include "eval/evaluate.h"
@@ -70,7 +70,7 @@ static void fixture_clear(struct fixture *f)
         free(f->folder);
 }
 
-/* Evaluates with `threads` over the ranks of `c`. */
+/* Evaluates twice with `threads` threads on each rank of `c`. */
 static void evaluate(struct fixture *f, struct comm *c, int threads,
                      struct eval_row *rows, struct eval_means *means)
 {
@@ -82,7 +82,7 @@ static void evaluate(struct fixture *f, struct comm *c, int threads,
                             .std = {1, 1, 1}};
     struct eval_summary summary = {0};
     struct evaluator *e = evaluator_new(&f->backend, &spec, &f->data);
-    for (int pass = 0; pass < 2; pass++) { /* it can be used again */
+    for (int pass = 0; pass < 2; pass++) { /* an evaluator is reusable */
         eval_summary_clear(&summary);
         assert_int_equal(evaluator_run(e, c, rows, &summary), VD_OK);
     }
@@ -98,7 +98,7 @@ static void evaluate(struct fixture *f, struct comm *c, int threads,
     evaluator_free(e);
 }
 
-/* One batch after the other, without evaluator or ranks. */
+/* Reference: one batch after the other on this rank, without the evaluator. */
 static void compute_expected(struct fixture *f, struct result *out)
 {
     const struct backend_ops *ops = f->backend.ops;
@@ -164,7 +164,7 @@ static void rows_are_the_same_for_all_ranks_and_threads(void **state)
             assert_memory_equal(&rows[i].result, &expected[i],
                                 sizeof expected[i]);
         }
-        /* the summary on every rank, without the padding */
+        /* every rank has the summary, which excludes padding */
         assert_int_equal(means.n, N);
         assert_true(means.l1 == l1 / (double)N);
         assert_true(means.ce == ce / (double)N);
@@ -172,7 +172,7 @@ static void rows_are_the_same_for_all_ranks_and_threads(void **state)
     fixture_clear(&f);
 }
 
-static void a_damaged_image_is_agreed_by_all(void **state)
+static void all_ranks_agree_on_a_damaged_image(void **state)
 {
     (void)state;
     struct fixture f;
@@ -208,18 +208,18 @@ static void a_damaged_image_is_agreed_by_all(void **state)
     check_log_start(&log);
     assert_int_equal(evaluator_run(e, &comm, rows, &summary), VD_DATA);
     check_log_end();
-    if (comm.rank == 2 % comm.size) /* batch 2 is its */
+    if (comm.rank == 2 % comm.size) /* computes batch 2 */
         assert_logged(&log, "tiny_0010");
     evaluator_free(e);
     fixture_clear(&f);
 }
 
-/* Some logits of class or box become NaN: said once, by rank 0, with the first
- * image in the data's order. */
+/* A NaN in the outputs for box or class: rank 0 alone reports it, with the
+ * first image in data order. */
 static void non_finite_outputs_are_rejected(void **state)
 {
     (void)state;
-    static const size_t at[] = {0, 5}; /* of head.fc2.bias: box, class */
+    static const size_t at[] = {0, 5}; /* in head.fc2.bias: box, class */
     for (size_t k = 0; k < sizeof at / sizeof *at; k++) {
         struct fixture f;
         struct eval_summary summary = {0};
@@ -261,7 +261,7 @@ static void non_finite_outputs_are_rejected(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(rows_are_the_same_for_all_ranks_and_threads),
-    cmocka_unit_test(a_damaged_image_is_agreed_by_all),
+    cmocka_unit_test(all_ranks_agree_on_a_damaged_image),
     cmocka_unit_test(non_finite_outputs_are_rejected),
 };
 

@@ -1,5 +1,5 @@
-/* store/atomic: a file is whole and new, or whole and old; never in between,
- * and nothing is left behind. */
+/* store/atomic: a file is either completely new or completely old, and no
+ * temporary file is left. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -81,7 +81,7 @@ static void a_library_may_write_the_reserved_name(void **state)
     check_folder_remove(folder);
 }
 
-static void a_missing_folder_is_named(void **state)
+static void a_missing_folder_is_reported(void **state)
 {
     (void)state;
     struct check_log log;
@@ -93,7 +93,7 @@ static void a_missing_folder_is_named(void **state)
     assert_logged(&log, "/proc/f: open: ");
 }
 
-static void a_failing_rename_leaves_nothing(void **state)
+static void a_failed_rename_leaves_no_temporary(void **state)
 {
     (void)state;
     char *folder = check_folder(), *path = xasprintf("%s/d", folder);
@@ -154,7 +154,7 @@ static void symlinks_are_replaced_and_failures_reported(void **state)
     char to[16] = "";
     struct check_log log;
     char *left = xasprintf("%s.tmp-%ld-0", path, (long)getpid());
-    assert_int_equal(symlink("x", left), 0); /* of a dead process */
+    assert_int_equal(symlink("x", left), 0); /* left by a dead process */
     assert_int_equal(atomic_symlink(path, "a"), VD_OK);
     unlink(left);
     free(left);
@@ -199,7 +199,8 @@ static void only_stale_temporaries_are_removed(void **state)
     check_folder_remove(folder);
 }
 
-/* In a child, as the limit stays: its exit code says what went wrong. */
+/* Runs in a child process, because the limit cannot be raised again. Returns 0,
+ * or the number of the failed check. */
 static int write_beyond_limit(const char *path, bool small_pieces)
 {
     struct rlimit limit = {4096, 4096};
@@ -303,8 +304,8 @@ int main(void)
         cmocka_unit_test(commit_leaves_only_the_final_file),
         cmocka_unit_test(abort_keeps_the_old_file),
         cmocka_unit_test(a_library_may_write_the_reserved_name),
-        cmocka_unit_test(a_missing_folder_is_named),
-        cmocka_unit_test(a_failing_rename_leaves_nothing),
+        cmocka_unit_test(a_missing_folder_is_reported),
+        cmocka_unit_test(a_failed_rename_leaves_no_temporary),
         cmocka_unit_test(non_regular_files_are_not_replaced),
         cmocka_unit_test(a_lost_library_file_is_an_error),
         cmocka_unit_test(symlinks_are_replaced_and_failures_reported),

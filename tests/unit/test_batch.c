@@ -1,4 +1,4 @@
-/* config: how many images a step takes and who takes them. */
+/* config/batch: batch sizes per step, replica and rank. */
 #include "check.h"
 
 #include "config/batch.h"
@@ -34,7 +34,7 @@ static void replicas_default_to_ranks(void **state)
     assert_string_equal(log.text, "");
 }
 
-static void the_micro_batch_gives_the_global_one(void **state)
+static void the_micro_batch_determines_the_global_batch(void **state)
 {
     (void)state;
     struct batch_plan b;
@@ -45,7 +45,7 @@ static void the_micro_batch_gives_the_global_one(void **state)
     assert_int_equal(b.global_batch, 64);
 }
 
-static void more_ranks_than_replicas_are_refused(void **state)
+static void more_ranks_than_replicas_are_rejected(void **state)
 {
     (void)state;
     struct batch_plan b = {0};
@@ -56,7 +56,7 @@ static void more_ranks_than_replicas_are_refused(void **state)
     assert_int_equal(b.replicas, 0);
 }
 
-static void an_uneven_batch_suggests_the_nearest(void **state)
+static void an_uneven_batch_suggests_the_nearest_valid_ones(void **state)
 {
     (void)state;
     struct batch_plan b;
@@ -66,13 +66,13 @@ static void an_uneven_batch_suggests_the_nearest(void **state)
     assert_logged(&log,
                   "\ngive --train.micro_batch 10, or --train.global_batch "
                   "60 or 66");
-    // Too few images for the one above; too few for the one below.
+    // Too few images for the larger batch; below the minimum for the smaller.
     assert_int_equal(resolve(-1, 64, -1, 6, 65, &b, &log), VD_CONFIG);
     assert_logged(&log, "--train.global_batch 60\n");
     assert_int_equal(resolve(-1, 5, -1, 4, 100, &b, &log), VD_CONFIG);
     assert_logged(&log, "--train.micro_batch 2, or --train.global_batch 8\n");
     assert_int_equal(resolve(-1, 5, -1, 4, 7, &b, &log), VD_CONFIG);
-    assert_logged(&log, "each needs 2 images");
+    assert_logged(&log, "each replica needs at least 2 images");
 }
 
 static void suggested_batches_are_accepted(void **state)
@@ -101,7 +101,7 @@ static void suggested_batches_are_accepted(void **state)
         }
 }
 
-static void batch_norm_needs_two_images(void **state)
+static void a_replica_needs_two_images(void **state)
 {
     (void)state;
     struct batch_plan b;
@@ -111,7 +111,7 @@ static void batch_norm_needs_two_images(void **state)
                         "--train.global_batch 16\n");
 }
 
-static void a_batch_is_no_larger_than_the_data(void **state)
+static void a_batch_larger_than_the_data_is_rejected(void **state)
 {
     (void)state;
     struct batch_plan b;
@@ -123,7 +123,7 @@ static void a_batch_is_no_larger_than_the_data(void **state)
     assert_int_equal(resolve(-1, -1, 17, 4, 64, &b, &log), VD_CONFIG);
 }
 
-static void small_and_uneven_batches_are_warned_of(void **state)
+static void small_and_uneven_batches_give_warnings(void **state)
 {
     (void)state;
     struct batch_plan b;
@@ -138,7 +138,7 @@ static void small_and_uneven_batches_are_warned_of(void **state)
     assert_near(batch_max_efficiency(8, 4), 1, 0);
 }
 
-static void every_replica_has_one_rank(void **state)
+static void every_rank_has_a_replica(void **state)
 {
     (void)state;
     for (int replicas = 1; replicas <= 40; replicas++)
@@ -162,14 +162,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replicas_default_to_ranks),
-        cmocka_unit_test(the_micro_batch_gives_the_global_one),
-        cmocka_unit_test(more_ranks_than_replicas_are_refused),
-        cmocka_unit_test(an_uneven_batch_suggests_the_nearest),
+        cmocka_unit_test(the_micro_batch_determines_the_global_batch),
+        cmocka_unit_test(more_ranks_than_replicas_are_rejected),
+        cmocka_unit_test(an_uneven_batch_suggests_the_nearest_valid_ones),
         cmocka_unit_test(suggested_batches_are_accepted),
-        cmocka_unit_test(batch_norm_needs_two_images),
-        cmocka_unit_test(a_batch_is_no_larger_than_the_data),
-        cmocka_unit_test(small_and_uneven_batches_are_warned_of),
-        cmocka_unit_test(every_replica_has_one_rank),
+        cmocka_unit_test(a_replica_needs_two_images),
+        cmocka_unit_test(a_batch_larger_than_the_data_is_rejected),
+        cmocka_unit_test(small_and_uneven_batches_give_warnings),
+        cmocka_unit_test(every_rank_has_a_replica),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

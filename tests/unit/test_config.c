@@ -1,5 +1,5 @@
-/* config: the table's own consistency, rules between keys, digests, and what
- * a resumed run may change. */
+/* config: consistency of the table, rules between keys, digests, and which
+ * settings a resumed run may change. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -35,7 +35,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* All defaults again. */
+/* Back to the defaults. */
 static void reset(struct fixture *f)
 {
     options_clear(&f->set);
@@ -86,8 +86,8 @@ static void no_key_is_both_leaf_and_section(void **state)
     }
 }
 
-/* Or a written config would open a section twice, which is refused. */
-static void rows_of_a_section_stand_together(void **state)
+/* Else a written config would contain a section twice, which is an error. */
+static void rows_of_a_section_are_adjacent(void **state)
 {
     struct fixture *f = *state;
     struct text out = {0};
@@ -111,8 +111,8 @@ static void every_row_has_help_and_a_valid_default(void **state)
     }
 }
 
-/* Two rows that write the same field would be a slip of the pen. */
-static void every_row_has_a_field_of_its_own(void **state)
+/* Two rows must not write to the same field. */
+static void every_row_has_its_own_field(void **state)
 {
     (void)state;
     for (size_t i = 0; i < config_table.n; i++)
@@ -121,7 +121,7 @@ static void every_row_has_a_field_of_its_own(void **state)
                                  config_table.rows[j].offset);
 }
 
-/* The words of the table and the enums of the header, in the same order. */
+/* The words in the table have the order of the enums in the header. */
 static void choices_match_their_enums(void **state)
 {
     struct fixture *f = *state;
@@ -163,8 +163,8 @@ static void the_recipe_file_equals_the_defaults(void **state)
     assert_string_equal(f->config.train.name, "voc2007");
 }
 
-/* What tests/oracle/torch_trainer.py, its twin in PyTorch, has as well. */
-static void the_recipe_has_the_papers_numbers(void **state)
+/* tests/oracle/torch_trainer.py has the same values for PyTorch. */
+static void the_recipe_has_the_published_hyperparameters(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(options_read_yaml(&f->set, RECIPE), VD_OK);
@@ -196,52 +196,54 @@ static void fine_tuning_is_the_recipe_with_a_trained_backbone(void **state)
     set(f, "model.freeze", "none");
     set(f, "optim.backbone_lr_mult", "0.1");
     set(f, "train.epochs", "4");
-    uint64_t said = config_digest(&f->set, CONFIG_CLASSES_ALL);
+    uint64_t expected = config_digest(&f->set, CONFIG_CLASSES_ALL);
     reset(f);
     assert_int_equal(options_read_yaml(&f->set, FINETUNE), VD_OK);
-    assert_true(config_digest(&f->set, CONFIG_CLASSES_ALL) == said);
+    assert_true(config_digest(&f->set, CONFIG_CLASSES_ALL) == expected);
     assert_int_equal(config_check(&f->set, FINETUNE), VD_OK);
     assert_string_equal(f->config.train.name, "voc2007-finetune");
 }
 
 /* ---- rules ------------------------------------------------------------- */
 
-#define assert_check_says(f, part)                                  \
+#define assert_check_fails(f, part)                                 \
     do {                                                            \
         assert_int_equal(config_check(&(f)->set, NULL), VD_CONFIG); \
         assert_logged(&(f)->log, (part));                           \
         reset(f);                                                   \
     } while (0)
 
-static void contradictions_are_refused_with_the_remedy(void **state)
+static void contradictions_are_rejected_with_a_remedy(void **state)
 {
     struct fixture *f = *state;
     set(f, "model.freeze", "stem");
-    assert_check_says(f, "command line: model.freeze: stem would freeze random "
-                         "weights\ngive pretrained ones with --model.weights");
+    assert_check_fails(f,
+                       "command line: model.freeze: stem would freeze random "
+                       "weights\ngive pretrained weights with "
+                       "--model.weights");
     set(f, "model.width", "12");
-    assert_check_says(f, "12 is not a multiple of 8");
+    assert_check_fails(f, "12 is not a multiple of 8");
     set(f, "model.blocks", "1,1,1");
-    assert_check_says(f, "model.blocks: 3 numbers\ngive four");
+    assert_check_fails(f, "model.blocks: 3 values, expected 4\ngive one");
     set(f, "optim.schedule", "step");
-    assert_check_says(f, "step needs optim.milestones");
+    assert_check_fails(f, "step needs optim.milestones");
     set(f, "optim.milestones", "10");
-    assert_check_says(f, "only schedule step has them");
+    assert_check_fails(f, "only optim.schedule step uses them");
     set(f, "optim.schedule", "step");
     set(f, "optim.milestones", "10,20,20");
-    assert_check_says(f, "20 does not follow 20");
+    assert_check_fails(f, "20 comes after 20\ngive step numbers in");
     static const char *const bad_names[] = {"a/b", "..", ".hidden", "a\nb"};
     for (size_t i = 0; i < 4; i++) {
         set(f, "train.name", bad_names[i]);
-        assert_check_says(f, "cannot name a folder");
+        assert_check_fails(f, "is not a valid folder name");
     }
     set(f, "train.dir", "");
-    assert_check_says(f, "train.dir is empty");
+    assert_check_fails(f, "train.dir is empty");
     set(f, "data.train", "");
-    assert_check_says(f, "data.train is empty");
+    assert_check_fails(f, "data.train is empty");
 }
 
-static void unsupported_settings_are_refused(void **state)
+static void unsupported_settings_are_rejected(void **state)
 {
     struct fixture *f = *state;
     static const char *const keys[][2] = {{"tune", "on"},
@@ -258,7 +260,7 @@ static void unsupported_settings_are_refused(void **state)
     assert_int_equal(config_check(&f->set, NULL), VD_OK);
 }
 
-static void sound_configs_pass(void **state)
+static void valid_configs_pass(void **state)
 {
     struct fixture *f = *state;
     set(f, "model.freeze", "stem");
@@ -280,20 +282,20 @@ static void sound_configs_pass(void **state)
     assert_string_equal(f->config.train.name, "mine");
 }
 
-static void one_batch_size_counts(void **state)
+static void one_of_the_batch_sizes_is_used(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(config_check(&f->set, NULL), VD_OK);
     assert_int_equal(f->config.train.global_batch, 64);
     assert_int_equal(f->config.train.micro_batch, CONFIG_AUTO);
 
-    set(f, "train.micro_batch", "8"); // over the built-in 64
+    set(f, "train.micro_batch", "8"); // overrides the built-in 64
     assert_int_equal(config_check(&f->set, NULL), VD_OK);
     assert_int_equal(f->config.train.global_batch, CONFIG_AUTO);
     assert_int_equal(f->config.train.micro_batch, 8);
     reset(f);
     yaml(f, "train: {global_batch: 32}\n");
-    set(f, "train.micro_batch", "8"); // over a file
+    set(f, "train.micro_batch", "8"); // overrides a file
     assert_int_equal(config_check(&f->set, NULL), VD_OK);
     assert_int_equal(f->config.train.global_batch, CONFIG_AUTO);
     reset(f);
@@ -304,8 +306,8 @@ static void one_batch_size_counts(void **state)
     assert_int_equal(f->config.train.global_batch, 32);
     reset(f);
     yaml(f, "train: {global_batch: 32, micro_batch: 8}\n");
-    assert_check_says(f, "both train.global_batch 32 (a.yaml:1) and "
-                         "train.micro_batch 8 (a.yaml:1)");
+    assert_check_fails(f, "both train.global_batch 32 (a.yaml:1) and "
+                          "train.micro_batch 8 (a.yaml:1)");
     yaml(f, "train: {global_batch: 32, micro_batch: 8, replicas: 4}\n");
     assert_int_equal(config_check(&f->set, NULL), VD_OK);
     assert_int_equal(f->config.train.global_batch, 32);
@@ -318,13 +320,13 @@ static void one_batch_size_counts(void **state)
 
 /* ---- digest ------------------------------------------------------------ */
 
-static void digests_see_values_of_their_classes_only(void **state)
+static void digests_depend_on_values_of_their_classes_only(void **state)
 {
     struct fixture *f = *state;
     const unsigned identity = CONFIG_CLASS(OPTION_IDENTITY);
     uint64_t first = config_digest(&f->set, identity);
     uint64_t all = config_digest(&f->set, CONFIG_CLASSES_ALL);
-    set(f, "optim.lr", "0.001"); // the default in another spelling
+    set(f, "optim.lr", "0.001"); // the default, spelled differently
     set(f, "checkpoint.every", "7");
     set(f, "train.epochs", "9");
     set(f, "backend", "ref");
@@ -348,7 +350,7 @@ static enum vd_err resume(struct fixture *f)
 {
     assert_int_equal(config_check(&f->set, NULL), VD_OK);
     return config_resume(&f->set, "runs/a/config.yaml", SAVED, strlen(SAVED),
-                         "begin anew");
+                         "start a new run");
 }
 
 static void unset_and_auto_keys_take_the_saved_value(void **state)
@@ -369,9 +371,9 @@ static void unset_and_auto_keys_take_the_saved_value(void **state)
     assert_int_equal(f->config.backend, BACKEND_CPU);
     assert_string_equal(options_origin(&f->set, "train.seed"),
                         "runs/a/config.yaml:2");
-    // Free keys are chosen anew.
+    // Free keys keep the values of this start.
     assert_int_equal(f->config.checkpoint.every, 0);
-    // What the run began with is not forgotten.
+    // The run's initial weights are known.
     assert_string_equal(f->config.model.weights, "a.safetensors");
 }
 
@@ -386,11 +388,12 @@ static void all_changed_identity_keys_are_listed(void **state)
                   "optim.lr: 0.02 here (command line), 0.01 in the run");
     assert_logged(&f->log, "train.seed: 8 here (command line), 7 in the run");
     assert_logged(&f->log, "train.global_batch: 64 here");
-    assert_logged(&f->log, "leave these keys out to go on, or begin anew");
+    assert_logged(&f->log, "leave these keys out to resume, or start a "
+                           "new run");
     assert_int_equal(f->config.train.replicas, CONFIG_AUTO); // untouched
 }
 
-static void extents_grow_and_do_not_shrink(void **state)
+static void extents_may_grow_but_not_shrink(void **state)
 {
     struct fixture *f = *state;
     set(f, "train.epochs", "9");
@@ -405,7 +408,7 @@ static void extents_grow_and_do_not_shrink(void **state)
                            "which may only grow");
 }
 
-/* train.patience 0 is off: the most there can be. */
+/* train.patience 0 is off, so it is the largest value. */
 static void an_extent_of_0_is_unlimited(void **state)
 {
     static const struct {
@@ -423,15 +426,15 @@ static void an_extent_of_0_is_unlimited(void **state)
         assert_int_equal(config_resume(&f->set, "a", yaml, (size_t)n, ""),
                          cases[i].err);
         if (cases[i].err != VD_OK)
-            assert_logged(&f->log, "which may only grow (0: no end)");
+            assert_logged(&f->log, "which may only grow (0: no limit)");
         reset(f);
     }
-    /* Runs of before there was patience have none. */
+    /* Runs saved before train.patience existed have none. */
     assert_int_equal(resume(f), VD_OK);
     assert_int_equal(f->config.train.patience, 0);
 }
 
-static void another_backend_is_warned_of(void **state)
+static void a_different_backend_gives_a_warning(void **state)
 {
     struct fixture *f = *state;
     set(f, "backend", "ref");
@@ -450,7 +453,7 @@ static void config_diff_lists_old_new_and_origin(void **state)
     assert_int_equal(resume(f), VD_OK);
     assert_int_equal(config_diff(&f->set, "a", SAVED, strlen(SAVED), &changes),
                      VD_OK);
-    /* In the table's order; train.name is what config_check() made of "". */
+    /* In the table's order; config_check() set the empty train.name. */
     assert_string_equal(changes.bytes,
                         "data.val: data/val -> none (command line)\n"
                         "train.epochs: 5 -> 9 (command line)\n"
@@ -479,23 +482,23 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(option_and_variable_names_are_unique),
         TEST(no_key_is_both_leaf_and_section),
-        TEST(rows_of_a_section_stand_together),
+        TEST(rows_of_a_section_are_adjacent),
         TEST(every_row_has_help_and_a_valid_default),
-        TEST(every_row_has_a_field_of_its_own),
+        TEST(every_row_has_its_own_field),
         TEST(choices_match_their_enums),
         TEST(the_recipe_file_equals_the_defaults),
-        TEST(the_recipe_has_the_papers_numbers),
+        TEST(the_recipe_has_the_published_hyperparameters),
         TEST(fine_tuning_is_the_recipe_with_a_trained_backbone),
-        TEST(contradictions_are_refused_with_the_remedy),
-        TEST(unsupported_settings_are_refused),
-        TEST(sound_configs_pass),
-        TEST(one_batch_size_counts),
-        TEST(digests_see_values_of_their_classes_only),
+        TEST(contradictions_are_rejected_with_a_remedy),
+        TEST(unsupported_settings_are_rejected),
+        TEST(valid_configs_pass),
+        TEST(one_of_the_batch_sizes_is_used),
+        TEST(digests_depend_on_values_of_their_classes_only),
         TEST(unset_and_auto_keys_take_the_saved_value),
         TEST(all_changed_identity_keys_are_listed),
-        TEST(extents_grow_and_do_not_shrink),
+        TEST(extents_may_grow_but_not_shrink),
         TEST(an_extent_of_0_is_unlimited),
-        TEST(another_backend_is_warned_of),
+        TEST(a_different_backend_gives_a_warning),
         TEST(config_diff_lists_old_new_and_origin),
         TEST(config_diff_is_empty_without_changes),
     };

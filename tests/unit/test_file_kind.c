@@ -1,5 +1,5 @@
-/* store/file_kind: the kind of a file by its first bytes, also of the shortest.
- */
+/* store/file_kind: the kind of a file by its first bytes, also for very short
+ * files. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -35,7 +35,7 @@ static enum file_kind kind_of(const struct fixture *x, const void *bytes,
     return kind;
 }
 
-static void the_first_bytes_decide(void **state)
+static void the_first_bytes_determine_the_kind(void **state)
 {
     (void)state;
     static const struct {
@@ -61,7 +61,7 @@ static void the_first_bytes_decide(void **state)
          "version https://git-lfs.github.com/spec/v1"},
         {FILE_KIND_SAFETENSORS, 10, "\2\0\0\0\0\0\0\0{}"},
         {FILE_KIND_SAFETENSORS, 11, "\2\0\0\0\0\0\0\0{}x"},
-        {FILE_KIND_OTHER, 10, "\3\0\0\0\0\0\0\0{}"}, /* cut off */
+        {FILE_KIND_OTHER, 10, "\3\0\0\0\0\0\0\0{}"}, /* truncated */
         {FILE_KIND_JSON, 10, "{\0\0\0\0\0\0\0{}"},
         {FILE_KIND_OTHER, 8, "\2\0\0\0\0\0\0\0"},
     };
@@ -95,7 +95,7 @@ static void non_regular_files_do_not_hang(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_first_bytes_decide),
+        cmocka_unit_test(the_first_bytes_determine_the_kind),
         cmocka_unit_test(non_regular_files_do_not_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

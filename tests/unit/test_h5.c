@@ -1,5 +1,5 @@
-/* store/h5: whole data sets, rows and attributes survive; errors name file,
- * data set and cause; no id stays open. Hostile files: test_shard. */
+/* store/h5: round trips of data sets, rows and attributes; errors name file,
+ * data set and cause; no id leaks. Hostile files: test_shard. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -14,7 +14,7 @@
 
 static char *folder, *path;
 
-static void every_type_survives(void **state)
+static void every_type_round_trips(void **state)
 {
     (void)state;
     static const uint8_t u8[] = {0, 255};
@@ -22,7 +22,7 @@ static void every_type_survives(void **state)
     static const int64_t i64[] = {INT64_MIN, INT64_MAX};
     static const uint64_t u64[] = {0, UINT64_MAX};
     static const float f32[] = {-0.0f, 1e-45f};
-    static const char text[] = "abcd"; /* two of two bytes, no NUL between */
+    static const char text[] = "abcd"; /* two texts of 2 bytes, without NUL */
     static const struct {
         struct h5_shape shape;
         const void *data;
@@ -60,7 +60,7 @@ static void every_type_survives(void **state)
     assert_int_equal(h5_close(f), VD_OK);
 }
 
-static void large_data_sets_survive(void **state)
+static void large_data_sets_round_trip(void **state)
 {
     (void)state;
     const size_t n = 3000001; /* several chunks, the last one partly filled */
@@ -80,7 +80,7 @@ static void large_data_sets_survive(void **state)
     free(out);
 }
 
-static void attributes_survive(void **state)
+static void attributes_round_trip(void **state)
 {
     (void)state;
     enum { MANY = 10000 };
@@ -166,7 +166,7 @@ static void row_addresses_are_file_offsets(void **state)
     close(fd);
 }
 
-static void other_shapes_are_refused(void **state)
+static void unexpected_shapes_are_rejected(void **state)
 {
     (void)state;
     struct h5_shape shape = {H5_TYPE_UINT8, 0, 2, {ROWS, ROW_BYTES}};
@@ -191,11 +191,11 @@ static void other_shapes_are_refused(void **state)
     check_log_end();
     assert_logged(&log, "r: not of the expected type and shape");
     assert_logged(&log, "s: no such data set");
-    /* Fails while an id is open. */
+    /* Would fail if an id were still open. */
     assert_int_equal(h5_close(f), VD_OK);
 }
 
-static void other_files_are_refused(void **state)
+static void other_files_are_rejected(void **state)
 {
     (void)state;
     struct h5_file *f = NULL;
@@ -208,12 +208,12 @@ static void other_files_are_refused(void **state)
     assert_int_equal(h5_open(&f, folder), VD_DATA);
     assert_int_equal(h5_create(&f, "/no/such", "final"), VD_IO);
     check_log_end();
-    assert_logged(&log, "final: cannot create it (HDF5: ");
+    assert_logged(&log, "final: cannot create the file (HDF5: ");
     assert_null(f);
     assert_int_equal(h5_close(NULL), VD_OK);
 }
 
-/* HDF5's own lock fails on network file systems; none is asked for. */
+/* HDF5's file locks fail on network file systems, so none is taken. */
 static void no_lock_is_taken(void **state)
 {
     (void)state;
@@ -255,7 +255,8 @@ static void a_full_disk_is_an_error(void **state)
         assert_int_equal(h5_close(f), VD_IO);
     check_log_end();
     unlink(inside);
-    assert_int_equal(h5_create(&f, inside, "final"), VD_OK); /* room again */
+    assert_int_equal(h5_create(&f, inside, "final"),
+                     VD_OK); /* there is space again */
     assert_int_equal(h5_close(f), VD_OK);
     umount2(small, MNT_DETACH);
     assert_int_equal(err, VD_IO);
@@ -263,7 +264,7 @@ static void a_full_disk_is_an_error(void **state)
     assert_logged(&log, "final: r: write failed (HDF5: ");
     free(inside);
     free(small);
-    every_type_survives(NULL); /* the library is still usable */
+    every_type_round_trips(NULL); /* the library is still usable */
 }
 
 static int make_folder(void **state)
@@ -285,12 +286,12 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type_survives),
-        cmocka_unit_test(large_data_sets_survive),
-        cmocka_unit_test(attributes_survive),
+        cmocka_unit_test(every_type_round_trips),
+        cmocka_unit_test(large_data_sets_round_trip),
+        cmocka_unit_test(attributes_round_trip),
         cmocka_unit_test(row_addresses_are_file_offsets),
-        cmocka_unit_test(other_shapes_are_refused),
-        cmocka_unit_test(other_files_are_refused),
+        cmocka_unit_test(unexpected_shapes_are_rejected),
+        cmocka_unit_test(other_files_are_rejected),
         cmocka_unit_test(no_lock_is_taken),
         cmocka_unit_test(a_full_disk_is_an_error),
     };

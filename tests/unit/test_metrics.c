@@ -1,4 +1,5 @@
-/* eval/metrics: formulas by hand, the table, the per-image file. */
+/* eval/metrics: formulas against values computed by hand, the table, the
+ * per-image file. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -34,7 +35,7 @@ static const struct shard_set data = {.width = 100,
 
 static void make_rows(struct eval_row *rows)
 {
-    /* right and exact; right, half of it; wrong class; the other object */
+    /* exact box; half of the box; wrong class; the other object */
     static const struct result results[N] = {
         {.l1 = 0, .ce = 0.5f, .box = {0, 0, 10, 10}, .class = 0, .score = 0.9f},
         {.l1 = 1.25f, .ce = 1, .box = {0, 0, 10, 5}, .class = 0, .score = 0.4f},
@@ -67,7 +68,7 @@ static void formulas_match_their_definitions(void **state)
     assert_false(rows[1].loc50);
 }
 
-/* A class that is the argmax of NaN, a box of NaN: neither is ever a hit. */
+/* Neither a class with a NaN score nor a box with NaN counts as correct. */
 static void nan_is_never_a_hit(void **state)
 {
     (void)state;
@@ -86,7 +87,7 @@ static void nan_is_never_a_hit(void **state)
     assert_false(rows[0].loc50 || rows[0].any50);
     assert_false(rows[1].loc50 || rows[1].any50);
     eval_summarize(&data, &loss, rows, N, &s);
-    assert_near(s.means.accuracy, 0.25, 0); /* of the class of image 0 */
+    assert_near(s.means.accuracy, 0.25, 0); /* image 0 only */
     assert_int_equal(s.classes[0].n_correct, 1);
     assert_near(s.means.iou, 0.5 / 4, 0);
     assert_near(s.means.loc50, 0, 0);

@@ -1,5 +1,5 @@
-/* config: options from YAML, environment and arguments, their messages, and
- * that written YAML reads back as the same values. */
+/* config/option: options from YAML, environment and arguments, error messages,
+ * and the round trip of values through written YAML. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -120,16 +120,16 @@ static enum vd_err arguments(struct fixture *f, char **argv, int argc)
     return options_read_arguments(&f->set, argc, argv, &f->words);
 }
 
-/* What was said since the last time. */
-static void forget(struct fixture *f)
+/* Clears the captured log. */
+static void clear_log(struct fixture *f)
 {
     f->log.text[0] = '\0';
     f->log.length = 0;
 }
 
-#define assert_refuses(f, code, call, part) \
+#define assert_rejects(f, code, call, part) \
     do {                                    \
-        forget(f);                          \
+        clear_log(f);                       \
         assert_int_equal((call), (code));   \
         assert_logged(&(f)->log, (part));   \
     } while (0)
@@ -169,7 +169,7 @@ static void later_origins_win_and_are_remembered(void **state)
     assert_string_equal(options_origin(&f->set, "run.name"), "command line");
 }
 
-static void arguments_accept_every_spelling(void **state)
+static void arguments_are_parsed_in_all_forms(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(ARGUMENTS(f, "--run.rate=1e-2", "--run.count", "-5",
@@ -200,37 +200,37 @@ static void arguments_accept_every_spelling(void **state)
 static void bad_arguments_are_usage_errors(void **state)
 {
     struct fixture *f = *state;
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.count", "3x0"),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.count", "3x0"),
                    "command line: run.count: '3x0' is not a whole number\n"
                    "give a whole number from -10 to 10");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.count", "11"),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.count", "11"),
                    "out of range");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.count="),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.count="),
                    "'' is not a whole number");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.threads", "-1"), "or auto");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.mode", "cubic"),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.threads", "-1"), "or auto");
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.mode", "cubic"),
                    "one of none|sqrt|linear");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.mode", "sqrt|linear"),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.mode", "sqrt|linear"),
                    "not a known choice");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.blocks", "1,,2"),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.blocks", "1,,2"),
                    "not a list of whole numbers");
-    assert_refuses(f, VD_USAGE,
+    assert_rejects(f, VD_USAGE,
                    ARGUMENTS(f, "--run.blocks", "1,2,3,4,5,6,7,8,9"),
                    "at most 8");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.blocks", "0"),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.blocks", "0"),
                    "out of range");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.name"), "needs a value");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.name", "--loud"),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.name"), "needs a value");
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.name", "--loud"),
                    "needs a value");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--loud=maybe"),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--loud=maybe"),
                    "neither true nor false");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.rte", "1"),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.rte", "1"),
                    "did you mean --run.rate?");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--rate", "1"),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--rate", "1"),
                    "did you mean --run.rate?");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--zzzzzzzz"), "--help lists");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "-z"), "unknown option -z");
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.name", "\xff"),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--zzzzzzzz"), "--help lists");
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "-z"), "unknown option -z");
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.name", "\xff"),
                    "not valid UTF-8");
     assert_int_equal(f->values.count, 3);
     assert_false(options_is_set(&f->set, "run.count"));
@@ -270,7 +270,7 @@ static void module_system_variables_are_ignored(void **state)
         unsetenv(names[i]);
     }
     setenv("VOCDIST_ROOTS", "1", 1);
-    assert_refuses(f, VD_CONFIG, options_read_environment(&f->set),
+    assert_rejects(f, VD_CONFIG, options_read_environment(&f->set),
                    "unknown variable VOCDIST_ROOTS");
     unsetenv("VOCDIST_ROOTS");
 }
@@ -279,15 +279,15 @@ static void unknown_variables_are_errors(void **state)
 {
     struct fixture *f = *state;
     setenv("VOCDIST_RUN_RAT", "1", 1);
-    assert_refuses(f, VD_CONFIG, options_read_environment(&f->set),
+    assert_rejects(f, VD_CONFIG, options_read_environment(&f->set),
                    "VOCDIST_RUN_RAT\ndid you mean VOCDIST_RUN_RATE?");
     unsetenv("VOCDIST_RUN_RAT");
-    setenv("VOCDIST_PICTURE", "1", 1); // of the command line only
-    assert_refuses(f, VD_CONFIG, options_read_environment(&f->set),
+    setenv("VOCDIST_PICTURE", "1", 1); // an option of the command line only
+    assert_rejects(f, VD_CONFIG, options_read_environment(&f->set),
                    "unknown variable VOCDIST_PICTURE");
     unsetenv("VOCDIST_PICTURE");
     setenv("VOCDIST_RUN_COUNT", "x", 1);
-    assert_refuses(f, VD_CONFIG, options_read_environment(&f->set),
+    assert_rejects(f, VD_CONFIG, options_read_environment(&f->set),
                    "environment VOCDIST_RUN_COUNT: run.count: 'x'");
     unsetenv("VOCDIST_RUN_COUNT");
     setenv("VOCDIST_FAULT", "1", 1);
@@ -295,7 +295,7 @@ static void unknown_variables_are_errors(void **state)
     unsetenv("VOCDIST_FAULT");
 }
 
-static void yaml_has_blocks_flows_and_lists(void **state)
+static void yaml_block_and_flow_styles_are_read(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(yaml(f, "# all of it\nloud: on\n"
@@ -320,11 +320,11 @@ static void yaml_has_blocks_flows_and_lists(void **state)
     assert_string_equal(f->values.name, "null");
 }
 
-static void bad_yaml_is_named_by_line(void **state)
+static void bad_yaml_is_reported_with_its_line(void **state)
 {
     struct fixture *f = *state;
     static const struct {
-        const char *text, *says;
+        const char *text, *message;
     } cases[] = {
         {"run:\n  rte: 1\n", "a.yaml:2: unknown key 'run.rte'\ndid you mean "
                              "'run.rate'?"},
@@ -356,24 +356,24 @@ static void bad_yaml_is_named_by_line(void **state)
         {"run: {name: \xff}\n", "a.yaml: byte 12: "},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_refuses(f, VD_CONFIG, yaml(f, cases[i].text), cases[i].says);
+        assert_rejects(f, VD_CONFIG, yaml(f, cases[i].text), cases[i].message);
 }
 
-/* However long the value, the remedy arrives. */
-static void messages_stay_short_and_on_their_line(void **state)
+/* A long value is shortened, so that the remedy is not cut off. */
+static void messages_are_short_and_on_one_line(void **state)
 {
     struct fixture *f = *state;
     char endless[9000];
     memset(endless, 'x', sizeof endless - 1);
     endless[sizeof endless - 1] = '\0';
     char *text = xasprintf("run: {rate: %s}\n", endless);
-    assert_refuses(f, VD_CONFIG, yaml(f, text), "x...' is not a number\ngive");
+    assert_rejects(f, VD_CONFIG, yaml(f, text), "x...' is not a number\ngive");
     free(text);
-    // libyaml takes keys of up to 1024 bytes.
+    // libyaml accepts keys of up to 1024 bytes.
     text = xasprintf("%s: 1\n", endless + sizeof endless - 1000);
-    assert_refuses(f, VD_CONFIG, yaml(f, text), "--help lists all keys");
+    assert_rejects(f, VD_CONFIG, yaml(f, text), "--help lists all keys");
     free(text);
-    assert_refuses(f, VD_USAGE, ARGUMENTS(f, "--run.rate=1\n2"),
+    assert_rejects(f, VD_USAGE, ARGUMENTS(f, "--run.rate=1\n2"),
                    "'1?2' is not a number\ngive a number");
 }
 
@@ -386,15 +386,16 @@ static void yaml_files_have_a_size_limit(void **state)
     for (int i = 0; i < (1 << 20) / 16 + 1; i++)
         fputs("# 345678901234\n\n", file);
     fclose(file);
-    assert_refuses(f, VD_DATA, options_read_yaml(&f->set, path), "big.yaml");
-    assert_refuses(f, VD_NOINPUT, options_read_yaml(&f->set, "/no/such.yaml"),
+    assert_rejects(f, VD_DATA, options_read_yaml(&f->set, path), "big.yaml");
+    assert_rejects(f, VD_NOINPUT, options_read_yaml(&f->set, "/no/such.yaml"),
                    "/no/such.yaml: No such file");
     free(path);
     check_folder_remove(folder);
 }
 
-/* libyaml looks ahead for a ':' after every bracket: it must not be slow. */
-static void deep_nesting_is_refused_quickly(void **state)
+/* libyaml scans ahead for a ':' after every bracket, which must not take long.
+ */
+static void deep_nesting_is_rejected_quickly(void **state)
 {
     struct fixture *f = *state;
     size_t n = (size_t)1 << 20;
@@ -508,16 +509,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(defaults_come_from_the_table),
         TEST(later_origins_win_and_are_remembered),
-        TEST(arguments_accept_every_spelling),
+        TEST(arguments_are_parsed_in_all_forms),
         TEST(bad_arguments_are_usage_errors),
         TEST(arguments_can_be_collected_first),
         TEST(module_system_variables_are_ignored),
         TEST(unknown_variables_are_errors),
-        TEST(yaml_has_blocks_flows_and_lists),
-        TEST(bad_yaml_is_named_by_line),
-        TEST(messages_stay_short_and_on_their_line),
+        TEST(yaml_block_and_flow_styles_are_read),
+        TEST(bad_yaml_is_reported_with_its_line),
+        TEST(messages_are_short_and_on_one_line),
         TEST(yaml_files_have_a_size_limit),
-        TEST(deep_nesting_is_refused_quickly),
+        TEST(deep_nesting_is_rejected_quickly),
         TEST(written_yaml_reads_back_the_same),
         TEST(written_numbers_read_back_exactly),
         TEST(help_names_every_option),

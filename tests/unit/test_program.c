@@ -1,5 +1,5 @@
-/* cli: what the program vocdist says and how it exits, and a second program
- * over the same front, as vocpack is. */
+/* cli: output and exit codes of vocdist, and a second program that uses the
+ * same front end, as vocpack does. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -14,7 +14,8 @@ struct result {
     char text[65536];
 };
 
-/* Runs `vocdist ARGUMENTS` in `folder`; both streams arrive in `text`. */
+/* Runs `vocdist ARGUMENTS` in `folder`. `text` gets its standard output, and
+ * standard error if ARGUMENTS redirect it (2>&1). */
 static void run_in(struct result *r, const char *folder, const char *arguments)
 {
     char *command = xasprintf("cd '%s' && %s %s", folder, VOCDIST, arguments);
@@ -68,7 +69,7 @@ static void help_and_version_go_to_stdout(void **state)
     assert_run(folder, "info --help 2>/dev/null", 0, "Usage: vocdist info");
     assert_run(folder, "--version 2>/dev/null", 0, "vocdist 0.");
     assert_run(folder, "info 2>/dev/null", 0, "libyaml 0.");
-    // Help is there even where the config is broken.
+    // --help works with a broken config too.
     write_file(folder, "vocdist.yaml", "nonsense: 1\n");
     assert_run(folder, "--help 2>/dev/null", 0, "Usage: vocdist [train]");
 }
@@ -84,7 +85,7 @@ static void usage_errors_exit_64(void **state)
                "  ---> give a number from 0 to 100");
     assert_run(folder, "--seed.x info 2>&1", 64, "unknown option --seed.x");
     assert_run(folder, "--optim.lr 1 info 2>&1", 64,
-               "a subcommand comes first: vocdist info");
+               "put the subcommand first: vocdist info");
     assert_run(folder, "info --optim.lr 1 2>&1", 64,
                "unknown option --optim.lr");
     assert_run(folder, "info extra 2>&1", 64, "unexpected 'extra'");
@@ -121,7 +122,7 @@ static void origins_follow_the_precedence(void **state)
     assert_non_null(strstr(r.text, "  epochs: 2                             "
                                    "# command line\n"));
     assert_non_null(strstr(r.text, "  name: a "));
-    // What it prints is a config that gives the same.
+    // The printed config gives the same settings.
     write_file(folder, "again.yaml", r.text);
     assert_run(folder,
                "-c again.yaml --print-config | cut -d'#' -f1 > 1 &&"
@@ -139,7 +140,7 @@ static void vocdist_yaml_in_the_folder_is_read(void **state)
     assert_run(folder, "-c other.yaml --print-config", 0, "seed: 1 ");
 }
 
-static void missing_data_says_how_to_pack(void **state)
+static void missing_data_gives_the_pack_command(void **state)
 {
     const char *folder = *state;
     static const char *const calls[] = {"", "train", "--log.level error"};
@@ -151,11 +152,11 @@ static void missing_data_says_how_to_pack(void **state)
                    "vocpack pack VOCROOT --split train,val -o data;");
         free(arguments);
     }
-    // ... and leaves nothing behind
+    // ... and creates no files
     assert_run(folder, "2>/dev/null; ls | wc -l", 0, "0");
 }
 
-static void lost_output_is_an_error(void **state)
+static void a_failed_write_to_stdout_is_an_error(void **state)
 {
     const char *folder = *state;
     if (access("/dev/full", W_OK) != 0)
@@ -181,7 +182,7 @@ static const struct option_table pack_table = {
     .name = "pack", .rows = pack_rows, .n = 1};
 
 static char
-    last_call[256]; /* what the last run got; commands have no context */
+    last_call[256]; /* arguments of the last run; commands have no context */
 
 static enum vd_err pack_run(struct command_call *call)
 {
@@ -252,8 +253,8 @@ int main(void)
         TEST(config_errors_exit_78),
         TEST(origins_follow_the_precedence),
         TEST(vocdist_yaml_in_the_folder_is_read),
-        TEST(missing_data_says_how_to_pack),
-        TEST(lost_output_is_an_error),
+        TEST(missing_data_gives_the_pack_command),
+        TEST(a_failed_write_to_stdout_is_an_error),
         TEST(a_second_program_shares_the_cli),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

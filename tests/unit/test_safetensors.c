@@ -1,5 +1,5 @@
-/* store/safetensors: what is written is read, halves are exact, and no header
- * is believed. */
+/* store/safetensors: round trip, exact conversion of 16-bit floats, and checks
+ * of hostile headers. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -15,7 +15,7 @@ static char *in_folder(const char *name)
     return xasprintf("%s/%s", folder, name);
 }
 
-static void what_is_written_is_read(void **state)
+static void written_tensors_are_read_back(void **state)
 {
     (void)state;
     char *path = in_folder("w"), *again = in_folder("again");
@@ -76,7 +76,8 @@ static char *write_raw(const char *header, const void *data, size_t n)
     return path;
 }
 
-/* The value of a half by its definition, not by the reader's bit moves. */
+/* The value of a binary16 number by its definition, independent of the reader's
+ * bit operations. */
 static double half_value(uint16_t h)
 {
     int exponent = h >> 10 & 31, fraction = h & 1023;
@@ -88,7 +89,7 @@ static double half_value(uint16_t h)
     return sign * ldexp(1024 + fraction, exponent - 25);
 }
 
-static void every_half_is_exact(void **state)
+static void every_16_bit_float_is_exact(void **state)
 {
     (void)state;
     uint16_t *all = xcalloc(65536, sizeof *all);
@@ -135,30 +136,30 @@ static void every_half_is_exact(void **state)
     "{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":" a "}," \
     "\"y\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":" b "}}"
 
-static void hostile_headers_are_refused(void **state)
+static void hostile_headers_are_rejected(void **state)
 {
     (void)state;
     static const struct {
-        const char *header, *says;
+        const char *header, *message;
     } bad[] = {
         {"", "not JSON"},
         {"[1]", "expected an object"},
         {"{\"x\":3}", "tensor x: expected an object"},
         {"{\"x\":{},\"x\":{}}", "duplicate"},
         {"{\"\":{}}", "name is empty"},
-        {ONE("F31", "[4]", "[0,16]"), "dtype \"F31\" is not known"},
+        {ONE("F31", "[4]", "[0,16]"), "unknown dtype \"F31\""},
         {ONE("F32", "4", "[0,16]"), "\"shape\""},
         {ONE("F32", "[1,1,1,1,1,1,1,1,4]", "[0,16]"), "\"shape\""},
         {ONE("F32", "[-4]", "[0,16]"), "[0]"},
         {ONE("F32", "[4.0]", "[0,16]"), "[0]"},
         {ONE("F32", "[4]", "[0,16,16]"), "data_offsets"},
-        {ONE("F32", "[4]", "[0]"), "expected two"},
+        {ONE("F32", "[4]", "[0]"), "expected two numbers"},
         {ONE("F32", "[4]", "[16,0]"), "expected an integer"},
         {ONE("F32", "[8]", "[0,32]"), "expected an integer from 0 to 16"},
         {ONE("F32", "[4]", "[0,12]"), "do not take 12 bytes"},
         {ONE("F32", "[4]", "[-16,0]"), "expected an integer"},
         {ONE("F32", "[4]", "[0,99999999999999999999]"), "not JSON"},
-        {ONE("F32", "[1099511627776,1099511627776]", "[0,16]"), "counted"},
+        {ONE("F32", "[1099511627776,1099511627776]", "[0,16]"), "overflows"},
         {ONE("F64", "[1099511627776,4194304]", "[0,0]"), "do not take"},
         {TWO("[0,8]", "[4,12]"), "overlaps"},
         {TWO("[0,8]", "[0,8]"), "overlaps"},
@@ -171,12 +172,12 @@ static void hostile_headers_are_refused(void **state)
         assert_int_equal(safetensors_open(&f, path), VD_DATA);
         check_log_end();
         assert_logged(&log, path);
-        assert_logged(&log, bad[k].says);
+        assert_logged(&log, bad[k].message);
         free(path);
     }
 }
 
-static void gaps_and_trailing_bytes_are_refused(void **state)
+static void gaps_and_trailing_bytes_are_rejected(void **state)
 {
     (void)state;
     struct safetensors f;
@@ -185,11 +186,11 @@ static void gaps_and_trailing_bytes_are_refused(void **state)
     char *path = write_raw(TWO("[0,8]", "[72,80]"), data, 80);
     check_log_start(&log);
     assert_int_equal(safetensors_open(&f, path), VD_DATA);
-    assert_logged(&log, "a hole in front of tensor y");
+    assert_logged(&log, "a gap before tensor y");
     free(path);
     path = write_raw(TWO("[0,8]", "[8,16]"), data, 16 + 64);
     assert_int_equal(safetensors_open(&f, path), VD_DATA);
-    assert_logged(&log, "64 bytes behind the last tensor");
+    assert_logged(&log, "64 bytes after the last tensor");
     check_log_end();
     free(path);
     path = write_raw(TWO("[0,8]", "[64,72]"), data, 72);
@@ -198,7 +199,7 @@ static void gaps_and_trailing_bytes_are_refused(void **state)
     free(path);
 }
 
-static void files_of_other_kinds_are_refused(void **state)
+static void files_of_other_kinds_are_rejected(void **state)
 {
     (void)state;
     static const struct {
@@ -296,11 +297,11 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_written_is_read),
-        cmocka_unit_test(every_half_is_exact),
-        cmocka_unit_test(hostile_headers_are_refused),
-        cmocka_unit_test(gaps_and_trailing_bytes_are_refused),
-        cmocka_unit_test(files_of_other_kinds_are_refused),
+        cmocka_unit_test(written_tensors_are_read_back),
+        cmocka_unit_test(every_16_bit_float_is_exact),
+        cmocka_unit_test(hostile_headers_are_rejected),
+        cmocka_unit_test(gaps_and_trailing_bytes_are_rejected),
+        cmocka_unit_test(files_of_other_kinds_are_rejected),
         cmocka_unit_test(other_types_are_listed_but_not_read),
         cmocka_unit_test(real_weights_are_read),
     };
