@@ -52,10 +52,7 @@ enum vd_err weights_check_kind(const char *path)
                        "the files it names and save them as one",
                        path);
     case FILE_KIND_LFS_POINTER:
-        return VD_FAIL(VD_DATA,
-                       "%s: a Git LFS pointer, not the file it stands for\n"
-                       "fetch the file: git lfs pull",
-                       path);
+        return file_kind_fail_lfs_pointer(path);
     case FILE_KIND_EMPTY:
         return VD_FAIL(VD_DATA, "%s: an empty file\ncopy or download it again",
                        path);

@@ -23,4 +23,7 @@ enum file_kind {
  * not block on a FIFO. */
 enum vd_err file_kind_detect(const char *path, enum file_kind *out) VD_MUST_USE;
 
+/* Raises VD_DATA for a Git LFS pointer, with the command that gets the file. */
+enum vd_err file_kind_fail_lfs_pointer(const char *path) VD_MUST_USE;
+
 #endif

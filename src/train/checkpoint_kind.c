@@ -32,10 +32,7 @@ enum vd_err checkpoint_check_kind(const char *path)
         return VD_FAIL(VD_DATA, "%s: JSON text, not a checkpoint\n" RUN_FOLDER,
                        path);
     case FILE_KIND_LFS_POINTER:
-        return VD_FAIL(VD_DATA,
-                       "%s: a Git LFS pointer, not the file it stands for\n"
-                       "fetch the file: git lfs pull",
-                       path);
+        return file_kind_fail_lfs_pointer(path);
     case FILE_KIND_EMPTY:
         return VD_FAIL(VD_DATA,
                        "%s: an empty file\nuse an older checkpoint of the run",
