@@ -8,6 +8,15 @@
 
 #include "cli/program.h"
 
+/* The row of --checkpoint; `offset_` is that of the field. */
+#define COMMAND_ROW_CHECKPOINT(offset_)                                      \
+    {                                                                        \
+        .key = "checkpoint", .type = OPTION_TEXT, .offset = (offset_),       \
+        .default_text = "", .metavar = "PATH",                               \
+        .help = "checkpoint to read: a step-*.h5 file, a link to one, or a " \
+                "run's folder (its last checkpoint)"                         \
+    }
+
 struct train_options {
     bool dry_run;
     int64_t overfit_batch; /* steps; 0: off */

@@ -4,13 +4,7 @@
 
 #define AT(field) offsetof(struct export_options, field)
 static const struct option options[] = {
-    {.key = "checkpoint",
-     .type = OPTION_TEXT,
-     .offset = AT(checkpoint),
-     .default_text = "",
-     .metavar = "PATH",
-     .help = "checkpoint to read: a step-*.h5 file, a link to one, or a run's "
-             "folder (its last checkpoint)"},
+    COMMAND_ROW_CHECKPOINT(AT(checkpoint)),
     {.key = "format",
      .type = OPTION_CHOICE,
      .offset = AT(format),

@@ -64,14 +64,9 @@ struct log_options {
     int level; /* enum log_level */
 };
 
-/* For subcommands without a config; config_table has the same key. */
+/* For subcommands without a config. */
 static const struct option log_rows[] = {
-    {.key = "log.level",
-     .type = OPTION_CHOICE,
-     .offset = offsetof(struct log_options, level),
-     .default_text = "info",
-     .help = "minimum severity of the messages on stderr",
-     .choices = "error|warn|info|debug"},
+    CONFIG_ROW_LOG_LEVEL(offsetof(struct log_options, level)),
 };
 static const struct option_table log_table = {
     .name = "log", .rows = log_rows, .n = 1};

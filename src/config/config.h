@@ -139,6 +139,16 @@ struct config {
     } log;
 };
 
+/* The row of log.level, which programs without this config have too;
+ * `offset_` is that of an int, enum log_level. */
+#define CONFIG_ROW_LOG_LEVEL(offset_)                                   \
+    {                                                                   \
+        .key = "log.level", .type = OPTION_CHOICE, .offset = (offset_), \
+        .default_text = "info", .choices = "error|warn|info|debug",     \
+        .help = "minimum severity of the messages on stderr",           \
+        .class = OPTION_FREE                                            \
+    }
+
 extern const struct option_table config_table;
 
 /* The word of the choice: "auto", "cpu", ... Static. */

@@ -228,8 +228,7 @@ REAL("timeout.step", timeout.step, FREE, 1, 1e6, "300",
 REAL("timeout.checkpoint", timeout.checkpoint, FREE, 1, 1e6, "420",
      "time limit in seconds of a checkpoint; a job that exceeds it is ended"),
 
-CHOICE("log.level", log.level, FREE, "error|warn|info|debug", "info",
-     "minimum severity of the messages on stderr"),
+CONFIG_ROW_LOG_LEVEL(FIELD(log.level)),
 INT("log.every", log.every, FREE, 1, 1e6, "10",
      "steps between writes of their rows to steps.jsonl"),
 };
