@@ -15,6 +15,20 @@
 
 #include <stdio.h>
 
+/* ---- rows that several tables contain ---- */
+
+#define ROW_THREADS(offset_)                                                   \
+    {                                                                          \
+        .key = "threads", .letter = 'j', .type = OPTION_INT,                   \
+        .offset = (offset_), .default_text = "auto", .is_auto = true,          \
+        .min = 1, .max = 1024, .help = "number of threads; auto: one per core" \
+    }
+#define ROW_SPLIT(offset_, help_)                                     \
+    {                                                                 \
+        .key = "split", .type = OPTION_TEXT, .offset = (offset_),     \
+        .default_text = "", .metavar = "NAME[,NAME]", .help = (help_) \
+    }
+
 /* ---- pack ---- */
 
 #define AT(field) offsetof(struct pack_options, field)
@@ -27,22 +41,10 @@ static const struct option pack_rows[] = {
      .default_text = "",
      .metavar = "DIR",
      .help = "output folder of the data set"},
-    {.key = "threads",
-     .letter = 'j',
-     .type = OPTION_INT,
-     .offset = AT(threads),
-     .default_text = "auto",
-     .is_auto = true,
-     .min = 1,
-     .max = 1024,
-     .help = "threads; auto: one per core"},
-    {.key = "split",
-     .type = OPTION_TEXT,
-     .offset = AT(split),
-     .default_text = "",
-     .metavar = "NAME[,NAME]",
-     .help = "lists in ImageSets/Main to pack; several are written to DIR/NAME "
-             "each; default: all annotated images in one data set"},
+    ROW_THREADS(AT(threads)),
+    ROW_SPLIT(AT(split),
+              "lists in ImageSets/Main to pack; several are written to "
+              "DIR/NAME each; default: all annotated images in one data set"),
     {.key = "classes",
      .type = OPTION_TEXT,
      .offset = AT(classes),
@@ -108,21 +110,9 @@ static const struct option check_rows[] = {
      .offset = AT(strict),
      .default_text = "false",
      .help = "exit with code 65 if there is a problem"},
-    {.key = "split",
-     .type = OPTION_TEXT,
-     .offset = AT(split),
-     .default_text = "",
-     .metavar = "NAME[,NAME]",
-     .help = "lists in ImageSets/Main to check; default: all of them"},
-    {.key = "threads",
-     .letter = 'j',
-     .type = OPTION_INT,
-     .offset = AT(threads),
-     .default_text = "auto",
-     .is_auto = true,
-     .min = 1,
-     .max = 1024,
-     .help = "threads; auto: one per core"},
+    ROW_SPLIT(AT(split),
+              "lists in ImageSets/Main to check; default: all of them"),
+    ROW_THREADS(AT(threads)),
 };
 #undef AT
 
@@ -162,15 +152,7 @@ static const struct option demo_rows[] = {
      .min = 48,
      .max = 1024,
      .help = "longer side of an image, in pixels"},
-    {.key = "threads",
-     .letter = 'j',
-     .type = OPTION_INT,
-     .offset = AT(threads),
-     .default_text = "auto",
-     .is_auto = true,
-     .min = 1,
-     .max = 1024,
-     .help = "threads; auto: one per core"},
+    ROW_THREADS(AT(threads)),
 };
 #undef AT
 
