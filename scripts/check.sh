@@ -43,7 +43,7 @@ done < <(ctags -f - --kinds-C=f --fields=+ne --languages=C "${code[@]}" |
 
 # A module includes only modules before it in this list. preprocess/main.c, the
 # front of vocpack, includes all.
-modules=(base config comm store image data model backend exchange eval report
+modules=(base config comm store image data model backend exchange eval run
   train bench cli preprocess tools)
 module_index() {
   for i in "${!modules[@]}"; do

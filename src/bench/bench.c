@@ -1,3 +1,9 @@
+/*
+ * Each part fills a table of timings, one row per repeat, gathered over the
+ * ranks (bench/timing_table.h); the report takes the slowest rank's column.
+ * Order: steps from shards, steps from memory, loader, exchange (it repeats the
+ * ranges of the last step), checkpoints.
+ */
 #include "bench/bench.h"
 
 #include "base/alloc.h"
@@ -12,10 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOADER_BATCHES 10 /* a row's: threads hand them over in bursts */
+#define LOADER_BATCHES 10 /* per row: batches arrive in bursts */
 #define SAVES          3
 
-/* Gathers a table whose first column says who is slowest. */
+/* Gathers a table; its first column decides which rank is slowest. */
 static enum vd_err gather_timing(struct timing_table *table, struct comm *comm,
                                  struct timing *first)
 {
@@ -24,16 +30,16 @@ static enum vd_err gather_timing(struct timing_table *table, struct comm *comm,
     return VD_OK;
 }
 
-/* Agreed: has nobody been told to stop? */
-static enum vd_err agree_not_stopped(struct trainer *t)
+/* Collective: VD_STOPPED, agreed, after a signal on any rank. */
+static enum vd_err agree_not_stopped(struct session *s)
 {
-    return comm_agree(t->comm, SITE_REPORT, stop_signal() ? VD_STOPPED : VD_OK);
+    return comm_agree(s->comm, SITE_REPORT, stop_signal() ? VD_STOPPED : VD_OK);
 }
 
 /* ---- the input path ---- */
 
-/* Loads micro-batches for a row, in the time of one; threads that have filled
- * their places at the start are behind it after the first row. */
+/* One row: the mean time of a micro-batch. Before the first row the threads
+ * have filled their buffers; it is not counted. */
 static enum vd_err load_row(struct loader *l, double *row)
 {
     double start = clock_now();
@@ -46,23 +52,24 @@ static enum vd_err load_row(struct loader *l, double *row)
     return VD_OK;
 }
 
-static enum vd_err load_rows(struct trainer *t, struct timing_table *table)
+static enum vd_err load_rows(struct session *s, struct timing_table *table)
 {
     enum vd_err err;
     struct loader *l = NULL;
-    size_t rows = (size_t)table->n_rows + 1, ahead = (size_t)t->loader_threads;
-    struct loader_spec spec = {.data = &t->train,
+    size_t rows = (size_t)table->n_rows + 1,
+           ahead = (size_t)s->plan.loader_threads;
+    struct loader_spec spec = {.data = &s->data.train,
                                .n_batches = rows * LOADER_BATCHES + ahead + 2,
-                               .micro_batch = (int)t->batch.micro_batch,
-                               .threads = t->loader_threads,
+                               .micro_batch = (int)s->plan.batch.micro_batch,
+                               .threads = s->plan.loader_threads,
                                .fill = prefetch_fill,
-                               .ctx = &t->prefetch_spec};
+                               .ctx = &s->engine.input};
     VD_TRY_GOTO(out, err, loader_new(&l, &spec));
     for (int i = -1; i < table->n_rows; i++) {
         err = stop_signal() ? VD_STOPPED : VD_OK; /* the caller agrees */
         if (err != VD_OK)
             goto out;
-        comm_enter(t->comm, SITE_DATA, -1, t->config->timeout.step);
+        comm_enter(s->comm, SITE_DATA, -1, s->config->timeout.step);
         VD_TRY_GOTO(out, err,
                     load_row(l, timing_table_row(table, i < 0 ? 0 : i)));
     }
@@ -71,16 +78,16 @@ out:
     return err;
 }
 
-static enum vd_err measure_loader(struct trainer *t, int n,
+static enum vd_err measure_loader(struct session *s, int n,
                                   struct bench_report *out)
 {
     struct timing_table table;
     timing_table_init(&table, n, 1);
-    enum vd_err err = comm_agree(t->comm, SITE_DATA, load_rows(t, &table));
+    enum vd_err err = comm_agree(s->comm, SITE_DATA, load_rows(s, &table));
     if (err == VD_OK)
-        err = gather_timing(&table, t->comm, &out->load_batch);
-    out->load_images_per_s = (double)t->comm->size *
-                             (double)t->batch.micro_batch /
+        err = gather_timing(&table, s->comm, &out->load_batch);
+    out->load_images_per_s = (double)s->comm->size *
+                             (double)s->plan.batch.micro_batch /
                              out->load_batch.seconds.median;
     timing_table_clear(&table);
     return err;
@@ -88,15 +95,15 @@ static enum vd_err measure_loader(struct trainer *t, int n,
 
 /* ---- the exchange ---- */
 
-/* What the rank that sends most sends: a share of each of its nodes to the
- * others, then its share of the mean. */
-static size_t sent_bytes(const struct trainer *t, size_t bytes)
+/* Bytes that the busiest rank sends: a slice of each of its partial sums to
+ * each other rank (reduce-scatter), then its slice of the mean (all-gather). */
+static size_t sent_bytes(const struct session *s, size_t bytes)
 {
-    size_t size = (size_t)t->comm->size, most = 0;
-    for (int r = 0; r < t->comm->size; r++) {
+    size_t size = (size_t)s->comm->size, most = 0;
+    for (int r = 0; r < s->comm->size; r++) {
         struct reduction_plan plan;
-        reduction_plan_init_rank(&plan, r, t->comm->size,
-                                 (int)t->batch.replicas);
+        reduction_plan_init_rank(&plan, r, s->comm->size,
+                                 (int)s->plan.batch.replicas);
         if ((size_t)plan.n_partials > most)
             most = (size_t)plan.n_partials;
         reduction_plan_clear(&plan);
@@ -104,28 +111,28 @@ static size_t sent_bytes(const struct trainer *t, size_t bytes)
     return (most + 1) * (bytes / size) * (size - 1);
 }
 
-/* After a step at least. */
-static enum vd_err measure_exchange(struct trainer *t, int n,
+/* After at least one step. */
+static enum vd_err measure_exchange(struct session *s, int n,
                                     struct bench_report *out)
 {
     struct timing_table table;
-    out->exchange_bytes = t->graph.n_exchange * sizeof(float);
+    out->exchange_bytes = s->engine.graph.n_exchange * sizeof(float);
     out->step_s = out->memory.phases[BENCH_TOTAL].seconds.median -
                   out->memory.phases[BENCH_EXCHANGE].seconds.median;
-    if (!strcmp(t->step.exchange.ops->name, "none"))
-        return VD_OK; /* nothing leaves this rank: all zero */
-    out->sent_bytes = sent_bytes(t, out->exchange_bytes);
-    out->messages = t->step.n_sent;
+    if (!strcmp(s->engine.step.exchange.ops->name, "none"))
+        return VD_OK; /* nothing is sent: all zero */
+    out->sent_bytes = sent_bytes(s, out->exchange_bytes);
+    out->messages = s->engine.step.n_sent;
     timing_table_init(&table, n, 1);
     enum vd_err err = VD_OK;
     for (int i = 0; err == VD_OK && i < n; i++) {
-        comm_enter(t->comm, SITE_REDUCE, -1, t->config->timeout.step);
-        err = step_time_exchange(&t->step, timing_table_row(&table, i));
+        comm_enter(s->comm, SITE_REDUCE, -1, s->config->timeout.step);
+        err = step_time_exchange(&s->engine.step, timing_table_row(&table, i));
         if (err == VD_OK)
-            err = agree_not_stopped(t);
+            err = agree_not_stopped(s);
     }
     if (err == VD_OK)
-        err = gather_timing(&table, t->comm, &out->exchange);
+        err = gather_timing(&table, s->comm, &out->exchange);
     out->gb_per_s =
         (double)out->sent_bytes / out->exchange.seconds.median / 1e9;
     timing_table_clear(&table);
@@ -136,15 +143,15 @@ static enum vd_err measure_exchange(struct trainer *t, int n,
 
 enum { STALL, WRITE, READ, SAVE_COLUMNS };
 
-/* Rank 0: until the file just begun is on disk, then reading it. */
-static enum vd_err write_and_read(struct trainer *t, double *row,
+/* Rank 0: waits until the file is on disk, then reads it. */
+static enum vd_err write_and_read(struct session *s, double *row,
                                   int64_t *bytes)
 {
     enum vd_err err;
     struct checkpoint c = {0};
-    char *path = xasprintf("%s/last", t->run.checkpoints);
+    char *path = xasprintf("%s/last", s->folder.checkpoints);
     double start = clock_now();
-    VD_TRY_GOTO(out, err, checkpoint_writer_wait(t->writer));
+    VD_TRY_GOTO(out, err, checkpoint_writer_wait(s->writer));
     row[WRITE] = clock_now() - start;
     VD_TRY_GOTO(out, err, file_drop_page_cache(path, bytes));
     start = clock_now();
@@ -156,21 +163,21 @@ out:
     return err;
 }
 
-/* Rank 0 saves, so its row is all ranks'. */
-static enum vd_err save_once(struct trainer *t, double *row, int64_t *bytes)
+/* Rank 0 saves; its row is broadcast. */
+static enum vd_err save_once(struct session *s, double *row, int64_t *bytes)
 {
     double start = clock_now();
-    VD_TRY(trainer_save(t, false));
+    VD_TRY(session_save(s, false));
     row[STALL] = clock_now() - start;
     enum vd_err err =
-        t->comm->rank == 0 ? write_and_read(t, row, bytes) : VD_OK;
-    VD_TRY(comm_agree(t->comm, SITE_CHECKPOINT, err));
-    VD_TRY(agree_not_stopped(t));
-    return comm_bcast(t->comm, SITE_CHECKPOINT, row, SAVE_COLUMNS * sizeof *row,
+        s->comm->rank == 0 ? write_and_read(s, row, bytes) : VD_OK;
+    VD_TRY(comm_agree(s->comm, SITE_CHECKPOINT, err));
+    VD_TRY(agree_not_stopped(s));
+    return comm_bcast(s->comm, SITE_CHECKPOINT, row, SAVE_COLUMNS * sizeof *row,
                       0);
 }
 
-static enum vd_err measure_checkpoint(struct trainer *t, int n,
+static enum vd_err measure_checkpoint(struct session *s, int n,
                                       struct bench_report *out)
 {
     struct timing_table table;
@@ -179,8 +186,8 @@ static enum vd_err measure_checkpoint(struct trainer *t, int n,
     for (int i = 0; i < n; i++)
         VD_TRY_GOTO(
             out, err,
-            save_once(t, timing_table_row(&table, i), &out->checkpoint_bytes));
-    VD_TRY_GOTO(out, err, timing_table_gather(&table, t->comm));
+            save_once(s, timing_table_row(&table, i), &out->checkpoint_bytes));
+    VD_TRY_GOTO(out, err, timing_table_gather(&table, s->comm));
     timing_table_column(&table, STALL, 0, &out->stall);
     timing_table_column(&table, WRITE, 0, &out->write);
     timing_table_column(&table, READ, 0, &out->read);
@@ -207,49 +214,49 @@ static enum vd_err find_peak_memory(struct comm *comm, struct bench_report *out)
     return err;
 }
 
-static enum vd_err measure_step_phases(struct trainer *t,
+static enum vd_err measure_step_phases(struct session *s,
                                        struct bench_report *out)
 {
     const struct bench_request *request = &out->request;
     int n = request->n_steps;
     if (request->step) {
         log_info("measuring steps from shards: %d + %d", BENCH_WARMUP, n);
-        VD_TRY(bench_steps_from_shards(t, n, &out->shards));
+        VD_TRY(bench_steps_from_shards(s, n, &out->shards));
     }
     log_info("measuring steps from memory: %d + %d", BENCH_WARMUP, n);
-    VD_TRY(bench_steps_from_memory(t, n, &out->memory));
-    return find_peak_memory(t->comm, out);
+    VD_TRY(bench_steps_from_memory(s, n, &out->memory));
+    return find_peak_memory(s->comm, out);
 }
 
-static enum vd_err measure_requested(struct trainer *t,
+static enum vd_err measure_requested(struct session *s,
                                      struct bench_report *out)
 {
     const struct bench_request *request = &out->request;
     if (request->step || request->loader || request->exchange)
-        VD_TRY(measure_step_phases(t, out));
+        VD_TRY(measure_step_phases(s, out));
     if (request->loader) {
         log_info("measuring the loader");
-        VD_TRY(measure_loader(t, request->n_steps, out));
+        VD_TRY(measure_loader(s, request->n_steps, out));
     }
     if (request->exchange) {
         log_info("measuring the exchange");
-        VD_TRY(measure_exchange(t, request->n_steps, out));
+        VD_TRY(measure_exchange(s, request->n_steps, out));
     }
     if (request->checkpoint) {
         log_info("measuring checkpoints");
-        VD_TRY(measure_checkpoint(t, SAVES, out));
+        VD_TRY(measure_checkpoint(s, SAVES, out));
     }
     return VD_OK;
 }
 
-enum vd_err bench_measure(struct trainer *t,
+enum vd_err bench_measure(struct session *s,
                           const struct bench_request *request,
                           struct bench_report *out)
 {
     struct bench_report report = {.request = *request,
                                   .load = machine_load_average(),
                                   .processor = machine_cpu_model()};
-    enum vd_err err = measure_requested(t, &report);
+    enum vd_err err = measure_requested(s, &report);
     if (err == VD_OK)
         *out = report;
     else

@@ -1,10 +1,10 @@
 /*
- * How fast a run would be here: the trainer's own parts, measured. What is
- * measured, and every field of the report, is said in docs/bench.md.
+ * How fast a run would be on these machines: the parts of a session, measured.
+ * docs/bench.md defines what is measured and every field of the report.
  *
- * All times are seconds. `timing`s are of the slowest rank: the one with the
- * largest median; for steps that of total - exchange, since the others wait
- * for it in the exchange.
+ * Times are in seconds. A `timing` is the slowest rank's, the one with the
+ * largest median; for steps, the largest median of total - exchange, since the
+ * other ranks wait for that rank in the exchange.
  */
 #ifndef VOCDIST_BENCH_BENCH_H
 #define VOCDIST_BENCH_BENCH_H
@@ -12,13 +12,13 @@
 #include "base/text.h"
 #include "bench/timing_table.h"
 #include "store/json.h"
-#include "train/trainer.h"
+#include "train/session.h"
 
-#define BENCH_WARMUP 2 /* steps that are not counted */
+#define BENCH_WARMUP 2 /* steps before the timed ones */
 
 struct bench_request {
     bool step, loader, exchange, checkpoint; /* what to measure */
-    int n_steps;                             /* that are counted */
+    int n_steps;                             /* timed steps */
     bool synthetic;                          /* the images are */
 };
 
@@ -66,25 +66,25 @@ struct bench_report {
     struct timing stall, write, read;
 };
 
-/* Collective, on an open trainer (a scratch session). VD_STOPPED, agreed, after
- * a signal. The report is the same on all ranks but for processor and load. */
-enum vd_err bench_measure(struct trainer *t,
+/* Collective, on an open session. VD_STOPPED, agreed, after a signal. The
+ * report is the same on all ranks except processor and load. */
+enum vd_err bench_measure(struct session *s,
                           const struct bench_request *request,
                           struct bench_report *out) VD_MUST_USE;
 void bench_report_clear(struct bench_report *report);
 
 /* Local: for people, and as one JSON object, which the caller owns. */
-void bench_format(const struct trainer *t, const struct bench_report *report,
+void bench_format(const struct session *s, const struct bench_report *report,
                   struct text *out);
-struct json *bench_to_json(const struct trainer *t,
+struct json *bench_to_json(const struct session *s,
                            const struct bench_report *report);
 
 /* ---- its steps; Collective ---- */
 
 /* Steps from shards come first: those from memory stop the prefetch thread. */
-enum vd_err bench_steps_from_shards(struct trainer *t, int n,
+enum vd_err bench_steps_from_shards(struct session *s, int n,
                                     struct bench_steps *out) VD_MUST_USE;
-enum vd_err bench_steps_from_memory(struct trainer *t, int n,
+enum vd_err bench_steps_from_memory(struct session *s, int n,
                                     struct bench_steps *out) VD_MUST_USE;
 
 #endif

@@ -1,10 +1,15 @@
-/* Whole training steps, on images from shards and from memory. */
+/*
+ * Whole training steps, twice: on images from shards through the prefetch
+ * thread, and on one batch in memory, staged by this thread. The difference is
+ * the cost of the input path that the overlap does not hide. Staging from
+ * memory is timed but excluded from the step, as if it were overlapped fully.
+ */
 #include "base/clock.h"
 #include "bench/bench.h"
 #include "data/loader.h"
 #include "train/stop.h"
 
-/* Columns behind the phases. */
+/* Columns after the phases. */
 enum { BUSY = BENCH_PHASES, WAIT_SHARE, STAGE_ONE, PROCESSOR, COLUMNS };
 
 const char *bench_phase_name(enum bench_phase phase)
@@ -18,13 +23,13 @@ const char *bench_phase_name(enum bench_phase phase)
     return names[phase];
 }
 
-/* What the input of a step has cost. */
+/* Cost of a step's input. */
 struct input {
     double stage_s, wait_s;
-    double apart_s, apart_processor_s; /* part of the step, not counted */
+    double apart_s, apart_processor_s; /* inside the step, but excluded */
 };
 
-/* A row from the last step; as PROCESSOR what is not to be counted. */
+/* The row of the last step; PROCESSOR is the time to exclude. */
 static void fill_row(const struct step *step, const struct input *input,
                      double *row)
 {
@@ -48,7 +53,7 @@ static void fill_row(const struct step *step, const struct input *input,
 /* Collective: one step, and its row. */
 typedef enum vd_err one_step_fn(void *ctx, double *row);
 
-static enum vd_err time_rows(struct trainer *t, int n, one_step_fn *step,
+static enum vd_err time_rows(struct session *s, int n, one_step_fn *step,
                              void *ctx, struct timing_table *table)
 {
     for (int i = -BENCH_WARMUP; i < n; i++) {
@@ -57,17 +62,17 @@ static enum vd_err time_rows(struct trainer *t, int n, one_step_fn *step,
         VD_TRY(step(ctx, row));
         row[PROCESSOR] = clock_cpu_time() - start - row[PROCESSOR];
         VD_TRY(
-            comm_agree(t->comm, SITE_STEP, stop_signal() ? VD_STOPPED : VD_OK));
+            comm_agree(s->comm, SITE_STEP, stop_signal() ? VD_STOPPED : VD_OK));
     }
-    return timing_table_gather(table, t->comm);
+    return timing_table_gather(table, s->comm);
 }
 
-static enum vd_err measure_steps(struct trainer *t, int n, one_step_fn *step,
+static enum vd_err measure_steps(struct session *s, int n, one_step_fn *step,
                                  void *ctx, struct bench_steps *out)
 {
     struct timing_table table;
     timing_table_init(&table, n, COLUMNS);
-    enum vd_err err = time_rows(t, n, step, ctx, &table);
+    enum vd_err err = time_rows(s, n, step, ctx, &table);
     if (err == VD_OK) {
         struct timing share;
         out->slowest = timing_table_slowest(&table, BUSY);
@@ -77,7 +82,7 @@ static enum vd_err measure_steps(struct trainer *t, int n, one_step_fn *step,
         out->wait_share = share.seconds.median;
         timing_table_column(&table, STAGE_ONE, out->slowest, &out->stage_one);
         timing_table_column(&table, PROCESSOR, out->slowest, &out->processor);
-        out->images_per_s = (double)t->batch.global_batch /
+        out->images_per_s = (double)s->plan.batch.global_batch /
                             out->phases[BENCH_TOTAL].seconds.median;
     }
     timing_table_clear(&table);
@@ -88,43 +93,44 @@ static enum vd_err measure_steps(struct trainer *t, int n, one_step_fn *step,
 
 static enum vd_err step_from_shards(void *ctx, double *row)
 {
-    struct trainer *t = ctx;
+    struct session *s = ctx;
     struct step_stats done;
-    double before = prefetch_staged_s(t->prefetch);
-    VD_TRY(trainer_step(t, &done));
-    struct input input = {.stage_s = prefetch_staged_s(t->prefetch) - before,
+    double before = prefetch_staged_s(s->engine.prefetch);
+    VD_TRY(session_step(s, &done));
+    struct input input = {.stage_s =
+                              prefetch_staged_s(s->engine.prefetch) - before,
                           .wait_s = done.waited_s};
-    fill_row(&t->step, &input, row);
+    fill_row(&s->engine.step, &input, row);
     return VD_OK;
 }
 
-enum vd_err bench_steps_from_shards(struct trainer *t, int n,
+enum vd_err bench_steps_from_shards(struct session *s, int n,
                                     struct bench_steps *out)
 {
-    return measure_steps(t, n, step_from_shards, t, out);
+    return measure_steps(s, n, step_from_shards, s, out);
 }
 
 /* ---- from memory ---- */
 
 struct memory_input {
-    struct trainer *t;
+    struct session *session;
     const struct loaded_batch *batch;
     struct input input; /* of this step */
 };
 
-/* In place of the prefetch thread. (Where it has staged one micro-batch
- * already, each step computes on the one before: equal work.) */
+/* Replaces the prefetch thread. If that had already staged a micro-batch, each
+ * step computes on the batch staged before: equal work. */
 static enum vd_err stage_from_memory(void *ctx)
 {
     struct memory_input *m = ctx;
-    struct trainer *t = m->t;
+    struct session *s = m->session;
     struct batch batch = {
         .items = m->batch->items,
         .pixels = (const uint8_t *const *)m->batch->pixels,
-        .scalars = prefetch_step_scalars(&t->prefetch_spec, t->state.step),
+        .scalars = prefetch_step_scalars(&s->engine.input, s->state.step),
     };
     double start = clock_now(), processor = clock_cpu_time();
-    VD_TRY(t->backend.ops->stage(t->net, &batch));
+    VD_TRY(s->engine.backend.ops->stage(s->engine.net, &batch));
     m->input.stage_s += clock_now() - start;
     m->input.apart_s = m->input.stage_s;
     m->input.apart_processor_s += clock_cpu_time() - processor;
@@ -132,54 +138,54 @@ static enum vd_err stage_from_memory(void *ctx)
 }
 
 /* It is on all ranks; a step that changes nothing takes another time. */
-static enum vd_err fail_non_finite_bench(struct trainer *t)
+static enum vd_err fail_non_finite_bench(struct session *s)
 {
     enum vd_err err = VD_NUMERIC;
-    if (t->comm->rank == 0)
+    if (s->comm->rank == 0)
         err = VD_FAIL(VD_NUMERIC,
                       "a step on images in memory: loss or gradient are not "
                       "finite\ngive a smaller --optim.lr");
-    return comm_agree(t->comm, SITE_STEP, err);
+    return comm_agree(s->comm, SITE_STEP, err);
 }
 
 static enum vd_err step_from_memory(void *ctx, double *row)
 {
     struct memory_input *m = ctx;
-    struct trainer *t = m->t;
+    struct session *s = m->session;
     struct update_result update;
-    comm_enter(t->comm, SITE_STEP, (int64_t)t->state.step + 1,
-               t->config->timeout.step);
+    comm_enter(s->comm, SITE_STEP, (int64_t)s->state.step + 1,
+               s->config->timeout.step);
     m->input = (struct input){0};
-    VD_TRY(step_run(&t->step, stage_from_memory, m, t->results,
-                    (int)t->batch.micro_batch, &update));
+    VD_TRY(step_run(&s->engine.step, stage_from_memory, m, s->engine.results,
+                    (int)s->plan.batch.micro_batch, &update));
     if (!update.finite)
-        return fail_non_finite_bench(t);
-    t->state.step++;
-    fill_row(&t->step, &m->input, row);
+        return fail_non_finite_bench(s);
+    s->state.step++;
+    fill_row(&s->engine.step, &m->input, row);
     return VD_OK;
 }
 
-/* The data's first micro-batch, loaded once. */
-enum vd_err bench_steps_from_memory(struct trainer *t, int n,
+/* Loads the first micro-batch once. */
+enum vd_err bench_steps_from_memory(struct session *s, int n,
                                     struct bench_steps *out)
 {
     struct loader *loader = NULL;
     struct loaded_batch *batch = NULL;
-    struct loader_spec spec = {.data = &t->train,
+    struct loader_spec spec = {.data = &s->data.train,
                                .n_batches = 1,
-                               .micro_batch = (int)t->batch.micro_batch,
+                               .micro_batch = (int)s->plan.batch.micro_batch,
                                .threads = 1,
                                .fill = prefetch_fill,
-                               .ctx = &t->prefetch_spec};
-    prefetch_free(t->prefetch);
-    t->prefetch = NULL;
+                               .ctx = &s->engine.input};
+    prefetch_free(s->engine.prefetch);
+    s->engine.prefetch = NULL;
     enum vd_err err = loader_new(&loader, &spec);
     if (err == VD_OK)
         err = loader_next(loader, &batch);
-    err = comm_agree(t->comm, SITE_DATA, err);
-    struct memory_input memory = {.t = t, .batch = batch};
+    err = comm_agree(s->comm, SITE_DATA, err);
+    struct memory_input memory = {.session = s, .batch = batch};
     if (err == VD_OK)
-        err = measure_steps(t, n, step_from_memory, &memory, out);
+        err = measure_steps(s, n, step_from_memory, &memory, out);
     loader_free(loader);
     return err;
 }

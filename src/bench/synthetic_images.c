@@ -65,7 +65,7 @@ static enum vd_err write_all(const char *folder, size_t n)
 static enum vd_err create_images(struct synthetic_images *p, const char *dir,
                                  size_t n)
 {
-    VD_TRY(scratch_open(&p->scratch, dir, "pictures"));
+    VD_TRY(scratch_dir_open(&p->scratch, dir, "pictures"));
     return write_all(p->scratch.folder, n);
 }
 
@@ -84,7 +84,7 @@ enum vd_err synthetic_images_open(struct synthetic_images *p, struct comm *comm,
 
 void synthetic_images_close(struct synthetic_images *p)
 {
-    scratch_close(&p->scratch);
+    scratch_dir_close(&p->scratch);
     free(p->folder);
     *p = (struct synthetic_images){0};
 }

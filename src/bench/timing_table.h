@@ -1,17 +1,17 @@
 /*
- * What repeats of something took on every rank: a row per repeat, a column per
+ * Times of a repeated operation on all ranks: a row per repeat, a column per
  * part of it, in seconds.
  *
  *     timing_table_init(&t, 10, 2);
- *     timing_table_row(&t, i)[0] = ...       each rank its own
- *     VD_TRY(timing_table_gather(&t, comm));  from here on, all ranks' rows
+ *     timing_table_row(&t, i)[0] = ...       each rank fills its own
+ *     VD_TRY(timing_table_gather(&t, comm));  now the rows of all ranks
  *     timing_table_column(&t, 0, timing_table_slowest(&t, 0), &timing);
  */
 #ifndef VOCDIST_BENCH_TIMING_TABLE_H
 #define VOCDIST_BENCH_TIMING_TABLE_H
 
+#include "base/quantiles.h"
 #include "comm/comm.h"
-#include "report/quantiles.h"
 
 struct timing_table {
     int n_rows, n_columns, n_ranks;
@@ -19,14 +19,13 @@ struct timing_table {
     double *all;  /* [n_ranks, n_rows, n_columns], owned; after gather */
 };
 
-/* One column: of one rank, and the least and the largest of the ranks'
- * medians. */
+/* One column of one rank, and the smallest and largest median of any rank. */
 struct timing {
     struct quantiles seconds;
     double least_rank, most_rank;
 };
 
-/* Local, all but gather. */
+/* All Local except gather. */
 void timing_table_init(struct timing_table *t, int n_rows, int n_columns);
 void timing_table_clear(struct timing_table *t);
 double *timing_table_row(struct timing_table *t, int row);

@@ -112,31 +112,31 @@ static enum vd_err make_synthetic_data(struct benchmark *b)
 
 /* ---- */
 
-static void print_report(const struct trainer *t,
+static void print_report(const struct session *s,
                          const struct bench_report *report, bool as_json)
 {
     if (as_json) {
-        struct json *root = bench_to_json(t, report);
+        struct json *root = bench_to_json(s, report);
         char *text = json_format(root, 2);
         puts(text);
         json_free(root);
         free(text);
     } else {
         struct text text = {0};
-        bench_format(t, report, &text);
+        bench_format(s, report, &text);
         fputs(text.bytes, stdout);
         free(text.bytes);
     }
 }
 
-static enum vd_err bench_body(struct trainer *t, void *ctx)
+static enum vd_err bench_body(struct session *s, void *ctx)
 {
     struct benchmark *b = ctx;
     const struct bench_options *o = b->call->options;
     struct bench_report report;
-    VD_TRY(bench_measure(t, &b->request, &report));
-    if (t->comm->rank == 0)
-        print_report(t, &report, o->json);
+    VD_TRY(bench_measure(s, &b->request, &report));
+    if (s->comm->rank == 0)
+        print_report(s, &report, o->json);
     bench_report_clear(&report);
     return VD_OK;
 }
@@ -144,15 +144,17 @@ static enum vd_err bench_body(struct trainer *t, void *ctx)
 static enum vd_err run_benchmark(struct benchmark *b)
 {
     const struct command_call *call = b->call;
-    const struct session_policy policy = {
-        .fresh = true, .body = bench_body, .ctx = b};
+    const struct session_policy policy = {.scratch_outputs = true,
+                                          .fresh = true,
+                                          .n_steps = SESSION_UNLIMITED_STEPS,
+                                          .body = bench_body,
+                                          .ctx = b};
     bool missing = false;
     VD_TRY(comm_phase(b->comm, SITE_CONFIG, read_requested_parts, b));
     VD_TRY(find_data(b, &missing));
     if (missing)
         VD_TRY(make_synthetic_data(b));
-    return trainer_run_session(b->comm, call->set, call->config, call->argv,
-                               &policy);
+    return session_run(b->comm, call->set, call->config, call->argv, &policy);
 }
 
 enum vd_err command_bench(struct command_call *call)

@@ -9,14 +9,14 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "cli/command.h"
 #include "comm/cores.h"
 #include "comm/phase.h"
+#include "config/memory_hints.h"
 #include "eval/evaluate.h"
 #include "eval/picture.h"
-#include "train/run_data.h"
-#include "train/trained_model.h"
+#include "run/trained_model.h"
+#include "run/validation_data.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -69,7 +69,7 @@ struct evaluation {
     const struct config *config; /* of this call, not of the trained run */
     const struct option_set *set;
     const char *folder; /* of the shards; borrowed */
-    struct run_data run_data;
+    struct validation_data run_data;
     struct trained_model network;
     struct shard_set data;
     struct backend backend;
@@ -127,8 +127,9 @@ static enum vd_err choose_data(struct evaluation *e)
 {
     const struct eval_options *o = e->options;
     const char *network = *o->weights ? o->weights : o->checkpoint;
-    VD_TRY(*o->weights ? run_data_of_weights(network, &e->run_data)
-                       : run_data_of_checkpoint(&e->network, &e->run_data));
+    VD_TRY(*o->weights
+               ? validation_data_of_weights(network, &e->run_data)
+               : validation_data_of_checkpoint(&e->network, &e->run_data));
     if (*o->data) {
         e->folder = o->data;
         return VD_OK;
@@ -149,7 +150,7 @@ static enum vd_err eval_open_data(void *ctx)
 
 static void print_data(const struct evaluation *e)
 {
-    const struct run_data *d = &e->run_data;
+    const struct validation_data *d = &e->run_data;
     printf("data          %s, %zu images", e->folder, e->data.n_images);
     if (d->digest && d->digest != e->data.digest)
         printf(
@@ -178,19 +179,10 @@ static void print_inputs(const struct evaluation *e)
 
 static void set_memory_hints(const struct evaluation *e)
 {
-    struct text hints = {0};
-    long long batch = (long long)e->config->eval.batch;
-    text_add(&hints, "give ");
-    if (batch > 1)
-        text_add(&hints, "--eval.batch %lld (now %lld); ", batch / 2, batch);
-    if (e->threads > 1)
-        text_add(&hints, "--cpu.threads 1 (now %d); ", e->threads);
-    if (e->comm->node_size > 1)
-        text_add(&hints, "fewer ranks to this host (now %d); ",
-                 e->comm->node_size);
-    text_add(&hints, "each rank more memory");
-    memory_set_oom_hint(hints.bytes);
-    free(hints.bytes);
+    const struct memory_hints hints = {.eval_batch = e->config->eval.batch,
+                                       .compute_threads = e->threads,
+                                       .node_ranks = e->comm->node_size};
+    memory_hints_set(&hints);
 }
 
 static enum vd_err eval_open_device(void *ctx)
@@ -264,7 +256,7 @@ static void evaluation_clear(struct evaluation *e)
     }
     shard_set_close(&e->data);
     trained_model_clear(&e->network);
-    run_data_clear(&e->run_data);
+    validation_data_clear(&e->run_data);
 }
 
 enum vd_err command_eval(struct command_call *call)

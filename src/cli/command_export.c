@@ -1,6 +1,6 @@
 #include "base/log.h"
 #include "cli/command.h"
-#include "train/trained_model.h"
+#include "run/trained_model.h"
 
 #define AT(field) offsetof(struct export_options, field)
 static const struct option options[] = {

@@ -3,7 +3,7 @@
 #include "config/config.h"
 #include "train/dry_run.h"
 #include "train/overfit.h"
-#include "train/trainer.h"
+#include "train/train_loop.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +61,7 @@ static enum vd_err start_training(struct command_call *call, struct comm *comm,
     if (o->overfit_batch)
         return overfit_check(comm, call->set, call->config, call->argv,
                              o->overfit_batch, report);
-    return trainer_run(comm, call->set, call->config, call->argv);
+    return train_run(comm, call->set, call->config, call->argv);
 }
 
 enum vd_err command_train(struct command_call *call)

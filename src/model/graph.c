@@ -207,6 +207,13 @@ int graph_loss(struct graph *g, int in, const struct graph_loss *loss)
     return g->n_nodes - 1;
 }
 
+double graph_loss_of_image(const struct graph_loss *loss, int class, double l1,
+                           double ce)
+{
+    double weight = loss->class_weights ? loss->class_weights[class] : 1;
+    return loss->box_scale * l1 + loss->class_scale * weight * ce;
+}
+
 /* ---- layout ---- */
 
 /* Moves the table from creation order to backward order. */

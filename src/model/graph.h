@@ -75,6 +75,10 @@ struct graph_loss {
     double *class_weights; /* w [classes], owned; NULL: all 1 */
 };
 
+/* The loss of one image of class `class` from its l1 and ce, as above. */
+double graph_loss_of_image(const struct graph_loss *loss, int class, double l1,
+                           double ce);
+
 /* How a tensor starts (PyTorch's defaults). */
 enum graph_init {
     GRAPH_INIT_CONV,   /* normal, variance 2 / (out k k) */

@@ -1,3 +1,12 @@
+/*
+ * Measures once, extrapolates, reports.
+ *
+ * Steps: the first one (cold) apart, then as many as fit into STEPS_S seconds;
+ * rank 0 decides when that is enough and all ranks agree by a flag reduction.
+ * Validation: one batch per thread and rank, scaled to the whole set. Disk:
+ * checkpoint.keep files plus the best one and the one being written. Run: steps
+ * that are left, and validations after every eval.every epochs.
+ */
 #include "train/dry_run.h"
 
 #include "base/alloc.h"
@@ -5,8 +14,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "run/checkpoint_folder.h"
+#include "train/session.h"
 #include "train/stop.h"
-#include "train/trainer.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,32 +24,32 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-/* Timed steps, after a first one: as many as fit, at least MIN_STEPS. */
+/* Timed steps after the first one. */
 #define STEPS_S   5.0
 #define MIN_STEPS 2
 #define MAX_STEPS 20
 
 #define EXTRA_CHECKPOINTS 2 /* the best, the one being written */
 
-/* What a rank knows of itself. */
+/* Of one rank. */
 struct usage {
     int64_t peak_bytes;
     double waited_s;
 };
 
 struct dry_run {
-    struct trainer *t;
+    struct session *session;
     struct text *report;
-    bool finished;          /* the run has nothing left to do */
-    double first_s, step_s; /* the cold one; mean of the timed ones */
+    bool finished;          /* nothing is left to train */
+    double first_s, step_s; /* the first step; mean of the timed ones */
     int n_steps;            /* timed */
-    struct usage max_usage; /* of all ranks: the largest of each */
+    struct usage max_usage; /* maximum over ranks, each field */
     int peak_rank, waited_rank;
-    size_t n_timed_batches; /* batches of the validation */
-    double validate_s;      /* those took */
-    double write_s;         /* a checkpoint, there and back */
+    size_t n_timed_batches; /* of the validation set */
+    double validate_s;      /* time of those */
+    double write_s;         /* to write and read back a checkpoint */
     int64_t bytes;          /* of a checkpoint */
-    int64_t kept_bytes;     /* of the run's checkpoints that are there */
+    int64_t kept_bytes;     /* of the run's existing checkpoints */
     int64_t export_bytes, free_bytes;
 };
 
@@ -47,29 +57,30 @@ struct dry_run {
 
 enum { FLAG_STOP = 1, FLAG_DONE = 2 };
 
-/* Agreed: does rank 0 have enough, does anybody want to stop? */
-static enum vd_err agree_done(struct trainer *t, bool done, bool *all_done)
+/* Collective: whether rank 0 has measured enough. VD_STOPPED, agreed, after a
+ * signal on any rank. */
+static enum vd_err agree_done(struct session *s, bool done, bool *all_done)
 {
     uint32_t any = 0;
     uint32_t mine = (stop_signal() ? FLAG_STOP : 0u) |
-                    (t->comm->rank == 0 && done ? FLAG_DONE : 0u);
-    VD_TRY(comm_flags_start(t->comm, SITE_FLAGS, mine));
-    VD_TRY(comm_flags_finish(t->comm, &any));
+                    (s->comm->rank == 0 && done ? FLAG_DONE : 0u);
+    VD_TRY(comm_flags_start(s->comm, SITE_FLAGS, mine));
+    VD_TRY(comm_flags_finish(s->comm, &any));
     *all_done = any & FLAG_DONE;
-    return any & FLAG_STOP ? comm_agree(t->comm, SITE_STEP, VD_STOPPED) : VD_OK;
+    return any & FLAG_STOP ? comm_agree(s->comm, SITE_STEP, VD_STOPPED) : VD_OK;
 }
 
-/* As in training, with its row in steps.jsonl. */
+/* With its row in steps.jsonl, as in training. */
 static enum vd_err time_first_step(struct dry_run *d)
 {
-    struct trainer *t = d->t;
+    struct session *s = d->session;
     struct step_stats step;
     bool done;
-    VD_TRY(trainer_step(t, &step));
+    VD_TRY(session_step(s, &step));
     d->first_s = step.seconds;
-    loss_meter_add(&t->loss_meter, &step, t->results);
-    VD_TRY(loss_meter_flush(&t->loss_meter));
-    return agree_done(t, false, &done);
+    loss_meter_add(&s->losses, &step, s->engine.results);
+    VD_TRY(loss_meter_flush(&s->losses));
+    return agree_done(s, false, &done);
 }
 
 static enum vd_err time_steps(struct dry_run *d)
@@ -77,13 +88,13 @@ static enum vd_err time_steps(struct dry_run *d)
     double sum = 0, waited = 0;
     for (bool done = false; !done;) {
         struct step_stats step;
-        VD_TRY(trainer_step(d->t, &step));
+        VD_TRY(session_step(d->session, &step));
         sum += step.seconds;
         waited += step.waited_s;
         d->n_steps++;
         bool enough = (sum >= STEPS_S && d->n_steps >= MIN_STEPS) ||
                       d->n_steps >= MAX_STEPS;
-        VD_TRY(agree_done(d->t, enough, &done));
+        VD_TRY(agree_done(d->session, enough, &done));
     }
     d->step_s = sum / d->n_steps;
     d->max_usage.waited_s = waited;
@@ -92,36 +103,36 @@ static enum vd_err time_steps(struct dry_run *d)
 
 /* ---- validation ---- */
 
-static size_t n_batches(const struct trainer *t)
+static size_t n_batches(const struct session *s)
 {
-    size_t batch = (size_t)t->config->eval.batch;
-    return (t->val.n_images + batch - 1) / batch;
+    size_t batch = (size_t)s->config->eval.batch;
+    return (s->data.val.n_images + batch - 1) / batch;
 }
 
 /* One batch for every thread of every rank. */
 static enum vd_err time_validation(struct dry_run *d)
 {
-    struct trainer *t = d->t;
+    struct session *s = d->session;
     struct eval_means means;
     bool done;
-    if (!t->has_val)
+    if (!s->data.has_val)
         return VD_OK;
-    size_t all = n_batches(t);
-    size_t n = (size_t)t->comm->size * (size_t)t->compute_threads;
+    size_t all = n_batches(s);
+    size_t n = (size_t)s->comm->size * (size_t)s->plan.compute_threads;
     d->n_timed_batches = n < all ? n : all;
-    evaluator_limit(t->evaluator, d->n_timed_batches);
+    evaluator_limit(s->evaluator, d->n_timed_batches);
     double begin = clock_now();
-    VD_TRY(trainer_validate(t, &means));
+    VD_TRY(session_validate(s, &means));
     d->validate_s = clock_now() - begin;
-    return agree_done(t, false, &done);
+    return agree_done(s, false, &done);
 }
 
-/* Of a whole validation: rounds of as many batches as were tried at once. */
+/* Estimate for the whole set: rounds of as many batches as were timed. */
 static double validation_s(const struct dry_run *d)
 {
-    const struct trainer *t = d->t;
-    size_t all = n_batches(t);
-    return t->has_val
+    const struct session *s = d->session;
+    size_t all = n_batches(s);
+    return s->data.has_val
                ? d->validate_s * (double)((all + d->n_timed_batches - 1) /
                                           d->n_timed_batches)
                : 0;
@@ -152,18 +163,18 @@ static bool is_weights(const char *name)
     return strstr(name, ".safetensors") != NULL;
 }
 
-/* The room a run has from here on: free, and what goes with this scratch
- * session. */
+/* Free space for the run: what is free now, plus what the scratch folder
+ * takes. */
 static enum vd_err measure_disk(struct dry_run *d)
 {
     struct statvfs disk;
-    const struct run *run = &d->t->run;
-    char *weights = run_path(run, "weights");
+    const struct run_folder *folder = &d->session->folder;
+    char *weights = run_folder_path(folder, "weights");
     d->export_bytes = folder_bytes(weights, is_weights);
     free(weights);
-    d->kept_bytes = folder_bytes(run->own_checkpoints, checkpoint_is_name);
-    if (statvfs(run->folder, &disk) < 0)
-        return VD_FAIL(VD_IO, "%s: %s", run->folder, strerror(errno));
+    d->kept_bytes = folder_bytes(folder->own_checkpoints, checkpoint_is_name);
+    if (statvfs(folder->path, &disk) < 0)
+        return VD_FAIL(VD_IO, "%s: %s", folder->path, strerror(errno));
     d->free_bytes = (int64_t)disk.f_bavail * (int64_t)disk.f_frsize + d->bytes +
                     d->export_bytes;
     return VD_OK;
@@ -171,21 +182,21 @@ static enum vd_err measure_disk(struct dry_run *d)
 
 static enum vd_err time_checkpoint(struct dry_run *d)
 {
-    struct trainer *t = d->t;
+    struct session *s = d->session;
     double begin = clock_now();
-    VD_TRY(trainer_save(t, true));
-    VD_TRY(trainer_verify_saved(t, &d->bytes));
+    VD_TRY(session_save(s, true));
+    VD_TRY(session_verify_saved(s, &d->bytes));
     d->write_s = clock_now() - begin;
-    VD_TRY(trainer_export(t));
-    enum vd_err err = t->comm->rank == 0 ? measure_disk(d) : VD_OK;
-    return comm_agree(t->comm, SITE_REPORT, err);
+    VD_TRY(session_export(s));
+    enum vd_err err = s->comm->rank == 0 ? measure_disk(d) : VD_OK;
+    return comm_agree(s->comm, SITE_REPORT, err);
 }
 
 /* ---- all ranks ---- */
 
 static enum vd_err gather_usage(struct dry_run *d)
 {
-    struct comm *comm = d->t->comm;
+    struct comm *comm = d->session->comm;
     struct usage *all = xcalloc((size_t)comm->size, sizeof *all);
     d->max_usage.peak_bytes = memory_peak();
     enum vd_err err = comm_allgather(comm, SITE_REPORT, &d->max_usage,
@@ -229,28 +240,28 @@ static void add_size(struct text *out, int64_t bytes)
 
 static void report_start(const struct dry_run *d, uint64_t first)
 {
-    const struct trainer *t = d->t;
+    const struct session *s = d->session;
     struct text *out = d->report;
     text_add(out, "start        ");
     if (d->finished)
         text_add(out,
-                 "%s has ended after step %llu of %llu: nothing to train\n",
-                 t->run.own_folder, (unsigned long long)first,
-                 (unsigned long long)t->last_step);
-    else if (t->resume)
-        text_add(out, "would go on after step %llu of %llu, from %s\n",
-                 (unsigned long long)first, (unsigned long long)t->last_step,
-                 t->resume);
+                 "%s ended after step %llu of %llu: nothing left to train\n",
+                 s->folder.own_folder, (unsigned long long)first,
+                 (unsigned long long)s->plan.last_step);
+    else if (s->resume.path)
+        text_add(out, "would resume after step %llu of %llu, from %s\n",
+                 (unsigned long long)first,
+                 (unsigned long long)s->plan.last_step, s->resume.path);
     else
-        text_add(out, "would begin %s anew, %llu steps\n", t->run.own_folder,
-                 (unsigned long long)t->last_step);
+        text_add(out, "would start %s from step 0, %llu steps\n",
+                 s->folder.own_folder, (unsigned long long)s->plan.last_step);
 }
 
 static void report_steps(const struct dry_run *d)
 {
-    const struct trainer *t = d->t;
+    const struct session *s = d->session;
     struct text *out = d->report;
-    double n = (double)t->batch.global_batch;
+    double n = (double)s->plan.batch.global_batch;
     text_add(out, "step         ");
     add_duration(out, d->step_s);
     text_add(out, ", %.1f images/s (mean of %d; the first took ", n / d->step_s,
@@ -258,30 +269,30 @@ static void report_steps(const struct dry_run *d)
     add_duration(out, d->first_s);
     text_add(out, ")\nwaiting      %.1f %% of that for data (rank %d, %s)\n",
              100 * d->max_usage.waited_s / (d->step_s * d->n_steps),
-             d->waited_rank, t->comm->hosts[d->waited_rank]);
+             d->waited_rank, s->comm->hosts[d->waited_rank]);
     text_add(out, "epoch        ");
-    add_duration(out, d->step_s * (double)t->train.n_images / n);
+    add_duration(out, d->step_s * (double)s->data.train.n_images / n);
     text_add(out, " of %zu images (estimate)\nvalidation   ",
-             t->train.n_images);
-    if (t->has_val) {
+             s->data.train.n_images);
+    if (s->data.has_val) {
         add_duration(out, validation_s(d));
         text_add(out, " of %zu images (estimate; %zu of %zu batches tried)\n",
-                 t->val.n_images, d->n_timed_batches, n_batches(t));
+                 s->data.val.n_images, d->n_timed_batches, n_batches(s));
     } else {
         text_add(out, "none: data.val is empty\n");
     }
 }
 
-/* Bytes that the run will hold at most. */
+/* Most bytes that the run occupies at once. */
 static int64_t needed_bytes(const struct dry_run *d)
 {
-    int64_t n = d->t->config->checkpoint.keep + EXTRA_CHECKPOINTS;
+    int64_t n = d->session->config->checkpoint.keep + EXTRA_CHECKPOINTS;
     return n * d->bytes + d->export_bytes;
 }
 
 static void report_files(const struct dry_run *d)
 {
-    const struct trainer *t = d->t;
+    const struct session *s = d->session;
     struct text *out = d->report;
     text_add(out, "checkpoint   ");
     add_size(out, d->bytes);
@@ -290,33 +301,34 @@ static void report_files(const struct dry_run *d)
     text_add(out, ": the same bits\ndisk         ");
     add_size(out, needed_bytes(d));
     text_add(out, " for the run (checkpoint.keep %lld), ",
-             (long long)t->config->checkpoint.keep);
+             (long long)s->config->checkpoint.keep);
     add_size(out, d->kept_bytes);
     text_add(out, " of them there; ");
     add_size(out, d->free_bytes);
-    text_add(out, " free in %s\nmemory       ", t->config->train.dir);
+    text_add(out, " free in %s\nmemory       ", s->config->train.dir);
     add_size(out, d->max_usage.peak_bytes);
     text_add(out, " at most (rank %d, %s)\n", d->peak_rank,
-             t->comm->hosts[d->peak_rank]);
+             s->comm->hosts[d->peak_rank]);
 }
 
-/* Epochs still to end that are validated; the one before the first step. */
+/* Validations that are left, with the one before step 1. */
 static double validations(const struct dry_run *d, uint64_t first)
 {
-    const struct trainer *t = d->t;
-    uint64_t n = t->train.n_images, every = (uint64_t)t->config->eval.every;
-    uint64_t batch = (uint64_t)t->batch.global_batch;
-    uint64_t epochs = t->last_step * batch / n;
-    uint64_t all = (epochs + every - 1) / every; /* the last one is, too */
+    const struct session *s = d->session;
+    uint64_t n = s->data.train.n_images,
+             every = (uint64_t)s->config->eval.every;
+    uint64_t batch = (uint64_t)s->plan.batch.global_batch;
+    uint64_t epochs = s->plan.last_step * batch / n;
+    uint64_t all = (epochs + every - 1) / every; /* the last one always */
     uint64_t done = first * batch / n / every;
     return (double)(all - done) + (first == 0);
 }
 
 static void report_total(const struct dry_run *d, uint64_t first)
 {
-    const struct trainer *t = d->t;
+    const struct session *s = d->session;
     struct text *out = d->report;
-    uint64_t steps = d->finished ? 0 : t->last_step - first;
+    uint64_t steps = d->finished ? 0 : s->plan.last_step - first;
     double seconds = (double)steps * d->step_s;
     if (steps > 0)
         seconds += validations(d, first) * validation_s(d);
@@ -336,24 +348,24 @@ static void warn_of_disk(const struct dry_run *d)
         log_warn("%s: %s free, the run needs %s more\n"
                  "make room, lower --checkpoint.keep, or give --train.dir a "
                  "folder on another disk",
-                 d->t->config->train.dir, free_room.bytes, more.bytes);
+                 d->session->config->train.dir, free_room.bytes, more.bytes);
     free(free_room.bytes);
     free(more.bytes);
 }
 
-static enum vd_err dry_run_body(struct trainer *t, void *ctx)
+static enum vd_err dry_run_body(struct session *s, void *ctx)
 {
     struct dry_run *d = ctx;
-    uint64_t first = t->state.step;
-    d->t = t;
-    d->finished = trainer_is_finished(t);
+    uint64_t first = s->state.step;
+    d->session = s;
+    d->finished = session_is_finished(s);
     VD_TRY(time_first_step(d));
-    VD_TRY(trainer_check_memory(t));
+    VD_TRY(session_check_memory(s));
     VD_TRY(time_steps(d));
     VD_TRY(time_validation(d));
     VD_TRY(time_checkpoint(d));
     VD_TRY(gather_usage(d));
-    if (t->comm->rank != 0)
+    if (s->comm->rank != 0)
         return VD_OK;
     report_start(d, first);
     report_steps(d);
@@ -368,6 +380,9 @@ enum vd_err dry_run(struct comm *comm, struct option_set *set,
                     struct text *report)
 {
     struct dry_run d = {.report = report};
-    const struct session_policy policy = {.body = dry_run_body, .ctx = &d};
-    return trainer_run_session(comm, set, config, argv, &policy);
+    const struct session_policy policy = {.scratch_outputs = true,
+                                          .n_steps = SESSION_UNLIMITED_STEPS,
+                                          .body = dry_run_body,
+                                          .ctx = &d};
+    return session_run(comm, set, config, argv, &policy);
 }

@@ -40,13 +40,10 @@ bool loss_meter_add(struct loss_meter *m, const struct step_stats *step,
 static void add_losses(struct loss_meter *m, uint64_t position,
                        const float *pair, struct loss_sums *step)
 {
-    const struct graph_loss *loss = m->loss;
     uint64_t epoch;
-    uint64_t sample = sampler_at(&m->sampler, position, &epoch);
-    double weight =
-        loss->class_weights ? loss->class_weights[m->data->class[sample]] : 1;
+    uint64_t index = sampler_at(&m->sampler, position, &epoch);
     double l1 = (double)pair[0], ce = (double)pair[1];
-    double total = loss->box_scale * l1 + loss->class_scale * weight * ce;
+    double total = graph_loss_of_image(m->loss, m->data->class[index], l1, ce);
     VD_ASSERT(epoch - m->epoch < 2);
     struct loss_sums *sums[] = {&m->sums[epoch - m->epoch], step};
     for (int i = 0; i < 2; i++) {
@@ -71,7 +68,7 @@ static enum vd_err write_step_row(struct loss_meter *m,
         s->lr, s->grad_norm, n / s->seconds, s->waited_s / s->seconds);
 }
 
-/* Step i of the buffer, from all ranks' rows; ranks are in position order. */
+/* Adds buffered step i from the gathered rows; ranks are in position order. */
 static enum vd_err accumulate_step(struct loss_meter *m, int i, const char *all,
                                    const size_t *sizes)
 {
@@ -88,7 +85,7 @@ static enum vd_err accumulate_step(struct loss_meter *m, int i, const char *all,
         }
         all += sizes[rank];
     }
-    /* The ranks' images add up to the step's, and below to the epoch's. */
+    /* All images of the step were added. */
     VD_ASSERT(sum.n == (int64_t)m->replicas * m->micro_batch);
     return write_step_row(m, &m->steps[i], &sum);
 }

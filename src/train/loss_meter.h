@@ -1,11 +1,10 @@
 /*
- * What the steps cost and gave: losses of every image, added up per epoch,
- * and one row per step in steps.jsonl.
+ * Training losses: the sums of each epoch, and one row per step in steps.jsonl.
  *
- * Each rank keeps the losses of its own images for some steps; a flush
- * brings them to rank 0, which attributes each to its image's epoch and adds
- * them in double in position order: the sums are equal at any rank count. A
- * step may straddle two epochs; the next epoch's part waits in its own sum.
+ * Each rank buffers the losses of its own images for some steps. A flush
+ * gathers them on rank 0, which adds them in double precision in the order of
+ * positions, so the sums are equal at any rank count. A step may contain images
+ * of two epochs; those of the next epoch have a sum of their own.
  */
 #ifndef VOCDIST_TRAIN_LOSS_METER_H
 #define VOCDIST_TRAIN_LOSS_METER_H
@@ -14,16 +13,14 @@
 #include "comm/comm.h"
 #include "data/sampler.h"
 #include "data/shard.h"
-#include "report/append_file.h"
+#include "run/append_file.h"
+#include "run/train_state.h"
 
-struct loss_sums { /* over the images of one epoch */
-    int64_t n;
-    double l1, ce, loss;
-};
-
-struct step_stats { /* what rank 0 knows of a step by itself */
-    uint64_t step;  /* from 1 */
-    double lr, grad_norm, seconds, waited_s;
+/* A step without its losses. */
+struct step_stats {
+    uint64_t step; /* from 1 */
+    double lr, grad_norm, seconds;
+    double waited_s; /* for prefetched data */
 };
 
 struct loss_meter {
@@ -31,8 +28,9 @@ struct loss_meter {
     const struct shard_set *data;
     const struct graph_loss *loss;
     struct sampler sampler;
-    struct append_file *steps_jsonl;    /* rank 0's steps.jsonl; borrowed */
-    int replicas, micro_batch, n_local; /* n_local: my items of a step */
+    struct append_file *steps_jsonl; /* rank 0; borrowed */
+    int replicas, micro_batch;
+    int n_local; /* images of this rank in a step */
     /* not yet flushed */
     int capacity, n_steps;
     struct step_stats *steps; /* [capacity], owned */
@@ -48,9 +46,10 @@ void loss_meter_clear(struct loss_meter *m);
 /* Local. True when a flush is due. */
 bool loss_meter_add(struct loss_meter *m, const struct step_stats *step,
                     const struct result *results);
-/* Collective. */
+/* Collective: sums and rows of the buffered steps. */
 enum vd_err loss_meter_flush(struct loss_meter *m) VD_MUST_USE;
-/* The finished epoch's sum; its successor's becomes the first. Local. */
+/* Ends the epoch: returns its sums; those of the next one become the first.
+ * Local. */
 struct loss_sums loss_meter_end_epoch(struct loss_meter *m);
 
 #endif

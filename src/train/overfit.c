@@ -1,8 +1,13 @@
+/*
+ * Each step trains on the same batch; after each, the mean losses over all
+ * images are reduced over the ranks, so all ranks decide alike when both losses
+ * have fallen far enough.
+ */
 #include "train/overfit.h"
 
 #include "base/log.h"
+#include "train/session.h"
 #include "train/stop.h"
-#include "train/trainer.h"
 
 #include <stdlib.h>
 
@@ -13,7 +18,7 @@ struct losses {
 };
 
 struct overfit {
-    struct trainer *t;
+    struct session *session;
     struct text *report;
     int64_t n_steps, done;
     struct losses first, last;
@@ -21,7 +26,7 @@ struct overfit {
 
 /* ---- settings ---- */
 
-/* What has a reason to keep the loss up, or is of no use here. */
+/* Turns off what keeps the loss up, and validation. */
 static enum vd_err set_overfit_options(struct option_set *set)
 {
     static const char *const options[][2] = {
@@ -37,43 +42,37 @@ static enum vd_err set_overfit_options(struct option_set *set)
                  *options[i][1] ? options[i][1] : "empty");
         err = options_set(set, options[i][0], options[i][1], "--overfit-batch");
     }
-    log_info("one batch again and again, with%s", said.bytes);
+    log_info("overfitting a single batch, with%s", said.bytes);
     free(said.bytes);
     return err;
 }
 
 /* ---- steps ---- */
 
-/* Collective: of the step before. */
-static enum vd_err mean_losses(struct trainer *t, struct losses *out)
+/* Collective: of the last step. VD_STOPPED, agreed, after a signal. */
+static enum vd_err mean_losses(struct session *s, struct losses *out)
 {
-    const struct graph_loss *loss = &t->graph.loss;
+    const struct engine *e = &s->engine;
     double sums[4] = {0};
-    int micro = (int)t->batch.micro_batch;
-    for (int i = 0; i < t->loss_meter.n_local; i++) {
-        uint64_t position =
-            prefetch_position(&t->prefetch_spec, (size_t)(i / micro)) +
-            (uint64_t)(i % micro);
-        uint64_t sample = sampler_at(&t->prefetch_spec.sampler, position, NULL);
-        double weight = loss->class_weights
-                            ? loss->class_weights[t->train.class[sample]]
-                            : 1;
-        double l1 = (double)t->results[i].l1, ce = (double)t->results[i].ce;
+    for (int i = 0; i < e->n_local; i++) {
+        uint64_t index = engine_image_index(e, 0, i);
+        double l1 = (double)e->results[i].l1, ce = (double)e->results[i].ce;
         sums[0] += l1;
         sums[1] += ce;
-        sums[2] += loss->box_scale * l1 + loss->class_scale * weight * ce;
+        sums[2] +=
+            graph_loss_of_image(&e->graph.loss, e->data->class[index], l1, ce);
     }
     sums[3] = stop_signal() ? 1 : 0;
-    VD_TRY(comm_sum(t->comm, SITE_STEP, sums, 4));
-    double n = (double)t->batch.global_batch;
+    VD_TRY(comm_sum(s->comm, SITE_STEP, sums, 4));
+    double n = (double)s->plan.batch.global_batch;
     *out = (struct losses){sums[0] / n, sums[1] / n, sums[2] / n};
-    return sums[3] > 0 ? comm_agree(t->comm, SITE_STEP, VD_STOPPED) : VD_OK;
+    return sums[3] > 0 ? comm_agree(s->comm, SITE_STEP, VD_STOPPED) : VD_OK;
 }
 
-/* A part without a factor in the loss may stay as it is. */
+/* A part whose scale is 0 is not trained. */
 static bool has_fallen(const struct overfit *o)
 {
-    const struct graph_loss *loss = &o->t->graph.loss;
+    const struct graph_loss *loss = &o->session->engine.graph.loss;
     bool box = o->last.box <= OVERFIT_MAX_FRACTION * o->first.box;
     bool class = o->last.class <= OVERFIT_MAX_FRACTION * o->first.class;
     return (box || loss->box_scale == 0) && (class || loss->class_scale == 0);
@@ -81,21 +80,21 @@ static bool has_fallen(const struct overfit *o)
 
 static enum vd_err train_steps(struct overfit *o)
 {
-    struct trainer *t = o->t;
-    progress_start(&t->progress, "step", 0, (size_t)o->n_steps,
-                   t->comm->rank != 0 || t->config->log.level < 2);
+    struct session *s = o->session;
+    progress_start(&s->progress, "step", 0, (size_t)o->n_steps,
+                   s->comm->rank != 0 || s->config->log.level < 2);
     for (o->done = 0;
          o->done < o->n_steps && !(o->done > 1 && has_fallen(o));) {
         struct step_stats step;
         char note[64];
-        VD_TRY(trainer_step(t, &step));
-        VD_TRY(mean_losses(t, &o->last));
+        VD_TRY(session_step(s, &step));
+        VD_TRY(mean_losses(s, &o->last));
         if (o->done++ == 0)
             o->first = o->last;
         snprintf(note, sizeof note, "loss %.4g", o->last.sum);
-        progress_show(&t->progress, (size_t)o->done, note);
+        progress_show(&s->progress, (size_t)o->done, note);
     }
-    progress_end(&t->progress);
+    progress_end(&s->progress);
     return VD_OK;
 }
 
@@ -104,7 +103,7 @@ static enum vd_err train_steps(struct overfit *o)
 static void report_losses(const struct overfit *o, const char *name,
                           const struct losses *l)
 {
-    const struct graph_loss *loss = &o->t->graph.loss;
+    const struct graph_loss *loss = &o->session->engine.graph.loss;
     text_add(o->report,
              "%-12s loss %.4g = box %g x %.4g px + class %g x %.4g nats\n",
              name, l->sum, loss->box_scale, l->box, loss->class_scale,
@@ -113,11 +112,11 @@ static void report_losses(const struct overfit *o, const char *name,
 
 static enum vd_err report_verdict(const struct overfit *o)
 {
-    double lr = o->t->prefetch_spec.schedule.lr;
+    double lr = o->session->engine.input.schedule.lr;
     report_losses(o, "first step", &o->first);
     report_losses(o, "last step", &o->last);
     text_add(o->report,
-             "left         box %.1f %%, class %.1f %% after %lld "
+             "remaining    box %.1f %%, class %.1f %% after %lld "
              "steps at learning rate %g\n",
              100 * o->last.box / o->first.box,
              100 * o->last.class / o->first.class, (long long)o->done, lr);
@@ -136,15 +135,16 @@ static enum vd_err report_verdict(const struct overfit *o)
         100 * o->last.class / o->first.class, 100 * OVERFIT_MAX_FRACTION);
 }
 
-static enum vd_err overfit_body(struct trainer *t, void *ctx)
+static enum vd_err overfit_body(struct session *s, void *ctx)
 {
     struct overfit *o = ctx;
-    o->t = t;
+    o->session = s;
     VD_TRY(train_steps(o));
-    enum vd_err err = has_fallen(o) ? VD_OK : VD_NUMERIC; /* of all ranks */
-    if (t->comm->rank == 0)
+    enum vd_err err =
+        has_fallen(o) ? VD_OK : VD_NUMERIC; /* equal on all ranks */
+    if (s->comm->rank == 0)
         err = report_verdict(o);
-    return comm_agree(t->comm, SITE_REPORT, err);
+    return comm_agree(s->comm, SITE_REPORT, err);
 }
 
 enum vd_err overfit_check(struct comm *comm, struct option_set *set,
@@ -152,10 +152,12 @@ enum vd_err overfit_check(struct comm *comm, struct option_set *set,
                           int64_t steps, struct text *report)
 {
     struct overfit o = {.n_steps = steps, .report = report};
-    const struct session_policy policy = {.fresh = true,
+    const struct session_policy policy = {.scratch_outputs = true,
+                                          .fresh = true,
+                                          .n_steps = SESSION_UNLIMITED_STEPS,
                                           .repeat_first_batch = true,
                                           .body = overfit_body,
                                           .ctx = &o};
     VD_TRY(set_overfit_options(set));
-    return trainer_run_session(comm, set, config, argv, &policy);
+    return session_run(comm, set, config, argv, &policy);
 }

@@ -1,7 +1,9 @@
 /*
- * Can this network learn at all, from these labels, at this learning rate? The
- * first global batch again and again, with augmentation and dropout off, from
- * the run's initial weights: its loss must fall. Nothing of it is left behind.
+ * Overfitting a single batch: trains on the first global batch only, without
+ * augmentation, dropout and schedule, from the run's initial weights. A network
+ * that can learn from these labels at this learning rate brings its loss down;
+ * one that does not points to wrong labels or settings. Outputs go to a scratch
+ * folder (train/session.h).
  */
 #ifndef VOCDIST_TRAIN_OVERFIT_H
 #define VOCDIST_TRAIN_OVERFIT_H
@@ -10,7 +12,8 @@
 #include "comm/comm.h"
 #include "config/config.h"
 
-/* What must be left of the box loss and of the class loss, each. */
+/* Passed when box loss and class loss are both at most this fraction of their
+ * start. */
 #define OVERFIT_MAX_FRACTION 0.25
 
 /*

@@ -1,3 +1,11 @@
+/*
+ * A bounded pipeline of depth two: the net has two staged batches, one in use
+ * and one being filled. The thread stages micro-batch k once k - 1 was taken,
+ * so it never blocks inside the backend and can be stopped at any time.
+ * `staged` and `taken` count micro-batches; the consumer waits for staged >
+ * taken. An error of loading or staging ends the thread and is returned when
+ * the consumer reaches it.
+ */
 #include "train/prefetch.h"
 
 #include "base/alloc.h"
@@ -86,8 +94,6 @@ static void *prefetch_thread(void *ctx)
 {
     struct prefetch *p = ctx;
     for (size_t k = 0; k < p->n_batches; k++) {
-        /* The net has two places, one of them at work; waiting here instead
-         * of inside stage keeps the thread stoppable. */
         pthread_mutex_lock(&p->lock);
         while (!p->stopping && k > p->taken)
             pthread_cond_wait(&p->changed, &p->lock);

@@ -1,7 +1,7 @@
 /*
- * Feeds a training net: a thread takes micro-batches from the loader, in
- * order, and stages them with the numbers of their step, so that the pixels of
- * the next one are prepared while the device computes. Local.
+ * Prefetching of training data: a thread takes micro-batches from the loader in
+ * order and stages each with the scalars of its step, so the next input is
+ * prepared while the device computes. Local.
  *
  * Micro-batch k belongs to step first_step + k / n_replicas and replica
  * first_replica + k mod n_replicas; replica r of step s has the positions
@@ -27,9 +27,9 @@ struct prefetch_spec {
     int micro_batch, replicas;      /* of the run */
     int first_replica, n_replicas;  /* of this rank */
     uint64_t first_step, last_step; /* [first, last), from 0 */
-    bool repeat_first_batch;        /* all steps have the first one's items */
+    bool repeat_first_batch;        /* each step gets the items of the first */
     int loader_threads;
-    int rank; /* for injected faults: a NaN of site step comes from here */
+    int rank; /* for injected faults: a NaN at site step */
     const struct backend_ops *backend;
     struct net *net;
 };
@@ -39,7 +39,7 @@ enum vd_err prefetch_new(struct prefetch **out,
                          const struct prefetch_spec *spec) VD_MUST_USE;
 /* Waits until one more micro-batch is staged; adds the time spent waiting. */
 enum vd_err prefetch_wait(struct prefetch *p, double *waited_s) VD_MUST_USE;
-/* Seconds that its thread has spent staging what was waited for so far. */
+/* Seconds of staging the micro-batches that were waited for so far. */
 double prefetch_staged_s(const struct prefetch *p);
 void prefetch_free(struct prefetch *p);
 

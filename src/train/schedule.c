@@ -23,21 +23,37 @@ static double lr_factor(const struct schedule *s, uint64_t step)
 {
     double factor = 1;
     switch (s->kind) {
-    case SCHEDULE_KIND_CONSTANT:
+    case SCHEDULE_CONSTANT:
         break;
-    case SCHEDULE_KIND_STEP:
+    case SCHEDULE_STEP:
         for (int i = 0; i < s->n_milestones; i++)
             if (step >= (uint64_t)s->milestones[i])
                 factor *= s->gamma;
         break;
-    case SCHEDULE_KIND_COSINE:
+    case SCHEDULE_COSINE:
         factor = anneal(1, 0, (double)step / (double)s->steps);
         break;
-    case SCHEDULE_KIND_ONECYCLE:
+    case SCHEDULE_ONECYCLE:
         factor = onecycle((double)step, (double)s->steps);
         break;
     }
     return factor;
+}
+
+struct schedule schedule_from_config(const struct config *c,
+                                     int64_t global_batch)
+{
+    double ratio = (double)global_batch / CONFIG_GLOBAL_BATCH;
+    double scale = c->optim.lr_scale == LR_SCALE_LINEAR ? ratio
+                   : c->optim.lr_scale == LR_SCALE_SQRT ? sqrt(ratio)
+                                                        : 1;
+    return (struct schedule){.kind = (enum config_schedule)c->optim.schedule,
+                             .lr = c->optim.lr * scale,
+                             .steps = (uint64_t)c->optim.schedule_steps,
+                             .warmup = (uint64_t)c->optim.warmup,
+                             .gamma = c->optim.gamma,
+                             .milestones = c->optim.milestones.values,
+                             .n_milestones = c->optim.milestones.n};
 }
 
 double schedule_lr(const struct schedule *s, uint64_t step)

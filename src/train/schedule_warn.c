@@ -1,12 +1,12 @@
-/* What of a schedule a run does not get, said once at its start. */
+/* Warnings about parts of a schedule that the run does not reach. */
 #include "base/log.h"
 #include "train/schedule.h"
 
 static const char *const names[] = {
-    [SCHEDULE_KIND_CONSTANT] = "constant",
-    [SCHEDULE_KIND_STEP] = "step",
-    [SCHEDULE_KIND_COSINE] = "cosine",
-    [SCHEDULE_KIND_ONECYCLE] = "onecycle",
+    [SCHEDULE_CONSTANT] = "constant",
+    [SCHEDULE_STEP] = "step",
+    [SCHEDULE_COSINE] = "cosine",
+    [SCHEDULE_ONECYCLE] = "onecycle",
 };
 
 static unsigned long long as_ull(uint64_t n)
@@ -22,7 +22,7 @@ static uint64_t steps_in_effect(const struct schedule *s, uint64_t last)
 
 static void warn_of_end(const struct schedule *s, uint64_t last)
 {
-    if (s->kind != SCHEDULE_KIND_COSINE && s->kind != SCHEDULE_KIND_ONECYCLE)
+    if (s->kind != SCHEDULE_COSINE && s->kind != SCHEDULE_ONECYCLE)
         return;
     if (s->steps > 0 && s->steps < last)
         log_warn("optim.schedule: %s ends at step %llu "
@@ -50,7 +50,7 @@ static void warn_of_warmup(const struct schedule *s, uint64_t first,
 static void warn_of_milestones(const struct schedule *s, uint64_t last)
 {
     uint64_t end = steps_in_effect(s, last);
-    int n = s->kind == SCHEDULE_KIND_STEP ? s->n_milestones : 0, reached = 0;
+    int n = s->kind == SCHEDULE_STEP ? s->n_milestones : 0, reached = 0;
     while (reached < n && (uint64_t)s->milestones[reached] < end)
         reached++;
     if (reached == n)

@@ -1,3 +1,17 @@
+/*
+ * One step with backward and exchange overlapped.
+ *
+ * Replica by replica: wait for a staged batch, forward, backward into an
+ * exchange buffer. After the backward pass of a replica other than the last,
+ * its whole buffer is added along the reduction plan. During that of the last
+ * replica, range_ready() is called for each range of gradients as it completes:
+ * it adds the range to the partial sums, appends it to the current bucket, and
+ * enqueues a full bucket. Then the step waits for the means and updates.
+ *
+ * Two orders of the end: an exchange with `in_step` is part of the work between
+ * begin and end of the last replica (a device may capture and replay it);
+ * otherwise exchange and update follow behind it.
+ */
 #include "train/step.h"
 
 #include "base/alloc.h"
@@ -54,7 +68,7 @@ static bool is_last(const struct step *s)
     return s->local_replica == s->plan.n_inputs - 1;
 }
 
-/* All additions that replica `local_replica` makes possible, over `range`. */
+/* The additions of the plan after replica `local_replica`, over `range`. */
 static enum vd_err add_partials(struct step *s, struct range range)
 {
     for (int k = s->plan.add_start[s->local_replica];
@@ -64,7 +78,7 @@ static enum vd_err add_partials(struct step *s, struct range range)
     return VD_OK;
 }
 
-#define SENT_CHUNK 64 /* is made at a time */
+#define SENT_CHUNK 64 /* entries allocated at a time */
 
 static void record_sent(struct step *s, struct range range)
 {
@@ -74,7 +88,7 @@ static void record_sent(struct step *s, struct range range)
     s->sent[s->n_sent++] = range;
 }
 
-/* In pieces, so that one is added up while the next is on its way. */
+/* In buckets, so that one is summed while the next one is in flight. */
 static enum vd_err enqueue_range(struct step *s, struct range range)
 {
     if (s->times.first_exchange == 0)
@@ -148,7 +162,7 @@ static enum vd_err forward_backward(struct step *s, struct buf *exchange)
     return VD_OK;
 }
 
-/* Everything that is enqueued for one replica, between begin and end. */
+/* The work of one replica between begin and end. */
 static enum vd_err enqueue_replica(struct step *s)
 {
     s->n_sent = 0;
@@ -160,7 +174,7 @@ static enum vd_err enqueue_replica(struct step *s)
     return update_weights(s);
 }
 
-/* The exchange and the update behind the last replica's end. */
+/* Exchange and update after the end of the last replica. */
 static enum vd_err exchange_and_update(struct step *s)
 {
     const struct backend_ops *ops = s->backend->ops;
@@ -219,7 +233,7 @@ out:
 enum vd_err step_time_exchange(struct step *s, double *seconds)
 {
     const struct exchange_ops *ops = s->exchange.ops;
-    /* Zeros: a mean of means of means would end in denormal numbers. */
+    /* Repeated means of one buffer would become denormal numbers. */
     VD_TRY(comm_agree(s->comm, SITE_REDUCE, zero_partials(s)));
     double start = clock_now();
     for (int k = 0; k < s->n_sent; k++)

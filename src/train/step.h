@@ -1,12 +1,13 @@
 /*
- * One training step: this rank's replicas one after the other, their
- * gradients added along the reduction tree, the mean over all ranks, the
- * update.
+ * One training step: forward and backward of this rank's replicas one after the
+ * other, addition of their gradients along the reduction tree, the mean over
+ * all ranks, the update.
  *
- * Ranges leave for the other ranks during the backward pass of the rank's
- * *last* replica: each is first added up the tree as far as this rank can,
- * collected into buckets of EXCHANGE_BUCKET_ELEMENTS elements, and queued. An
- * exchange that is not `in_step` gets them after that backward instead.
+ * Gradients leave for the other ranks during the backward pass of this rank's
+ * last replica, in backward order (the head first): each range is added to the
+ * partial sums of the earlier replicas, collected into buckets of
+ * EXCHANGE_BUCKET_ELEMENTS elements, and enqueued. An exchange that is not
+ * `in_step` gets them after that backward pass.
  */
 #ifndef VOCDIST_TRAIN_STEP_H
 #define VOCDIST_TRAIN_STEP_H
@@ -16,20 +17,19 @@
 #include "exchange/exchange.h"
 
 /*
- * The last step: how long its phases took on this thread, and when things
- * happened beside backward (clock_now()). Of what is enqueued or recorded they
- * are the host's times of doing so, and zero in a step that was replayed; its
- * time is then in what is left of end - begin, where the host waits for
- * results.
+ * Times of the last step on this thread, in seconds, and clock_now() at events
+ * beside the backward pass. For work that is only enqueued or recorded they are
+ * the host's time of enqueueing, and zero in a replayed step: then the device's
+ * time is the rest of end - begin, where the host waits for results.
  */
 struct step_times {
     double begin, end;            /* the first wait for data; the update done */
     double forward_s, backward_s; /* of all replicas; additions in backward */
     double exchange_s;            /* exposed: backward_end to the last mean */
     double update_s;
-    double last_backward;  /* the last replica's backward began ... */
-    double first_exchange; /* ... the first range left ... */
-    double backward_end;   /* ... its last range was computed. */
+    double last_backward;  /* start of the last replica's backward pass */
+    double first_exchange; /* the first range was enqueued */
+    double backward_end;   /* the last range was computed */
 };
 
 struct step {
@@ -43,7 +43,7 @@ struct step {
     struct buf *buffers;        /* [plan.n_buffers], owned */
     struct buf **partials;      /* [plan.n_partials], owned array */
     struct range bucket;        /* computed, not yet queued */
-    int local_replica;          /* which of this rank's replicas is at work */
+    int local_replica;          /* index of the current one of this rank */
     struct range *sent;         /* [n_sent] as queued in the last step, owned */
     int n_sent;
     struct step_times times;
@@ -60,10 +60,10 @@ enum vd_err step_open_exchange(struct step *s,
 void step_close(struct step *s);
 
 /*
- * Collective: one step on the next staged batches, one for each of this
- * rank's replicas; `wait` returns when one more is staged. `results` is
- * [replicas of this rank, micro_batch]. An error is this rank's own; it leaves
- * ranges behind that others wait for, so the caller ends the job.
+ * Collective: one step on the next staged batches, one for each replica of this
+ * rank; `wait` returns when one more is staged. `results` is [replicas of this
+ * rank, micro_batch]. An error is not agreed: other ranks wait for this rank's
+ * ranges, so the caller must end the job.
  */
 typedef enum vd_err step_wait_fn(void *ctx);
 enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
@@ -71,9 +71,9 @@ enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
                      struct update_result *update) VD_MUST_USE;
 
 /*
- * Collective, for measuring: the last step's exchange alone, the same ranges
- * in the same order, of zeros; nothing but the exchange's buffers is changed.
- * Not of exchange none.
+ * Collective, for benchmarks: repeats the last step's exchange alone, the same
+ * ranges in the same order, on zeros. Changes the exchange's buffers only. Not
+ * for exchange none.
  */
 enum vd_err step_time_exchange(struct step *s, double *seconds) VD_MUST_USE;
 

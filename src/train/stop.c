@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Written by a signal handler, which can reach nothing but a static. */
+/* Written by the signal handler, which has no context argument. */
 static volatile sig_atomic_t caught_signal;
 
 static void on_signal(int signal_number)
@@ -20,7 +20,7 @@ static void on_signal(int signal_number)
 static void install_handler(int signal_number)
 {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigfillset(&action.sa_mask); /* one after the other */
+    sigfillset(&action.sa_mask); /* no nested handlers */
     sigaction(signal_number, &action, NULL);
 }
 

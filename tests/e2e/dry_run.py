@@ -32,9 +32,9 @@ CLEANUP_S = 300  # for the shell that removes a scratch session's folder
 TIME = r"(?:[\d.e-]+ s|\d+ min \d\d s|\d+ h \d\d min)"
 SIZE = r"[\d.]+ [MG]B"
 REPORT = {
-    "start": r"would (?:begin runs/\w+ anew, \d+ steps"
-             r"|go on after step \d+ of \d+, from \S+\.h5)"
-             r"|runs/\w+ has ended after step \d+ of \d+: nothing to train",
+    "start": r"would (?:start runs/\w+ from step 0, \d+ steps"
+             r"|resume after step \d+ of \d+, from \S+\.h5)"
+             r"|runs/\w+ ended after step \d+ of \d+: nothing left to train",
     "step": rf"{TIME}, [\d.]+ images/s \(mean of \d+; the first took {TIME}\)",
     "waiting": r"[\d.]+ % of that for data \(rank \d+, \S+\)",
     "epoch": rf"{TIME} of \d+ images \(estimate\)",
@@ -307,7 +307,7 @@ class DryRun(unittest.TestCase):
             self.assertNotEqual(p.returncode, 0, text)
             if not ranks:
                 self.assertEqual(p.returncode, 75, text)
-                self.assertIn("the scratch session was stopped", text)
+                self.assertIn("the session was stopped; its scratch outputs are", text)
             self.wait_for_snapshot(before, text)
 
     # ---- overfitting a single batch
@@ -323,7 +323,7 @@ class DryRun(unittest.TestCase):
                 "optim.warmup 0, data.val empty", ranks=ranks)
             outs.add(out)
         self.assertEqual(len(outs), 1, outs)  # the same at any rank count
-        m = re.search(r"left +box ([\d.]+) %, class ([\d.]+) % after (\d+) "
+        m = re.search(r"remaining +box ([\d.]+) %, class ([\d.]+) % after (\d+) "
                       r"steps at learning rate 0.005\npassed", out)
         self.assertIsNotNone(m, out)
         self.assertTrue(float(m[1]) <= 25 and float(m[2]) <= 25, out)

@@ -343,7 +343,7 @@ class Train(unittest.TestCase):
         run = "--train.patience 1 --optim.lr 1e-9 --train.epochs 9"
         self.start(0, run, "--data.val=", expect="a lower train_loss than")
         ended = int(self.metrics()[-1]["epoch"])
-        self.start(0, run, expect="begin anew")
+        self.start(0, run, expect="train.patience restart")
         self.assertGreaterEqual(int(self.metrics()[-1]["epoch"]), ended + 2)
         best = os.readlink("runs/default/checkpoints/best")
         self.assertNotIn(self.metrics()[ended - 1]["step"], best)

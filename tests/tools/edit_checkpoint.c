@@ -4,7 +4,7 @@
  *
  *     edit_checkpoint FILE param|m|v|stats INDEX VALUE
  */
-#include "train/trained_model.h"
+#include "run/trained_model.h"
 
 #include <stdlib.h>
 #include <string.h>

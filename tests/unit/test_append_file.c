@@ -3,7 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
-#include "report/append_file.h"
+#include "run/append_file.h"
 
 #include <unistd.h>
 
@@ -55,7 +55,7 @@ static void a_shorter_file_is_rejected_unchanged(void **state)
     check_log_start(&log);
     assert_int_equal(append_file_open(&f, path, "", 7), VD_DATA);
     check_log_end();
-    assert_logged(&log, "6 bytes, but the checkpoint knows 7");
+    assert_logged(&log, "6 bytes, but the checkpoint recorded 7");
     assert_file(path, "12345\n");
     free(path);
     check_folder_remove(folder);

@@ -6,7 +6,8 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "model/resnet.h"
-#include "train/checkpoint.h"
+#include "run/checkpoint_folder.h"
+#include "run/checkpoint_writer.h"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -77,7 +78,7 @@ static void fixture_clear(struct fixture *f)
 static enum vd_err read_all(struct checkpoint *c, const struct graph *g,
                             const char *path)
 {
-    enum vd_err err = checkpoint_read(c, path);
+    enum vd_err err = checkpoint_open(c, path, true);
     if (err == VD_OK)
         err = checkpoint_check_graph(c, g, path);
     return err;
@@ -302,7 +303,7 @@ static void user_copies_are_not_the_newest(void **state)
     check_log_start(&log);
     assert_newest(&f, 7);
     check_log_end();
-    assert_logged(&log, "step-00000012.h5: its contents are of step 4");
+    assert_logged(&log, "step-00000012.h5: contains step 4");
     assert_logged(&log, "trying the checkpoint before this one");
     /* by number, not by letters */
     write_step(&f, "step-99999999.h5", 99999999, false);
@@ -400,10 +401,10 @@ static void links_are_set_and_old_checkpoints_pruned(void **state)
 
     /* A folder and a link stand for the file. */
     struct checkpoint c;
-    assert_int_equal(checkpoint_read_head(&c, link), VD_OK);
+    assert_int_equal(checkpoint_open(&c, link, false), VD_OK);
     assert_int_equal(c.step, 11);
     checkpoint_clear(&c);
-    assert_int_equal(checkpoint_read_head(&c, f.folder), VD_OK);
+    assert_int_equal(checkpoint_open(&c, f.folder, false), VD_OK);
     assert_int_equal(c.step, 15);
     checkpoint_clear(&c);
     free(link);
@@ -563,7 +564,7 @@ static void a_folder_without_links_resolves_to_its_newest(void **state)
     fixture_init(&f);
     write_step(&f, "step-00000012.h5", 12, false);
     write_step(&f, "step-keep.h5", 4, false);
-    assert_int_equal(checkpoint_read_head(&c, f.folder), VD_OK);
+    assert_int_equal(checkpoint_open(&c, f.folder, false), VD_OK);
     assert_int_equal(c.step, 12);
     checkpoint_clear(&c);
     fixture_clear(&f);
@@ -583,7 +584,7 @@ static void damaged_newer_checkpoints_do_not_evict_intact_ones(void **state)
     assert_int_equal(checkpoint_writer_new(&w, f.folder, &f.graph, 1), VD_OK);
     start(w, &f, 15, false);
     assert_int_equal(checkpoint_writer_wait(w), VD_OK);
-    assert_int_equal(checkpoint_read_head(&c, f.folder), VD_OK);
+    assert_int_equal(checkpoint_open(&c, f.folder, false), VD_OK);
     assert_int_equal(c.step, 15);
     checkpoint_clear(&c);
     assert_false(file_exists(f.path)); /* step 7 is one too many */

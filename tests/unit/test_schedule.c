@@ -48,16 +48,16 @@ static void rates_match_torch(void **state)
         struct schedule ours;
     } cases[CASES] = {
         {"MultiStepLR(o, [5, 11, 30], gamma=0.2)",
-         {.kind = SCHEDULE_KIND_STEP,
+         {.kind = SCHEDULE_STEP,
           .milestones = milestones,
           .n_milestones = 3,
           .gamma = 0.2}},
-        {"CosineAnnealingLR(o, 37)", {.kind = SCHEDULE_KIND_COSINE}},
+        {"CosineAnnealingLR(o, 37)", {.kind = SCHEDULE_COSINE}},
         {"OneCycleLR(o, 0.3, total_steps=37, cycle_momentum=False)",
-         {.kind = SCHEDULE_KIND_ONECYCLE}},
-        {"LambdaLR(o, lambda i: 1)", {.kind = SCHEDULE_KIND_CONSTANT}},
+         {.kind = SCHEDULE_ONECYCLE}},
+        {"LambdaLR(o, lambda i: 1)", {.kind = SCHEDULE_CONSTANT}},
         {"LambdaLR(o, lambda i: min((i + 1) / 7, 1))",
-         {.kind = SCHEDULE_KIND_CONSTANT, .warmup = 7}},
+         {.kind = SCHEDULE_CONSTANT, .warmup = 7}},
     };
     const char *schedulers[CASES];
     double rates[CASES][STEPS];
@@ -77,19 +77,19 @@ static void ends_and_peaks_match_their_definitions(void **state)
 {
     (void)state;
     struct schedule s = {
-        .kind = SCHEDULE_KIND_ONECYCLE, .lr = 2, .steps = 100, .warmup = 0};
+        .kind = SCHEDULE_ONECYCLE, .lr = 2, .steps = 100, .warmup = 0};
     assert_near(schedule_lr(&s, 0), 2.0 / 25, 1e-15);
     assert_near(schedule_lr(&s, 29), 2, 1e-15);
     assert_near(schedule_lr(&s, 99), 2.0 / 250000, 1e-15);
-    s.kind = SCHEDULE_KIND_COSINE;
+    s.kind = SCHEDULE_COSINE;
     assert_near(schedule_lr(&s, 50), 1, 1e-12);
 }
 
 static void the_last_rate_holds_past_the_end(void **state)
 {
     (void)state;
-    for (int kind = 0; kind <= SCHEDULE_KIND_ONECYCLE; kind++) {
-        struct schedule s = {.kind = (enum schedule_kind)kind,
+    for (int kind = 0; kind <= SCHEDULE_ONECYCLE; kind++) {
+        struct schedule s = {.kind = (enum config_schedule)kind,
                              .lr = 0.7,
                              .steps = 50,
                              .gamma = 0.5,
@@ -108,7 +108,7 @@ static void the_shortest_schedules_are_finite(void **state)
     for (uint64_t steps = 1; steps < 12; steps++)
         for (uint64_t i = 0; i < steps; i++) {
             struct schedule s = {
-                .kind = SCHEDULE_KIND_ONECYCLE, .lr = 1, .steps = steps};
+                .kind = SCHEDULE_ONECYCLE, .lr = 1, .steps = steps};
             double lr = schedule_lr(&s, i);
             assert_true(lr > 0 && lr <= 1);
         }
@@ -136,8 +136,8 @@ static void assert_warns(struct schedule s, uint64_t first, uint64_t last,
 static void a_schedule_that_ends_before_the_run_warns(void **state)
 {
     (void)state;
-    static const enum schedule_kind falling[] = {SCHEDULE_KIND_COSINE,
-                                                 SCHEDULE_KIND_ONECYCLE};
+    static const enum config_schedule falling[] = {SCHEDULE_COSINE,
+                                                   SCHEDULE_ONECYCLE};
     for (int k = 0; k < 2; k++) {
         struct schedule s = {.kind = falling[k], .steps = 1000};
         assert_warns(s, 0, 1000, NULL, NULL);
@@ -167,7 +167,7 @@ static void a_warmup_longer_than_the_run_warns(void **state)
 static void unreached_milestones_warn(void **state)
 {
     (void)state;
-    struct schedule s = {.kind = SCHEDULE_KIND_STEP,
+    struct schedule s = {.kind = SCHEDULE_STEP,
                          .steps = 31,
                          .gamma = 0.1,
                          .milestones = milestones,
@@ -182,7 +182,7 @@ static void unreached_milestones_warn(void **state)
                  "schedule_steps 40");
     s.steps = 8;
     assert_warns(s, 2, 8, "milestones: 11 is not reached", "below 8");
-    s.kind = SCHEDULE_KIND_CONSTANT;
+    s.kind = SCHEDULE_CONSTANT;
     assert_warns(s, 0, 8, NULL, NULL);
 }
 

@@ -7,8 +7,8 @@
 #include "model/resnet.h"
 #include "model/values.h"
 #include "model/weights.h"
-#include "train/checkpoint.h"
-#include "train/trained_model.h"
+#include "run/checkpoint.h"
+#include "run/trained_model.h"
 
 struct fixture {
     struct graph g;

@@ -1,0 +1,15 @@
+/* Recognizes files that are given as checkpoints and are something else.
+ * Local. */
+#ifndef VOCDIST_RUN_CHECKPOINT_KIND_H
+#define VOCDIST_RUN_CHECKPOINT_KIND_H
+
+#include "store/h5.h"
+
+/* VD_DATA, with the remedy, for a file of another kind (safetensors, a .pth,
+ * ...); VD_NOINPUT for one that cannot be opened. */
+enum vd_err checkpoint_check_kind(const char *path) VD_MUST_USE;
+/* The same for HDF5 that is no checkpoint: a shard, or another program's. */
+enum vd_err checkpoint_check_contents(struct h5_file *f,
+                                      const char *path) VD_MUST_USE;
+
+#endif

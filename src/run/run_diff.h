@@ -1,0 +1,25 @@
+/*
+ * Differences from the run being resumed: one log line for each setting that is
+ * not as in the checkpoint, and for each fact (program, MPI, ranks, hosts) that
+ * is not as in the run.json of the start before. Rank 0. Local.
+ */
+#ifndef VOCDIST_RUN_RUN_DIFF_H
+#define VOCDIST_RUN_RUN_DIFF_H
+
+#include "config/config.h"
+#include "store/json.h"
+
+/* All borrowed. */
+struct run_diff {
+    const struct option_set *options; /* of this start */
+    const char *checkpoint;           /* its path, for messages */
+    const char *saved_config;         /* its settings as YAML */
+    const struct json *now;           /* run.json of this start */
+};
+
+/* `path` is the run.json of the start before; one that is missing or cannot be
+ * read is not an error. */
+enum vd_err run_diff_log(const struct run_diff *diff,
+                         const char *path) VD_MUST_USE;
+
+#endif

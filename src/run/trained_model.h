@@ -1,0 +1,60 @@
+/*
+ * A trained network for evaluation and export, from a checkpoint or a weight
+ * file: graph, values, classes, input size and normalisation.
+ */
+#ifndef VOCDIST_RUN_TRAINED_MODEL_H
+#define VOCDIST_RUN_TRAINED_MODEL_H
+
+#include "backend/backend.h"
+#include "comm/comm.h"
+#include "config/config.h"
+#include "data/shard.h"
+#include "run/checkpoint.h"
+
+struct trained_model {
+    struct option_set set; /* the run's settings; for a weight file: defaults */
+    struct config config;
+    struct graph graph;
+    struct checkpoint values; /* with classes and input size */
+    float mean[3], std[3];    /* input normalisation, of values in 0..1 */
+};
+
+/*
+ * Collective: every rank reads the head, rank 0 the values for all. `path` is
+ * a checkpoint, a link to one, or a run's folder.
+ */
+enum vd_err trained_model_load_checkpoint(struct trained_model *m,
+                                          struct comm *comm,
+                                          const char *path) VD_MUST_USE;
+/* Collective: the same from a file of trained_model_save_weights(). VD_DATA for
+ * a file without a head or without the metadata that describes it. */
+enum vd_err trained_model_load_weights(struct trained_model *m,
+                                       struct comm *comm,
+                                       const char *path) VD_MUST_USE;
+void trained_model_clear(struct trained_model *m);
+
+/* Local: a checkpoint, for one process alone. */
+enum vd_err trained_model_load_local(struct trained_model *m,
+                                     const char *path) VD_MUST_USE;
+/* Local: writes the weights as safetensors with torchvision's names and the
+ * metadata needed to use them. Equal weights give equal files: no time, host or
+ * run is recorded. */
+enum vd_err trained_model_save_weights(const struct trained_model *m,
+                                       const char *path) VD_MUST_USE;
+
+/* Local: VD_DATA unless the data has these classes and this image size. */
+enum vd_err trained_model_check_data(const struct trained_model *m,
+                                     const char *folder,
+                                     const struct shard_set *data) VD_MUST_USE;
+
+/* Local: allocates weights on a device and copies the values to it. */
+enum vd_err trained_model_upload(const struct trained_model *m,
+                                 struct backend *b,
+                                 struct weights *w) VD_MUST_USE;
+
+/* Local: spec of an evaluation net; borrows graph and weights. */
+struct net_spec trained_model_net_spec(const struct trained_model *m,
+                                       struct weights *w, int batch,
+                                       int threads);
+
+#endif

@@ -1,0 +1,329 @@
+/*
+ * Opening and stepping the parts of a training step.
+ *
+ * Life of a step: prefetch has staged one micro-batch for each of this rank's
+ * replicas; step_run() computes forward and backward of each, averages the
+ * gradients over all ranks beside the last backward, and updates the weights.
+ * The verdict "finite" comes out of the averaged gradient, so it is the same on
+ * all ranks; a step that is not finite has changed nothing.
+ */
+#include "train/engine.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "exchange/reduction_tree.h"
+#include "model/graph_config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void engine_init(struct engine *e, struct comm *comm,
+                 const struct config *config, const struct shard_set *data)
+{
+    *e = (struct engine){.comm = comm, .config = config, .data = data};
+}
+
+/* ---- graph and device ---- */
+
+/* loss.weights balanced: n_images / (n_classes x images of the class). */
+static void balance_classes(struct engine *e)
+{
+    const struct shard_set *data = e->data;
+    size_t classes = (size_t)data->n_classes;
+    int64_t *counts = xcalloc(classes, sizeof *counts);
+    double *weights = xcalloc(classes, sizeof *weights);
+    for (size_t i = 0; i < data->n_images; i++)
+        counts[data->class[i]]++;
+    for (size_t k = 0; k < classes; k++)
+        weights[k] = counts[k] ? (double)data->n_images /
+                                     ((double)classes * (double)counts[k])
+                               : 1;
+    e->graph.loss.class_weights = weights;
+    free(counts);
+}
+
+enum vd_err engine_build_graph(struct engine *e)
+{
+    VD_TRY(graph_from_config(e->config, e->data->n_classes, e->data->width,
+                             &e->graph));
+    if (e->config->loss.weights == LOSS_WEIGHTS_BALANCED)
+        balance_classes(e);
+    return VD_OK;
+}
+
+enum vd_err engine_open_device(struct engine *e)
+{
+    struct backend_config config = {.local_rank = e->comm->node_rank,
+                                    .tune = e->config->tune};
+    return backend_open(&e->backend, config_backend_name(e->config), &config);
+}
+
+void engine_describe_device(struct engine *e, char *out, size_t size)
+{
+    struct backend *b = &e->backend;
+    snprintf(out, size, "%s (%s)", b->ops->name, b->ops->describe(b));
+}
+
+enum vd_err engine_compare_devices(struct engine *e)
+{
+    const struct comm *c = e->comm;
+    char mine[ENGINE_DEVICE_MAX] = "";
+    char(*all)[ENGINE_DEVICE_MAX] = xcalloc((size_t)c->size, sizeof *all);
+    int odd = 0;
+    engine_describe_device(e, mine, sizeof mine);
+    enum vd_err err =
+        comm_allgather(e->comm, SITE_DEVICE, mine, sizeof mine, all);
+    while (err == VD_OK && odd < c->size && !strcmp(all[odd], all[0]))
+        odd++;
+    if (err == VD_OK && odd < c->size) {
+        err = VD_CONFIG;
+        if (c->rank == 0)
+            log_error("rank 0 (%s) computes on %s, rank %d (%s) on %s\n"
+                      "take machines of one kind, or let all processors be "
+                      "used as the oldest: ONEDNN_MAX_CPU_ISA=AVX2, or "
+                      "AVX512_CORE, for every rank",
+                      c->hosts[0], all[0], odd, c->hosts[odd], all[odd]);
+        err = comm_agree(e->comm, SITE_DEVICE, err);
+    }
+    free(all);
+    return err;
+}
+
+/* ---- network ---- */
+
+static struct optim optim_from_config(const struct config *c)
+{
+    return (struct optim){.rule = (enum optim_rule)c->optim.name,
+                          .beta1 = c->optim.beta1,
+                          .beta2 = c->optim.beta2,
+                          .eps = c->optim.eps,
+                          .weight_decay = c->optim.weight_decay,
+                          .momentum = c->optim.momentum,
+                          .clip_norm = c->optim.clip_norm};
+}
+
+struct net_spec engine_net_spec(struct engine *e, enum net_mode mode,
+                                int micro_batch, int threads)
+{
+    struct net_spec spec = {.graph = &e->graph,
+                            .weights = &e->weights,
+                            .micro_batch = micro_batch,
+                            .mode = mode,
+                            .threads = threads};
+    normalization_from_config(e->config, spec.mean, spec.std);
+    return spec;
+}
+
+enum vd_err engine_build_net(struct engine *e, const struct train_plan *plan)
+{
+    e->batch = plan->batch;
+    struct net_spec spec = engine_net_spec(
+        e, NET_TRAIN, (int)e->batch.micro_batch, plan->compute_threads);
+    spec.optim = optim_from_config(e->config);
+    VD_TRY(weights_alloc(&e->backend, &e->graph, &e->weights));
+    VD_TRY(e->backend.ops->net_new(&e->backend, &spec, &e->net));
+    return step_init(&e->step, e->comm, &e->backend, e->net, &e->graph,
+                     (int)e->batch.replicas);
+}
+
+enum vd_err engine_connect(struct engine *e)
+{
+    return step_open_exchange(&e->step, config_exchange_name(e->config));
+}
+
+/* ---- values ---- */
+
+enum vd_err engine_put(struct engine *e, const struct checkpoint *values,
+                       bool moments)
+{
+    const struct backend_ops *ops = e->backend.ops;
+    struct weights *w = &e->weights;
+    VD_TRY(ops->put(&e->backend, &e->graph, &w->param, values->param));
+    VD_TRY(ops->put(&e->backend, &e->graph, &w->stats, values->stats));
+    if (moments) {
+        VD_TRY(ops->put(&e->backend, &e->graph, &w->m, values->m));
+        VD_TRY(ops->put(&e->backend, &e->graph, &w->v, values->v));
+    }
+    w->version++;
+    return VD_OK;
+}
+
+enum vd_err engine_get(struct engine *e, struct checkpoint *values)
+{
+    const struct backend_ops *ops = e->backend.ops;
+    const struct weights *w = &e->weights;
+    VD_TRY(checkpoint_new(values, &e->graph));
+    VD_TRY(ops->get(&e->backend, &e->graph, values->param, &w->param));
+    VD_TRY(ops->get(&e->backend, &e->graph, values->m, &w->m));
+    VD_TRY(ops->get(&e->backend, &e->graph, values->v, &w->v));
+    return ops->get(&e->backend, &e->graph, values->stats, &w->stats);
+}
+
+/* ---- input ---- */
+
+static struct augment augment_from_config(const struct config *c)
+{
+    return (struct augment){.enable = c->augment.enable,
+                            .flip = c->augment.flip,
+                            .rotate = c->augment.rotate,
+                            .brightness = c->augment.brightness,
+                            .contrast = c->augment.contrast,
+                            .saturation = c->augment.saturation,
+                            .hue = c->augment.hue};
+}
+
+static void fill_prefetch_spec(struct engine *e, const struct train_plan *plan)
+{
+    const struct config *c = e->config;
+    int rank = e->comm->rank, size = e->comm->size;
+    int replicas = (int)plan->batch.replicas;
+    int first = reduction_first_replica(rank, size, replicas);
+    int end = reduction_first_replica(rank + 1, size, replicas);
+    e->input = (struct prefetch_spec){
+        .data = e->data,
+        .sampler = {.seed = (uint64_t)c->train.seed,
+                    .n = e->data->n_images,
+                    .shuffle = c->data.shuffle},
+        .augment = augment_from_config(c),
+        .schedule = schedule_from_config(c, plan->batch.global_batch),
+        .backbone_lr_mult = c->optim.backbone_lr_mult,
+        .seed = (uint64_t)c->train.seed,
+        .micro_batch = (int)plan->batch.micro_batch,
+        .replicas = replicas,
+        .first_replica = first,
+        .n_replicas = end - first,
+        .loader_threads = plan->loader_threads,
+        .rank = rank,
+        .backend = e->backend.ops,
+        .net = e->net};
+}
+
+enum vd_err engine_start_prefetch(struct engine *e,
+                                  const struct train_plan *plan, uint64_t first,
+                                  uint64_t n_steps, bool repeat)
+{
+    fill_prefetch_spec(e, plan);
+    e->input.first_step = first;
+    e->input.last_step = first + n_steps;
+    e->input.repeat_first_batch = repeat;
+    e->n_local = e->input.n_replicas * e->input.micro_batch;
+    e->results = xcalloc((size_t)e->n_local, sizeof *e->results);
+    return n_steps > 0 ? prefetch_new(&e->prefetch, &e->input) : VD_OK;
+}
+
+uint64_t engine_image_index(const struct engine *e, uint64_t n_steps, int i)
+{
+    const struct prefetch_spec *input = &e->input;
+    size_t k = (size_t)n_steps * (size_t)input->n_replicas +
+               (size_t)(i / input->micro_batch);
+    uint64_t position =
+        prefetch_position(input, k) + (uint64_t)(i % input->micro_batch);
+    return sampler_at(&input->sampler, position, NULL);
+}
+
+/* ---- a step ---- */
+
+#define MAX_NAMED  8    /* images of a rank in a message */
+#define MAX_LISTED 2048 /* bytes of all ranks; a line of the log has an end */
+
+/* Images of this rank whose loss is not finite: "rank 1 (host): a, b". */
+static void list_non_finite(const struct engine *e, uint64_t step,
+                            struct text *out)
+{
+    int n = 0;
+    for (int i = 0; i < e->n_local; i++) {
+        if (isfinite(e->results[i].l1) && isfinite(e->results[i].ce))
+            continue;
+        if (n++ >= MAX_NAMED)
+            continue;
+        uint64_t index =
+            engine_image_index(e, step - 1 - e->input.first_step, i);
+        if (out->length)
+            text_add(out, ", ");
+        else
+            text_add(out, "; rank %d (%s): ", e->comm->rank,
+                     e->comm->hosts[e->comm->rank]);
+        text_add(out, "%s", e->data->id[index]);
+    }
+    if (n > MAX_NAMED)
+        text_add(out, " and %d more", n - MAX_NAMED);
+}
+
+/* Collective: rank 0 reports for all; nothing of this step is published. */
+static enum vd_err fail_non_finite(struct engine *e, uint64_t step)
+{
+    struct text mine = {0};
+    void *all = NULL;
+    size_t total = 0, *sizes = xcalloc((size_t)e->comm->size, sizeof *sizes);
+    list_non_finite(e, step, &mine);
+    enum vd_err err =
+        comm_gather(e->comm, SITE_STEP, mine.bytes, mine.length, &all, sizes);
+    for (int r = 0; r < e->comm->size; r++)
+        total += sizes[r];
+    if (err == VD_OK)
+        err = VD_NUMERIC;
+    if (err == VD_NUMERIC && e->comm->rank == 0)
+        err = VD_FAIL(VD_NUMERIC,
+                      "step %llu: %s%.*s%s\n"
+                      "start a run of another name with a smaller --optim.lr "
+                      "or --optim.clip_norm 1; it can begin with the last "
+                      "checkpoint's weights (vocdist export, then "
+                      "--model.weights)",
+                      (unsigned long long)step,
+                      total ? "the loss is not finite"
+                            : "the gradient is not finite (all losses are)",
+                      (int)(total < MAX_LISTED ? total : MAX_LISTED),
+                      (const char *)all, total > MAX_LISTED ? "..." : "");
+    alloc_aligned_free(all);
+    free(sizes);
+    free(mine.bytes);
+    return err == VD_NUMERIC ? comm_agree(e->comm, SITE_STEP, err) : err;
+}
+
+/* Waiting for prefetched data, and how long that took. */
+struct input_wait {
+    struct engine *engine;
+    double seconds;
+};
+
+static enum vd_err wait_staged(void *ctx)
+{
+    struct input_wait *w = ctx;
+    return prefetch_wait(w->engine->prefetch, &w->seconds);
+}
+
+enum vd_err engine_step(struct engine *e, uint64_t step,
+                        struct step_stats *done)
+{
+    struct update_result update = {0};
+    struct input_wait wait = {.engine = e};
+    comm_enter(e->comm, SITE_STEP, (int64_t)step, e->config->timeout.step);
+    double begin = clock_now();
+    VD_TRY(step_run(&e->step, wait_staged, &wait, e->results,
+                    e->input.micro_batch, &update));
+    if (!update.finite)
+        return fail_non_finite(e, step);
+    *done = (struct step_stats){.step = step,
+                                .lr = schedule_lr(&e->input.schedule, step - 1),
+                                .grad_norm = update.grad_norm,
+                                .seconds = clock_now() - begin,
+                                .waited_s = wait.seconds};
+    return VD_OK;
+}
+
+void engine_close(struct engine *e)
+{
+    prefetch_free(e->prefetch);
+    step_close(&e->step);
+    if (e->net)
+        e->backend.ops->net_free(e->net);
+    if (e->backend.ops) {
+        weights_free(&e->backend, &e->weights);
+        backend_close(&e->backend);
+    }
+    graph_clear(&e->graph);
+    free(e->results);
+}

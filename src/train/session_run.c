@@ -1,0 +1,34 @@
+/* One start of a run: open, body, close. */
+#include "base/alloc.h"
+#include "base/log.h"
+#include "train/session.h"
+#include "train/stop.h"
+
+#include <stdlib.h>
+
+enum vd_err session_run(struct comm *comm, struct option_set *options,
+                        struct config *config, char *const *argv,
+                        const struct session_policy *policy)
+{
+    struct session *s = xcalloc(1, sizeof *s);
+    *s = (struct session){.comm = comm,
+                          .options = options,
+                          .config = config,
+                          .argv = argv,
+                          .policy = policy,
+                          .folder = RUN_FOLDER_CLOSED};
+    stop_install_handlers(); /* a signal during the start: after one step */
+    enum vd_err err = session_open(s);
+    if (err == VD_OK)
+        err = policy->body(s, policy->ctx);
+    if (policy->scratch_outputs && err == VD_STOPPED)
+        log_info("the session was stopped; its scratch outputs are removed");
+    comm_enter(comm, SITE_SHUTDOWN, -1, config->timeout.setup);
+    /* A rank that is alone with its error must not wait for its threads, which
+     * use the session until comm_close() ends the process. */
+    if (err == comm->agreed_err) {
+        session_close(s);
+        free(s);
+    }
+    return err;
+}
