@@ -1,3 +1,9 @@
+/*
+ * Paths, lock and growing files of a run. Opening checks that no symbolic link
+ * or special file is in place of an output, creates the folder, takes the lock
+ * and redirects the log. Every row and every checkpoint is preceded by a check
+ * that this process still owns the run (rows at most once per OWNER_CHECK_S).
+ */
 #include "run/run_folder.h"
 
 #include "base/alloc.h"

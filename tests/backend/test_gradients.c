@@ -7,7 +7,7 @@
 #include "backend/cases.h"
 #include "backend/net_fixture.h"
 
-#include "backend/ref/ref_internal.h"
+#include "backend/ref/ref_net.h"
 #include "base/rng.h"
 #include "model/resnet.h"
 

@@ -13,7 +13,7 @@
  */
 #include "backend/ref/layers.h"
 
-#include "backend/ref/layers_internal.h"
+#include "backend/ref/layers_window.h"
 #include "model/dropout.h"
 
 #include <math.h>

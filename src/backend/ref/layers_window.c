@@ -8,7 +8,7 @@
  * each. Products with padding are skipped, not multiplied by 0. Max pooling
  * searches the maximum again in backward instead of storing its index.
  */
-#include "backend/ref/layers_internal.h"
+#include "backend/ref/layers_window.h"
 
 #include <math.h>
 

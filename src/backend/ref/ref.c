@@ -10,7 +10,8 @@
 #include "backend/ref/ref.h"
 
 #include "backend/pixels.h"
-#include "backend/ref/ref_internal.h"
+#include "backend/ref/ref_optim.h"
+#include "backend/ref/ref_pass.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>

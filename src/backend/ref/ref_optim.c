@@ -1,6 +1,6 @@
 /* Optimizer step (Adam, AdamW or SGD as torch.optim defines them) and running
  * statistics. Computed in double, stored in float32. */
-#include "backend/ref/ref_internal.h"
+#include "backend/ref/ref_optim.h"
 
 #include <math.h>
 

@@ -9,8 +9,9 @@
  * micro-batch). Parameters are in backward order (model/graph.h), so `ready`
  * sees ascending ranges.
  */
+#include "backend/ref/ref_pass.h"
+
 #include "backend/ref/layers.h"
-#include "backend/ref/ref_internal.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,8 +1,9 @@
-/* Private to layers: the layers with a sliding window (layers_window.c). */
-#ifndef VOCDIST_BACKEND_REF_LAYERS_INTERNAL_H
-#define VOCDIST_BACKEND_REF_LAYERS_INTERNAL_H
+/* The layers with a sliding window: convolution and max pooling. As layers.h.
+ */
+#ifndef VOCDIST_BACKEND_REF_LAYERS_WINDOW_H
+#define VOCDIST_BACKEND_REF_LAYERS_WINDOW_H
 
-#include "backend/ref/layers.h"
+#include "backend/ref/layer.h"
 
 void layer_conv_forward(const struct layer *layer);
 void layer_conv_backward(const struct layer *layer);

@@ -1,6 +1,6 @@
-/* Private to backend ref: its net, and the passes over the graph. */
-#ifndef VOCDIST_BACKEND_REF_REF_INTERNAL_H
-#define VOCDIST_BACKEND_REF_REF_INTERNAL_H
+/* The net of backend ref. */
+#ifndef VOCDIST_BACKEND_REF_REF_NET_H
+#define VOCDIST_BACKEND_REF_REF_NET_H
 
 #include "backend/backend.h"
 #include "backend/staging.h"
@@ -23,11 +23,5 @@ struct net {
     bool loss_finite;
     struct update_result update_result;
 };
-
-/* Members of backend_ops; see backend.h. */
-enum vd_err ref_forward(struct net *net);
-enum vd_err ref_backward(struct net *net, struct buf *exchange, ready_fn *ready,
-                         void *ctx);
-enum vd_err ref_update(struct net *net, struct buf *exchange);
 
 #endif
