@@ -38,11 +38,6 @@ void eval_fill_metrics(const struct shard_set *data, struct eval_row *row)
     }
 }
 
-static double class_weight(const struct graph_loss *loss, int32_t class)
-{
-    return loss->class_weights ? loss->class_weights[class] : 1;
-}
-
 void eval_summarize(const struct shard_set *data, const struct graph_loss *loss,
                     const struct eval_row *rows, size_t n,
                     struct eval_summary *out)
@@ -58,8 +53,7 @@ void eval_summarize(const struct shard_set *data, const struct graph_loss *loss,
         double l1 = row->result.l1, ce = row->result.ce;
         m.l1 += l1;
         m.ce += ce;
-        m.loss += loss->box_scale * l1 +
-                  loss->class_scale * class_weight(loss, truth) * ce;
+        m.loss += graph_loss_of_image(loss, truth, l1, ce);
         m.accuracy += right;
         m.iou += row->iou;
         m.loc50 += row->loc50;

@@ -239,6 +239,18 @@ static void what_cannot_be_built_is_refused(void **state)
     assert_logged(&log, "0 blocks in layer3");
 }
 
+static void loss_of_an_image_is_weighted_by_its_class(void **state)
+{
+    (void)state;
+    double weights[] = {1, 0.5, 3};
+    struct graph_loss loss = {.classes = 3, .box_scale = 2, .class_scale = 25};
+    assert_true(graph_loss_of_image(&loss, 1, 10, 4) == 2 * 10 + 25 * 4);
+    loss.class_weights = weights;
+    assert_true(graph_loss_of_image(&loss, 1, 10, 4) == 2 * 10 + 25 * 0.5 * 4);
+    assert_true(graph_loss_of_image(&loss, 2, 10, 4) == 2 * 10 + 25 * 3 * 4);
+    assert_false(graph_loss_of_image(&loss, 0, (double)NAN, 4) < INFINITY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +261,7 @@ int main(void)
         cmocka_unit_test(freezing_takes_the_tail),
         cmocka_unit_test(the_digest_sees_what_matters),
         cmocka_unit_test(what_cannot_be_built_is_refused),
+        cmocka_unit_test(loss_of_an_image_is_weighted_by_its_class),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
