@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Which number of a position's stream is for what; part of the bits. */
+/* Index of each draw in a position's random stream. Renumbering them changes
+ * the drawn values, so the bits of a run. */
 enum augment_draw_index {
     DRAW_FLIP,
     DRAW_ANGLE,
@@ -32,7 +33,8 @@ static double draw_factor(uint64_t seed, const struct batch_item *item,
     return draw_uniform(seed, item, which, low, 1 + strength);
 }
 
-/* One of the 24 orders, equally likely up to 2^-30. */
+/* A Fisher-Yates shuffle: each of the 24 orders has the same probability up to
+ * 2^-30. */
 static void draw_order(uint64_t seed, struct batch_item *item)
 {
     uint32_t words[4];
@@ -55,8 +57,10 @@ static void set_identity(const float box[4], struct batch_item *item)
     memcpy(item->box, box, sizeof item->box);
 }
 
-/* From input pixel to stored pixel: the turn's inverse, then the flip's. With
- * pixel centres at + 1/2 the turn is about size / 2. */
+/* Maps a pixel of the network's input to the stored image: the inverse of the
+ * rotation, then the inverse of the flip. Pixel indices are integers at pixel
+ * centres, so the centre of rotation, size / 2 in box coordinates, is at
+ * m = (size - 1) / 2. */
 static void set_warp(bool flip, double degrees, int size,
                      struct batch_item *item)
 {

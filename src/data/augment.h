@@ -1,10 +1,11 @@
 /*
- * Augmentation: what is done to an image in training is drawn here, on the
- * host, as a function of (seed, position) alone; the backend does it to the
- * pixels. Boxes are transformed here. Local and pure.
+ * Data augmentation. The parameters are drawn on the host, as a function of
+ * (seed, position) alone; the backend transforms the pixels. Boxes are
+ * transformed here. Local and pure.
  *
- * Flip first, then an anticlockwise turn about the centre; the box becomes the
- * upright box around its turned corners, clipped to the image.
+ * The horizontal flip comes first, then an anticlockwise rotation about the
+ * centre. The box becomes the axis-aligned bounding box of its rotated corners,
+ * clipped to the image.
  */
 #ifndef VOCDIST_DATA_AUGMENT_H
 #define VOCDIST_DATA_AUGMENT_H
@@ -19,13 +20,13 @@ struct augment {
     double rotate;     /* degrees: uniform in +-rotate */
     double brightness; /* factor: uniform in 1 +- brightness, not below 0 */
     double contrast, saturation;
-    double hue; /* shift: uniform in +-hue, of a full turn */
+    double hue; /* shift: uniform in +-hue; 1 is the full color circle */
 };
 
 /*
- * Fills warp, color, order and box of `item`, whose position is set, from the
- * stored box, for images of `size` pixels. With NULL or a disabled
- * `augment` the image stays as it is.
+ * Fills warp, color, order and box of `item` from the stored box `box`; the
+ * caller has set item->position. Images are size x size pixels. If `augment` is
+ * NULL or disabled, the image and the box stay unchanged.
  */
 void augment_draw(const struct augment *augment, uint64_t seed, int size,
                   const float box[4], struct batch_item *item);

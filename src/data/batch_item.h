@@ -1,6 +1,7 @@
 /*
- * One image of a micro-batch, as data hands it to a backend: which sample,
- * what is to be done to its pixels, and the labels after that.
+ * One sample of a micro-batch, as a backend receives it: the index of the
+ * image, the augmentation to apply to its pixels, and the labels after
+ * augmentation.
  */
 #ifndef VOCDIST_DATA_BATCH_ITEM_H
 #define VOCDIST_DATA_BATCH_ITEM_H
@@ -8,26 +9,30 @@
 #include <stdint.h>
 
 /*
- * Pixel (x, y) of the network's input, both 0 .. S - 1, is taken at pixel
- * coordinates
+ * The backend computes pixel (x, y) of the network's input, both 0 .. S - 1, in
+ * three steps:
  *
- *     u = warp[0] x + warp[1] y + warp[2]
- *     v = warp[3] x + warp[4] y + warp[5]
+ *  1. Affine warp (flip and rotation): sample the stored image bilinearly, with
+ *     0 outside of it, at the pixel coordinates
  *
- * of the stored image, bilinear, 0 outside (flip and rotation are both in
- * it); then brightness, contrast, saturation and hue are applied with factors
- * color[0..3] in the order order[0..3] (torchvision's formulas on values in
- * 0..1; a factor of 1 and a hue of 0 change nothing), then (value - mean) /
- * std of the input normalisation. backend/pixels.h is the reference.
+ *         u = warp[0] x + warp[1] y + warp[2]
+ *         v = warp[3] x + warp[4] y + warp[5]
  *
- * A padding item (index -1; evaluation only) has pixels NULL, an input of
- * zeros and a result of zeros.
+ *  2. Color: on values in 0..1, apply brightness, contrast, saturation and hue
+ *     with the factors color[0..3], in the order order[0..3], by torchvision's
+ *     formulas. A factor of 1 and a hue of 0 change nothing.
+ *  3. Input normalisation: (value - mean) / std.
+ *
+ * backend/pixels.h is the reference.
+ *
+ * A padding item (index -1; evaluation only) has pixels NULL. Its input and its
+ * result are zeros.
  */
 struct batch_item {
-    uint64_t position; /* step x global batch + item: the key of dropout */
+    uint64_t position; /* step x global batch + item; dropout's random key */
     int64_t index;     /* of the image in the data set; -1: padding */
     int32_t class;
-    float box[4]; /* already transformed; pixels of the network's input */
+    float box[4]; /* after augmentation, pixels of the network's input */
     float warp[6];
     float color[4];
     uint8_t order[4];

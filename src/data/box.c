@@ -55,7 +55,8 @@ double box_iou(const float a[4], const float b[4])
 {
     const float shared[4] = {fmaxf(a[0], b[0]), fmaxf(a[1], b[1]),
                              fminf(a[2], b[2]), fminf(a[3], b[3])};
-    /* fminf() and fmaxf() pass over NaN, so `shared` alone would not show it */
+    /* fminf() and fmaxf() ignore NaN, so `shared` may be valid when a box is
+     * not; a NaN edge makes the box's own area 0 */
     double area_a = box_area(a), area_b = box_area(b);
     double both = box_area(shared), iou = both / (area_a + area_b - both);
     return area_a > 0 && area_b > 0 && iou > 0 ? iou : 0;

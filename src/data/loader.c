@@ -1,3 +1,15 @@
+/*
+ * A ring of buffers filled by threads. Buffer i holds the micro-batches i,
+ * i + n_buffers, ...; its states are free -> filling -> ready -> (handed out)
+ * -> free. A thread takes the next micro-batch only if its buffer is free, so
+ * at most n_buffers = threads + 2 micro-batches are in memory.
+ *
+ * Example with 1 thread, 3 buffers: the thread fills 0, 1 and 2 and waits;
+ * loader_release() of 0 frees buffer 0, which the thread fills with 3.
+ *
+ * A read error is stored with its message and raised in loader_next() when its
+ * micro-batch is due, so the first error in order is the one reported.
+ */
 #include "data/loader.h"
 
 #include "base/alloc.h"
@@ -11,13 +23,13 @@
 
 enum buffer_state { BUFFER_FREE, BUFFER_FILLING, BUFFER_READY };
 
-/* One micro-batch of the ring; buffer i holds k = i, i + n_buffers, ... */
+/* One buffer of the ring. */
 struct batch_buffer {
-    struct loaded_batch loaded; /* first: loader_release() casts it */
-    uint8_t *memory;            /* owned, all images */
+    struct loaded_batch loaded; /* first member: loader_release() casts it */
+    uint8_t *memory;            /* owned, the pixels of all images */
     enum buffer_state state;
     enum vd_err err;
-    char cause[512]; /* of err, said when this micro-batch's turn comes */
+    char cause[512]; /* message of err, raised when the micro-batch is due */
 };
 
 struct loader {
@@ -29,7 +41,7 @@ struct loader {
     int n_threads;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    size_t next_fill, next_out; /* k */
+    size_t next_fill, next_out; /* micro-batches */
     bool stopping;
 };
 
@@ -44,7 +56,7 @@ static enum vd_err fill_buffer(const struct loader *l, struct batch_buffer *p,
     return VD_OK;
 }
 
-/* Reading ahead may fail in any order; the first cause is kept for its turn. */
+/* Keeps the first error message of this micro-batch instead of logging it. */
 static void keep_batch_error(void *ctx, enum log_level level,
                              const char *message)
 {
@@ -82,7 +94,7 @@ static enum vd_err alloc_buffer(struct loader *l, struct batch_buffer *p)
 {
     size_t n = (size_t)l->spec.micro_batch;
     VD_TRY(alloc_aligned((void **)&p->memory, n, l->image_bytes,
-                         "images read ahead"));
+                         "prefetched images"));
     p->loaded.items = xcalloc(n, sizeof *p->loaded.items);
     p->loaded.pixels = xcalloc(n, sizeof *p->loaded.pixels);
     for (size_t i = 0; i < n; i++)
@@ -107,7 +119,7 @@ enum vd_err loader_new(struct loader **out, const struct loader_spec *spec)
         pthread_t *thread = &l->threads[l->n_threads];
         int cause = pthread_create(thread, NULL, loader_thread, l);
         if (cause) {
-            err = memory_raise_no_thread("reading ahead", cause);
+            err = memory_raise_no_thread("prefetching", cause);
             goto fail;
         }
     }

@@ -1,8 +1,8 @@
 /*
- * Reads micro-batches ahead of their use. What is in micro-batch k comes from
- * a callback, so the order is the caller's; any number of threads read ahead,
- * and next() hands the micro-batches out in order, whatever the threads do.
- * Local.
+ * Prefetches micro-batches from disk. A callback defines the samples of
+ * micro-batch k, so the caller defines the order. Any number of threads read
+ * in parallel; loader_next() returns the micro-batches in order, 0, 1, ...,
+ * independent of the threads' timing. Local.
  */
 #ifndef VOCDIST_DATA_LOADER_H
 #define VOCDIST_DATA_LOADER_H
@@ -11,8 +11,8 @@
 #include "data/batch_item.h"
 #include "data/shard.h"
 
-/* Fills items [micro_batch] of micro-batch k, without padding; called from
- * loader threads. */
+/* Fills items [micro_batch] of micro-batch k; no padding items. Called from
+ * several loader threads at once. */
 typedef void loader_fill_fn(void *ctx, size_t k, struct batch_item *items);
 
 struct loader_spec {
@@ -24,7 +24,7 @@ struct loader_spec {
     void *ctx; /* borrowed */
 };
 
-/* Images [micro_batch] of [H, W, 3]. */
+/* items [micro_batch], and for each its pixels [H, W, 3], RGB. */
 struct loaded_batch {
     struct batch_item *items;
     uint8_t **pixels;
@@ -33,13 +33,14 @@ struct loaded_batch {
 struct loader;
 enum vd_err loader_new(struct loader **out,
                        const struct loader_spec *spec) VD_MUST_USE;
-/* Waits for the next micro-batch, or says why it cannot be read (causes come
- * in the order of micro-batches, however early they were met). Borrowed until
- * loader_release(). */
+/* Waits for the next micro-batch. Fails if it cannot be read; errors are
+ * reported in the order of the micro-batches, even if a thread met them
+ * earlier. `out` is borrowed until loader_release(). */
 enum vd_err loader_next(struct loader *l,
                         struct loaded_batch **out) VD_MUST_USE;
 void loader_release(struct loader *l, struct loaded_batch *batch);
-/* Wakes and ends all threads; NULL is fine. */
+/* Stops and joins all threads, also before the last micro-batch. NULL is
+ * allowed. */
 void loader_free(struct loader *l);
 
 #endif

@@ -8,9 +8,9 @@
 #include <string.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
-               "digests are taken over values as they lie in memory");
+               "digests are computed over values in memory order");
 _Static_assert(sizeof(struct shard_object) == 24,
-               "an object is hashed as it lies in memory");
+               "digests cover objects as they are in memory, without padding");
 
 uint64_t shard_digest(const struct shard_sample *s, size_t n_pixel_bytes)
 {
@@ -46,10 +46,11 @@ enum vd_err shard_check_format(const char *where, const struct shard_format *f)
 {
     if (f->width < 1 || f->width > SHARD_MAX_SIDE || f->height < 1 ||
         f->height > SHARD_MAX_SIDE)
-        return VD_FAIL(VD_DATA, "%s: images of %d x %d, not 1 to %d", where,
-                       f->width, f->height, SHARD_MAX_SIDE);
+        return VD_FAIL(VD_DATA,
+                       "%s: images of %d x %d pixels; a side must be 1 to %d",
+                       where, f->width, f->height, SHARD_MAX_SIDE);
     if (f->n_classes < 1 || f->n_classes > SHARD_MAX_CLASSES)
-        return VD_FAIL(VD_DATA, "%s: %d classes, not 1 to %d", where,
+        return VD_FAIL(VD_DATA, "%s: %d classes, must be 1 to %d", where,
                        f->n_classes, SHARD_MAX_CLASSES);
     for (int k = 0; k < f->n_classes; k++)
         if (!is_valid_name(f->classes[k], SHARD_MAX_CLASS_BYTES) ||
@@ -61,7 +62,7 @@ enum vd_err shard_check_format(const char *where, const struct shard_format *f)
     return VD_OK;
 }
 
-/* Written so that NaN fails. */
+/* The comparisons are written so that NaN fails. */
 static bool is_valid_box(const float box[4], const struct shard_format *f)
 {
     return box[0] >= 0 && box[1] >= 0 && box[2] <= (float)f->width &&
@@ -73,8 +74,8 @@ static enum vd_err check_objects(const char *where,
                                  const struct shard_sample *s)
 {
     if (s->n_objects < 0 || s->n_objects > SHARD_MAX_OBJECTS)
-        return VD_FAIL(VD_DATA, "%s: %s: %d objects, not 0 to %d", where, s->id,
-                       s->n_objects, SHARD_MAX_OBJECTS);
+        return VD_FAIL(VD_DATA, "%s: %s: %d objects, must be 0 to %d", where,
+                       s->id, s->n_objects, SHARD_MAX_OBJECTS);
     for (int k = 0; k < s->n_objects; k++) {
         const struct shard_object *o = &s->objects[k];
         if (!is_valid_box(o->box, f) || o->class < 0 ||
@@ -94,21 +95,21 @@ enum vd_err shard_check_sample(const char *where, const struct shard_format *f,
 {
     if (!is_valid_name(s->id, SHARD_MAX_ID) || strchr(s->id, '/'))
         return VD_FAIL(VD_DATA,
-                       "%s: an id that is empty, longer than %d bytes, or has "
+                       "%s: an id is empty, longer than %d bytes, or contains "
                        "a control character or '/'",
                        where, SHARD_MAX_ID);
     if (s->class < 0 || s->class >= f->n_classes)
-        return VD_FAIL(VD_DATA, "%s: %s: class %d, not 0 to %d", where, s->id,
-                       s->class, f->n_classes - 1);
+        return VD_FAIL(VD_DATA, "%s: %s: class %d, must be 0 to %d", where,
+                       s->id, s->class, f->n_classes - 1);
     if (!is_valid_box(s->box, f))
         return VD_FAIL(VD_DATA,
-                       "%s: %s: box %g %g %g %g: not inside %d x %d, or "
-                       "without area",
+                       "%s: %s: box %g %g %g %g: not inside the image of "
+                       "%d x %d pixels, or without area",
                        where, s->id, (double)s->box[0], (double)s->box[1],
                        (double)s->box[2], (double)s->box[3], f->width,
                        f->height);
     if (s->size[0] < 1 || s->size[1] < 1)
-        return VD_FAIL(VD_DATA, "%s: %s: original size %d x %d", where, s->id,
-                       s->size[0], s->size[1]);
+        return VD_FAIL(VD_DATA, "%s: %s: original size %d x %d is not positive",
+                       where, s->id, s->size[0], s->size[1]);
     return check_objects(where, f, s);
 }

@@ -1,4 +1,4 @@
-/* Shared by the shard_*.c files, and by the tests of hostile manifests. */
+/* Shared by the shard_*.c files and by the tests of malformed manifests. */
 #ifndef VOCDIST_DATA_SHARD_INTERNAL_H
 #define VOCDIST_DATA_SHARD_INTERNAL_H
 
@@ -8,18 +8,18 @@
 #define SHARD_MAX_MANIFEST_BYTES ((size_t)8 << 20)
 #define SHARD_MAX_CLASS_BYTES    255
 #define SHARD_MAX_SOURCE_BYTES   4096
-#define SHARD_REMEDY             "pack the data set again, or copy this file anew"
+#define SHARD_REMEDY             "pack the data set again, or copy this file again"
 
-/* What writers refuse and readers do not believe: VD_DATA. `where` starts the
- * message. */
+/* VD_DATA for an invalid format or sample; readers and writers share these
+ * checks. `where` starts the message. */
 enum vd_err shard_check_format(const char *where,
                                const struct shard_format *format) VD_MUST_USE;
-/* Everything but the pixels. */
+/* Checks everything except the pixels. */
 enum vd_err shard_check_sample(const char *where,
                                const struct shard_format *format,
                                const struct shard_sample *sample) VD_MUST_USE;
 
-/* Of the little-endian digests of n images. */
+/* XXH3-64 over the little-endian digests of n images. */
 uint64_t shard_file_digest(const uint64_t *digests, size_t n);
 
 struct shard_manifest {
@@ -30,6 +30,7 @@ struct shard_manifest {
     size_t n_entries, n_images;
     uint64_t digest;
 };
+/* `bytes` [n] is the text of the manifest. On success `m` must be cleared. */
 enum vd_err shard_manifest_parse(struct shard_manifest *m, const char *where,
                                  const char *bytes, size_t n) VD_MUST_USE;
 void shard_manifest_clear(struct shard_manifest *m);

@@ -1,3 +1,14 @@
+/*
+ * The manifest pack.json. Writing: the format, the shards and the digest of the
+ * data set become one JSON object; the packer's report is added only if the
+ * file stays below the size that the reader accepts. The file appears by an
+ * atomic rename, after all shards.
+ *
+ * Reading: parse the JSON, check the type and range of every field, apply the
+ * same format check as the writer, and compare the number of images and the
+ * digest with the shards' entries. Unknown keys ("report", "source") are
+ * ignored. File names may not leave the folder.
+ */
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -12,8 +23,8 @@
 
 #define MAX_FILE_BYTES 255
 
-/* Over the classes with their NULs, width and height, and every shard's
- * digest. */
+/* XXH3-64 over the class names with their NULs, width and height, and every
+ * shard's digest. */
 static uint64_t set_digest(const struct shard_format *f,
                            const struct shard_entry *entries, size_t n)
 {
@@ -79,8 +90,8 @@ static char *format_lines(const struct json *root)
     return lines;
 }
 
-/* A report that would make the manifest unreadable is left out: the shards
- * are worth more. */
+/* The manifest with the report, or without it if the reader would refuse a file
+ * of that size: losing the report is better than losing the data set. */
 static char *with_report(struct json *root, const char *path,
                          struct json *report)
 {
@@ -89,8 +100,8 @@ static char *with_report(struct json *root, const char *path,
     char *full = format_lines(root);
     bool fits = strlen(full) <= SHARD_MAX_MANIFEST_BYTES;
     if (!fits)
-        log_warn("%s: its report of %zu bytes is left out, more than %zu would "
-                 "not be read again",
+        log_warn("%s: the report of %zu bytes is omitted: a manifest of more "
+                 "than %zu bytes cannot be read back",
                  path, strlen(full) - strlen(bare), SHARD_MAX_MANIFEST_BYTES);
     free(fits ? bare : full);
     return fits ? full : bare;
@@ -127,8 +138,9 @@ static enum vd_err manifest_get_digest(const struct json *object,
     const char *text = NULL;
     VD_TRY(json_get_text(object, where, "digest", &text));
     if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
-        return VD_FAIL(VD_DATA, "%s: \"digest\": expected 16 digits of 0-9 a-f",
-                       where);
+        return VD_FAIL(
+            VD_DATA, "%s: \"digest\": expected 16 hexadecimal digits (0-9 a-f)",
+            where);
     *out = strtoull(text, NULL, 16);
     return VD_OK;
 }
@@ -143,9 +155,10 @@ static enum vd_err manifest_get_entry(const struct json *object,
     VD_TRY(json_get_text(object, where, "file", &file));
     if (!*file || *file == '.' || strchr(file, '/') ||
         strlen(file) > MAX_FILE_BYTES)
-        return VD_FAIL(VD_DATA,
-                       "%s: \"file\": expected the name of a file beside it",
-                       where);
+        return VD_FAIL(
+            VD_DATA,
+            "%s: \"file\": expected the name of a file in the same folder",
+            where);
     VD_TRY(json_get_int(object, where, "images", 1, SHARD_MAX_IMAGES, &n));
     VD_TRY(manifest_get_digest(object, where, &out->digest));
     out->n_images = (size_t)n;
@@ -230,7 +243,7 @@ static enum vd_err manifest_from_json(const struct json *root,
     VD_TRY(shard_check_format(where, &format));
     if ((size_t)n_images != m->n_images)
         return VD_FAIL(VD_DATA,
-                       "%s: \"images\" is %lld, but its shards have %zu\n"
+                       "%s: \"images\" is %lld, but the shards have %zu\n"
                        "pack the data set again",
                        where, (long long)n_images, m->n_images);
     if (m->digest != set_digest(&format, m->entries, m->n_entries))

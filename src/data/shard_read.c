@@ -1,3 +1,17 @@
+/*
+ * Reading a data set. shard_set_open() reads and checks the manifest, then
+ * opens the shards in its order: labels are read through HDF5 and appended to
+ * the arrays of the set, every sample is checked, and the digest of the image
+ * digests must equal the manifest's. The HDF5 file is closed again; what
+ * remains is a file descriptor and, for each image, its file offset and digest.
+ *
+ * shard_set_read() finds the shard by binary search over the first image index
+ * of each file, calls pread() and checks the digest, which covers pixels and
+ * labels. It takes no lock, so any number of threads may call it.
+ *
+ * Example: shards of 3 and 4 images have first = 0 and 3; image 5 is image 2 of
+ * the second file.
+ */
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -25,7 +39,8 @@ struct shard_reader {
     uint64_t *address, *digest; /* owned, [n_images] */
 };
 
-/* One shard while its labels are read: n images, behind those before. */
+/* The shard whose labels are being read: images [first, first + n) and objects
+ * [first_object, first_object + n_objects) of the set. */
 struct shard_loading {
     struct shard_set *set;
     struct shard_reader *reader;
@@ -34,7 +49,7 @@ struct shard_loading {
     struct h5_file *h5;
     size_t first, n;
     size_t first_object, n_objects;
-    struct text *ids; /* all texts so far, each with its NUL */
+    struct text *ids; /* the ids of all shards so far, each with its NUL */
 };
 
 static enum vd_err check_attributes(const struct shard_loading *l)
@@ -44,7 +59,9 @@ static enum vd_err check_attributes(const struct shard_loading *l)
     size_t n = (size_t)l->format->n_classes;
     VD_TRY(h5_get_int(l->h5, "format", &format));
     if (format != SHARD_FORMAT)
-        return VD_FAIL(VD_DATA, "%s: format %lld; this program reads format %d",
+        return VD_FAIL(VD_DATA,
+                       "%s: format %lld; this program reads format %d\n"
+                       "pack the data set again with this version's vocpack",
                        l->path, (long long)format, SHARD_FORMAT);
     VD_TRY(h5_get_texts(l->h5, "classes", n, SHARD_MAX_CLASS_BYTES, &classes));
     size_t same = 0;
@@ -53,8 +70,9 @@ static enum vd_err check_attributes(const struct shard_loading *l)
     h5_free_texts(classes, n);
     if (same < n)
         return VD_FAIL(VD_DATA,
-                       "%s: class %zu has another name than in %s\n"
-                       "shards of one folder must come from one packing",
+                       "%s: class %zu has a different name than in %s\n"
+                       "all shards of a folder must come from the same run of "
+                       "vocpack",
                        l->path, same, SHARD_MANIFEST);
     return VD_OK;
 }
@@ -100,7 +118,7 @@ static enum vd_err read_ids(const struct shard_loading *l)
     if (shape.type != H5_TYPE_TEXT || shape.text_bytes > SHARD_MAX_ID + 1 ||
         shape.rank != 1 || shape.dims[0] != l->n)
         return VD_FAIL(VD_DATA,
-                       "%s: id: expected %zu texts of at most %d bytes",
+                       "%s: id: expected %zu strings of at most %d bytes",
                        l->path, l->n, SHARD_MAX_ID);
     size_t bytes = shape.text_bytes;
     char *block = xcalloc(l->n, bytes);
@@ -124,15 +142,15 @@ static enum vd_err read_object_starts(struct shard_loading *l)
         rising = start[k + 1] >= start[k] &&
                  start[k + 1] - start[k] <= SHARD_MAX_OBJECTS;
     if (!rising)
-        return VD_FAIL(VD_DATA, "%s: object_start does not fit objects",
+        return VD_FAIL(VD_DATA, "%s: object_start does not match objects",
                        l->path);
     for (size_t k = 0; k <= l->n; k++)
         start[k] += (int64_t)l->first_object;
     return VD_OK;
 }
 
-/* A small whole number; NaN and all others become -1, which the check of the
- * sample refuses. */
+/* Converts an integer in 0..SHARD_MAX_CLASSES; all other values and NaN become
+ * -1, which shard_check_sample() rejects. */
 static int32_t to_small_int(float value)
 {
     bool ok =
@@ -184,7 +202,8 @@ static enum vd_err check_samples(const struct shard_loading *l,
 {
     char *id = l->ids->bytes + first_text;
     for (size_t k = 0; k < l->n; k++) {
-        l->set->id[l->first + k] = id; /* for now: `ids` still grows */
+        /* valid only until `ids` grows; take_ownership() sets it again */
+        l->set->id[l->first + k] = id;
         id += strlen(id) + 1;
         struct shard_sample sample = sample_at(l->set, l->first + k);
         VD_TRY(shard_check_sample(l->path, l->format, &sample));
@@ -250,6 +269,7 @@ static enum vd_err open_all(struct shard_set *set, const char *folder,
     return VD_OK;
 }
 
+/* Moves the ids and the class names into the set. */
 static void take_ownership(struct shard_set *set, struct shard_manifest *m,
                            struct text *ids)
 {
@@ -265,8 +285,9 @@ static void take_ownership(struct shard_set *set, struct shard_manifest *m,
     m->n_classes = 0;
 }
 
-/* The command that makes this data set. Not the same one for training and
- * validation: without a split both would hold the same images. Owned. */
+/* The command that makes this data set; the caller frees it. For folders named
+ * train or val the command makes both splits: without --split, both data sets
+ * would contain the same images. */
 static char *packing_remedy(const char *folder)
 {
     const char *name = file_basename(folder);
@@ -289,17 +310,18 @@ static enum vd_err fail_missing(const char *folder, bool has_folder)
     enum vd_err err =
         has_folder
             ? VD_FAIL(VD_NOINPUT,
-                      "%s: no %s here: no shards, or packing did not end\n%s",
+                      "%s: no %s: the folder has no shards, or packing did not "
+                      "finish\n%s",
                       folder, SHARD_MANIFEST, how)
             : VD_FAIL(VD_NOINPUT,
-                      "%s: no such folder\n%s; a VOCROOT to try it with: "
+                      "%s: no such folder\n%s; for a VOCROOT with demo data: "
                       "vocpack demo VOCROOT",
                       folder, how);
     free(how);
     return err;
 }
 
-/* A folder that cannot be looked into is not one that is missing. */
+/* Tells a missing folder from one that cannot be accessed. */
 static enum vd_err check_folder(const char *folder, const char *path)
 {
     struct stat info;
@@ -312,7 +334,7 @@ static enum vd_err check_folder(const char *folder, const char *path)
     if (!S_ISDIR(info.st_mode))
         return VD_FAIL(VD_NOINPUT,
                        "%s: a file, not a folder of shards\n"
-                       "give the folder that vocpack wrote: it has %s",
+                       "give the folder that vocpack wrote; it contains %s",
                        folder, SHARD_MANIFEST);
     if (access(path, F_OK) < 0 && errno != ENOENT)
         return VD_FAIL(VD_NOINPUT, "%s: %s\n" PERMISSIONS, path,
@@ -351,6 +373,7 @@ enum vd_err shard_set_open(struct shard_set *set, const char *folder)
     return err;
 }
 
+/* Binary search: the last file whose first image is not after image i. */
 static const struct shard_file *find_shard_file(const struct shard_reader *r,
                                                 size_t i)
 {

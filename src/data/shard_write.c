@@ -1,3 +1,11 @@
+/*
+ * Writing one shard. Pixels go to the HDF5 file as they come, one chunk per
+ * image; labels and image digests are collected in growing arrays and written
+ * at commit.
+ *
+ * The file has a temporary name until shard_writer_commit() renames it
+ * (store/atomic.h). If the writer is freed before, the file is removed.
+ */
 #include "base/alloc.h"
 #include "base/log.h"
 #include "data/shard_internal.h"
@@ -8,11 +16,11 @@
 #include <string.h>
 
 struct shard_writer {
-    struct shard_format format; /* classes and source owned */
+    struct shard_format format; /* classes and source are owned copies */
     struct atomic_file file;
     struct h5_file *h5;
     struct h5_rows *images;
-    size_t pixel_bytes, n, room;
+    size_t pixel_bytes, n, room; /* bytes per image; images, allocated */
     int32_t *class, *size;
     float *box;
     uint64_t *digest;
@@ -165,7 +173,7 @@ enum vd_err shard_writer_commit(struct shard_writer *w, size_t *n_images,
                                 uint64_t *digest)
 {
     if (w->n == 0)
-        return VD_FAIL(VD_DATA, "%s: a shard without an image", w->file.path);
+        return VD_FAIL(VD_DATA, "%s: the shard has no image", w->file.path);
     VD_TRY(write_label_arrays(w));
     VD_TRY(close_h5(w));
     VD_TRY(atomic_commit(&w->file));
@@ -179,7 +187,7 @@ void shard_writer_free(struct shard_writer *w)
     if (!w)
         return;
     if (close_h5(w) != VD_OK)
-        log_warn("%s: its unfinished file did not close cleanly", w->file.path);
+        log_warn("%s: the unfinished file did not close cleanly", w->file.path);
     atomic_abort(&w->file);
     clear_format(&w->format);
     free(w->class);

@@ -1,4 +1,12 @@
-/* The only user of cairo. */
+/*
+ * Drawing with cairo; no other file uses it. A function opens a canvas (a cairo
+ * surface of the image's size), copies the RGB pixels into it, draws, checks
+ * cairo's status once at the end (an error state makes later calls no-ops), and
+ * copies the pixels back. So an image is unchanged after an error.
+ *
+ * Coordinates are whole pixels wherever lines must be sharp, and are clamped to
+ * the image before they reach cairo, so NaN and infinite boxes are safe.
+ */
 #include "image/draw.h"
 
 #include "base/alloc.h"
@@ -10,14 +18,14 @@
 
 #include <cairo.h>
 
-#define CAIRO_MAX_SIDE 32767 /* of its image surfaces */
+#define CAIRO_MAX_SIDE 32767 /* pixels, of an image surface */
 
 #define SHEET_MARGIN  8.0
 #define SHEET_FONT    13.0
-#define SHEET_CAPTION 22.0 /* height under an image, pixels */
+#define SHEET_CAPTION 22.0 /* height of a caption, pixels */
 #define SMALLEST_FONT 7.0
 
-/* An image while cairo draws on it. */
+/* A cairo surface to draw on. */
 struct cairo_canvas {
     cairo_surface_t *surface; /* owned */
     cairo_t *cairo;           /* owned */
@@ -41,10 +49,11 @@ static enum vd_err canvas_open(struct cairo_canvas *c, int64_t width,
                                int64_t height)
 {
     if (width > CAIRO_MAX_SIDE || height > CAIRO_MAX_SIDE)
-        return VD_FAIL(VD_DATA,
-                       "drawing: an image of %lld x %lld pixels, more than %d "
-                       "a side\nscale it down first",
-                       (long long)width, (long long)height, CAIRO_MAX_SIDE);
+        return VD_FAIL(
+            VD_DATA,
+            "drawing: the image has %lld x %lld pixels; the limit is "
+            "%d a side\nscale the image down first",
+            (long long)width, (long long)height, CAIRO_MAX_SIDE);
     c->surface =
         cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)width, (int)height);
     c->cairo = cairo_create(c->surface);
@@ -60,7 +69,7 @@ static enum vd_err canvas_open(struct cairo_canvas *c, int64_t width,
     return err;
 }
 
-/* Cairo keeps a pixel as one native 32-bit word, 0x00RRGGBB. */
+/* CAIRO_FORMAT_RGB24 stores a pixel as one native 32-bit word, 0x00RRGGBB. */
 static uint32_t *canvas_row(const struct cairo_canvas *c, int y)
 {
     uint8_t *data = cairo_image_surface_get_data(c->surface);
@@ -96,8 +105,8 @@ static void canvas_get(const struct cairo_canvas *c, struct image *im)
 }
 
 /*
- * The built-in font has ASCII only, and cairo refuses bytes that are not
- * UTF-8: each other character becomes one '?'.
+ * Replaces each character that is not printable ASCII by one '?': the built-in
+ * font has ASCII only, and cairo rejects invalid UTF-8. Owned by the caller.
  */
 static char *to_printable_ascii(const char *text)
 {
@@ -111,8 +120,8 @@ static char *to_printable_ascii(const char *text)
     return copy;
 }
 
-/* Picks the largest size up to `size` at which `text` is at most `room` wide;
- * returns its width. */
+/* Sets the largest font size up to `size` with which `text` is at most `room`
+ * pixels wide, but at least SMALLEST_FONT. Returns the width of the text. */
 static double fit_font(cairo_t *cairo, const char *text, double size,
                        double room)
 {
@@ -127,13 +136,14 @@ static double fit_font(cairo_t *cairo, const char *text, double size,
     return extents.x_advance;
 }
 
-/* NaN becomes `low`. */
+/* Returns `low` for NaN. */
 static double clamp_coordinate(double x, double low, double high)
 {
     return !(x > low) ? low : (x > high ? high : x);
 }
 
-/* Lines that stay visible when a large image is shown small. */
+/* Grows with the image, so that lines stay visible when a large image is
+ * displayed at a small size. Pixels. */
 static double line_width(const struct image *im)
 {
     const double side = im->width < im->height ? im->width : im->height;
@@ -144,13 +154,14 @@ struct rect {
     double x, y, width, height;
 };
 
-/* NaN has none. */
+/* False if an edge is NaN. */
 static bool has_area(const float box[4])
 {
     return box[2] > box[0] && box[3] > box[1];
 }
 
-/* In whole pixels, so that lines are crisp; any corners, also outside. */
+/* The box clamped to the image and rounded to whole pixels, so that lines are
+ * sharp; swapped corners are put in order. */
 static struct rect box_rect(const struct image *im, const float box[4])
 {
     const double x1 = round(clamp_coordinate(box[0], 0, im->width));
@@ -161,8 +172,8 @@ static struct rect box_rect(const struct image *im, const float box[4])
                          fabs(y2 - y1)};
 }
 
-/* The dark line shows 1 pixel on either side of the colored one, and both lie
- * inside the box. */
+/* A colored line with a dark border of 1 pixel on both sides, all inside the
+ * box. */
 static void draw_outline(cairo_t *cairo, struct rect r, double line,
                          struct draw_color color)
 {
@@ -179,7 +190,8 @@ static void draw_outline(cairo_t *cairo, struct rect r, double line,
     cairo_stroke(cairo);
 }
 
-/* A dashed line between the two corners, which nobody takes for a box. */
+/* A dashed line between the two corners, so that it is not mistaken for a
+ * box. */
 static void draw_diagonal(cairo_t *cairo, const struct image *im,
                           const float box[4], double line,
                           struct draw_color color)
@@ -196,8 +208,8 @@ static void draw_diagonal(cairo_t *cairo, const struct image *im,
     cairo_stroke(cairo);
 }
 
-/* Above the box where there is room, else inside its top edge; moved sideways
- * and made smaller as far as needed to stay inside the image. */
+/* Draws the label above the box if there is room, else below its top edge. The
+ * label is moved sideways and its font reduced to stay inside the image. */
 static void draw_label(cairo_t *cairo, const struct image *im, struct rect r,
                        double line, struct draw_color color, const char *label)
 {
@@ -216,7 +228,7 @@ static void draw_label(cairo_t *cairo, const struct image *im, struct rect r,
     cairo_rectangle(cairo, left, top, ceil(width), height);
     cairo_set_source_rgb(cairo, color.r, color.g, color.b);
     cairo_fill(cairo);
-    // Black on light colors, white on dark ones, by perceived brightness.
+    // Black text on light colors, white on dark ones, by luma (ITU-R BT.601).
     const double light = 0.3 * color.r + 0.59 * color.g + 0.11 * color.b;
     const double ink = light > 0.5 ? 0 : 1;
     cairo_set_source_rgb(cairo, ink, ink, ink);
@@ -246,7 +258,7 @@ enum vd_err draw_box(struct image *im, const float box[4],
     return err;
 }
 
-/* As large as fits into the cell, down at the caption. */
+/* Scales the image to the cell, centres it and aligns it with the bottom. */
 static enum vd_err draw_scaled_image(struct cairo_canvas *c,
                                      const struct image *im, struct rect cell)
 {

@@ -13,7 +13,7 @@ enum vd_err image_new(struct image *im, int width, int height)
     size_t n_pixels = 0;
     void *rgb = NULL;
     if (!alloc_mul_size((size_t)width, (size_t)height, &n_pixels))
-        return VD_FAIL(VD_SYSTEM, "image: a size beyond the address space");
+        return VD_FAIL(VD_SYSTEM, "image: the size exceeds the address space");
     VD_TRY(alloc_aligned(&rgb, n_pixels, 3, "image"));
     *im = (struct image){rgb, width, height};
     return VD_OK;
@@ -29,22 +29,23 @@ enum vd_err image_check_size(const struct image_input *in, uint32_t width,
                              uint32_t height)
 {
     if (width == 0 || height == 0)
-        return VD_FAIL(VD_DATA, "%s: an image of %u x %u pixels is empty",
+        return VD_FAIL(VD_DATA, "%s: the image is empty (%u x %u pixels)",
                        in->name, width, height);
     if (width > IMAGE_MAX_SIDE || height > IMAGE_MAX_SIDE ||
         (int64_t)width * height > in->max_pixels)
-        return VD_FAIL(VD_DATA,
-                       "%s: claims %u x %u pixels, more than the %lld (and %d "
-                       "a side) allowed here\n"
-                       "scale the image down if the size is genuine",
-                       in->name, width, height, (long long)in->max_pixels,
-                       IMAGE_MAX_SIDE);
+        return VD_FAIL(
+            VD_DATA,
+            "%s: claims %u x %u pixels; the limit is %lld pixels and "
+            "%d a side\n"
+            "scale the image down if this is its real size",
+            in->name, width, height, (long long)in->max_pixels, IMAGE_MAX_SIDE);
     return VD_OK;
 }
 
 /*
- * EXIF orientations as steps through the stored image: those from 5 on swap
- * columns and rows; then either may run backwards.
+ * Turns the image upright. Each EXIF orientation is a walk through the stored
+ * image: orientations from 5 on exchange columns and rows, and either direction
+ * may run backwards.
  */
 static enum vd_err apply_exif_orientation(struct image *im, int orientation)
 {

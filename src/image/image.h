@@ -15,19 +15,19 @@ struct image {
     int width, height;
 };
 
-/* Black. Sizes are positive. */
+/* A black image; width and height must be positive. Owned: image_clear() it. */
 enum vd_err image_new(struct image *im, int width, int height) VD_MUST_USE;
 void image_clear(struct image *im);
 
-/* What the file said about itself before it was turned upright. */
+/* Properties of the stored image, before it was turned upright. */
 struct image_file_info {
     int width, height; /* as stored */
     int orientation;   /* EXIF 1..8; 1 when absent */
 };
 
 /*
- * Limits that keep a hostile file from taking the machine (a 26 KB JPEG can
- * claim 12.9 GB; a progressive one can burn 23 s).
+ * Limits against hostile files, which could exhaust memory or time (a JPEG of
+ * 26 KB can claim 12.9 GB; a progressive one can take 23 s).
  */
 #define IMAGE_MAX_FILE_BYTES ((size_t)64 << 20)
 #define IMAGE_MAX_PIXELS     ((int64_t)64 << 20)
@@ -35,38 +35,39 @@ struct image_file_info {
 #define IMAGE_MAX_SIDE       65500
 
 /*
- * Decodes JPEG (gray, RGB/YCC, CMYK/YCCK) or PNG (any depth; alpha over
- * white), told apart by content, as RGB, turned upright by its EXIF tag.
- * `name` is for messages. VD_DATA when malformed, truncated or over a limit.
- * libjpeg's warnings are errors (a truncated file only warns); bytes behind
- * the image's end are not looked at.
+ * Decodes a JPEG (gray, RGB/YCC, CMYK/YCCK) or a PNG (any depth; alpha over
+ * white) to RGB and turns it upright by its EXIF orientation. The format is
+ * detected by content. `name` is for messages; `info` may be NULL. VD_DATA if
+ * the file is malformed, truncated or over a limit. libjpeg's warnings are
+ * errors, since libjpeg only warns about a truncated file. Bytes after the end
+ * of the image are ignored.
  *
- * JPEG pixels come from libjpeg's accurate integer transform with smooth
- * chroma, the setting of PIL and torchvision: equal to theirs bit by bit where
- * the library is the same (libjpeg-turbo 2.1.5 compared). CMYK is taken as
- * inverted (Adobe's way), whether or not the file says so. PNG samples of 16
- * bits are rounded to 8; alpha is applied to the stored values; gamma and
- * color profiles are not.
+ * JPEG pixels come from libjpeg's accurate integer DCT with smooth chroma
+ * upsampling, the setting of PIL and torchvision; with the same library they
+ * are equal bit by bit (compared with libjpeg-turbo 2.1.5). CMYK is always
+ * taken as inverted (Adobe's convention), whether or not the file declares it.
+ * PNG samples of 16 bits are rounded to 8; alpha is applied to the stored
+ * values; gamma and color profiles are ignored.
  */
 enum vd_err image_decode(struct image *im, struct image_file_info *info,
                          const char *name, const void *bytes,
                          size_t n) VD_MUST_USE;
-/* The same from a file. `info` may be NULL. */
+/* The same for a file. */
 enum vd_err image_read(struct image *im, struct image_file_info *info,
                        const char *path) VD_MUST_USE;
 
 enum vd_err image_write_png(const struct image *im,
                             const char *path) VD_MUST_USE;
-/* Baseline, 4:2:0; quality 1..100. */
+/* Baseline JPEG, 4:2:0 chroma subsampling; quality 1..100. */
 enum vd_err image_write_jpeg(const struct image *im, const char *path,
                              int quality) VD_MUST_USE;
 
 /*
- * Resizes (aspect ratio not kept) to width x height with a triangle filter
- * whose support grows with the reduction, as PyTorch's
- * interpolate(mode="bilinear", antialias=True) does, rounded to nearest (ties
- * to even). The image's own size copies it. The same bits on every machine.
- * `out` is [height, width, 3].
+ * Resizes to width x height without keeping the aspect ratio; `out` is
+ * [height, width, 3]. The filter is a triangle whose support grows with the
+ * reduction, as in PyTorch's interpolate(mode="bilinear", antialias=True).
+ * Values are rounded to nearest, ties to even. Resizing to the image's own size
+ * copies it. The result has the same bits on every machine.
  */
 enum vd_err image_resize(const struct image *im, int width, int height,
                          uint8_t *out) VD_MUST_USE;

@@ -1,4 +1,4 @@
-/* The only user of libexif. */
+/* The EXIF orientation, by libexif; no other file uses it. */
 #include "image/image_internal.h"
 
 #include <libexif/exif-data.h>
@@ -9,7 +9,7 @@ int image_exif_orientation(const uint8_t *bytes, size_t n)
     ExifData *data = exif_data_new();
     if (!data)
         return orientation;
-    // Its default is to "correct" blocks, which invents missing entries.
+    // By default libexif "corrects" a block and adds entries that it lacks.
     exif_data_unset_option(data, EXIF_DATA_OPTION_FOLLOW_SPECIFICATION);
     exif_data_load_data(data, bytes, (unsigned)n);
 

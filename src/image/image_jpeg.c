@@ -1,7 +1,14 @@
 /*
- * The only user of libjpeg. Its errors leave by longjmp to *_guarded(), whose
- * only variable is a pointer that never changes; everything that has to be
- * freed is reachable through it.
+ * JPEG by libjpeg; no other file uses it.
+ *
+ * Decoding: read the header, check the size, read the EXIF orientation, then
+ * decode row by row to RGB, or to CMYK and convert. Writing: encode row by row
+ * into a temporary file that replaces the old one at the end.
+ *
+ * libjpeg reports an error by calling on_jpeg_error(), which leaves by
+ * longjmp() to *_guarded(). After a longjmp() changed local variables are
+ * indeterminate, so the only variable there is a pointer that never changes,
+ * and everything that must be freed is reachable through it.
  */
 #include "base/alloc.h"
 #include "base/memory.h"
@@ -17,7 +24,7 @@
 
 #include <jerror.h>
 
-/* Coefficients of a progressive image of four full planes. */
+/* Bytes for the coefficients of a progressive image with four full planes. */
 #define MAX_MEMORY ((long)(8 * IMAGE_MAX_PIXELS))
 
 struct jpeg_guard {
@@ -33,7 +40,7 @@ static void on_jpeg_error(j_common_ptr common)
     longjmp(g->escape, 1);
 }
 
-/* Negative levels are warnings: the only sign of a truncated file. */
+/* Negative levels are warnings. A truncated file only gives a warning. */
 static void on_jpeg_message(j_common_ptr common, int level)
 {
     if (level < 0)
@@ -82,7 +89,7 @@ static uint8_t scale_byte(unsigned a, unsigned b)
     return (uint8_t)((a * b + 127) / 255);
 }
 
-/* Stored inverted, as Adobe does and every reader has come to assume. */
+/* CMYK values are stored inverted, as Adobe does and other readers assume. */
 static void rgb_from_cmyk(uint8_t *rgb, const uint8_t *cmyk, size_t n)
 {
     for (size_t i = 0; i < n; i++, rgb += 3, cmyk += 4)
@@ -136,7 +143,8 @@ static enum vd_err decode_jpeg_guarded(struct jpeg_reader *r)
         return memory_raise_oom(r->in->name, 0);
     return VD_FAIL(VD_DATA,
                    "%s: JPEG: %s\n"
-                   "the file is damaged or cut off: fetch or convert it anew",
+                   "the file is damaged or truncated: download or convert it "
+                   "again",
                    r->in->name, r->guard.text);
 }
 

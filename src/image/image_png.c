@@ -1,7 +1,15 @@
 /*
- * The only user of libpng. Its errors leave by longjmp to *_guarded(), whose
- * only variable is a pointer that never changes; everything that has to be
- * freed is reachable through it.
+ * PNG by libpng; no other file uses it.
+ *
+ * Decoding: read the header, check the size, let libpng expand every format to
+ * 8-bit RGB or RGBA, read all rows, blend alpha over white in place, and read
+ * the EXIF orientation. Writing: encode row by row into a temporary file that
+ * replaces the old one at the end.
+ *
+ * libpng reports an error by calling on_png_error(), which leaves by longjmp()
+ * to *_guarded(). After a longjmp() changed local variables are indeterminate,
+ * so the only variable there is a pointer that never changes, and everything
+ * that must be freed is reachable through it.
  */
 #include "base/alloc.h"
 #include "image/image_internal.h"
@@ -26,7 +34,8 @@ static _Noreturn void on_png_error(png_structp png, png_const_charp text)
     longjmp(g->escape, 1);
 }
 
-/* Real files are full of harmless ones; damage to pixels is an error. */
+/* Warnings are ignored: many real files have harmless ones. Damaged pixels are
+ * errors. */
 static void on_png_warning(png_structp png, png_const_charp text)
 {
     (void)png;
@@ -53,10 +62,10 @@ static void read_png_bytes(png_structp png, png_bytep to, size_t n)
 }
 
 /*
- * Of all optional chunks only transparency and EXIF are looked at, so that
- * there is no compressed text or color profile to go wrong. A chunk larger
- * than the file is refused before memory is taken for it, which libpng does
- * only when its "benign" errors are errors.
+ * Of the optional chunks only transparency and EXIF are read, so damaged
+ * compressed texts or color profiles do no harm. A chunk that claims more bytes
+ * than the file has is rejected before memory is allocated for it; libpng does
+ * so only if "benign" errors are errors.
  */
 static void set_png_limits(struct png_reader *r)
 {
@@ -76,7 +85,7 @@ static int read_png_orientation(struct png_reader *r)
     png_uint_32 n = 0;
     if (!png_get_eXIf_1(r->png, r->info, &n, &exif))
         return 1;
-    uint8_t *block = xcalloc(mark + n, 1); // PNG leaves the mark away
+    uint8_t *block = xcalloc(mark + n, 1); // a PNG omits the mark
     memcpy(block, IMAGE_EXIF_MARK, mark);
     memcpy(block + mark, exif, n);
     int value = image_exif_orientation(block, mark + n);
@@ -84,7 +93,7 @@ static int read_png_orientation(struct png_reader *r)
     return value;
 }
 
-/* [n, 4] to [n, 3] in place, over white. */
+/* Blends over white: [n, 4] to [n, 3] in place. */
 static void rgb_from_rgba(uint8_t *pixels, size_t n)
 {
     const uint8_t *from = pixels;
@@ -126,7 +135,8 @@ static enum vd_err decode_png(struct png_reader *r)
                                     on_png_error, on_png_warning);
     r->info = r->png ? png_create_info_struct(r->png) : NULL;
     if (!r->info)
-        return VD_FAIL(VD_SYSTEM, "%s: libpng does not start", r->in->name);
+        return VD_FAIL(VD_SYSTEM, "%s: libpng cannot be initialised",
+                       r->in->name);
     png_set_read_fn(r->png, r, read_png_bytes);
     set_png_limits(r);
     png_read_info(r->png, r->info);
@@ -142,8 +152,8 @@ static enum vd_err decode_png_guarded(struct png_reader *r)
     if (setjmp(r->guard.escape))
         return VD_FAIL(VD_DATA,
                        "%s: PNG: %s\n"
-                       "the file is damaged or cut off: fetch or convert it "
-                       "anew",
+                       "the file is damaged or truncated: download or convert "
+                       "it again",
                        r->in->name, r->guard.text);
     return decode_png(r);
 }
@@ -177,7 +187,8 @@ static enum vd_err encode_png(struct png_writer *w)
                                      on_png_error, on_png_warning);
     w->info = w->png ? png_create_info_struct(w->png) : NULL;
     if (!w->info)
-        return VD_FAIL(VD_SYSTEM, "%s: libpng does not start", w->file.path);
+        return VD_FAIL(VD_SYSTEM, "%s: libpng cannot be initialised",
+                       w->file.path);
     png_init_io(w->png, w->file.stream);
     png_set_IHDR(w->png, w->info, (png_uint_32)im->width,
                  (png_uint_32)im->height, 8, PNG_COLOR_TYPE_RGB,

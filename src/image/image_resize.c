@@ -1,3 +1,5 @@
+/* Separable resampling: for each output row, blend the input rows of its
+ * vertical window into one float row, then blend that row horizontally. */
 #include "base/alloc.h"
 #include "image/image.h"
 
@@ -5,8 +7,8 @@
 #include <stdlib.h>
 
 /*
- * Each output position of one axis is a weighted mean of `n` inputs from
- * `first` on.
+ * The window of one output position along one axis: a weighted mean of the
+ * inputs [first, first + n).
  */
 struct span {
     int first, n;
@@ -19,8 +21,8 @@ struct axis {
 };
 
 /*
- * A triangle centred on the output pixel's place in the input; its half width
- * is one pixel of the coarser of the two grids.
+ * The weights are a triangle centred at the output pixel's position in the
+ * input; its half width is one pixel of the coarser of the two grids.
  */
 static void axis_init(struct axis *a, int n_in, int n_out)
 {
@@ -49,7 +51,8 @@ static void axis_clear(struct axis *a)
     free(a->weights);
 }
 
-/* blend[i] = sum over k of weights[k] x rows[k][i]; vectorised over i. */
+/* blend[i] = sum over k of weights[k] x rows[k][i]; `rows` is [n_rows, n]. The
+ * loops over i are vectorised by the compiler. */
 static void blend_rows(float *restrict blend, const uint8_t *restrict rows,
                        size_t n, const float *weights, int n_rows)
 {
@@ -63,8 +66,9 @@ static void blend_rows(float *restrict blend, const uint8_t *restrict rows,
 }
 
 /*
- * Rounds to the nearest integer, ties to even: adding 1.5 x 2^23 leaves no
- * fraction bits. Weights are >= 0 with sum 1, so 0..255 needs no clamp.
+ * Rounds to the nearest integer, ties to even: after adding 1.5 x 2^23 a float
+ * has no fraction bits. Weights are >= 0 with sum 1, so x is in 0..255 and no
+ * clamp is needed.
  */
 static uint8_t to_byte(float x)
 {
@@ -72,8 +76,8 @@ static uint8_t to_byte(float x)
     return (uint8_t)(int)((x + shift) - shift);
 }
 
-/* One row of output. Four sums, of which the fourth (the next pixel's red) is
- * dropped, because four floats are what a vector holds. */
+/* One row of output, `n` pixels. It computes four sums and drops the fourth
+ * (the next pixel's red), because a vector register holds four floats. */
 static void blend_columns(uint8_t *restrict out, const float *restrict blend,
                           const struct axis *a, size_t n)
 {
@@ -97,8 +101,9 @@ enum vd_err image_resize(const struct image *im, int width, int height,
     struct axis across, down;
     const size_t row = (size_t)3 * (size_t)im->width;
     void *memory = NULL;
-    VD_TRY(alloc_aligned(&memory, row + 1, sizeof(float), "row of an image"));
-    float *blend = memory; // + 1: see blend_columns
+    VD_TRY(
+        alloc_aligned(&memory, row + 1, sizeof(float), "one row of an image"));
+    float *blend = memory; // + 1: blend_columns() reads a fourth channel
     axis_init(&across, im->width, width);
     axis_init(&down, im->height, height);
     for (int y = 0; y < height; y++) {

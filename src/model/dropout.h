@@ -1,15 +1,16 @@
 /*
- * Which values dropout drops; one definition for every backend.
+ * The dropout mask; one definition for all backends.
  *
- * Value `index` (of the node's [c, h, w], counted flat) of the image with
- * key `position` is decided by one word of Philox:
+ * One word of Philox decides value `index` (flat index into the node's
+ * [c, h, w]) of the image with key `position`:
  *
  *     stream    RNG_DROPOUT
  *     position  struct batch_item's position
  *     element   (ordinal << 24) + index / 4
  *     word      index % 4
  *
- * It is dropped (0) when word < rate x 2^32, else scaled by 1 / (1 - rate).
+ * The value is dropped (set to 0) if word < rate x 2^32, else scaled by
+ * 1 / (1 - rate). `ordinal` is the index of the dropout node in the graph.
  * ordinal < 256 and index < 2^26. Local and pure.
  */
 #ifndef VOCDIST_MODEL_DROPOUT_H
@@ -18,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* mask[index] = 1 or 0 for all n values of one image. */
+/* Sets mask[index] to 1 (keep) or 0 (drop) for all n values of one image. */
 void dropout_mask(uint64_t seed, uint64_t position, int32_t ordinal,
                   double rate, size_t n, uint8_t *mask);
 

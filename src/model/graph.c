@@ -1,3 +1,16 @@
+/*
+ * Building a graph: each graph_*() call appends a node, infers its shape from
+ * its producer and appends its tensors to the parameter table, in creation
+ * order. graph_finish() then reorders the table into backward order, marks the
+ * tensors of the first nodes as frozen and assigns offsets in the flat buffers.
+ *
+ * Example: for conv1 - bn1 - relu - flatten - head.fc1 - loss the table becomes
+ *
+ *     head.fc1.weight  head.fc1.bias  bn1.weight  bn1.bias  conv1.weight
+ *     [0, n_head)                     the backbone
+ *
+ * With first_trainable = the node of head.fc1, n_trainable equals n_head.
+ */
 #include "model/graph.h"
 
 #include "base/alloc.h"
@@ -23,7 +36,8 @@ void graph_clear(struct graph *g)
 
 /* ---- nodes ---- */
 
-/* A node of op `op` with the shape of its first producer. */
+/* Appends a node with the shape of its first producer. The pointer is valid
+ * until the next node is added. */
 static struct graph_node *add_node(struct graph *g, enum graph_op op, int in)
 {
     VD_ASSERT(in < g->n_nodes && (in >= 0) == (op != GRAPH_INPUT));
@@ -48,7 +62,7 @@ static struct graph_tensor *append_tensor(struct graph_tensor **table, int *n)
     return t;
 }
 
-/* Names "layer.part" and sets the shape; unused dims are 0. */
+/* Sets the name "layer.part" and the shape; unused dims are 0. */
 static void set_name_and_shape(struct graph_tensor *t, const char *layer,
                                const char *part, const int32_t dims[4])
 {
@@ -93,7 +107,7 @@ int graph_input(struct graph *g, int32_t size)
     return g->n_nodes - 1;
 }
 
-/* Number of places a window takes along a side. */
+/* Output size of a sliding window along one side. */
 static int32_t window_output_size(int32_t side, const struct graph_node *node)
 {
     int32_t span = side + 2 * node->pad - node->kernel;
@@ -216,7 +230,7 @@ double graph_loss_of_image(const struct graph_loss *loss, int class, double l1,
 
 /* ---- layout ---- */
 
-/* Moves the table from creation order to backward order. */
+/* Reorders the table from creation order to backward order. */
 static void order_params(struct graph *g)
 {
     struct graph_tensor *ordered =
@@ -258,7 +272,7 @@ void graph_finish(struct graph *g, int first_trainable, bool fixed_norms)
     g->n_exchange = g->n_trainable + g->n_stats + 1;
 }
 
-/* ---- questions ---- */
+/* ---- lookup and digest ---- */
 
 static int find_tensor(const struct graph_tensor *table, int n,
                        const char *name)

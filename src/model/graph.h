@@ -1,28 +1,29 @@
 /*
- * The network as data: nodes with inferred shapes, and the parameter table.
+ * The network as a graph: nodes with inferred shapes, and the parameter table.
  *
- * A graph says what is computed, backends decide how: they may fuse any run
- * of nodes and keep private layouts, as long as every node's value can be
- * asked for in tests. Loss and dropout are nodes. Shapes are per image,
- * [c, h, w] (a vector is [c, 1, 1]); the batch is the backend's business.
+ * The graph defines what is computed; a backend decides how. It may fuse any
+ * sequence of nodes and use its own layouts, as long as tests can read every
+ * node's value. Loss and dropout are nodes. Shapes are per image, [c, h, w] (a
+ * vector is [c, 1, 1]); the batch dimension is left to the backend.
  *
- * Build it node by node, then graph_finish() lays out the flat buffers:
+ * Add node after node, then call graph_finish(), which lays out the flat
+ * buffers:
  *
  *     parameters   [0, n_params)      in backward order (nodes from last to
  *                                     first, weight before bias): the head's
- *                                     tensors lead and the stem's end it
- *       trainable  [0, n_trainable)   freezing goes from the input up, so the
- *                                     frozen ones are the tail
- *       head       [0, n_head)        the rest is the backbone (its own rate)
+ *                                     tensors first, the stem's last
+ *       trainable  [0, n_trainable)   freezing starts at the input, so the
+ *                                     frozen tensors are the tail
+ *       head       [0, n_head)        the rest is the backbone, which has a
+ *                                     learning rate of its own
  *     statistics   [0, n_stats)       running mean and variance of each norm
  *     exchange     [0, n_exchange)    what replicas average: gradients
  *                                     [0, n_trainable), then the replica's
  *                                     batch mean and unbiased variance of each
  *                                     norm (n_stats), then one non-finite flag
  *
- * Every tensor is packed without gaps in PyTorch's layout ("canonical").
- * Optimizer, exchange, checkpoint and weight files all walk this one table.
- * Local.
+ * Tensors are packed without gaps in PyTorch's layout ("canonical"). Optimizer,
+ * exchange, checkpoints and weight files all use this one table. Local.
  */
 #ifndef VOCDIST_MODEL_GRAPH_H
 #define VOCDIST_MODEL_GRAPH_H
@@ -38,10 +39,10 @@ enum graph_op {
     GRAPH_CONV,  /* square kernel, no bias; weight [out, in, k, k] */
     GRAPH_NORM,  /* batch norm over batch, h and w; weight, bias [c] */
     GRAPH_RELU,
-    GRAPH_ADD,     /* of two nodes of one shape */
-    GRAPH_MAXPOOL, /* square window, padding never wins */
+    GRAPH_ADD,     /* of two nodes of equal shape */
+    GRAPH_MAXPOOL, /* square window; padding is never the maximum */
     GRAPH_FLATTEN, /* [c, h, w] -> [c h w, 1, 1], in that order */
-    GRAPH_DROPOUT, /* off in eval; which and how: model/dropout.h */
+    GRAPH_DROPOUT, /* identity in evaluation; the mask: model/dropout.h */
     GRAPH_LINEAR,  /* weight [out, in], bias [out] */
     GRAPH_LOSS,    /* the last node; see struct graph_loss */
 };
@@ -50,23 +51,24 @@ struct graph_node {
     enum graph_op op;
     int in[2];       /* producers, -1: none */
     int32_t c, h, w; /* of the result, per image */
-    int param;       /* index of the weight in the table, bias follows; -1 */
-    int stats;       /* index of running_mean, running_var follows; -1 */
+    int param;       /* weight's index in params, bias is next; -1: none */
+    int stats; /* running_mean's index in stats, running_var is next; -1 */
     int32_t kernel, stride, pad;
     double rate;     /* dropout */
-    int32_t ordinal; /* dropout: which one, 0, 1, ...; part of the bits */
-    bool fixed_norm; /* norm: running statistics also in training */
+    int32_t ordinal; /* dropout: 0, 1, ... in node order; a key of the mask */
+    bool fixed_norm; /* norm: uses running statistics also in training */
 };
 
 /*
- * Per image, from the last linear's y [4 + classes]:
+ * The loss of one image, from the output y [4 + classes] of the last linear
+ * layer:
  *
  *     box    b_i = S sigmoid(y_i), i < 4           x1 y1 x2 y2 in pixels
  *     l1     = mean over i of |b_i - target_i|     pixels
  *     ce     = -log softmax(y_4..)[class]          nats
  *     loss   = box_scale l1 + class_scale w[class] ce
  *
- * and the micro-batch's loss is the mean over its images.
+ * The loss of a micro-batch is the mean over its images.
  */
 struct graph_loss {
     int32_t size; /* S */
@@ -79,7 +81,7 @@ struct graph_loss {
 double graph_loss_of_image(const struct graph_loss *loss, int class, double l1,
                            double ce);
 
-/* How a tensor starts (PyTorch's defaults). */
+/* Initial values of a tensor (PyTorch's defaults). */
 enum graph_init {
     GRAPH_INIT_CONV,   /* normal, variance 2 / (out k k) */
     GRAPH_INIT_LINEAR, /* uniform in +-1 / sqrt(fan_in), weight and bias */
@@ -89,36 +91,36 @@ enum graph_init {
 
 #define GRAPH_MAX_NAME 64
 struct graph_tensor {
-    char name[GRAPH_MAX_NAME]; /* torchvision's, "layer1.0.conv1.weight" */
+    char name[GRAPH_MAX_NAME]; /* as in torchvision, "layer1.0.conv1.weight" */
     int n_dims;
     int32_t dims[4];
     size_t offset, count; /* in its flat buffer, elements */
     enum graph_init init;
     int32_t fan;    /* for init: out k k, or fan_in */
-    bool head;      /* its layer's name starts with "head." */
-    bool trainable; /* after graph_finish() */
+    bool head;      /* the name starts with "head." */
+    bool trainable; /* set by graph_finish() */
 };
 
 struct graph {
     struct graph_node *nodes; /* owned, in forward order */
     int n_nodes;
-    struct graph_tensor *params; /* owned; creation order until finished */
+    struct graph_tensor *params; /* owned; in backward order once finished */
     int n_param_tensors;
     struct graph_tensor *stats; /* owned; pairs mean, variance */
     int n_stats_tensors;
     struct graph_loss loss;
     int first_trainable; /* see graph_finish() */
     size_t n_params, n_trainable, n_head, n_stats, n_exchange;
-    double norm_eps, norm_momentum; /* 1e-5, 0.1 as PyTorch's */
+    double norm_eps, norm_momentum; /* 1e-5 and 0.1, as in PyTorch */
 };
 
 void graph_init(struct graph *g);
 void graph_clear(struct graph *g);
 
 /*
- * Each adds a node and returns its index. Shapes are inferred; shapes that do
- * not fit are our own bug (VD_ASSERT): what a user can set is checked before.
- * `name` is the layer's ("layer1.0.conv1", "head.fc1").
+ * Each call adds a node and returns its index. Shapes are inferred. Shapes that
+ * do not match are a programming error (VD_ASSERT): user settings are checked
+ * before. `name` is the layer's name ("layer1.0.conv1", "head.fc1").
  */
 int graph_input(struct graph *g, int32_t size);
 int graph_conv(struct graph *g, int in, const char *name, int32_t out,
@@ -131,28 +133,28 @@ int graph_maxpool(struct graph *g, int in, int32_t kernel, int32_t stride,
 int graph_flatten(struct graph *g, int in);
 int graph_dropout(struct graph *g, int in, double rate);
 int graph_linear(struct graph *g, int in, const char *name, int32_t out);
-/* Takes a copy of class_weights. */
+/* Copies class_weights. */
 int graph_loss(struct graph *g, int in, const struct graph_loss *loss);
 
 /*
- * Freezes all tensors of nodes [0, first_trainable), orders and lays out the
- * flat buffers. Backward computes the loss's gradient with respect to the
- * values of nodes [first_trainable, n_nodes): 0 includes the input (for
- * tests), the first convolution's index leaves it out.
+ * Freezes all tensors of nodes [0, first_trainable) and lays out the flat
+ * buffers. Backward computes the gradient of the loss with respect to the
+ * values of nodes [first_trainable, n_nodes): with 0 also of the input (for
+ * tests), with the index of the first convolution not of the input.
  *
- * With fixed_norms the frozen norms use running statistics also in training;
- * such a norm puts zeros into the exchange buffer, and an update leaves its
- * running statistics alone.
+ * With fixed_norms, frozen norms use their running statistics also in training.
+ * Such a norm writes zeros into the exchange buffer, and an update does not
+ * change its running statistics.
  */
 void graph_finish(struct graph *g, int first_trainable, bool fixed_norms);
 
-/* Elements of one image's value of this node. */
+/* Elements of this node's value for one image. */
 static inline size_t graph_node_count(const struct graph_node *node)
 {
     return (size_t)node->c * (size_t)node->h * (size_t)node->w;
 }
 
-/* Tensors of this node in params: weight, or weight and bias. */
+/* Number of this node's tensors in params: weight, or weight and bias. */
 static inline int graph_node_tensors(const struct graph_node *node)
 {
     if (node->param < 0)
@@ -160,7 +162,7 @@ static inline int graph_node_tensors(const struct graph_node *node)
     return node->op == GRAPH_CONV ? 1 : 2;
 }
 
-/* Elements of them; they lie together, from the first one's offset on. */
+/* Elements of these tensors, which are contiguous in the flat buffer. */
 static inline size_t graph_node_params(const struct graph *g,
                                        const struct graph_node *node)
 {
@@ -170,13 +172,13 @@ static inline size_t graph_node_params(const struct graph *g,
     return n;
 }
 
-/* Index in params or in stats, -1: none. */
+/* Index of the tensor in params or in stats; -1: no such name. */
 int graph_find_param(const struct graph *g, const char *name);
 int graph_find_stats(const struct graph *g, const char *name);
 
-/* hash.h's value of everything in the finished graph that has a say in what
- * is computed, but the class weights: those come from the training data, which
- * a trained network is used without. */
+/* Hash (base/hash.h) of everything in the finished graph that affects the
+ * computation, except the class weights: these come from the training data,
+ * which are not needed to use a trained network. */
 uint64_t graph_digest(const struct graph *g);
 
 #endif

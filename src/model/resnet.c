@@ -19,13 +19,13 @@ enum vd_err resnet_check(const struct resnet_spec *spec)
     if (spec->width < 1 || spec->width > MAX_WIDTH)
         return VD_FAIL(VD_CONFIG,
                        "model.width %d: must be 1 to %d\n"
-                       "64 is ResNet34's",
+                       "ResNet34 has 64",
                        spec->width, MAX_WIDTH);
     for (int i = 0; i < 4; i++) {
         if (spec->blocks[i] < 1 || spec->blocks[i] > MAX_BLOCKS)
             return VD_FAIL(VD_CONFIG,
                            "model.blocks: %d blocks in layer%d, must be 1 to "
-                           "%d\n3,4,6,3 is ResNet34's",
+                           "%d\nResNet34 has 3,4,6,3",
                            spec->blocks[i], i + 1, MAX_BLOCKS);
     }
     if (!(spec->head_dropout >= 0 && spec->head_dropout < 1))
@@ -33,11 +33,12 @@ enum vd_err resnet_check(const struct resnet_spec *spec)
                        "model.head_dropout %g: must be at least 0 and below 1",
                        spec->head_dropout);
     if (spec->loss.classes < 1)
-        return VD_FAIL(VD_CONFIG, "no classes: the data names none");
+        return VD_FAIL(VD_CONFIG,
+                       "no classes: the data set has no class names");
     return VD_OK;
 }
 
-/* "layer1.0" + "conv1"; 64 layers of 64 blocks fit easily. */
+/* "layer1.0.conv1" */
 struct layer_name {
     char text[GRAPH_MAX_NAME];
 };
@@ -49,8 +50,8 @@ static struct layer_name layer_name(int layer, int block, const char *part)
     return name;
 }
 
-/* Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where
- * the shape changes. Nodes come in the order torchvision lists the layers. */
+/* Basic residual block: two 3x3 convolutions and a shortcut, which is a 1x1
+ * convolution if the shape changes. Nodes are in torchvision's order. */
 static int basic_block(struct graph *g, int in, int layer, int block,
                        int32_t width, int32_t stride)
 {
@@ -72,7 +73,7 @@ static int basic_block(struct graph *g, int in, int layer, int block,
     return graph_relu(g, graph_add(g, x, shortcut));
 }
 
-/* Returns the first node with parameters. */
+/* Returns the head's first node with parameters. */
 static int add_resnet_head(struct graph *g, int x,
                            const struct resnet_spec *spec)
 {
@@ -92,7 +93,7 @@ void resnet_build(struct graph *g, const struct resnet_spec *spec)
 {
     graph_init(g);
     int x = graph_input(g, spec->size);
-    int first[RESNET_FREEZE_BACKBONE + 1]; /* trainable node, per level */
+    int first[RESNET_FREEZE_BACKBONE + 1]; /* trainable node of each level */
     first[RESNET_FREEZE_NONE] = g->n_nodes;
     x = graph_conv(g, x, "conv1", spec->width, 7, 2, 3);
     x = graph_relu(g, graph_norm(g, x, "bn1"));

@@ -1,6 +1,6 @@
 /*
- * The network of this program: a ResNet of basic blocks with torchvision's
- * names, and a head that gives box and class.
+ * The network: a ResNet of basic blocks with torchvision's tensor names, and a
+ * head that predicts box and class.
  *
  *     conv1 7x7/2, bn1, relu, maxpool 3x3/2              width
  *     layer1 .. layer4: blocks[i] basic blocks           width << i
@@ -17,7 +17,7 @@
 #define RESNET_HEAD_WIDTH 256
 #define RESNET_STRIDE     32 /* input pixels per feature */
 
-/* Everything from the input up to there keeps its weights. */
+/* All layers from the input up to and including this one are frozen. */
 enum resnet_freeze {
     RESNET_FREEZE_NONE,
     RESNET_FREEZE_STEM,
@@ -31,16 +31,16 @@ struct resnet_spec {
     int32_t size;  /* of the square input image, pixels */
     int32_t width; /* channels of the stem and of layer1 */
     int32_t blocks[4];
-    double head_dropout; /* 0 <= rate < 1, both places */
+    double head_dropout; /* rate of both dropout nodes, 0 <= rate < 1 */
     enum resnet_freeze freeze;
     bool freeze_bn_eval; /* frozen norms use running statistics in training */
-    struct graph_loss loss; /* its size is set from `size` */
+    struct graph_loss loss; /* loss.size is set from `size` */
 };
 
-/* VD_CONFIG, with the key to change, for what resnet_build() cannot build. */
+/* VD_CONFIG, with the option to change, if resnet_build() cannot build it. */
 enum vd_err resnet_check(const struct resnet_spec *spec) VD_MUST_USE;
 
-/* Makes `g` the finished graph of a checked spec; graph_clear() it. */
+/* Builds the finished graph of a checked spec; the caller clears `g`. */
 void resnet_build(struct graph *g, const struct resnet_spec *spec);
 
 #endif

@@ -2,9 +2,8 @@
 
 #include <math.h>
 
-/* The flag is collected without a branch, so that the compiler vectorizes the
- * pass over sound values, the only one in practice. NaN fails both
- * comparisons. */
+/* The loop has no branch, so that the compiler vectorises it: values are nearly
+ * always valid. NaN fails both comparisons. */
 static bool all_valid(const float *values, size_t n, bool is_variance)
 {
     const float low = is_variance ? 0 : -INFINITY;
@@ -30,14 +29,15 @@ bool values_is_variance(int i)
     return i % 2 == 1; /* pairs of mean and variance */
 }
 
-/* One flat buffer; its tensors lie in the table's order. */
+/* One flat buffer, with its tensors in the order of `table`. */
 struct value_buffer {
     const char *name;
     const float *values; /* or NULL */
     const struct graph_tensor *table;
     int n_tensors;
-    bool is_variance; /* all of it; of statistics: every second tensor */
-    bool is_stats, trainable_only;
+    bool is_variance;    /* every tensor is a variance */
+    bool is_stats;       /* every second tensor is a variance */
+    bool trainable_only; /* the buffer has no frozen tensors */
 };
 
 static bool find_in_buffer(const struct value_buffer *b,

@@ -1,3 +1,15 @@
+/*
+ * Loading a weight file. For each tensor of the graph, find the tensor of the
+ * file whose name matches after prefixes are stripped, check its shape, convert
+ * it to float32 in the flat buffer, and check its values. Missing tensors are
+ * collected and raised together; tensors of the file that were not used are
+ * listed in the report.
+ *
+ * The head is optional unless the caller needs it: without head tensors in the
+ * file, or with head tensors of other shapes (other classes), it is skipped.
+ * Example: torchvision's resnet34 gives "216/218 tensors loaded; fc.weight,
+ * fc.bias unused; head initialised".
+ */
 #include "model/weights_internal.h"
 
 #include "base/alloc.h"
@@ -18,8 +30,8 @@ void weights_report_clear(struct weights_report *report)
 
 /* ---- names ---- */
 
-/* The name without what wrappers (DataParallel, torch.compile(), a class of
- * one's own) put in front of it. */
+/* Strips the prefixes that wrappers (DataParallel, torch.compile(), a user's
+ * module) add to a name. */
 static const char *strip_wrapper_prefixes(const char *name)
 {
     const char *const prefixes[] = {"module.", "model.", "backbone.",
@@ -38,7 +50,7 @@ static bool is_batch_counter(const char *name)
     return dot && strcmp(dot, ".num_batches_tracked") == 0;
 }
 
-/* Names for a message; all are counted, the first few are listed. */
+/* Tensor names for a message: all are counted, the first few are listed. */
 struct tensor_names {
     struct text text;
     size_t n;
@@ -59,14 +71,14 @@ static void add_omitted_count(struct tensor_names *list)
 
 /* ---- loading ---- */
 
-/* One file on its way into the buffers. */
+/* The state of one load. */
 struct weights_loader {
     struct safetensors file;
-    bool *used; /* [file.n], owned */
+    bool *used; /* [file.n], owned: tensor was loaded */
     struct tensor_names missing;
 };
 
-/* Where the file has the tensor; file.n: nowhere. */
+/* Index of the tensor in the file; file.n if it is missing. */
 static enum vd_err find_file_tensor(const struct weights_loader *load,
                                     const char *name, size_t *out)
 {
@@ -76,7 +88,7 @@ static enum vd_err find_file_tensor(const struct weights_loader *load,
             0)
             continue;
         if (*out < load->file.n)
-            return VD_FAIL(VD_DATA, "%s: both %s and %s are %s",
+            return VD_FAIL(VD_DATA, "%s: both %s and %s match %s",
                            load->file.path, load->file.tensors[*out].name,
                            load->file.tensors[i].name, name);
         *out = i;
@@ -117,7 +129,7 @@ static enum vd_err check_tensor_shape(const struct weights_loader *load,
     enum vd_err err = VD_FAIL(
         VD_DATA,
         "%s: %s has shape %s, the network needs %s\n"
-        "it belongs to another model.width, model.blocks, image size or "
+        "the file is for another model.width, model.blocks, image size or "
         "number of classes",
         load->file.path, have->name, has, needs);
     free(has);
@@ -135,7 +147,8 @@ static enum vd_err check_tensor_values(const struct weights_loader *load,
         return VD_OK;
     return VD_FAIL(VD_DATA,
                    "%s: tensor %s: value %zu is %g\n"
-                   "the network it was saved from diverged: use an older file",
+                   "training diverged before this file was saved: use an older "
+                   "file",
                    load->file.path, t->name, bad, (double)values[bad]);
 }
 
@@ -183,8 +196,8 @@ static bool has_head(const struct weights_loader *load)
     return false;
 }
 
-/* No tensor of the file's head has another shape than the network's. What is
- * missing is found later. */
+/* False if a head tensor of the file has another shape than the network's.
+ * Missing tensors are detected later. */
 static enum vd_err head_fits(const struct weights_loader *load,
                              const struct graph *g, bool *out)
 {
@@ -201,17 +214,18 @@ static enum vd_err head_fits(const struct weights_loader *load,
     return VD_OK;
 }
 
-/* Bottleneck blocks have a third convolution, and fit no setting. */
+/* Rejects bottleneck blocks, which have a third convolution: no option makes
+ * them load. */
 static enum vd_err check_blocks(const struct weights_loader *load)
 {
     const char mark[] = "layer1.0.conv3.weight";
     for (size_t i = 0; i < load->file.n; i++)
         if (!strcmp(strip_wrapper_prefixes(load->file.tensors[i].name), mark))
             return VD_FAIL(VD_DATA,
-                           "%s: of a ResNet with bottleneck blocks (ResNet50, "
-                           "101, 152): it has %s; this program has basic "
-                           "blocks only\n"
-                           "give ResNet34's weights, or ResNet18's with "
+                           "%s: weights of a ResNet with bottleneck blocks "
+                           "(ResNet50, 101, 152): tensor %s; this program "
+                           "supports basic blocks only\n"
+                           "use weights of ResNet34, or of ResNet18 with "
                            "--model.blocks 2,2,2,2",
                            load->file.path, mark);
     return VD_OK;
@@ -224,8 +238,8 @@ static enum vd_err check_missing(struct weights_loader *load)
     add_omitted_count(&load->missing);
     return VD_FAIL(VD_DATA,
                    "%s: %zu tensors of the network are missing: %s\n"
-                   "it needs torchvision's names; for other than ResNet34 set "
-                   "model.width and model.blocks",
+                   "tensors must have torchvision's names; for a network other "
+                   "than ResNet34 set model.width and model.blocks",
                    load->file.path, load->missing.n, load->missing.text.bytes);
 }
 

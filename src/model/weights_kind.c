@@ -1,14 +1,14 @@
-/* Files that are given as weights and are something else. */
+/* Errors for files of another kind that are given as weights. */
 #include "model/weights_internal.h"
 #include "store/file_kind.h"
 
-#define CONVERT                                                        \
-    "convert it: python3 -c \"import torch, safetensors.torch as s; "  \
-    "s.save_file(torch.load('%s', map_location='cpu'), "               \
-    "'net.safetensors')\" (of a whole model or a checkpoint save the " \
-    "state_dict in it)"
+#define CONVERT                                                       \
+    "convert it: python3 -c \"import torch, safetensors.torch as s; " \
+    "s.save_file(torch.load('%s', map_location='cpu'), "              \
+    "'net.safetensors')\" (if the file holds a whole model or a "     \
+    "checkpoint, save its state_dict)"
 
-/* The commonest mistake: a .pth. */
+/* A .pth file, the most common mistake. */
 static enum vd_err fail_torch_file(const char *path, enum file_kind kind)
 {
     if (kind == FILE_KIND_ZIP)
@@ -34,23 +34,24 @@ enum vd_err weights_check_kind(const char *path)
         return VD_FAIL(
             VD_DATA,
             "%s: an HDF5 file, not safetensors\n"
-            "of a vocdist checkpoint: vocdist export --checkpoint %s "
-            "-o net.safetensors; to evaluate it: vocdist eval "
+            "if it is a vocdist checkpoint, convert it: vocdist export "
+            "--checkpoint %s -o net.safetensors; or evaluate it: vocdist eval "
             "--checkpoint",
             path, path);
     case FILE_KIND_FOLDER:
         return VD_FAIL(VD_DATA,
                        "%s: a folder, not a weight file\n"
-                       "give the file: a finished run has "
+                       "give a file: a finished run has "
                        "weights/last.safetensors and weights/best.safetensors, "
-                       "and vocdist export writes one of any checkpoint",
+                       "and vocdist export converts any checkpoint",
                        path);
     case FILE_KIND_JSON:
-        return VD_FAIL(VD_DATA,
-                       "%s: JSON text, not safetensors\n"
-                       "give the .safetensors file; of an index.json load all "
-                       "the files it names and save them as one",
-                       path);
+        return VD_FAIL(
+            VD_DATA,
+            "%s: JSON text, not safetensors\n"
+            "give the .safetensors file; for an index.json, load all "
+            "files that it lists and save them as one",
+            path);
     case FILE_KIND_LFS_POINTER:
         return file_kind_fail_lfs_pointer(path);
     case FILE_KIND_EMPTY:

@@ -1,4 +1,12 @@
-/* Saving, and what a file says about itself. */
+/*
+ * Saving a weight file, and its metadata. The metadata is the safetensors
+ * header's map of strings: "classes" is a JSON list, numbers are decimal and
+ * lists of numbers have commas, for example
+ *
+ *     "size": "224"   "blocks": "3,4,6,3"   "std": "0.25,0.25,0.5"
+ *
+ * %.9g round-trips float32. Reading checks the type and range of every entry.
+ */
 #include "base/alloc.h"
 #include "base/text.h"
 #include "model/values.h"
@@ -52,8 +60,8 @@ enum vd_err weights_save(const struct graph *g, const char *path,
 {
     const struct network_values network = {.param = params, .stats = stats};
     VD_TRY(values_check(g, &network, VD_NUMERIC, path,
-                        "not written: the network diverged; use an older "
-                        "checkpoint of the run"));
+                        "the file is not written, because training diverged; "
+                        "use an older checkpoint of the run"));
     size_t n = (size_t)(g->n_param_tensors + g->n_stats_tensors);
     struct safetensors_output *out = xcalloc(n, sizeof *out);
     int64_t(*dims)[4] = xcalloc(n, sizeof *dims);
@@ -97,8 +105,8 @@ static enum vd_err require_note(const struct safetensors *f, const char *key,
     if (*out)
         return VD_OK;
     return VD_FAIL(VD_DATA,
-                   "%s: has no \"%s\" in its notes, so it was not written by "
-                   "vocdist\ngive the file of a run, runs/NAME/weights/",
+                   "%s: no \"%s\" in its metadata: the file was not written "
+                   "by vocdist\ngive a file of a run, in runs/NAME/weights",
                    f->path, key);
 }
 
@@ -108,7 +116,8 @@ static enum vd_err parse_classes(const struct json *list, const char *where,
     VD_TRY(json_check_list(list, where));
     size_t n = json_count(list);
     if (n == 0 || n > MAX_CLASSES)
-        return VD_FAIL(VD_DATA, "%s: a list of %zu classes", where, n);
+        return VD_FAIL(VD_DATA, "%s: %zu classes, must be 1 to %d", where, n,
+                       MAX_CLASSES);
     metadata->classes = xcalloc(n, sizeof *metadata->classes);
     for (size_t i = 0; i < n; i++) {
         const char *name;
@@ -130,7 +139,7 @@ static enum vd_err metadata_get_classes(const struct safetensors *f,
     return err;
 }
 
-/* `n` numbers with commas between. */
+/* `n` numbers separated by commas. */
 static enum vd_err metadata_get_numbers(const struct safetensors *f,
                                         const char *key, size_t n, double *out)
 {
@@ -145,7 +154,8 @@ static enum vd_err metadata_get_numbers(const struct safetensors *f,
     ok = ok && !rest;
     free(copy);
     if (!ok)
-        return VD_FAIL(VD_DATA, "%s: note \"%s\" is \"%s\", not %zu numbers",
+        return VD_FAIL(VD_DATA,
+                       "%s: metadata \"%s\" is \"%s\", expected %zu numbers",
                        f->path, key, note, n);
     return VD_OK;
 }
@@ -157,7 +167,7 @@ static enum vd_err metadata_get_ints(const struct safetensors *f,
     VD_TRY(metadata_get_numbers(f, key, n, numbers));
     for (size_t i = 0; i < n; i++) {
         if (!(numbers[i] >= 1 && numbers[i] <= 65536))
-            return VD_FAIL(VD_DATA, "%s: note \"%s\": %g is out of range",
+            return VD_FAIL(VD_DATA, "%s: metadata \"%s\": %g is out of range",
                            f->path, key, numbers[i]);
         out[i] = (int32_t)numbers[i];
     }
@@ -176,7 +186,8 @@ static enum vd_err metadata_read_notes(const struct safetensors *f,
     VD_TRY(metadata_get_numbers(f, "std", 3, std));
     for (int i = 0; i < 3; i++) {
         if (!(std[i] > 0))
-            return VD_FAIL(VD_DATA, "%s: note \"std\": %g", f->path, std[i]);
+            return VD_FAIL(VD_DATA, "%s: metadata \"std\": %g is not positive",
+                           f->path, std[i]);
         metadata->mean[i] = (float)mean[i];
         metadata->std[i] = (float)std[i];
     }

@@ -1,10 +1,10 @@
 """Writes the images that test_image.c decodes, and the expected pixels.
 
-NAME.jpg or NAME.png is decoded; NAME.rgb has int32 width and height, then RGB.
-For JPEGs the expected pixels are those of PIL, for PNGs they are computed here
-from the samples (PIL writes only some kinds of PNG, so png() is an encoder of
-its own). resize-*.bin: int32 width, height, new width, new height, then RGB,
-then float32 from PyTorch's interpolate before rounding.
+NAME.jpg or NAME.png is the image; NAME.rgb is int32 width, height, then RGB.
+For JPEGs PIL gives the expected pixels. PNGs are encoded here, because PIL
+writes only some kinds of PNG; their expected pixels come from the samples.
+resize-*.bin: int32 width, height, new width, new height, the RGB input, and the
+float32 output of PyTorch's interpolate before rounding.
 """
 import glob
 import os
@@ -39,7 +39,7 @@ def expect_pil(folder, name, path):
 
 
 def stored_for(im, orientation):
-    """The stored image that becomes `im` when its orientation is applied."""
+    """The stored image that becomes `im` when it is turned upright."""
     turn = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180,
             4: Image.FLIP_TOP_BOTTOM, 5: Image.TRANSPOSE, 6: Image.ROTATE_90,
             7: Image.TRANSVERSE, 8: Image.ROTATE_270}
@@ -67,7 +67,7 @@ def jpegs(folder):
     for name, (im, options) in jobs.items():
         im.save(f"{folder}/{name}.jpg", **options)
         expect_pil(folder, name, f"{folder}/{name}.jpg")
-    # The same coefficients, marked as YCCK in the Adobe marker's last byte.
+    # The same coefficients declared as YCCK by the Adobe marker's last byte.
     data = bytearray(open(f"{folder}/cmyk.jpg", "rb").read())
     data[data.index(b"Adobe") + 11] = 2
     open(f"{folder}/ycck.jpg", "wb").write(data)
@@ -75,8 +75,9 @@ def jpegs(folder):
 
 
 def many_scans(folder, name, n):
-    """A valid progressive JPEG of one gray block: one scan for the DC term,
-    then one scan and 13 refinements for each AC coefficient, all zero."""
+    """A valid progressive JPEG of one gray block: one scan for the DC
+    coefficient, then for each AC coefficient one scan and 13 refinements, all
+    zero."""
     def segment(marker, body):
         return struct.pack(">BBH", 255, marker, len(body) + 2) + body
     table = b"\x01" + bytes(15) + b"\0"
@@ -180,7 +181,7 @@ def pngs(folder):
         before=chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", frame),
         between=chunk(b"fdAT", b"\0\0\0\1" + zlib.compress(rows(255 - s, 8))))
     expect(folder, "animated", s)
-    # A profile and a text with invalid compressed data.
+    # A color profile and a text whose compressed data are invalid.
     png(f"{folder}/bad-profile.png", s, 8, 2,
         before=chunk(b"iCCP", b"x\0\0garbage") + chunk(b"zTXt", b"y\0\0bad"))
     expect(folder, "bad-profile", s)

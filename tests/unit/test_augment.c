@@ -1,4 +1,4 @@
-/* data/augment: what is drawn, and that boxes and pixels move together. */
+/* data/augment: distributions of the draws; box and pixel transforms agree. */
 #include "check.h"
 
 #include "data/augment.h"
@@ -21,8 +21,8 @@ static struct batch_item draw(const struct augment *a, uint64_t seed,
     return item;
 }
 
-/* The inverse of item->warp: where the stored point (u, v), in coordinates
- * with pixel centres at + 1/2, comes to lie. */
+/* The inverse of item->warp: maps the point (u, v) of the stored image, in
+ * coordinates with pixel centres at + 1/2, to the network's input. */
 static void to_input(const struct batch_item *s, double u, double v,
                      double out[2])
 {
@@ -35,7 +35,7 @@ static void to_input(const struct batch_item *s, double u, double v,
     out[1] = (-c * u + a * v) / det + 0.5;
 }
 
-static void the_box_is_around_the_warped_corners(void **state)
+static void the_box_bounds_the_warped_corners(void **state)
 {
     (void)state;
     const float box[4] = {20.5f, 30, 60, 72.25f};
@@ -61,9 +61,9 @@ static void the_box_is_around_the_warped_corners(void **state)
     assert_true(n_flipped > 200 && n_flipped < 300);
 }
 
-/* Flip, then anticlockwise turn, as the PyTorch script that set the reference
- * figures does it. */
-static void the_box_is_that_of_the_reference(void **state)
+/* Flip, then anticlockwise rotation, computed as in the PyTorch script that
+ * produced the reference results. */
+static void the_box_equals_the_reference(void **state)
 {
     (void)state;
     const float box[4] = {10, 20, 50, 90};
@@ -121,8 +121,9 @@ static void a_flip_alone_is_exact(void **state)
         assert_near((double)s.warp[i], (double)warp[i], 0);
 }
 
-/* Same seed and position, same draw; any other position or seed, another. */
-static void draws_depend_on_seed_and_position_alone(void **state)
+/* Equal seed and position give equal draws; another position or seed gives
+ * other draws. */
+static void draws_depend_on_seed_and_position_only(void **state)
 {
     (void)state;
     const float box[4] = {10, 10, 20, 20};
@@ -138,7 +139,7 @@ static void draws_depend_on_seed_and_position_alone(void **state)
     assert_memory_not_equal(first.color, other.color, sizeof first.color);
 }
 
-/* Mean and spread of a uniform draw in low..high, n of them. */
+/* Range, mean and standard deviation of n uniform draws in low..high. */
 static void assert_uniform(const double *x, int n, double low, double high)
 {
     double mean = 0, square = 0, width = high - low;
@@ -172,7 +173,7 @@ static void draws_have_the_stated_distribution(void **state)
     assert_uniform(x[2], DRAWS, 0.7, 1.3);
     assert_uniform(x[3], DRAWS, -0.1, 0.1);
     assert_uniform(x[4], DRAWS, -10, 10);
-    for (int k = 0; k < 256; k++) { /* 200 each, deviation 14 */
+    for (int k = 0; k < 256; k++) { /* expected 200 each, std 14 */
         n_orders += orders[k] > 0;
         assert_true(orders[k] == 0 || (orders[k] > 130 && orders[k] < 270));
     }
@@ -182,11 +183,11 @@ static void draws_have_the_stated_distribution(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_box_is_around_the_warped_corners),
-        cmocka_unit_test(the_box_is_that_of_the_reference),
+        cmocka_unit_test(the_box_bounds_the_warped_corners),
+        cmocka_unit_test(the_box_equals_the_reference),
         cmocka_unit_test(without_augmentation_nothing_changes),
         cmocka_unit_test(a_flip_alone_is_exact),
-        cmocka_unit_test(draws_depend_on_seed_and_position_alone),
+        cmocka_unit_test(draws_depend_on_seed_and_position_only),
         cmocka_unit_test(draws_have_the_stated_distribution),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

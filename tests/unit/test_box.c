@@ -1,9 +1,9 @@
-/* data/box: against numbers worked out by hand. */
+/* data/box: against numbers computed by hand. */
 #include "check.h"
 
 #include "data/box.h"
 
-#define PRECISE 1e-5 /* float32 at 224: half a unit is 8e-6 */
+#define PRECISE 1e-5 /* float32 at 224: half an ulp is 8e-6 */
 
 static void assert_box(const float b[4], double x1, double y1, double x2,
                        double y2)
@@ -47,12 +47,12 @@ static void a_quarter_rotation_moves_the_right_to_the_top(void **state)
     assert_box(b, 40, 0, 50, 20);
 }
 
-static void a_rotation_gives_the_upright_hull(void **state)
+static void a_rotation_gives_the_bounding_box(void **state)
 {
     (void)state;
     float out[4];
-    /* A square of side 20 about the centre: by 45 degrees its half diagonal
-     * is 10 sqrt 2; by 10 degrees 10 (cos 10 + sin 10). */
+    /* A square of side 20 about the centre has half extent 10 sqrt 2 after 45
+     * degrees, and 10 (cos 10 + sin 10) after 10 degrees. */
     const float square[4] = {40, 40, 60, 60};
     box_rotate(square, 45, 100, 100, out);
     assert_box(out, 35.857864, 35.857864, 64.142136, 64.142136);
@@ -60,8 +60,8 @@ static void a_rotation_gives_the_upright_hull(void **state)
     assert_box(out, 38.415441, 38.415441, 61.584559, 61.584559);
     box_rotate(square, 0, 100, 100, out);
     assert_box(out, 40, 40, 60, 60);
-    /* Off the centre, 30 degrees: corners of {70,50,90,60} about (50,50) are
-     * (17.32,-10) (34.64,-20) (22.32,-1.34) (39.64,-11.34). */
+    /* Off centre, 30 degrees: the rotated corners of {70,50,90,60}, relative
+     * to (50,50), are (17.32,-10) (34.64,-20) (22.32,-1.34) (39.64,-11.34). */
     box_rotate((float[]){70, 50, 90, 60}, 30, 100, 100, out);
     assert_box(out, 67.320508, 30, 89.641016, 48.660254);
 }
@@ -76,7 +76,7 @@ static void a_rotation_is_clipped_to_the_image(void **state)
     assert_true(box_area(out) == 0);
 }
 
-static void iou_is_shared_over_covered(void **state)
+static void iou_is_intersection_over_union(void **state)
 {
     (void)state;
     const float a[4] = {0, 0, 10, 10}, b[4] = {5, 5, 15, 15};
@@ -90,7 +90,7 @@ static void iou_is_shared_over_covered(void **state)
     assert_near(box_area(a), 100, 0);
 }
 
-static void a_box_with_swapped_corners_or_nan_shares_nothing(void **state)
+static void iou_of_swapped_corners_or_nan_is_zero(void **state)
 {
     (void)state;
     const float a[4] = {0, 0, 10, 10};
@@ -111,10 +111,10 @@ int main(void)
         cmocka_unit_test(scaling_resizes_each_axis_on_its_own),
         cmocka_unit_test(flipping_swaps_left_and_right),
         cmocka_unit_test(a_quarter_rotation_moves_the_right_to_the_top),
-        cmocka_unit_test(a_rotation_gives_the_upright_hull),
+        cmocka_unit_test(a_rotation_gives_the_bounding_box),
         cmocka_unit_test(a_rotation_is_clipped_to_the_image),
-        cmocka_unit_test(iou_is_shared_over_covered),
-        cmocka_unit_test(a_box_with_swapped_corners_or_nan_shares_nothing),
+        cmocka_unit_test(iou_is_intersection_over_union),
+        cmocka_unit_test(iou_of_swapped_corners_or_nan_is_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* draw: boxes and labels stay inside the image and inside their box; sheets
- * show every image. With VOCDIST_TEST_KEEP the images are kept there. */
+/* image/draw: boxes and labels stay inside the image and inside their box;
+ * sheets show every image. The folder VOCDIST_TEST_KEEP, if set, receives the
+ * drawn images. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -8,7 +9,7 @@
 
 static const struct draw_color orange = {1, 0.6, 0.1}, blue = {0.1, 0.2, 0.8};
 
-/* A gentle slope, so that anything drawn shows. */
+/* A color gradient in which every drawn pixel is a visible change. */
 static struct image slope(int width, int height)
 {
     struct image im;
@@ -44,7 +45,7 @@ static void save_if_asked(const struct image *im, const char *name)
     free(path);
 }
 
-static void a_box_changes_its_edge_and_nothing_else(void **state)
+static void a_box_changes_its_outline_only(void **state)
 {
     (void)state;
     struct image im = slope(224, 224), before = slope(224, 224);
@@ -89,7 +90,7 @@ static void labels_stay_inside_the_image(void **state)
         struct image im = slope(224, 224), bare = slope(224, 224);
         assert_int_equal(draw_box(&im, boxes[i], blue, "dog 0.97"), VD_OK);
         assert_int_equal(draw_box(&bare, boxes[i], blue, NULL), VD_OK);
-        // As much label wherever it is; some of it may cover the edge.
+        // The label has the same size everywhere; it may cover the outline.
         const int label = count_color(&im, blue) - count_color(&bare, blue);
         if (i == 0)
             first = label;
@@ -100,7 +101,7 @@ static void labels_stay_inside_the_image(void **state)
     }
 }
 
-/* A pixel of this color in the middle of one of the box's four edges. */
+/* True if the middle of one of the box's four edges is orange. */
 static bool has_edge(const struct image *im, int x1, int y1, int x2, int y2)
 {
     const int x = (x1 + x2) / 2, y = (y1 + y2) / 2;
@@ -123,7 +124,7 @@ static int count_changed(const struct image *im)
     return n;
 }
 
-static void a_box_without_area_is_no_outline(void **state)
+static void a_box_without_area_has_no_outline(void **state)
 {
     (void)state;
     static const float swapped[][4] = {
@@ -137,7 +138,7 @@ static void a_box_without_area_is_no_outline(void **state)
     for (int i = 0; i < 3; i++) {
         im = slope(224, 224);
         assert_int_equal(draw_box(&im, swapped[i], orange, NULL), VD_OK);
-        assert_true(count_changed(&im) > 50); /* it is drawn, though */
+        assert_true(count_changed(&im) > 50); /* the diagonal is drawn */
         assert_false(has_edge(&im, 40, 60, 180, 150));
         save_if_asked(&im, "swapped.png");
         image_clear(&im);
@@ -150,7 +151,7 @@ static void a_box_without_area_is_no_outline(void **state)
     }
 }
 
-static void odd_boxes_and_labels_are_drawn_anyhow(void **state)
+static void invalid_boxes_and_labels_are_still_drawn(void **state)
 {
     (void)state;
     static const float boxes[][4] = {
@@ -172,7 +173,7 @@ static void odd_boxes_and_labels_are_drawn_anyhow(void **state)
         }
 }
 
-static void too_large_an_image_is_rejected(void **state)
+static void a_too_large_image_is_rejected(void **state)
 {
     (void)state;
     struct image im, sheet = {0};
@@ -183,7 +184,7 @@ static void too_large_an_image_is_rejected(void **state)
     assert_int_equal(draw_box(&im, box, orange, NULL), VD_DATA);
     assert_int_equal(draw_sheet(&sheet, &im, NULL, 1, 1, 40000), VD_DATA);
     check_log_end();
-    assert_logged(&log, "32768 x 1 pixels, more than 32767 a side");
+    assert_logged(&log, "32768 x 1 pixels; the limit is 32767 a side");
     assert_null(sheet.rgb);
     image_clear(&im);
 }
@@ -205,17 +206,17 @@ static void a_sheet_shows_every_image(void **state)
     assert_int_equal(draw_sheet(&sheet, images, captions, 5, 3, 160), VD_OK);
     assert_int_equal(sheet.width, 8 + 3 * 168);
     assert_int_equal(sheet.height, 8 + 2 * (168 + 22));
-    // The first is square: its cell's corners are its own corners.
+    // The first image is square, so it fills its cell.
     assert_true(pixel(&sheet, 8, 8)[2] < 130);
     assert_true(pixel(&sheet, 167, 167)[2] < 130);
     assert_int_equal(pixel(&sheet, 168, 168)[2], 245);
-    // Its caption is below it.
+    // Its caption is below the cell.
     int ink = 0;
     for (int y = 168; y < 190; y++)
         for (int x = 8; x < 168; x++)
             ink += pixel(&sheet, x, y)[1] < 100;
     assert_true(ink > 100);
-    // The last has its middle, and no image follows it.
+    // The last image covers the middle of its cell; the next cell is empty.
     assert_true(pixel(&sheet, 8 + 168 + 80, 8 + 190 + 120)[2] < 130);
     assert_int_equal(pixel(&sheet, 8 + 2 * 168 + 80, 8 + 190 + 80)[2], 245);
     save_if_asked(&sheet, "sheet.png");
@@ -231,11 +232,11 @@ static void a_sheet_shows_every_image(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_box_changes_its_edge_and_nothing_else),
+        cmocka_unit_test(a_box_changes_its_outline_only),
         cmocka_unit_test(labels_stay_inside_the_image),
-        cmocka_unit_test(a_box_without_area_is_no_outline),
-        cmocka_unit_test(odd_boxes_and_labels_are_drawn_anyhow),
-        cmocka_unit_test(too_large_an_image_is_rejected),
+        cmocka_unit_test(a_box_without_area_has_no_outline),
+        cmocka_unit_test(invalid_boxes_and_labels_are_still_drawn),
+        cmocka_unit_test(a_too_large_image_is_rejected),
         cmocka_unit_test(a_sheet_shows_every_image),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

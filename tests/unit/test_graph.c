@@ -1,4 +1,5 @@
-/* model: the network's names, shapes and counts, its order, and freezing. */
+/* model/graph and model/resnet: tensor names, shapes and counts, their order,
+ * freezing, the digest and the loss of an image. */
 #include "check.h"
 
 #include "model/resnet.h"
@@ -26,7 +27,7 @@ static void assert_shape(const struct graph *g, const char *name, int32_t a,
     assert_int_equal(t->dims[3], k);
 }
 
-/* Returns how many names it found: all of one norm. */
+/* Checks the tensors of one norm and returns their number. */
 static int assert_norm(const struct graph *g, const char *layer, int32_t c)
 {
     char name[GRAPH_MAX_NAME];
@@ -62,7 +63,8 @@ static int assert_block(const struct graph *g, int layer, int block, int32_t in,
     return n + 1 + assert_norm(g, name, out);
 }
 
-/* torchvision's resnet34 without fc has 180 tensors that are not counters. */
+/* torchvision's resnet34 without fc has 180 tensors, not counting
+ * num_batches_tracked. */
 static void names_and_shapes_are_torchvisions(void **state)
 {
     (void)state;
@@ -182,7 +184,7 @@ static void freezing_takes_the_tail(void **state)
     }
 }
 
-static void the_digest_sees_what_matters(void **state)
+static void the_digest_covers_what_affects_the_computation(void **state)
 {
     (void)state;
     struct resnet_spec specs[6];
@@ -204,8 +206,8 @@ static void the_digest_sees_what_matters(void **state)
         for (int k = 0; k < i; k++)
             assert_true(digests[k] != digests[i]);
     }
-    /* Weights of classes come from the data, which have their own digest; who
-     * restores a network without them gets the same one. */
+    /* Class weights come from the data, which has its own digest: a network
+     * restored without them has the same digest. */
     struct graph g;
     specs[0].loss.class_weights = weights;
     resnet_build(&g, &specs[0]);
@@ -213,7 +215,7 @@ static void the_digest_sees_what_matters(void **state)
     graph_clear(&g);
 }
 
-static void what_cannot_be_built_is_refused(void **state)
+static void invalid_specs_are_rejected(void **state)
 {
     (void)state;
     struct check_log log;
@@ -259,8 +261,8 @@ int main(void)
         cmocka_unit_test(values_have_their_shapes),
         cmocka_unit_test(order_is_packed_and_backward),
         cmocka_unit_test(freezing_takes_the_tail),
-        cmocka_unit_test(the_digest_sees_what_matters),
-        cmocka_unit_test(what_cannot_be_built_is_refused),
+        cmocka_unit_test(the_digest_covers_what_affects_the_computation),
+        cmocka_unit_test(invalid_specs_are_rejected),
         cmocka_unit_test(loss_of_an_image_is_weighted_by_its_class),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

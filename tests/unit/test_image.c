@@ -1,6 +1,6 @@
-/* image: every kind of JPEG and PNG gives the right pixels, upright; damaged
- * and hostile files are refused with a clear message; resize equals PyTorch's
- * interpolate; writers round-trip. */
+/* image: every kind of JPEG and PNG decodes to the right pixels, upright;
+ * damaged and hostile files are rejected with a clear message; resize equals
+ * PyTorch's interpolate; written files round-trip. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -13,9 +13,9 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-static char *folder; /* of the images made at the start */
+static char *folder; /* of the images that main() generates */
 
-/* Runs image_files.py; false when Python or a module of it is missing. */
+/* Runs image_files.py; false if Python or one of its modules is missing. */
 static bool make_image_files(const char *what, const char *more)
 {
     char *command = xasprintf("'%s' '%s' %s '%s' '%s' 2>'%s/python.txt'",
@@ -39,7 +39,7 @@ static int32_t int_at(const char *bytes, int index)
     return value;
 }
 
-/* NAME.END decodes to exactly NAME.rgb. */
+/* Asserts that NAME.END decodes to exactly NAME.rgb. */
 static void check_file(const char *name, const char *end)
 {
     char *path = xasprintf("%s/%s.%s", folder, name, end);
@@ -103,7 +103,7 @@ static void every_orientation_comes_out_upright(void **state)
         char *name = xasprintf("exif-%d", o), *png = xasprintf("turned-%d", o);
         char *path = xasprintf("%s/%s.jpg", folder, name);
         check_file(name, "jpg");
-        check_file(png, "png"); // lossless: the same image for all eight
+        check_file(png, "png"); // lossless: one image for all eight
         assert_int_equal(image_read(&im, &source, path), VD_OK);
         assert_int_equal(source.orientation, o);
         assert_int_equal(source.width, o < 5 ? 61 : 47);
@@ -145,7 +145,8 @@ static void every_kind_of_png_decodes_exactly(void **state)
     check_file("bad-profile", "png");
 }
 
-/* Decodes the bytes from a copy of exactly their size, for the sanitizer. */
+/* Decodes a copy of exactly n bytes, so that the sanitizer sees any read past
+ * the end. */
 static enum vd_err decode_copy(const char *bytes, size_t n, int64_t max_pixels)
 {
     uint8_t *copy = malloc(n ? n : 1);
@@ -159,7 +160,7 @@ static enum vd_err decode_copy(const char *bytes, size_t n, int64_t max_pixels)
     return err;
 }
 
-/* The bytes are refused as bad data, and the message says both. */
+/* Asserts VD_DATA and a message with the file name and `says`. */
 static void assert_bytes_rejected(const char *bytes, size_t n, const char *says)
 {
     struct check_log log;
@@ -167,12 +168,12 @@ static void assert_bytes_rejected(const char *bytes, size_t n, const char *says)
     enum vd_err err = decode_copy(bytes, n, IMAGE_MAX_PIXELS);
     check_log_end();
     if (err != VD_DATA)
-        fail_msg("not refused as bad data (%d), \"%s\"", (int)err, says);
+        fail_msg("not rejected as bad data (%d), \"%s\"", (int)err, says);
     assert_logged(&log, "some/file: ");
     assert_logged(&log, says);
 }
 
-static void a_cut_file_is_never_accepted(void **state)
+static void a_truncated_file_is_always_rejected(void **state)
 {
     (void)state;
     static const char *const names[] = {
@@ -193,7 +194,7 @@ static void a_cut_file_is_never_accepted(void **state)
     }
 }
 
-static void bytes_behind_the_end_do_not_matter(void **state)
+static void bytes_after_the_end_are_ignored(void **state)
 {
     (void)state;
     static const char *const names[] = {"rgb.jpg", "rgb8.png"};
@@ -216,7 +217,7 @@ static void flipped_bytes_never_crash(void **state)
         "exif-6.jpg",      "turned-6.png",         "palette8-alpha.png",
         "bad-profile.png", "rgba16-interlaced.png"};
     struct check_log log;
-    uint32_t n_refused = 0;
+    uint32_t n_rejected = 0;
     for (uint32_t k = 0; k < 800; k++) {
         char *bytes = NULL;
         size_t n = 0;
@@ -228,14 +229,14 @@ static void flipped_bytes_never_crash(void **state)
             bytes[w[0] % reach] = (char)(w[1] & 0xff);
         }
         check_log_start(&log);
-        n_refused += decode_copy(bytes, n, 1 << 20) != VD_OK;
+        n_rejected += decode_copy(bytes, n, 1 << 20) != VD_OK;
         check_log_end();
         free(bytes);
     }
-    assert_in_range(n_refused, 300, 799);
+    assert_in_range(n_rejected, 300, 799);
 }
 
-static void damage_in_png_chunks_is_refused(void **state)
+static void damaged_png_chunks_are_rejected(void **state)
 {
     (void)state;
     char *bytes = NULL;
@@ -250,8 +251,8 @@ static void damage_in_png_chunks_is_refused(void **state)
     data[40] ^= 1;
     assert_bytes_rejected(bytes, n, "PNG: IDAT: ");
     free(bytes);
-    // libpng would take 2 GB for a chunk that claims them. Before 1.6.45 it
-    // says that this is too much, since then it looks for the chunk's end.
+    // The chunk claims 2 GB, which libpng must not allocate. Before 1.6.45 it
+    // reports the size; later versions report that the chunk has no end.
     read_bytes("turned-6.png", &bytes, &n);
     char *exif = memmem(bytes, n, "eXIf", 4);
     exif[-4] = 0x75;
@@ -259,7 +260,7 @@ static void damage_in_png_chunks_is_refused(void **state)
     free(bytes);
 }
 
-/* Sets the size a JPEG or PNG claims. */
+/* Sets the size in the header of a JPEG or PNG. */
 static void set_jpeg_size(char *bytes, size_t n, int width, int height)
 {
     const char *mark = bytes[0] == '\x89' ? "IHDR" : "\xff\xc0\x00\x11\x08";
@@ -297,7 +298,7 @@ static void set_png_size(char *bytes, size_t n, int width, int height)
         bytes[29 + i] = (char)(crc >> (24 - 8 * i));
 }
 
-static void huge_and_empty_claims_are_refused_at_once(void **state)
+static void huge_and_empty_sizes_are_rejected_at_once(void **state)
 {
     (void)state;
     char *jpeg = NULL, *png = NULL;
@@ -328,7 +329,7 @@ static void huge_and_empty_claims_are_refused_at_once(void **state)
     free(jpeg);
 }
 
-static void many_scans_are_refused(void **state)
+static void many_scans_are_rejected(void **state)
 {
     (void)state;
     char *bytes = NULL;
@@ -341,7 +342,7 @@ static void many_scans_are_refused(void **state)
     free(bytes);
 }
 
-static void other_files_are_refused_by_name(void **state)
+static void other_files_are_rejected_by_name(void **state)
 {
     (void)state;
     assert_bytes_rejected("", 0, "empty file");
@@ -372,7 +373,7 @@ static void check_resize(const char *name)
     assert_int_equal(image_resize(&im, nw, nh, out), VD_OK);
     if (w == nw && h == nh)
         assert_memory_equal(out, rgb, n_out);
-    // The nearest byte to PyTorch's float; 1e-3 is room for its sums' order.
+    // The byte nearest to PyTorch's float; 1e-3 allows another order of sums.
     for (size_t i = 0; i < n_out; i++) {
         float expected;
         memcpy(&expected, bytes + 16 + n_in + 4 * i, 4);
@@ -448,7 +449,7 @@ static void written_files_read_back(void **state)
     free(jpeg);
 }
 
-static void a_full_disk_leaves_the_old_file(void **state)
+static void a_full_disk_keeps_the_old_file(void **state)
 {
     (void)state;
     struct image im = noise(300, 200), again = {0};
@@ -489,16 +490,16 @@ int main(void)
         cmocka_unit_test(real_jpegs_decode_as_pil_does),
         cmocka_unit_test(every_orientation_comes_out_upright),
         cmocka_unit_test(every_kind_of_png_decodes_exactly),
-        cmocka_unit_test(a_cut_file_is_never_accepted),
-        cmocka_unit_test(bytes_behind_the_end_do_not_matter),
+        cmocka_unit_test(a_truncated_file_is_always_rejected),
+        cmocka_unit_test(bytes_after_the_end_are_ignored),
         cmocka_unit_test(flipped_bytes_never_crash),
-        cmocka_unit_test(damage_in_png_chunks_is_refused),
-        cmocka_unit_test(huge_and_empty_claims_are_refused_at_once),
-        cmocka_unit_test(many_scans_are_refused),
-        cmocka_unit_test(other_files_are_refused_by_name),
+        cmocka_unit_test(damaged_png_chunks_are_rejected),
+        cmocka_unit_test(huge_and_empty_sizes_are_rejected_at_once),
+        cmocka_unit_test(many_scans_are_rejected),
+        cmocka_unit_test(other_files_are_rejected_by_name),
         cmocka_unit_test(resize_is_pytorchs_antialiased_interpolate),
         cmocka_unit_test(written_files_read_back),
-        cmocka_unit_test(a_full_disk_leaves_the_old_file),
+        cmocka_unit_test(a_full_disk_keeps_the_old_file),
     };
     folder = check_folder();
     if (!make_image_files("decode", "")) {

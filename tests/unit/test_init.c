@@ -1,5 +1,5 @@
-/* model: initial weights have PyTorch's distributions and depend on seed and
- * name only. */
+/* model/init: initial weights have PyTorch's distributions and depend on seed
+ * and name only. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -25,7 +25,7 @@ static float *params_of(const struct graph *g, uint64_t seed, float **stats)
     return params;
 }
 
-/* Mean, variance and largest size of a tensor. */
+/* Mean, mean square and largest absolute value of a tensor. */
 static void moments(const struct graph *g, const float *params,
                     const char *name, double out[3])
 {
@@ -49,11 +49,11 @@ static void distributions_are_pytorchs(void **state)
     build_graph(&g, RESNET_FREEZE_NONE, 1);
     float *stats, *params = params_of(&g, 1, &stats);
     double m[3];
-    moments(&g, params, "layer4.0.conv2.weight", m); /* 590 thousand */
+    moments(&g, params, "layer4.0.conv2.weight", m); /* 589824 values */
     double variance = 2.0 / (256 * 9);
     assert_near(m[0], 0, 4 * sqrt(variance / 589824));
     assert_near(m[1], variance, 0.01 * variance);
-    moments(&g, params, "conv1.weight", m); /* fan is out, not in */
+    moments(&g, params, "conv1.weight", m); /* fan out, not fan in */
     assert_near(m[1], 2.0 / (32 * 49), 0.1 * 2.0 / (32 * 49));
     moments(&g, params, "head.fc1.weight", m);
     assert_near(m[0], 0, 4 * 3.5e-5);
@@ -73,7 +73,8 @@ static void distributions_are_pytorchs(void **state)
     graph_clear(&g);
 }
 
-/* Freezing, and blocks added elsewhere, move a tensor but do not change it. */
+/* Freezing and blocks added elsewhere change the offset of a tensor but not its
+ * values. */
 static void a_tensor_depends_on_its_name_only(void **state)
 {
     (void)state;
@@ -102,7 +103,7 @@ static void a_tensor_depends_on_its_name_only(void **state)
     graph_clear(&b);
 }
 
-static void the_head_alone_is_the_same_and_nothing_else_is_touched(void **state)
+static void init_head_writes_the_same_head_and_nothing_else(void **state)
 {
     (void)state;
     struct graph g;
@@ -129,8 +130,7 @@ static void the_head_alone_is_the_same_and_nothing_else_is_touched(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(
-            the_head_alone_is_the_same_and_nothing_else_is_touched),
+        cmocka_unit_test(init_head_writes_the_same_head_and_nothing_else),
         cmocka_unit_test(distributions_are_pytorchs),
         cmocka_unit_test(a_tensor_depends_on_its_name_only),
     };

@@ -1,4 +1,4 @@
-/* data/loader: order, errors in order, and an early end. */
+/* data/loader: order, errors in order, and early shutdown. */
 #include "check.h"
 
 #include "data/loader.h"
@@ -49,7 +49,7 @@ static struct loader *start_loader(const struct fixture *f, int threads)
     return l;
 }
 
-static void order_is_the_callers_at_any_number_of_threads(void **state)
+static void order_does_not_depend_on_the_number_of_threads(void **state)
 {
     (void)state;
     struct fixture f;
@@ -95,8 +95,9 @@ static void flip_pixel_byte(const struct fixture *f, uint64_t i)
     free(path);
 }
 
-/* Micro-batches before the damaged one come; its cause comes once, with it. */
-static void a_damaged_image_is_an_error_in_its_turn(void **state)
+/* The micro-batches before the damaged one are delivered; then its error is
+ * logged, once. */
+static void a_damaged_image_fails_when_its_batch_is_due(void **state)
 {
     (void)state;
     struct fixture f;
@@ -127,7 +128,7 @@ static void a_damaged_image_is_an_error_in_its_turn(void **state)
     close_set(&f);
 }
 
-static void an_early_end_does_not_hang(void **state)
+static void early_shutdown_does_not_hang(void **state)
 {
     (void)state;
     struct fixture f;
@@ -136,7 +137,7 @@ static void an_early_end_does_not_hang(void **state)
         for (int taken = 0; taken < 3; taken++) {
             struct loaded_batch *batch = NULL;
             struct loader *l = start_loader(&f, threads);
-            for (int k = 0; k < taken; k++) /* the last one is kept */
+            for (int k = 0; k < taken; k++) /* none is released */
                 assert_int_equal(loader_next(l, &batch), VD_OK);
             loader_free(l);
         }
@@ -147,9 +148,9 @@ static void an_early_end_does_not_hang(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order_is_the_callers_at_any_number_of_threads),
-        cmocka_unit_test(a_damaged_image_is_an_error_in_its_turn),
-        cmocka_unit_test(an_early_end_does_not_hang),
+        cmocka_unit_test(order_does_not_depend_on_the_number_of_threads),
+        cmocka_unit_test(a_damaged_image_fails_when_its_batch_is_due),
+        cmocka_unit_test(early_shutdown_does_not_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

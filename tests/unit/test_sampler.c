@@ -1,5 +1,5 @@
-/* data/sampler: every epoch holds every image once, all orders are equally
- * likely, and steps and epochs fit together. */
+/* data/sampler: every epoch contains every image once, all orders are equally
+ * likely, and steps and epochs are consistent. */
 #include "check.h"
 
 #include "data/sampler.h"
@@ -16,7 +16,7 @@ static void assert_permutation(const struct sampler *s, uint64_t epoch)
     free(seen);
 }
 
-static void every_epoch_holds_every_image_once(void **state)
+static void every_epoch_contains_every_image_once(void **state)
 {
     (void)state;
     const uint64_t large[] = {255, 256, 257, 1024, 4095, 16384, 16385, 70001};
@@ -41,7 +41,7 @@ static uint64_t count_same_positions(uint64_t n, uint64_t seed_b,
 static void epochs_and_seeds_differ(void **state)
 {
     (void)state;
-    /* Two independent orders agree in one place on average (Poisson). */
+    /* Two independent orders agree in one position on average (Poisson). */
     for (uint64_t n = 50; n <= 5000; n *= 10) {
         assert_int_equal(count_same_positions(n, 1, 0), n);
         assert_true(count_same_positions(n, 1, 1) < 10);
@@ -86,7 +86,8 @@ static void all_orders_of_few_images_are_equally_likely(void **state)
     }
 }
 
-/* Where one image lands over many epochs, and who follows whom. */
+/* Over many epochs: the image at one position, and the distance between the
+ * images at two neighbouring positions. */
 static void positions_and_neighbours_are_equally_likely(void **state)
 {
     (void)state;
@@ -107,7 +108,7 @@ static void positions_and_neighbours_are_equally_likely(void **state)
     }
 }
 
-static void without_shuffling_the_order_is_the_data_s(void **state)
+static void without_shuffling_the_order_is_data_order(void **state)
 {
     (void)state;
     const struct sampler s = {1, 10, false};
@@ -118,8 +119,8 @@ static void without_shuffling_the_order_is_the_data_s(void **state)
     }
 }
 
-/* 10 images, batch 4: step 2 holds positions 8..11 of both epochs. */
-static void a_step_may_straddle_two_epochs(void **state)
+/* 10 images, batch 4: step 2 takes the positions 8..11, of both epochs. */
+static void a_step_may_span_two_epochs(void **state)
 {
     (void)state;
     const struct sampler s = {1, 10, true};
@@ -131,7 +132,7 @@ static void a_step_may_straddle_two_epochs(void **state)
     }
 }
 
-static void steps_and_epochs_fit(void **state)
+static void steps_and_epochs_are_consistent(void **state)
 {
     (void)state;
     assert_int_equal(sampler_steps(10, 1, 4), 3);
@@ -151,7 +152,7 @@ static void steps_and_epochs_fit(void **state)
     assert_int_equal(sampler_steps(100000000, 1000000, 1), 100000000000000);
 }
 
-static void large_sets_are_reached_everywhere(void **state)
+static void large_data_sets_are_sampled_everywhere(void **state)
 {
     (void)state;
     const uint64_t n = SAMPLER_MAX_IMAGES - 5;
@@ -165,14 +166,14 @@ static void large_sets_are_reached_everywhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_epoch_holds_every_image_once),
+        cmocka_unit_test(every_epoch_contains_every_image_once),
         cmocka_unit_test(epochs_and_seeds_differ),
         cmocka_unit_test(all_orders_of_few_images_are_equally_likely),
         cmocka_unit_test(positions_and_neighbours_are_equally_likely),
-        cmocka_unit_test(without_shuffling_the_order_is_the_data_s),
-        cmocka_unit_test(a_step_may_straddle_two_epochs),
-        cmocka_unit_test(steps_and_epochs_fit),
-        cmocka_unit_test(large_sets_are_reached_everywhere),
+        cmocka_unit_test(without_shuffling_the_order_is_data_order),
+        cmocka_unit_test(a_step_may_span_two_epochs),
+        cmocka_unit_test(steps_and_epochs_are_consistent),
+        cmocka_unit_test(large_data_sets_are_sampled_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

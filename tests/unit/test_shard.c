@@ -1,5 +1,5 @@
-/* data/shard: what is packed is read, also by and from other programs;
- * nothing damaged or hostile gets through. */
+/* data/shard: shards round-trip, are readable by other programs and readable
+ * when other programs wrote them; damaged and hostile files are rejected. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -49,7 +49,7 @@ static void write_shard(const char *path, int first, int n,
         struct test_sample p;
         make_test_sample(&p, i);
         assert_int_equal(shard_writer_add(w, &p.sample), VD_OK);
-        memset(&p, 0xaa, sizeof p); /* all of it was copied */
+        memset(&p, 0xaa, sizeof p); /* the writer has copied it */
     }
     assert_int_equal(shard_writer_commit(w, &entry->n_images, &entry->digest),
                      VD_OK);
@@ -57,7 +57,7 @@ static void write_shard(const char *path, int first, int n,
     shard_writer_free(w);
 }
 
-/* One or two shards of N images together, and the manifest. */
+/* One or two shards with N images in total, and the manifest. */
 struct fixture {
     char *folder, *shard, *manifest;
 };
@@ -105,7 +105,7 @@ static bool is_test_sample(const struct shard_set *set, size_t i,
            !memcmp(pixels, p.pixels, PIXELS);
 }
 
-/* Reads everything: VD_OK means that all of it is right. */
+/* Reads the whole data set; VD_OK means that every label and pixel is right. */
 static enum vd_err read_all(const struct fixture *f)
 {
     struct shard_set set;
@@ -123,7 +123,7 @@ static enum vd_err read_all(const struct fixture *f)
     return err;
 }
 
-static void what_is_packed_is_read(void **state)
+static void packed_data_is_read_back(void **state)
 {
     (void)state;
     uint64_t digests[2];
@@ -143,8 +143,8 @@ static void what_is_packed_is_read(void **state)
     assert_true(digests[0] != digests[1]);
 }
 
-/* Pins the digest: files of older versions must stay readable. */
-static void the_digest_is_that_of_the_stated_bytes(void **state)
+/* Pins the digest: files of older versions must remain readable. */
+static void the_digest_covers_the_documented_bytes(void **state)
 {
     (void)state;
     struct test_sample p;
@@ -193,7 +193,7 @@ static void a_shard_rewritten_by_another_tool_is_read(void **state)
     fixture_clear(&f);
 }
 
-static void hostile_shards_are_refused(void **state)
+static void hostile_shards_are_rejected(void **state)
 {
     (void)state;
     static const struct {
@@ -215,7 +215,7 @@ static void hostile_shards_are_refused(void **state)
         {"double", "box: has an unexpected type"},
         {"compound", "class: has an unexpected type"},
         {"variable_ids", "id: has an unexpected type"},
-        {"long_ids", "id: expected 7 texts"},
+        {"long_ids", "id: expected 7 strings"},
         {"rank", "box: not of the expected type and shape"},
         {"scalar", "class: has an unexpected rank"},
         {"short", "class: not of the expected type and shape"},
@@ -231,18 +231,18 @@ static void hostile_shards_are_refused(void **state)
         {"format_2", "format 2; this program reads format 1"},
         {"format_text", "format: expected one integer"},
         {"fewer_classes", "classes: expected 3 strings"},
-        {"other_classes", "class 1 has another name"},
-        {"class_range", "image_0: class 3, not 0 to 2"},
+        {"other_classes", "class 1 has a different name"},
+        {"class_range", "image_0: class 3, must be 0 to 2"},
         {"class_negative", "image_0: class -1"},
         {"box_nan", "image_0: box 0 1 nan 8"},
         {"box_outside", "image_0: box 0 1 1000 8"},
         {"box_empty", "image_0: box 0 1 0 8"},
         {"size_zero", "image_0: original size 500 x 0"},
-        {"id_path", "an id that is empty"},
-        {"id_empty", "an id that is empty"},
-        {"start_falls", "object_start does not fit objects"},
-        {"start_end", "object_start does not fit objects"},
-        {"start_negative", "object_start does not fit objects"},
+        {"id_path", "an id is empty"},
+        {"id_empty", "an id is empty"},
+        {"start_falls", "object_start does not match objects"},
+        {"start_end", "object_start does not match objects"},
+        {"start_negative", "object_start does not match objects"},
         {"object_class", "object 0: class -1"},
         {"object_infinite", "object 0: class -1"},
         {"object_difficult", "difficult 2"},
@@ -261,14 +261,14 @@ static void hostile_shards_are_refused(void **state)
         enum vd_err err = read_all(&f);
         check_log_end();
         if (err != VD_DATA)
-            fail_msg("%s was not refused", cases[k].kind);
+            fail_msg("%s was not rejected", cases[k].kind);
         assert_logged(&log, f.shard);
         assert_logged(&log, cases[k].says);
     }
     fixture_clear(&f);
 }
 
-/* Flips one bit; a second call undoes it. */
+/* Flips one bit; a second call restores it. */
 static void flip(const char *path, size_t at, unsigned bit)
 {
     FILE *f = fopen(path, "r+");
@@ -279,20 +279,20 @@ static void flip(const char *path, size_t at, unsigned bit)
     fclose(f);
 }
 
-static void no_flipped_bit_is_silently_wrong(void **state)
+static void a_flipped_bit_never_gives_wrong_data_silently(void **state)
 {
     (void)state;
     struct fixture f;
     struct check_log log;
     char *good = NULL;
-    size_t n = 0, refused = 0, trials = 0, content = 0;
+    size_t n = 0, rejected = 0, trials = 0, content = 0;
     fixture_init(&f, 1);
     assert_int_equal(file_read(f.shard, 1 << 24, &good, &n), VD_OK);
     for (uint32_t k = 0; trials < 500; k++) {
         uint32_t w[4];
         rng_words(1, RNG_TEST, 0, k, w);
         size_t at = w[0] % n;
-        /* Most of a small shard is an empty index: mostly try the rest. */
+        /* a small shard is mostly an empty index: try few of its bytes */
         bool empty = good[at] == 0 || good[at] == '\xff';
         if (empty && w[2] % 64)
             continue;
@@ -300,11 +300,11 @@ static void no_flipped_bit_is_silently_wrong(void **state)
         trials++;
         flip(f.shard, at, w[1] % 8);
         check_log_start(&log);
-        refused += read_all(&f) != VD_OK; /* it compares what it reads */
+        rejected += read_all(&f) != VD_OK; /* fails on wrong data */
         check_log_end();
         flip(f.shard, at, w[1] % 8);
     }
-    assert_true(content > 200 && refused >= content);
+    assert_true(content > 200 && rejected >= content);
     assert_int_equal(read_all(&f), VD_OK);
     free(good);
     fixture_clear(&f);
@@ -335,14 +335,14 @@ static void a_damaged_image_is_named(void **state)
     check_log_end();
     assert_logged(&log, "shard-00001.h5: image 2, id image_5: damaged: "
                         "digest differs\npack the data set again, or copy "
-                        "this file anew");
+                        "this file again");
     shard_set_close(&set);
     free(good);
     free(second);
     fixture_clear(&f);
 }
 
-static void a_truncated_shard_is_refused(void **state)
+static void a_truncated_shard_is_rejected(void **state)
 {
     (void)state;
     struct fixture f;
@@ -362,7 +362,7 @@ static void a_truncated_shard_is_refused(void **state)
     fixture_clear(&f);
 }
 
-static void a_shard_of_another_packing_is_refused(void **state)
+static void a_shard_of_another_data_set_is_rejected(void **state)
 {
     (void)state;
     struct fixture f;
@@ -377,7 +377,7 @@ static void a_shard_of_another_packing_is_refused(void **state)
     fixture_clear(&f);
 }
 
-static void shrinking_under_the_reader_is_an_error(void **state)
+static void a_shard_that_shrinks_while_open_is_an_error(void **state)
 {
     (void)state;
     struct fixture f;
@@ -395,8 +395,8 @@ static void shrinking_under_the_reader_is_an_error(void **state)
     fixture_clear(&f);
 }
 
-/* Two sets of seven images, some of them the same. */
-static void images_in_two_sets_are_counted(void **state)
+/* Two data sets of seven images with some images in common. */
+static void images_shared_by_two_sets_are_counted(void **state)
 {
     (void)state;
     static const struct {
@@ -425,8 +425,9 @@ static void images_in_two_sets_are_counted(void **state)
     fixture_clear(&g);
 }
 
-/* One command for both sets: two without --split would pack the same images. */
-static void missing_shards_ask_for_both_splits(void **state)
+/* The remedy is one command for both splits: two commands without --split would
+ * pack the same images. */
+static void the_remedy_for_missing_shards_packs_both_splits(void **state)
 {
     (void)state;
     static const char *const names[] = {"data/train", "data/val", "train"};
@@ -441,7 +442,7 @@ static void missing_shards_ask_for_both_splits(void **state)
     }
 }
 
-static void a_folder_without_manifest_says_how_to_make_one(void **state)
+static void the_remedy_for_a_missing_manifest_is_a_command(void **state)
 {
     (void)state;
     struct fixture f;
@@ -459,7 +460,7 @@ static void a_folder_without_manifest_says_how_to_make_one(void **state)
     fixture_clear(&f);
 }
 
-/* Replaces every `from` of the manifest by `to`. */
+/* Replaces the first `from` in the manifest by `to`. */
 static void edit(const struct fixture *f, const char *from, const char *to)
 {
     char *bytes = NULL;
@@ -475,7 +476,7 @@ static void edit(const struct fixture *f, const char *from, const char *to)
     free(bytes);
 }
 
-static void damaged_manifests_are_refused(void **state)
+static void damaged_manifests_are_rejected(void **state)
 {
     (void)state;
     static const struct {
@@ -491,10 +492,10 @@ static void damaged_manifests_are_refused(void **state)
         {"\"cat\"", "\"\"", "the name of class 0 is empty"},
         {"\"images\": 7", "\"images\": 8", "\"images\" is 8, but"},
         {"\"images\": 7", "\"images\": -1", "\"images\": expected"},
-        {"shard-00000.h5", "../shard-00000.h5", "a file beside it"},
-        {"shard-00000.h5", "/etc/passwd", "a file beside it"},
+        {"shard-00000.h5", "../shard-00000.h5", "a file in the same folder"},
+        {"shard-00000.h5", "/etc/passwd", "a file in the same folder"},
         {"shard-00000.h5", "shard-00009.h5", "No such file"},
-        {"\"digest\": \"", "\"digest\": \"0", "expected 16 digits"},
+        {"\"digest\": \"", "\"digest\": \"0", "expected 16 hexadecimal digits"},
         {"\"shards\"", "\"chards\"", "\"shards\": expected a list"},
         {"{", "[", "not JSON"},
         {"}\n", "", "not JSON"},
@@ -512,7 +513,7 @@ static void damaged_manifests_are_refused(void **state)
     }
 }
 
-static void a_report_too_long_to_be_read_is_left_out(void **state)
+static void a_report_too_long_to_read_back_is_omitted(void **state)
 {
     (void)state;
     struct fixture f;
@@ -529,14 +530,14 @@ static void a_report_too_long_to_be_read_is_left_out(void **state)
     assert_int_equal(shard_write_manifest(f.folder, &format, &entry, 1, report),
                      VD_OK);
     check_log_end();
-    assert_logged(&log, "its report of 8388");
+    assert_logged(&log, "the report of 8388");
     assert_int_equal(read_all(&f), VD_OK);
     free(bytes);
     free(report);
     fixture_clear(&f);
 }
 
-static void bad_samples_are_not_written(void **state)
+static void invalid_samples_are_not_written(void **state)
 {
     (void)state;
     char *folder = check_folder(), *path = xasprintf("%s/s.h5", folder);
@@ -558,7 +559,7 @@ static void bad_samples_are_not_written(void **state)
     assert_int_equal(shard_writer_add(w, &p.sample), VD_DATA);
     assert_int_equal(shard_writer_commit(w, &n, &digest), VD_DATA);
     check_log_end();
-    assert_logged(&log, "a shard without an image");
+    assert_logged(&log, "the shard has no image");
     shard_writer_free(w);
     shard_writer_free(NULL);
     struct file_list list;
@@ -572,22 +573,22 @@ static void bad_samples_are_not_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_packed_is_read),
-        cmocka_unit_test(the_digest_is_that_of_the_stated_bytes),
+        cmocka_unit_test(packed_data_is_read_back),
+        cmocka_unit_test(the_digest_covers_the_documented_bytes),
         cmocka_unit_test(h5py_reads_a_shard),
         cmocka_unit_test(a_shard_rewritten_by_another_tool_is_read),
-        cmocka_unit_test(hostile_shards_are_refused),
-        cmocka_unit_test(no_flipped_bit_is_silently_wrong),
+        cmocka_unit_test(hostile_shards_are_rejected),
+        cmocka_unit_test(a_flipped_bit_never_gives_wrong_data_silently),
         cmocka_unit_test(a_damaged_image_is_named),
-        cmocka_unit_test(a_truncated_shard_is_refused),
-        cmocka_unit_test(a_shard_of_another_packing_is_refused),
-        cmocka_unit_test(shrinking_under_the_reader_is_an_error),
-        cmocka_unit_test(images_in_two_sets_are_counted),
-        cmocka_unit_test(missing_shards_ask_for_both_splits),
-        cmocka_unit_test(a_folder_without_manifest_says_how_to_make_one),
-        cmocka_unit_test(damaged_manifests_are_refused),
-        cmocka_unit_test(a_report_too_long_to_be_read_is_left_out),
-        cmocka_unit_test(bad_samples_are_not_written),
+        cmocka_unit_test(a_truncated_shard_is_rejected),
+        cmocka_unit_test(a_shard_of_another_data_set_is_rejected),
+        cmocka_unit_test(a_shard_that_shrinks_while_open_is_an_error),
+        cmocka_unit_test(images_shared_by_two_sets_are_counted),
+        cmocka_unit_test(the_remedy_for_missing_shards_packs_both_splits),
+        cmocka_unit_test(the_remedy_for_a_missing_manifest_is_a_command),
+        cmocka_unit_test(damaged_manifests_are_rejected),
+        cmocka_unit_test(a_report_too_long_to_read_back_is_omitted),
+        cmocka_unit_test(invalid_samples_are_not_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* model/values: what a network may not have is found in every buffer, with the
- * name of its tensor; files with such values are neither read nor written. */
+/* model/values: invalid values are found in every buffer, with the name of
+ * their tensor; files with such values are neither loaded nor written. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -54,7 +54,7 @@ static size_t value_index(const struct fixture *x, const char *name)
                       : x->g.stats[graph_find_stats(&x->g, name)].offset;
 }
 
-/* Sound but for `value` at `index`: found there, and then sound again. */
+/* Sets one value: it is found there. Restores it: nothing is found. */
 static void expect_fault(struct fixture *x, float *buffer, const char *tensor,
                          size_t index, float value)
 {
@@ -68,7 +68,7 @@ static void expect_fault(struct fixture *x, float *buffer, const char *tensor,
     assert_false(values_find_invalid(&x->g, &x->values, &fault));
 }
 
-static void every_buffer_is_looked_through(void **state)
+static void every_buffer_is_checked(void **state)
 {
     (void)state;
     struct fixture x;
@@ -100,7 +100,7 @@ static void only_variances_must_not_be_negative(void **state)
     fixture_stop(&x);
 }
 
-/* A frozen network's moments are shorter than its parameters. */
+/* Moment buffers have no frozen tensors, so they are shorter than params. */
 static void frozen_tensors_have_no_moments(void **state)
 {
     (void)state;
@@ -110,7 +110,7 @@ static void frozen_tensors_have_no_moments(void **state)
     expect_fault(&x, x.v, "head.bn.weight", 0, NAN);
     expect_fault(&x, x.param, "conv1.weight", 5, NAN);
     x.values = (struct network_values){.stats = x.stats};
-    x.param[0] = NAN; /* not there */
+    x.param[0] = NAN; /* not checked: values.param is NULL */
     expect_fault(&x, x.stats, "bn1.running_var", 0, -1);
     fixture_stop(&x);
 }
@@ -165,7 +165,7 @@ static void fill_checkpoint(struct checkpoint *c, const struct graph *g)
     c->classes[1] = xstrdup("dog");
 }
 
-static void a_checkpoint_with_nan_is_not_restored(void **state)
+static void a_checkpoint_with_nan_is_not_loaded(void **state)
 {
     (void)state;
     struct fixture x;
@@ -210,11 +210,11 @@ static void a_checkpoint_with_nan_is_not_restored(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_buffer_is_looked_through),
+        cmocka_unit_test(every_buffer_is_checked),
         cmocka_unit_test(only_variances_must_not_be_negative),
         cmocka_unit_test(frozen_tensors_have_no_moments),
         cmocka_unit_test(weights_with_nan_are_not_written),
-        cmocka_unit_test(a_checkpoint_with_nan_is_not_restored),
+        cmocka_unit_test(a_checkpoint_with_nan_is_not_loaded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* model: weight files are loaded under any usual name, refused with names and
- * shapes, and saved so that they come back. */
+/* model/weights: files load with any common name prefix, are rejected with the
+ * tensor's name and shapes, and round-trip. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -47,7 +47,8 @@ static void fixture_stop(struct fixture *x)
     graph_clear(&x->g);
 }
 
-/* Writes tensors [from, n) of the params and all stats, names prefixed. */
+/* Writes params and stats with prefixed names, without the head's unless `head`
+ * and without the tensor `without`. */
 static void write_some(struct fixture *x, const char *prefix, bool head,
                        const char *without)
 {
@@ -87,7 +88,7 @@ static enum vd_err load_weight_file(struct fixture *x, bool needs_head,
                         report);
 }
 
-static void prefixes_are_taken_off(void **state)
+static void prefixes_are_stripped(void **state)
 {
     (void)state;
     struct fixture x;
@@ -111,7 +112,7 @@ static void prefixes_are_taken_off(void **state)
     fixture_stop(&x);
 }
 
-static void prefixes_may_come_in_any_order(void **state)
+static void prefixes_may_be_in_any_order(void **state)
 {
     (void)state;
     static const char *const prefixes[] = {"_orig_mod.", "_orig_mod.module.",
@@ -129,8 +130,8 @@ static void prefixes_may_come_in_any_order(void **state)
     }
 }
 
-/* Trained on other classes: a backbone to start from. */
-static void a_head_that_does_not_fit_is_left_out(void **state)
+/* A file trained on other classes provides the backbone. */
+static void a_head_of_another_shape_is_skipped(void **state)
 {
     (void)state;
     struct fixture x;
@@ -161,7 +162,7 @@ static void a_head_that_does_not_fit_is_left_out(void **state)
     fixture_stop(&x);
 }
 
-static void what_does_not_fit_is_refused(void **state)
+static void missing_tensors_and_wrong_shapes_are_rejected(void **state)
 {
     (void)state;
     struct fixture x;
@@ -189,7 +190,7 @@ static void what_does_not_fit_is_refused(void **state)
     fixture_stop(&x);
 }
 
-static void values_that_no_network_may_have_are_refused(void **state)
+static void invalid_values_are_rejected(void **state)
 {
     (void)state;
     static const struct {
@@ -220,7 +221,7 @@ static void values_that_no_network_may_have_are_refused(void **state)
         check_log_end();
         assert_logged(&log, x.path);
         assert_logged(&log, faults[k].says);
-        if (k == 2) { /* a head that is not used may have anything */
+        if (k == 2) { /* the invalid head is not in the file */
             write_some(&x, "", false, "");
             assert_int_equal(load_weight_file(&x, false, &report), VD_OK);
             weights_report_clear(&report);
@@ -229,7 +230,7 @@ static void values_that_no_network_may_have_are_refused(void **state)
     }
 }
 
-static void a_saved_file_comes_back(void **state)
+static void a_saved_file_round_trips(void **state)
 {
     (void)state;
     struct fixture x;
@@ -265,7 +266,7 @@ static void a_saved_file_comes_back(void **state)
     write_some(&x, "", true, "");
     assert_int_equal(weights_metadata_read(&back, x.path), VD_DATA);
     check_log_end();
-    assert_logged(&log, "has no \"classes\" in its notes");
+    assert_logged(&log, "no \"classes\" in its metadata");
     const struct safetensors_output one = {"a", 0, NULL, x.params};
     const struct safetensors_metadata note = {"classes", "{\"cat\": \"dog\"}"};
     assert_int_equal(safetensors_write(x.path, &one, 1, &note, 1), VD_OK);
@@ -276,8 +277,8 @@ static void a_saved_file_comes_back(void **state)
     fixture_stop(&x);
 }
 
-/* The stand-in for ImageNet's weights: fp16, torchvision's names. */
-static void torchvisions_file_is_taken(void **state)
+/* A substitute for ImageNet weights: fp16, torchvision's names. */
+static void torchvisions_file_is_loaded(void **state)
 {
     (void)state;
     const char *data = getenv("VOCDIST_TEST_DATA");
@@ -311,13 +312,13 @@ static void torchvisions_file_is_taken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prefixes_are_taken_off),
-        cmocka_unit_test(prefixes_may_come_in_any_order),
-        cmocka_unit_test(a_head_that_does_not_fit_is_left_out),
-        cmocka_unit_test(what_does_not_fit_is_refused),
-        cmocka_unit_test(values_that_no_network_may_have_are_refused),
-        cmocka_unit_test(a_saved_file_comes_back),
-        cmocka_unit_test(torchvisions_file_is_taken),
+        cmocka_unit_test(prefixes_are_stripped),
+        cmocka_unit_test(prefixes_may_be_in_any_order),
+        cmocka_unit_test(a_head_of_another_shape_is_skipped),
+        cmocka_unit_test(missing_tensors_and_wrong_shapes_are_rejected),
+        cmocka_unit_test(invalid_values_are_rejected),
+        cmocka_unit_test(a_saved_file_round_trips),
+        cmocka_unit_test(torchvisions_file_is_loaded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
