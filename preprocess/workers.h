@@ -1,9 +1,6 @@
 /*
- * Threads that produce items 0..n-1 in any order, which the caller consumes
- * one by one in order: the result does not depend on the number of threads.
- *
- * Items travel in slots; item i uses slot i % n_slots, and is not begun before
- * the slot's former item was consumed. Local.
+ * An ordered worker pool (base/worker_pool.h) whose items are produced by
+ * threads and consumed by the caller, one by one in order. Local.
  */
 #ifndef VOCDIST_PREPROCESS_WORKERS_H
 #define VOCDIST_PREPROCESS_WORKERS_H
@@ -14,18 +11,19 @@
 
 struct workers {
     int n_threads;
-    size_t n_items, n_slots;
-    /* On some thread. Failures are part of the item. */
+    size_t n_items, n_slots; /* item i is in slot i % n_slots */
+    /* Called on some thread. Failures are part of the item. */
     void (*produce)(void *ctx, size_t item, size_t slot);
-    /* On the calling thread, in order; an error ends the run. May be NULL. */
+    /* Called on the calling thread, in order; the first error stops the pool.
+     * May be NULL. */
     enum vd_err (*consume)(void *ctx, size_t item, size_t slot);
     void *ctx; /* borrowed */
 };
 
-/* The first error of consume, or VD_SYSTEM when no thread can be started. */
+/* The first error of consume, or VD_SYSTEM if no thread can be started. */
 enum vd_err workers_run(const struct workers *w) VD_MUST_USE;
 
-/* Cores this process may use. */
+/* Number of cores that this process may use. */
 int workers_cores(void);
 
 #endif

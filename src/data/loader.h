@@ -38,6 +38,7 @@ enum vd_err loader_new(struct loader **out,
  * earlier. `out` is borrowed until loader_release(). */
 enum vd_err loader_next(struct loader *l,
                         struct loaded_batch **out) VD_MUST_USE;
+/* Micro-batches are released in the order they were returned. */
 void loader_release(struct loader *l, struct loaded_batch *batch);
 /* Stops and joins all threads, also before the last micro-batch. NULL is
  * allowed. */
