@@ -1,7 +1,13 @@
 /*
- * Shared by the files of this module only: image.c detects the format and turns
- * images upright; image_jpeg.c, image_png.c and image_exif.c each wrap one
- * library. Local.
+ * Shared by the files of this module, and its tests. Each file uses those after
+ * it only:
+ *
+ *     image_decode.c               detects the format, turns images upright
+ *     image_jpeg.c, image_png.c    wrap libjpeg and libpng
+ *     image_exif.c                 wraps libexif
+ *     image.c                      memory and the check of sizes
+ *
+ * Local.
  */
 #ifndef VOCDIST_IMAGE_IMAGE_INTERNAL_H
 #define VOCDIST_IMAGE_IMAGE_INTERNAL_H
