@@ -10,11 +10,12 @@
  * Example: torchvision's resnet34 gives "216/218 tensors loaded; fc.weight,
  * fc.bias unused; head initialised".
  */
-#include "model/weights_internal.h"
+#include "model/weights.h"
 
 #include "base/alloc.h"
 #include "base/text.h"
 #include "model/values.h"
+#include "model/weights_kind.h"
 #include "store/safetensors.h"
 
 #include <stdlib.h>

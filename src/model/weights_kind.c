@@ -1,5 +1,6 @@
 /* Errors for files of another kind that are given as weights. */
-#include "model/weights_internal.h"
+#include "model/weights_kind.h"
+
 #include "store/file_kind.h"
 
 #define CONVERT                                                       \

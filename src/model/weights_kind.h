@@ -1,8 +1,8 @@
-/* Shared by the weights*.c files. */
-#ifndef VOCDIST_MODEL_WEIGHTS_INTERNAL_H
-#define VOCDIST_MODEL_WEIGHTS_INTERNAL_H
+/* The kind of a file that is given as weights. Local. */
+#ifndef VOCDIST_MODEL_WEIGHTS_KIND_H
+#define VOCDIST_MODEL_WEIGHTS_KIND_H
 
-#include "model/weights.h"
+#include "base/err.h"
 
 /* VD_DATA, with a remedy for that kind, if the file is not safetensors (a .pth,
  * a checkpoint, a folder, ...); VD_NOINPUT if it cannot be opened. */

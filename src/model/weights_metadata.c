@@ -10,7 +10,8 @@
 #include "base/alloc.h"
 #include "base/text.h"
 #include "model/values.h"
-#include "model/weights_internal.h"
+#include "model/weights.h"
+#include "model/weights_kind.h"
 #include "store/json.h"
 #include "store/safetensors.h"
 
