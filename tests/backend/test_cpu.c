@@ -288,7 +288,7 @@ static void a_value_with_later_readers_is_kept(void **state)
     graph_clear(&g);
 }
 
-/* ---- the same bits ---- */
+/* ---- equal bits ---- */
 
 #define STEPS 3
 
@@ -407,7 +407,7 @@ static void worker_open(struct worker *w, const struct graph *g, uint64_t seed)
     net_fixture_fill(&w->fixture, seed);
 }
 
-static void nets_in_parallel_do_not_disturb_each_other(void **state)
+static void nets_in_parallel_are_independent(void **state)
 {
     enum { N = 3 };
     struct worker alone[N], together[N];
@@ -663,13 +663,13 @@ int main(void)
         cmocka_unit_test(convolutions_of_the_full_network_agree_with_ref),
         cmocka_unit_test(convolutions_of_tiny_maps_agree_with_ref),
         cmocka_unit_test(convolutions_of_odd_shapes_agree_with_ref),
-        cmocka_unit_test(shared_memory_changes_nothing),
+        cmocka_unit_test(training_in_shared_memory_agrees_with_ref),
         cmocka_unit_test(evaluation_in_shared_memory_agrees_with_ref),
         cmocka_unit_test(the_plan_of_the_full_network_is_near_the_lower_bound),
         cmocka_unit_test(a_value_with_later_readers_is_kept),
         cmocka_unit_test(a_repeated_run_gives_the_same_bits),
         cmocka_unit_test(statistics_do_not_depend_on_threads),
-        cmocka_unit_test(nets_in_parallel_do_not_disturb_each_other),
+        cmocka_unit_test(nets_in_parallel_are_independent),
         cmocka_unit_test(evaluation_follows_the_weights),
         cmocka_unit_test(evaluation_follows_an_update),
         cmocka_unit_test(nets_that_share_weights_follow_changes),

@@ -1,3 +1,15 @@
+/*
+ * The backend's table of operations, and its flat buffers.
+ *
+ * A flat buffer has the graph's order and counts. Inside it, a convolution
+ * weight whose channel counts are multiples of the channel block is stored in
+ * oneDNN's blocked order (cpu_layout.h), so that direct convolution can use it
+ * without a copy. All else in a buffer is in the canonical (PyTorch) order.
+ * cpu_put() and cpu_get() convert between the two orders.
+ *
+ * The first blocked weight starts on a 64-byte boundary: see
+ * param_alignment_shift().
+ */
 #include "backend/cpu/cpu.h"
 
 #include "backend/cpu/cpu_layout.h"
@@ -12,8 +24,8 @@ const struct simd *simd_get(void)
     return dnn_vector_bits() == 512 ? &simd_512 : &simd_256;
 }
 
-/* Below AVX2 oneDNN computes backward in its reference loops, which are ten
- * times slower than backend ref. */
+/* Without AVX2, oneDNN runs backward passes in its reference loops, which are
+ * ten times slower than backend ref. */
 static const char *cpu_unavailable(void)
 {
     return dnn_vector_bits() > 0 ? NULL
@@ -21,7 +33,7 @@ static const char *cpu_unavailable(void)
                                    "ONEDNN_MAX_CPU_ISA must allow it)";
 }
 
-/* impl is the description. */
+/* b->impl holds the string that describe() returns. */
 static enum vd_err cpu_open(struct backend *b,
                             const struct backend_config *config)
 {
@@ -45,8 +57,7 @@ static const char *cpu_describe(struct backend *b)
 
 /* ---- flat buffers ---- */
 
-/* How many elements of a buffer, from the first on, are laid out as the
- * parameters are. */
+/* The number of leading elements that have the layout of the parameters. */
 static size_t param_layout_count(const struct graph *g, enum buf_kind kind)
 {
     switch (kind) {
@@ -61,13 +72,14 @@ static size_t param_layout_count(const struct graph *g, enum buf_kind kind)
     return 0;
 }
 
-/*
- * A buffer starts between one and two cache lines into its memory: as far as
- * puts the blocked convolution weights (whose sizes are whole lines) on line
- * boundaries, whatever the head before them adds up to.
- */
 #define CACHE_LINE_FLOATS ((size_t)16)
 
+/*
+ * The head's tensors come first in a flat buffer and can have any size. A
+ * buffer therefore starts one cache line plus this many elements into its
+ * allocation, which puts the first blocked weight on a cache line boundary.
+ * The later ones follow if all tensors between them fill whole cache lines.
+ */
 static size_t param_alignment_shift(const struct graph *g)
 {
     for (int i = 0; i < g->n_param_tensors; i++) {
@@ -136,7 +148,7 @@ static enum vd_err cpu_get(struct backend *b, const struct graph *g, float *dst,
     return VD_OK;
 }
 
-/* ---- nothing is recorded, nothing is waited for ---- */
+/* ---- begin and end: work runs at once, no step is recorded ---- */
 
 static enum vd_err cpu_begin(struct net *net, int key, bool *replayed)
 {

@@ -1,17 +1,25 @@
 /*
- * Backend `cpu`: float32 over oneDNN (2.x or 3.x), with own kernels for batch
- * norm and the optimizer. The default wherever there is no GPU. Needs AVX2.
+ * Backend `cpu`: float32 on oneDNN (2.x or 3.x), with kernels of its own for
+ * batch norm and the optimizer. The default on machines without a GPU.
+ * Requires AVX2.
  *
- *     cpu_dnnl    oneDNN's primitives; cpu_dnnl_api: its interface, 2.x or 3.x
- *     cpu_simd    our own inner loops, compiled per vector width
- *     cpu_plan    graph -> schedule: fusion, lifetimes, offsets in one arena
- *     cpu_net     a net: made once; its arena comes with the first forward
- *     cpu_packed_weights  packed weights, which nets share
- *     cpu_pass    forward and backward
- *     cpu_norm cpu_head cpu_optim cpu_pixels cpu_layout   as they are called
+ *     cpu_dnnl            oneDNN primitives: convolution, linear, max pooling
+ *     cpu_dnnl_api        the oneDNN C interface that differs in 2.x and 3.x
+ *     cpu_simd            vector kernels, compiled once per vector width
+ *     cpu_plan            graph -> schedule: operator fusion, liveness
+ *                         analysis, memory planning in one arena
+ *     cpu_net             a net; allocates its arena in the first forward
+ *     cpu_packed_weights  weights in oneDNN's formats, shared between nets
+ *     cpu_pass            forward and backward pass
+ *     cpu_norm            batch norm
+ *     cpu_head            loss and dropout
+ *     cpu_optim           optimizer step
+ *     cpu_pixels          image augmentation and normalization
+ *     cpu_layout          conversion between canonical and blocked layouts
  *
- * Bits depend on the instruction set in effect (describe() tells), shape,
- * micro-batch and number of threads; on nothing measured or random.
+ * The bits of a result depend on the instruction set in effect (describe()
+ * reports it), the shapes, the micro-batch and the number of threads. They do
+ * not depend on timings or on random choices.
  */
 #ifndef VOCDIST_BACKEND_CPU_CPU_H
 #define VOCDIST_BACKEND_CPU_CPU_H

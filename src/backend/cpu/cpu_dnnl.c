@@ -1,3 +1,17 @@
+/*
+ * What all oneDNN primitives of a net share: engine, stream, attributes,
+ * scratchpad, and memory objects without data (op_run() sets the pointers).
+ *
+ *   1. Making an object creates primitive descriptors: oneDNN selects the
+ *      implementation and reports its scratchpad size. op_register() queues
+ *      each descriptor.
+ *   2. dnn_commit() creates the queued primitives (oneDNN generates their
+ *      code) and allocates the buffers that they share.
+ *   3. op_run() executes one primitive and waits for it.
+ *
+ * Invariant: one primitive at a time uses the scratchpad, which the caller
+ * provides (dnnl_scratchpad_mode_user); oneDNN allocates none itself.
+ */
 #include "backend/cpu/cpu_dnnl.h"
 
 #include "backend/cpu/cpu_dnnl_op.h"
@@ -8,13 +22,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what the processor can do ---- */
+/* ---- the processor's instruction set ---- */
 
+/* Bits of dnnl_cpu_isa_t. */
 #define ISA_AVX2        0x7u
 #define ISA_AVX512_CORE 0x27u
 
-/* A primitive takes less, but oneDNN crashes where it gets nothing; also
- * where it makes descriptors. */
+/* oneDNN crashes if an allocation fails while it creates a descriptor or
+ * generates code. It needs less than this for either. */
 #define ONEDNN_HEADROOM_BYTES ((size_t)64 << 20)
 
 static unsigned onednn_isa(void)
@@ -52,7 +67,7 @@ void dnn_describe(char *text, size_t n)
              name + skip);
 }
 
-/* ---- shared by a net ---- */
+/* ---- shared by the primitives of a net ---- */
 
 enum vd_err dnn_new(struct dnn **out)
 {

@@ -1,4 +1,5 @@
-/* oneDNN 2.x: an operation descriptor first, then the primitive descriptor. */
+/* oneDNN 2.x: a primitive descriptor is created from an operation
+ * descriptor; memory descriptors are plain structs. */
 #include "backend/cpu/cpu_dnnl_api.h"
 
 #include "base/alloc.h"
@@ -20,7 +21,7 @@ void api_md_free(dnnl_md md)
 
 dnnl_status_t api_set_deterministic(dnnl_primitive_attr_t attr)
 {
-    (void)attr; /* 2.x always is, for a given number of threads */
+    (void)attr; /* 2.x is always deterministic for a given thread count */
     return dnnl_success;
 }
 
@@ -29,7 +30,7 @@ static dnnl_prop_kind_t prop_kind(const struct api_request *r)
     return r->inference ? dnnl_forward_inference : dnnl_forward_training;
 }
 
-/* `status`: of making `desc`. */
+/* `status`: returned by the call that initialized `desc`. */
 static dnnl_status_t make_pd(dnnl_status_t status, const_dnnl_op_desc_t desc,
                              dnnl_engine_t engine, const struct api_request *r,
                              dnnl_primitive_desc_t *pd)

@@ -1,4 +1,5 @@
-/* oneDNN 3.x: primitive descriptors in one call, memory descriptors opaque. */
+/* oneDNN 3.x: one call creates a primitive descriptor; memory descriptors are
+ * opaque. */
 #include "backend/cpu/cpu_dnnl_api.h"
 
 static const dnnl_dims_t no_dilation;

@@ -1,18 +1,16 @@
 /*
- * Convolution: direct or Winograd, and its packed weights.
+ * Convolution: one oneDNN primitive per direction (forward, backward data,
+ * backward weights), direct or Winograd F(4x4, 3x3) (Lavin and Gray 2015), and
+ * reorders into the packed weights that the primitives require.
  *
- * Three primitives, one per direction, each the fastest that oneDNN has for
- * the shape: Winograd where winograd_is_faster() says so, else direct. What
- * decides is the instruction set in effect, the shape, the batch and the
- * direction.
+ * winograd_is_faster() selects from shape, batch and direction. If oneDNN does
+ * not implement Winograd for the request, the convolution is direct.
  *
- * oneDNN's AVX2 code has no weights gradient for a map that is smaller than
- * the kernel and would compute it in its reference loops, hundreds of times
- * slower. There the maps are extended by zeros below and to the right until
- * it has one: every product that this adds to the sum has two zero factors.
- *
+ * Zero extension: oneDNN's AVX2 code has no weights gradient for maps smaller
+ * than the kernel; its reference loops are hundreds of times slower. Zeros
+ * below and to the right extend the maps until generated code exists. The sum
+ * is unchanged: each product that this adds has two zero factors.
  *     3x3, stride 1, map 2x2:  src 2x2 -> 3x3, dst gradient 2x2 -> 3x3
- *     3x3, stride 2, map 2x2:  src 2x2 -> 3x3, dst gradient 1x1 -> 2x2
  */
 #include "backend/cpu/cpu_dnnl_op.h"
 #include "base/alloc.h"
@@ -30,29 +28,30 @@ static enum vd_err op_make_reorder(struct dnn *d, enum dnn_work work,
     return op_arg(op, DNNL_ARG_TO, to);
 }
 
-/* A map of [planes, h, w, B] and the larger one that it is copied into. */
+/* A map [planes, h, w, block] and its zero extension [planes, large_h, large_w,
+ * block]. */
 struct extended_map {
-    dnnl_md md; /* of the larger one */
+    dnnl_md md; /* of the extension */
     size_t planes, block, h, w;
     size_t large_h, large_w;
-    size_t at, bytes; /* of the larger one, in the scratch memory */
+    size_t at, bytes; /* of the extension, in the scratchpad */
 };
 
 struct dnn_conv {
     struct dnn *dnn;
     struct dnn_conv_spec spec;
     struct op op[DNN_DIRECTIONS];
-    /* Where the primitive wants other weights than the net holds. */
+    /* Reorders, if the primitive's weights layout differs from the net's. */
     struct op pack[2];  /* DNN_FWD, DNN_BWD_DATA */
-    size_t n_packed[2]; /* elements; 0: it wants those */
+    size_t n_packed[2]; /* elements; 0: same layout, no packed copy */
     float *packed[2];   /* borrowed */
-    struct op unpack;   /* weights gradient */
+    struct op unpack;   /* weights gradient to the net's layout */
     dnnl_md src, dst, weights, bias;
-    /* Weights gradient: rows and columns of zeros behind src, and then dst. */
+    /* Weights gradient: zero rows and columns appended to src; 0: none. */
     int32_t extra;
     struct extended_map large_src, large_dst;
-    /* What oneDNN is told: it knows no padding. Padding channels of maps are
-     * zeros, and weights get such channels on the way in. */
+    /* Channel counts with padding channels, as oneDNN sees them. The padding
+     * channels of maps are zeros; dnn_conv_pack() adds them to the weights. */
     int32_t ic, oc;
 };
 
@@ -61,7 +60,7 @@ static bool is_padded(const struct dnn_conv *c)
     return c->ic != c->spec.ic || c->oc != c->spec.oc;
 }
 
-/* Copies the weights' [oc, ic, k, k] out of or into the padded ones. */
+/* Copies canonical weights [oc, ic, k, k] into the padded ones, or back. */
 static void copy_padded_weights(const struct dnn_conv *c, float *padded,
                                 float *weights, bool to_padded)
 {
@@ -78,11 +77,12 @@ static void copy_padded_weights(const struct dnn_conv *c, float *padded,
 }
 
 /*
- * Winograd F(4x4, 3x3) transforms the weights (a fixed cost) and works on
- * whole 4 x 4 tiles; direct convolution pays per pixel, and has a slower way
- * with weights gradients. All in units of what one pixel costs direct. From
- * processor times of 21 shapes, 64 to 512 channels, maps of 2 to 56 pixels,
- * batches of 1 to 32: it picks the faster one in all but near ties.
+ * Cost model, in units of the cost of one pixel in direct convolution.
+ * Winograd transforms the weights (a fixed cost) and computes whole 4 x 4
+ * tiles; direct convolution costs per pixel, and more for weights gradients.
+ * The constants fit measured processor times of 21 shapes (64 to 512 channels,
+ * maps of 2 to 56 pixels, batches of 1 to 32). The model selects the faster
+ * algorithm in all of them but near ties.
  */
 static bool winograd_is_faster(const struct dnn_conv_spec *s,
                                enum dnn_direction direction)
@@ -94,7 +94,8 @@ static bool winograd_is_faster(const struct dnn_conv_spec *s,
     return s->kernel == 3 && s->stride == 1 && pixels >= cost;
 }
 
-/* VD_OK with *pd NULL: this algorithm does not exist for the shape. */
+/* VD_OK with *pd NULL: oneDNN does not implement this algorithm for the
+ * request. */
 static enum vd_err conv_try(const struct dnn_conv *c,
                             const struct api_request *request,
                             dnnl_alg_kind_t algorithm,
@@ -122,8 +123,8 @@ static enum vd_err conv_try_all(const struct dnn_conv *c,
         VD_TRY(conv_try(c, r, dnnl_convolution_direct, pd));
     if (!*pd)
         return VD_FAIL(VD_DEVICE,
-                       "oneDNN: no convolution %dx%dx%d -> %d channels, "
-                       "kernel %d",
+                       "oneDNN: no implementation of convolution %dx%dx%d -> "
+                       "%d channels, kernel %d",
                        c->spec.ic, c->spec.ih, c->spec.iw, c->spec.oc,
                        c->spec.kernel);
     return VD_OK;
@@ -147,7 +148,8 @@ static struct api_request conv_request(const struct dnn_conv *c,
     };
 }
 
-/* A packed copy, unless the primitive takes the weights as they are. */
+/* Makes the reorder into a packed copy, unless the primitive reads the net's
+ * weights directly. */
 static enum vd_err conv_pack_make(struct dnn_conv *c,
                                   enum dnn_direction direction)
 {
@@ -241,7 +243,7 @@ static int32_t n_windows(const struct dnn_conv_spec *s, int32_t length)
     return (length + 2 * s->pad - s->kernel) / s->stride + 1;
 }
 
-/* The request with `extra` rows and columns of zeros behind the source. */
+/* Changes the request to maps with c->extra zero rows and columns. */
 static enum vd_err extend_maps(struct dnn_conv *c, struct api_request *r)
 {
     const struct dnn_conv_spec *s = &c->spec;
@@ -258,7 +260,8 @@ static enum vd_err extend_maps(struct dnn_conv *c, struct api_request *r)
     return VD_OK;
 }
 
-/* A forward descriptor of the extended shape: the hint that oneDNN wants. */
+/* Makes a forward descriptor of the extended shape, which oneDNN requires as
+ * a hint. *hint NULL: not implemented. */
 static enum vd_err extended_hint(struct dnn_conv *c,
                                  const struct api_request *weights, dnnl_md any,
                                  dnnl_primitive_desc_t *hint)
@@ -269,8 +272,8 @@ static enum vd_err extended_hint(struct dnn_conv *c,
     return conv_try(c, &r, dnnl_convolution_direct, hint);
 }
 
-/* Extends the maps until there is other code than the reference loops; if
- * there is none, takes those. */
+/* Extends the maps, up to the kernel size, until oneDNN has an implementation
+ * other than its reference loops; if it has none, uses the reference loops. */
 static enum vd_err conv_choose_weights(struct dnn_conv *c, dnnl_md layout,
                                        dnnl_md any)
 {
@@ -298,7 +301,7 @@ static enum vd_err conv_choose_weights(struct dnn_conv *c, dnnl_md layout,
     return VD_OK;
 }
 
-/* The extended maps lie behind the primitive's own scratch memory. */
+/* Places the extended maps after the primitive's own scratchpad. */
 static void assign_extended_map_offsets(struct dnn_conv *c)
 {
     const size_t line = 64;
@@ -430,13 +433,13 @@ enum vd_err dnn_conv_forward(struct dnn_conv *c, const float *src,
 }
 
 /* Winograd writes the weights gradient with streaming stores, which fault on
- * anything but a whole cache line. */
+ * addresses that are not aligned to a cache line. */
 static bool is_aligned(const void *p)
 {
     return (uintptr_t)p % 64 == 0;
 }
 
-/* Copies a map into its larger one, with zeros below and to the right. */
+/* Copies a map into its extension, with zeros below and to the right. */
 static const float *fill_extended(const struct dnn_conv *c,
                                   const struct extended_map *m,
                                   const float *map)

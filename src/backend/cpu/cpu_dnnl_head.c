@@ -1,4 +1,12 @@
-/* Linear and max pooling. */
+/*
+ * Linear (oneDNN inner product: one primitive per direction) and max pooling
+ * (oneDNN pooling_max: forward and backward).
+ *
+ * Each object creates its forward descriptor first: the backward descriptors
+ * need it as their hint. The linear layer uses the weights in the canonical
+ * layout; it needs no packed copy. Max pooling for training owns a workspace
+ * in which forward stores the position of each window's maximum for backward.
+ */
 #include "backend/cpu/cpu_dnnl_op.h"
 #include "base/alloc.h"
 

@@ -1,4 +1,10 @@
-/* Loss and dropout. Both are small: plain loops, the loss in double. */
+/*
+ * Loss (formulas: struct graph_loss in model/graph.h) and dropout (mask:
+ * model/dropout.h). The loss is computed in double, in scalar loops: its cost
+ * is negligible. The cross entropy is the log-sum-exp of the logits minus the
+ * label's logit; the greatest logit is subtracted before exp, so that it cannot
+ * overflow.
+ */
 #include "backend/cpu/cpu_layout.h"
 #include "backend/cpu/cpu_net.h"
 #include "model/dropout.h"
@@ -8,7 +14,7 @@
 
 /* ---- loss ---- */
 
-/* One image: its logits and what should come out. */
+/* One image: its logits and its label. */
 struct loss_sample {
     const struct graph_loss *loss;
     const struct batch_item *item;
@@ -58,7 +64,7 @@ static double sample_loss(const struct loss_sample *p, struct result *r)
     return p->loss->box_scale * l1 + loss_class_factor(p) * ce;
 }
 
-/* `share`: of this image in the micro-batch's loss. */
+/* `share`: the image's weight in the micro-batch's loss. */
 static void sample_loss_grad(const struct loss_sample *p, double share,
                              float *grad)
 {
@@ -138,7 +144,7 @@ void dropout_draw_factors(struct net *net, const struct plan_unit *u,
         dropout_mask(staged->scalars.seed, staged->items[i].position,
                      node->ordinal, node->rate, n, mask);
         for (size_t k = 0; k < padded; k++) {
-            /* Element k of a map in blocks (of 1: plain) is channel c. */
+            /* Element k of a blocked map (block 1: plain) is in channel c. */
             size_t c = k / (area * block) * block + k % block;
             size_t at = c * area + k / block % area;
             out[k] = at < n && mask[at] ? factor : 0;

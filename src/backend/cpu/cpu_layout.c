@@ -5,8 +5,8 @@ bool layout_is_blocked(const struct graph_tensor *t, int block)
     return t->n_dims == 4 && t->dims[0] % block == 0 && t->dims[1] % block == 0;
 }
 
-/* Place of canonical element (out, in, 0) in [o / B, i / B, window, B in, B
- * out]; elements of the window are B x B apart. */
+/* Offset of the canonical element (out, in, 0) in [out / B, in / B, window, B
+ * in, B out]. Consecutive elements of the window are B x B apart. */
 static size_t blocked_at(const struct graph_tensor *t, size_t block, size_t out,
                          size_t in, size_t window)
 {

@@ -1,6 +1,6 @@
 /*
- * The cpu backend's layouts and the way to and from canonical ones; `block`
- * is dnn_block(). What "blocked" means is said in cpu_dnnl.h. Pure; Local.
+ * Conversion between the canonical layouts and the cpu backend's blocked ones,
+ * which cpu_dnnl.h defines. `block` is dnn_block(). Pure; Local.
  */
 #ifndef VOCDIST_BACKEND_CPU_LAYOUT_H
 #define VOCDIST_BACKEND_CPU_LAYOUT_H
@@ -10,14 +10,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Convolution weights are held blocked where both channel counts allow it. */
+/* True for convolution weights whose two channel counts are multiples of
+ * `block`: the net stores these blocked. */
 bool layout_is_blocked(const struct graph_tensor *t, int block);
+/* Weights of tensor `t`: canonical to blocked, and back. */
 void layout_pack(const struct graph_tensor *t, int block, const float *oihw,
                  float *blocked);
 void layout_unpack(const struct graph_tensor *t, int block,
                    const float *blocked, float *oihw);
 
-/* Blocked map [batch, c, area] <-> plain; padding channels become zeros. */
+/* Maps [batch, c, area]: blocked to plain, and back. To blocked, the padding
+ * channels become zeros. */
 void layout_map_to_plain(int batch, int c, size_t area, int block,
                          const float *blocked, float *plain);
 void layout_map_to_blocked(int batch, int c, size_t area, int block,

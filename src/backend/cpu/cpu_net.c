@@ -1,3 +1,15 @@
+/*
+ * A net: the plan of its graph made executable.
+ *
+ *   1. net_prepare(): the plan, an object for each unit (oneDNN selects its
+ *      implementations), then scratchpads and offsets in the arena.
+ *   2. net_complete(): staging buffers, the primitives' code, packed weights.
+ *   3. net_ensure_workspace(), in the first forward: the arena itself.
+ *      cpu_release_workspace() frees it again between passes.
+ *
+ * The arena holds values, gradients of values and scratchpads at the offsets of
+ * the plan (cpu_plan.h). The input is not in it: it is in a staging buffer.
+ */
 #include "backend/cpu/cpu_net.h"
 
 #include "backend/cpu/cpu_layout.h"
@@ -12,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- small things ---- */
+/* ---- access to values, parameters and threads ---- */
 
 float *net_buffer(const struct net *net, int buffer)
 {
@@ -53,7 +65,7 @@ void net_restore_threads(int threads_before)
     omp_set_num_threads(threads_before);
 }
 
-/* ---- making a net ---- */
+/* ---- creating a net ---- */
 
 void cpu_net_free(struct net *net)
 {
@@ -172,7 +184,7 @@ static int add_dnn_scratch(struct net *net, int time, enum dnn_work work)
                             (bytes + sizeof(float) - 1) / sizeof(float));
 }
 
-/* All units, and the arena with room for their scratch memory. */
+/* Makes all units, plans their scratchpads and assigns the offsets. */
 static enum vd_err new_units(struct net *net)
 {
     size_t max_folded = 0;
@@ -241,15 +253,15 @@ static void warn_reference_implementation(const struct net *net, int i,
         return;
     log_warn_global("%s, %s: oneDNN has only its reference implementation "
                     "(%s) for batch %d here\n"
-                    "expect a step many times slower; another "
-                    "--train.micro_batch, --eval.batch or image size may have "
-                    "a fast one",
+                    "this makes a step many times slower; try another "
+                    "--train.micro_batch, --eval.batch or image size",
                     net_layer_name(net, i), direction_names[direction],
                     net_implementation(net, i, direction),
                     net->spec.micro_batch);
 }
 
-/* Logs what computes each layer; warns of the first reference loops. */
+/* Logs the implementation of each layer; warns once per process if one is a
+ * reference implementation. */
 static void log_implementations(const struct net *net)
 {
     const char *mode = net->spec.mode == NET_TRAIN ? "train" : "eval";
@@ -322,7 +334,7 @@ enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
     }
     log_implementations(net);
     log_debug("cpu net: %d units, %.0f MB for values, gradients and scratch, "
-              "%.0f MB for packed weights, %.0f MB more for oneDNN",
+              "%.0f MB for packed weights, %.0f MB for other oneDNN buffers",
               net->plan.n_units, (double)net->plan.arena * 4e-6,
               (double)net->packed_weights->n * 4e-6,
               (double)dnn_bytes(net->dnn) * 1e-6);
@@ -348,7 +360,7 @@ enum vd_err net_ensure_workspace(struct net *net)
     return VD_OK;
 }
 
-/* ---- feeding and asking ---- */
+/* ---- staging, results and node values ---- */
 
 static void cpu_prepare_input(const struct net_spec *spec,
                               const struct batch_item *item,
@@ -370,7 +382,7 @@ enum vd_err cpu_results(struct net *net, struct result *out)
     return VD_OK;
 }
 
-/* `from`: of this node's layout; to [micro_batch, c, h, w]. */
+/* Copies from the node's layout to [micro_batch, c, h, w]. */
 static void cpu_copy_node(const struct net *net, int node, const float *from,
                           float *out)
 {
@@ -406,7 +418,8 @@ enum vd_err cpu_node_grad(struct net *net, int node, float *out)
         if (!plan_is_intact(&net->plan, v->grads[i]))
             return VD_UNSUPPORTED;
     }
-    /* Two gradients to be added are added in place: then it is not intact. */
+    /* A norm adds a second gradient into the first one in place, which makes
+     * that buffer not intact. So there is one gradient here. */
     cpu_copy_node(net, node, net_buffer(net, v->grads[0]), out);
     return VD_OK;
 }

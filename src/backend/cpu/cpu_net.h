@@ -1,4 +1,4 @@
-/* Inside of the cpu backend, shared by its files. */
+/* Internal to the cpu backend, shared by its files. */
 #ifndef VOCDIST_BACKEND_CPU_NET_H
 #define VOCDIST_BACKEND_CPU_NET_H
 
@@ -9,30 +9,30 @@
 #include "backend/cpu/cpu_simd.h"
 #include "backend/staging.h"
 
-/* What a unit of the plan executes with; all owned, NULL: not this kind. */
+/* The executable objects of a unit; owned; NULL for other kinds of units. */
 struct unit {
     struct dnn_conv *conv;
     struct dnn_linear *linear;
     struct dnn_pool *pool;
     struct norm norm;
-    /* Of a folded norm, [padded oc], in the packed weights. bias[0] is NaN
-     * where values may overflow with these weights. */
+    /* Of a folded norm: [padded oc], in the packed weights. bias[0] is NaN if
+     * values may overflow with these weights. */
     float *bias;
 };
 
-/* No convolution of floats overflows where the sum of squares of its input and
- * that of its weights are below this. */
+/* A float32 convolution cannot overflow if the sum of squares of its input and
+ * that of its weights are both below this. */
 #define CONV_OVERFLOW_BOUND 1e38
 
-/* Copies of weights as oneDNN wants them, folded ones with their biases. Nets
- * that are alike share them. */
+/* Copies of the weights in the layouts that oneDNN requires; folded ones with
+ * their biases. Nets of equal specs share them. */
 struct packed_weights {
-    pthread_mutex_t lock; /* of all below */
-    int refcount;         /* nets that use these */
+    pthread_mutex_t lock; /* protects the fields below */
+    int refcount;         /* number of nets that use them */
     size_t n;
     float *memory; /* [n], owned */
-    /* The weights->version that they were made from. Copies of frozen weights
-     * outlive an update of the others. */
+    /* The weights->version that the copies of trainable and frozen weights were
+     * made from. An update leaves the copies of frozen weights valid. */
     uint64_t trainable_version, frozen_version;
 };
 
@@ -43,29 +43,30 @@ struct net {
     struct plan plan;
     struct dnn *dnn;
     struct unit *units; /* [plan.n_units] */
-    float *arena; /* values, gradients, scratch, owned; NULL after release */
-    int folded_weights;    /* buffer for one folded weight tensor */
-    int pack_scratch;      /* buffer */
-    uint8_t *dropout_mask; /* [micro_batch, n] for dropout, owned; or NULL */
-    struct packed_weights *packed_weights;
+    float *arena; /* values, gradients, scratchpads; owned; NULL: released */
+    int folded_weights;    /* plan buffer for one folded weight tensor */
+    int pack_scratch;      /* plan buffer: scratchpad for packing */
+    uint8_t *dropout_mask; /* [micro_batch, n]; owned; NULL in evaluation */
+    struct packed_weights *packed_weights; /* shared, reference counted */
 
     struct staging staging;
-    bool loss_finite;
-    double *norm_partials; /* room for the gradient's norm, owned */
-    struct update_result update_result;
+    bool loss_finite;      /* all losses of the last forward were finite */
+    double *norm_partials; /* partial sums of the gradient norm; owned */
+    struct update_result update_result; /* of the last update */
 };
 
 /* ---- cpu_net.c ---- */
 
 enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
                         struct net **out) VD_MUST_USE;
-/* The plan, and descriptors of all layers: what computes them and where their
- * values are to be. Neither code nor large memory yet. cpu_net_free() it. */
+/* Makes the plan and the descriptors of all layers: implementations and
+ * offsets are known then. Generates no code and allocates no large memory.
+ * cpu_net_free() it. */
 enum vd_err net_prepare(const struct net_spec *spec,
                         struct net **out) VD_MUST_USE;
 void cpu_net_free(struct net *net);
-/* oneDNN's name of what computes unit `i` in that direction, static; NULL: not
- * oneDNN, or not computed. */
+/* oneDNN's name of the implementation of unit `i` in that direction, static;
+ * NULL: not computed, or not by oneDNN. */
 const char *net_implementation(const struct net *net, int i,
                                enum dnn_direction direction);
 const char *net_layer_name(const struct net *net, int i);
@@ -75,30 +76,34 @@ enum vd_err cpu_results(struct net *net, struct result *out) VD_MUST_USE;
 enum vd_err cpu_node_value(struct net *net, int node, float *out) VD_MUST_USE;
 enum vd_err cpu_node_grad(struct net *net, int node, float *out) VD_MUST_USE;
 
-/* Memory of a plan's buffer; NULL for -1. */
+/* Memory of a buffer of the plan; NULL for -1. */
 float *net_buffer(const struct net *net, int buffer);
+/* Memory of a node's value; of the input: the current staged batch. */
 float *net_value(struct net *net, int node);
-/* Tensor `index` of a table: what is known of it, and its values. */
+/* Entry `index` of the parameter table, and the values of parameter or
+ * statistics tensor `index`. */
 const struct graph_tensor *net_tensor(const struct net *net, int index);
 const float *net_param(const struct net *net, int index);
 const float *net_running(const struct net *net, int index);
-/* Takes back what cpu_release_workspace() gave away. */
+/* Allocates the arena if there is none: before the first forward, and after
+ * cpu_release_workspace(). */
 enum vd_err net_ensure_workspace(struct net *net) VD_MUST_USE;
-/* The calling thread's parallel regions, oneDNN's too, get this number of
- * threads; returns what it was. */
+/* Sets the number of threads of the calling thread's OpenMP regions, including
+ * oneDNN's; returns the previous number, for net_restore_threads(). */
 int net_set_threads(int threads);
 void net_restore_threads(int threads_before);
 
 /* ---- cpu_packed_weights.c ---- */
 
-/* After all units were made: the packed weights of `share_from`, or new ones.
- */
+/* Call after all units were made. Shares the packed weights of `share_from`, or
+ * allocates new ones if it is NULL. */
 enum vd_err packed_weights_open(struct net *net,
                                 const struct net *share_from) VD_MUST_USE;
 void packed_weights_close(struct net *net);
-/* Makes them anew if the weights have changed. */
+/* Packs the weights again if they have changed. */
 enum vd_err packed_weights_refresh(struct net *net) VD_MUST_USE;
-/* An update that changes no frozen weights takes place. */
+/* Call before weights->version++ of an update that changes no frozen weights:
+ * keeps their packed copies valid. */
 void packed_weights_expect_update(struct net *net);
 
 /* ---- cpu_pass.c ---- */
@@ -122,6 +127,7 @@ enum vd_err cpu_add(struct net *net, struct buf *dst, const struct buf *src,
                     struct range range) VD_MUST_USE;
 enum vd_err cpu_divide(struct net *net, struct buf *buf, struct range range,
                        float by);
+/* Length of net->norm_partials. */
 size_t optim_n_partials(const struct graph *g);
 
 #endif

@@ -1,3 +1,17 @@
+/*
+ * Batch norm (Ioffe and Szegedy 2015), forward and backward. Both are three
+ * phases for each channel block: sums over its strips, per-channel
+ * coefficients from the sums, then one pass over the strips.
+ *
+ *   forward   mean and variance from shifted data (Chan, Golub, LeVeque 1983):
+ *             sums of x - x0 and (x - x0)^2, x0 the channel's first value;
+ *             y = scale x + shift (+ residual) (ReLU)
+ *   backward  s = sum g, p = sum g (x - mean), r = 1 / sqrt(var + eps), n the
+ *             elements of a channel: weight' = p r, bias' = s,
+ *             dx = r weight (g - s / n - (x - mean) r^2 p / n)
+ *
+ * Invariant: a sum's order depends on shape only, never on the thread count.
+ */
 #include "backend/cpu/cpu_norm.h"
 
 #include "base/alloc.h"
@@ -33,7 +47,7 @@ void norm_clear(struct norm *m)
     *m = (struct norm){.batch = 0};
 }
 
-/* ---- statistics to factors ---- */
+/* ---- statistics to coefficients ---- */
 
 static double elements_per_channel(const struct norm *m)
 {
@@ -50,7 +64,7 @@ static void set_scale_shift(struct norm *m, const struct norm_forward *f,
     m->shift[c] = (float)((double)f->bias[c] - mean * scale);
 }
 
-/* From the sums of x - origin and its square. */
+/* `sum`, `square`: the sums of x - origin and of its square. */
 static void set_batch_stats(struct norm *m, const struct norm_forward *f,
                             int32_t c, double origin, double sum, double square)
 {
@@ -70,7 +84,7 @@ static void set_running_stats(struct norm *m, const struct norm_forward *f,
                     (double)f->running_var[c]);
 }
 
-/* From the sums of g and g (x - mean). */
+/* `sum`, `product`: the sums of g and of g (x - mean). */
 static void set_backward_coeffs(struct norm *m, const struct norm_backward *b,
                                 int32_t c, double sum, double product)
 {
@@ -84,10 +98,9 @@ static void set_backward_coeffs(struct norm *m, const struct norm_backward *b,
     }
 }
 
-/* ---- maps in channel blocks ---- */
+/* ---- blocked maps ---- */
 
-/* Three phases for every channel block: sums of all its strips, factors from
- * the sums, then all strips again. */
+/* The three phases, of forward or of backward. */
 struct norm_job {
     struct norm *norm;
     const struct simd *simd;
@@ -119,8 +132,9 @@ static void norm_run_block(const struct norm_job *j, int block)
         j->apply(j, i, block);
 }
 
-/* A thread that owns whole blocks finds them in its cache again; with too few
- * blocks for that, the threads share every phase. The bits are the same. */
+/* If there are enough blocks, each thread runs all phases of its own blocks,
+ * which are then still in its cache in the last phase. Otherwise the threads
+ * share each phase. The bits are the same. */
 static void norm_run_job(const struct norm_job *j)
 {
     int blocks = j->norm->blocks, batch = j->norm->batch;
@@ -149,7 +163,7 @@ static void norm_run_job(const struct norm_job *j)
     }
 }
 
-/* Adds up the images' sums of a channel, in order. */
+/* Adds the sums of a channel over the images, in image order. */
 static void sum_over_images(const struct norm *m, int block, int lane,
                             double out[2])
 {
@@ -185,7 +199,7 @@ static void forward_set_coeffs(const struct norm_job *j, int block)
         int32_t c = block * m->width + k;
         double sums[2];
         if (c >= m->c)
-            break; /* scale and shift stay 0: so do the padding channels */
+            break; /* scale and shift stay 0, so padding channels are 0 */
         sum_over_images(m, block, k, sums);
         if (j->forward->running_mean)
             set_running_stats(m, j->forward, c);
@@ -315,7 +329,7 @@ static void norm_plain_backward(struct norm *m, const struct norm_backward *b,
     }
 }
 
-/* ---- both ---- */
+/* ---- interface ---- */
 
 void norm_forward(struct norm *m, const struct simd *simd,
                   const struct norm_forward *f)

@@ -1,7 +1,7 @@
 /*
- * Batch norm of one node: statistics, normalisation with residual add and
- * ReLU in the same pass, and both passes of backward. Maps in channel blocks
- * take the fast way, plain values ([n, c, area]) a simple one.
+ * Batch norm of one node: statistics, normalization fused with residual add
+ * and ReLU, and backward. Blocked maps use the vector kernels of cpu_simd.h;
+ * plain values ([n, c, area]) use scalar loops.
  *
  * Sums are split by image and channel block, never by thread: the bits do
  * not depend on the number of threads. Local.
@@ -23,16 +23,16 @@ struct norm {
     size_t area;
     int threads;
     double eps;
-    /* Per channel, padding included; owned, in one allocation. */
+    /* Per channel, padding channels included; owned, in one allocation. */
     float *mean, *scale, *shift;   /* y = scale x + shift */
     float *coeffs[3];              /* norm_backward_coeffs */
-    float *batch_mean, *batch_var; /* what goes to the exchange; unbiased */
+    float *batch_mean, *batch_var; /* for the exchange; unbiased variance */
     double *inv_std;
     double *sums; /* owned: [batch, blocks, 2 width] */
 };
 
-/* weight, bias [c] of the norm; running statistics [c]: NULL to use and
- * compute those of the batch. */
+/* weight, bias: [c]. running_mean, running_var: [c], or NULL to compute and use
+ * the batch statistics. x, residual, y: maps; residual may be NULL. */
 struct norm_forward {
     const float *x, *residual, *weight, *bias;
     const float *running_mean, *running_var;
@@ -40,26 +40,26 @@ struct norm_forward {
     float *y;
 };
 
-/* Gradients of weight and bias [c], or NULL. dx may be NULL. */
+/* weight_grad, bias_grad: [c], or both NULL. dx may be NULL. */
 struct norm_backward {
-    struct norm_backward_strip strip; /* x, g, other, y, mask, in_place are set
-                               by the caller; pointers to the first strip */
+    /* The caller sets x, g, other, y (whole maps), mask and in_place. */
+    struct norm_backward_strip strip;
     const float *weight;
     float *weight_grad, *bias_grad;
     float *dx;
 };
 
-/* Then set `threads` and `eps`. */
+/* `width`: channels per block. Set m->threads and m->eps afterwards. */
 void norm_init(struct norm *m, int32_t batch, int32_t c, size_t area, int width,
                bool blocked);
 void norm_clear(struct norm *m);
 void norm_forward(struct norm *m, const struct simd *simd,
                   const struct norm_forward *f);
-/* y once more, with the same bits, from the x of the last norm_forward; maps
- * in channel blocks only. */
+/* Recomputes y from the x of the last norm_forward(), with the same bits.
+ * Blocked maps without residual only. */
 void norm_recompute(const struct norm *m, const struct simd *simd,
                     const float *x, bool relu, float *y);
-/* After norm_forward with batch statistics. */
+/* Requires a preceding norm_forward() with batch statistics. */
 void norm_backward(struct norm *m, const struct simd *simd,
                    const struct norm_backward *b);
 

@@ -1,12 +1,24 @@
-/* The optimizer step over the flat buffers, whatever the layout inside. */
+/*
+ * The optimizer step (Adam, AdamW and SGD as torch.optim defines them) on the
+ * flat buffers. It is element-wise, so the layout inside a tensor is
+ * irrelevant.
+ *
+ *   1. Norm of the mean gradient: sums of squares per chunk, then over the
+ *      chunks in order. Chunks have a fixed size: the bits do not depend on
+ *      the number of threads.
+ *   2. If the gradient, the statistics or the loss is not finite: no change.
+ *   3. Clip as torch.nn.utils.clip_grad_norm_, then update the head and the
+ *      backbone, each with its own learning rate.
+ *   4. Running statistics: exponential moving average of the batch statistics.
+ */
 #include "backend/cpu/cpu_net.h"
 
 #include <math.h>
 
-/* torch.nn.utils.clip_grad_norm_ adds this to the norm. */
+/* Added to the norm by torch.nn.utils.clip_grad_norm_. */
 #define CLIP_EPS 1e-6
 
-/* Sums are split here, whatever the number of threads. */
+/* Elements per chunk, for any number of threads. */
 #define CHUNK ((size_t)16 << 10)
 
 static size_t n_chunks(size_t n)

@@ -1,4 +1,14 @@
-/* Packed weights: nets that are alike share one copy. */
+/*
+ * Packed weights, with the batch norm folded into a convolution that has
+ * running statistics:
+ *
+ *     scale = weight / sqrt(running_var + eps)         of the norm, per channel
+ *     W'    = scale W,   bias' = bias - running_mean scale
+ *
+ * Nets of equal specs share one reference-counted copy. The first net that
+ * starts a forward pass after a change of the weights packs them, under the
+ * lock; the others find the version current.
+ */
 #include "backend/cpu/cpu_layout.h"
 #include "backend/cpu/cpu_net.h"
 #include "base/alloc.h"
@@ -7,10 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- their memory ---- */
+/* ---- memory ---- */
 
-/* Gives out parts of it in the units' order, which is the same for all nets
- * that are alike; returns how much that is. */
+/* Assigns each unit its part, in the order of the units, which is the same in
+ * all nets of equal specs; returns the number of elements. `memory` NULL: only
+ * counts. */
 static size_t assign_packed_memory(struct net *net, float *memory)
 {
     size_t at = 0;
@@ -77,9 +88,9 @@ void packed_weights_close(struct net *net)
     free(packed_weights);
 }
 
-/* ---- what is in it ---- */
+/* ---- contents ---- */
 
-/* The convolution's weights times the norm's scale, canonical; and its bias. */
+/* Returns the folded weights in canonical layout, and their bias. */
 static const float *fold_norm(struct net *net, const struct plan_unit *u,
                               float *bias)
 {

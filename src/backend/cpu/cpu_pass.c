@@ -1,18 +1,31 @@
-/* Forward and backward: the plan's units one after the other. */
+/*
+ * Forward and backward pass: executes the units of the plan in order, backward
+ * in reverse order down to the first unit whose value requires a gradient.
+ *
+ * backward, for each unit:
+ *   1. Gradients of its parameters, written into the exchange buffer. A
+ *      convolution first recomputes its input if the plan did not keep it.
+ *   2. Gradient of its input (and of its residual), which is added to the first
+ *      part if the node has several consumers.
+ *   3. ready() for the gradients that no remaining unit writes: they are a
+ *      growing prefix of the buffer, since tensors are in backward order.
+ *
+ * Batch statistics and the non-finite flag are ready before the gradients.
+ */
 #include "backend/cpu/cpu_layout.h"
 #include "backend/cpu/cpu_net.h"
 
 #include <math.h>
 #include <string.h>
 
-/* ---- what units read and write ---- */
+/* ---- element-wise helpers ---- */
 
 static size_t node_area(const struct graph_node *node)
 {
     return (size_t)node->h * (size_t)node->w;
 }
 
-/* out = a + b, b may be NULL: a copy. All threads share the work. */
+/* out = a + b; b NULL: out = a. All threads share the work. */
 static void add_or_copy(const struct net *net, float *out, const float *a,
                         const float *b, size_t n)
 {
@@ -27,7 +40,7 @@ static void add_or_copy(const struct net *net, float *out, const float *a,
     }
 }
 
-/* One image's share of an element-wise job: [first, first + n) of values. */
+/* The elements of one image in the node's value. */
 static struct range image_range(const struct net *net, int node, int image)
 {
     size_t n = net->plan.values[node].n / (size_t)net->spec.micro_batch;
@@ -97,11 +110,12 @@ static void forward_dropout(struct net *net, const struct plan_unit *u)
 }
 
 /*
- * A ReLU that oneDNN fuses into a convolution makes 0 of NaN, so a network
- * whose values overflow would give results like a sound one's. A sum of
- * products is at most |x| |w| (Euclidean norms), and so is every part of it, so
- * nothing overflows while both squares are below CONV_OVERFLOW_BOUND. The cross
- * entropy of an image above it is NaN (loss_forward() keeps that).
+ * A ReLU that oneDNN fuses into a convolution turns NaN into 0, so a network
+ * whose values overflow would return finite results. By Cauchy-Schwarz, a sum
+ * of products and each of its partial sums is at most |x| |w| (Euclidean
+ * norms): nothing overflows while both squares are below CONV_OVERFLOW_BOUND.
+ * For an image above it, sets the cross entropy to NaN; loss_forward() keeps
+ * it.
  */
 static void flag_overflow(struct net *net, const struct plan_unit *u,
                           const struct unit *unit)
@@ -236,7 +250,8 @@ static void backward_flatten(struct net *net, const struct plan_unit *u)
                               dx + image_range(net, u->in, i).first);
 }
 
-/* The value that a convolution got. */
+/* The convolution's input in forward: kept, or recomputed from its norm's
+ * input. */
 static const float *conv_saved_input(struct net *net, const struct plan_unit *u)
 {
     if (u->recompute < 0)
@@ -279,7 +294,7 @@ static enum vd_err backward_linear(struct net *net, const struct plan_unit *u,
                                     net_buffer(net, u->grad_in));
 }
 
-/* Units whose only backward work is the gradient of their inputs. */
+/* Units without parameters: backward computes the gradients of inputs only. */
 static enum vd_err backward_simple(struct net *net, const struct plan_unit *u,
                                    struct unit *unit)
 {
@@ -305,7 +320,7 @@ static enum vd_err backward_simple(struct net *net, const struct plan_unit *u,
     return VD_OK;
 }
 
-/* A node with several readers: one more part of its gradient. */
+/* Node with several consumers: adds one part of its gradient to the sum. */
 static void accumulate_grad(struct net *net, int sum, int part, int node)
 {
     float *to = net_buffer(net, sum);
@@ -332,7 +347,8 @@ static enum vd_err backward_unit(struct net *net, int i, float *grads)
     return VD_OK;
 }
 
-/* Every norm's batch statistics, zeros for fixed ones; then the flag. */
+/* Batch statistics of all norms (zeros for fixed ones), then the non-finite
+ * flag: [n_stats + 1]. */
 static void cpu_write_batch_stats(const struct net *net, float *stats)
 {
     const struct graph *g = net->graph;
@@ -349,8 +365,8 @@ static void cpu_write_batch_stats(const struct net *net, float *stats)
     stats[g->n_stats] = net->loss_finite ? 0 : 1;
 }
 
-/* The first gradient element that unit `i` and those before it still owe:
- * tensors lie in backward order of the nodes. */
+/* The first gradient element that units [0, i) have still to write. Tensors
+ * are in backward order of the nodes. */
 static size_t first_pending_grad(const struct net *net, int i)
 {
     size_t until = net->graph->n_trainable;

@@ -1,9 +1,20 @@
+/*
+ * Image augmentation in float: affine warp with bilinear interpolation, then
+ * torchvision's ColorJitter (brightness, contrast, saturation, hue in the
+ * item's order), then normalization. backend/pixels.h defines each step; this
+ * file is its fast version, to 1/255.
+ *
+ *   1. Warp or copy from uint8 [size, size, 3] to three float planes in 0..1,
+ *      directly in the output buffer.
+ *   2. Apply the color changes in place, in loops that the compiler vectorizes.
+ *   3. Subtract the mean and divide by the standard deviation, per channel.
+ */
 #include "backend/cpu/cpu_pixels.h"
 
 #include <math.h>
 #include <string.h>
 
-/* An image while it is worked on: three planes of n values in 0..1. */
+/* The image being processed: three planes of n values in 0..1. */
 struct planes {
     float *r, *g, *b;
     size_t n;
@@ -11,7 +22,8 @@ struct planes {
 
 /* ---- warp ---- */
 
-/* One of the four neighbours; weight 0 outside the image. */
+/* One of the four neighbors in bilinear interpolation; weight 0 outside the
+ * image. */
 struct tap {
     const uint8_t *rgb;
     float weight;
@@ -45,7 +57,7 @@ static void cpu_bilinear(const uint8_t *pixels, int32_t size, float u, float v,
     }
 }
 
-/* Inside the image all four neighbours exist: no tests. */
+/* For positions whose four neighbors are all inside the image: no tests. */
 static void cpu_bilinear_inside(const uint8_t *pixels, int32_t size, float u,
                                 float v, float rgb[3])
 {
@@ -93,7 +105,7 @@ static void cpu_copy_unwarped(const uint8_t *pixels, struct planes p)
     }
 }
 
-/* ---- torchvision's colour changes ---- */
+/* ---- torchvision's color changes ---- */
 
 static inline float cpu_clamp(float x)
 {
@@ -139,13 +151,13 @@ static void cpu_saturation(struct planes p, float factor)
 }
 
 /*
- * Turning the hue leaves the greatest and the least channel value of a pixel
- * as they are. With hue h in sixths of a turn, a channel whose own peak is at
- * k sixths is
+ * A change of hue keeps a pixel's greatest (high) and least channel value.
+ * With hue h in 0..6 (6: a full turn) and range = high - least, a channel is
  *
- *     high - range x clamp(min(d, 4 - d)),   d = (h + 5 - k) mod 6
+ *     high - range x clamp(min(d, 4 - d)),   d = (h + shift) mod 6
  *
- * which needs neither the six cases nor the division by high.
+ * with shift 5, 3, 1 for red, green, blue. This is the branch-free form of the
+ * HSV to RGB conversion; it needs no division by high.
  */
 static inline float hue_channel(float high, float range, float h, float shift)
 {

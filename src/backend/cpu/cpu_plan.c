@@ -1,18 +1,32 @@
+/*
+ * Operator fusion, liveness analysis and memory planning.
+ *
+ *   1. plan_values(): layout and size of each node's value.
+ *   2. plan_units(): fuses nodes into units, greedily in node order.
+ *   3. plan_forward(), plan_backward(): a buffer for each value, gradient and
+ *      recomputed value, with its lifetime (first and last time of use).
+ *   4. plan_assign_offsets(): first-fit by decreasing size ("greedy by size",
+ *      as in Pisarchyk and Lee 2020, but with the lowest free offset).
+ *
+ * Invariant: buffers whose lifetimes overlap do not overlap in memory.
+ * Example: see the comment above plan_init().
+ */
 #include "backend/cpu/cpu_plan.h"
 
 #include "base/alloc.h"
 
 #include <stdlib.h>
 
-/* Nets with fewer elements in all never share memory: there is nothing to
- * gain, and tests can look at every value. */
+/* Below this total number of elements, buffers never share memory: it would
+ * save little, and tests can read every value. */
 #define MIN_SHARED_ELEMENTS ((size_t)4 << 20)
-/* Offsets are whole cache lines; the odd extra keeps streams that run in step
- * from meeting in the same cache set. */
+/* Buffer sizes are multiples of a cache line. The skew (an odd number of lines)
+ * keeps parallel streams through several buffers from using the same cache
+ * set. */
 #define CACHE_LINE_FLOATS ((size_t)16)
 #define CACHE_SET_SKEW    ((size_t)17 * 16)
 
-/* ---- small questions ---- */
+/* ---- queries on the graph ---- */
 
 static const struct graph_node *node_of(const struct plan *p, int node)
 {
@@ -29,7 +43,8 @@ static int n_consumers(const struct plan *p, int node)
     return n;
 }
 
-/* The only consumer if it is `op`, else -1. */
+/* The only consumer of `node`, if there is exactly one and it is an `op`; else
+ * -1. */
 static int sole_consumer(const struct plan *p, int node, enum graph_op op)
 {
     if (n_consumers(p, node) != 1)
@@ -118,7 +133,7 @@ static struct plan_unit *add_unit(struct plan *p, enum unit_kind kind, int node)
     return u;
 }
 
-/* No unit planned from `from` on reads `node`, apart from `except`. */
+/* True if no node from `from` on, other than `except`, reads `node`. */
 static bool is_dead_after(const struct plan *p, int node, int from, int except)
 {
     for (int i = from; i < p->graph->n_nodes; i++) {
@@ -129,7 +144,8 @@ static bool is_dead_after(const struct plan *p, int node, int from, int except)
     return true;
 }
 
-/* Both frozen or both not: a unit has a backward as a whole or not at all. */
+/* Nodes of one unit must all require gradients or none: a unit has a backward
+ * pass as a whole or not at all. */
 static bool same_requires_grad(const struct plan *p, const struct plan_unit *u,
                                int node)
 {
@@ -137,10 +153,10 @@ static bool same_requires_grad(const struct plan *p, const struct plan_unit *u,
 }
 
 /*
- * Extends a unit that ends in node u->out over add and relu. The add belongs
- * to the later one of its two producers, so that the other is there already.
- * `in_place`: the result takes the place of the added value, which therefore
- * must have no other reader left.
+ * Extends a unit that ends in node u->out by a following add and relu. An add
+ * is fused into the later of its two producers; the other value exists then.
+ * `in_place`: the result overwrites the added value, which therefore must have
+ * no later consumer.
  */
 static void fuse_add_and_relu(struct plan *p, struct plan_unit *u, bool *fused,
                               bool in_place)
@@ -281,7 +297,8 @@ static void plan_forward(struct plan *p)
     }
 }
 
-/* Only the backward of a norm adds two gradients on the way. */
+/* Number of gradient parts that a value may have in separate buffers: backward
+ * of a norm on a blocked map adds two itself. */
 static int max_grads(const struct plan *p, int node)
 {
     int unit = p->values[node].unit;
@@ -291,8 +308,8 @@ static int max_grads(const struct plan *p, int node)
                : 1;
 }
 
-/* `buffer` holds one more part of the gradient of `node`; returns the buffer
- * that it has to be added to, or -1. */
+/* Records `buffer` as one more part of the gradient of `node`. Returns the
+ * buffer to which the pass must add it, or -1 if it stays a part of its own. */
 static int add_grad_part(struct plan *p, int node, int buffer, int time)
 {
     struct plan_value *v = &p->values[node];
@@ -316,8 +333,8 @@ static void plan_residual_grad(struct plan *p, struct plan_unit *u, int time)
         add_grad_part(p, u->residual, u->grad_residual, time);
 }
 
-/* A norm with ReLU reads and writes once what it gets and gives; what it gets
- * is kept for its own backward, so that its value need not be. */
+/* The value of a norm with ReLU: one read and one write per element recompute
+ * it from the norm's input, which is kept for the norm's own backward. */
 static bool is_cheap_to_recompute(const struct plan *p, int node)
 {
     int unit = p->values[node].unit;
@@ -328,7 +345,7 @@ static bool is_cheap_to_recompute(const struct plan *p, int node)
            p->values[node].requires_grad && n_consumers(p, node) == 1;
 }
 
-/* What a unit's backward reads again from the forward pass. */
+/* Extends the lifetimes of the forward values that a unit's backward reads. */
 static void extend_saved_lifetimes(struct plan *p, struct plan_unit *u,
                                    int time)
 {
@@ -410,7 +427,8 @@ static bool memory_overlaps(const struct plan_buffer *a,
     return a->offset < b->offset + b->n && b->offset < a->offset + a->n;
 }
 
-/* The lowest place from `from` on that is free as long as `b` lives. */
+/* Assigns the lowest offset >= `from` that is free during the lifetime of `b`
+ * (first fit): moves past each conflicting buffer until there is none. */
 static void assign_lowest_offset(const struct plan *p, const bool *assigned,
                                  size_t from, struct plan_buffer *b)
 {
@@ -438,7 +456,8 @@ static int largest_unassigned(const struct plan *p, const bool *assigned)
     return best;
 }
 
-/* All values behind each other; returns how much that is. */
+/* Assigns consecutive offsets to all buffers but scratchpads; returns their
+ * total size. */
 static size_t assign_value_offsets(struct plan *p, bool *assigned)
 {
     size_t total = 0;
@@ -490,6 +509,34 @@ bool plan_is_intact(const struct plan *p, int buffer)
     return !b->overwritten;
 }
 
+/*
+ * Example: a basic residual block in training; batch 32, 64 channels of 56 x
+ * 56, channel block 16. A map takes 1 M = 32 x 64 x 56 x 56 + 272 = 6 422 800
+ * elements (25.7 MB). The net has 10 units: unit 0 is the convolution s, and
+ * units 6 to 9 are pooling, flatten, linear and loss.
+ *
+ *     unit and its fused nodes     time  value    at   gradient        at
+ *     1  x = relu(norm(s))         1 18  x  1-17  1 M  13-18 + 17-18   5, 2 M
+ *     2  a = conv1(x)              2 17  a  2-16  2 M  16-17           3 M
+ *     3  b = relu(norm1(a))        3 16  b  3-4   3 M  15-16           4 M
+ *     4  c = conv2(b)              4 15  c  4-14  4 M  14-15           6 M
+ *     5  y = relu(norm2(c) + x)    5 14  y  5-14  3 M  13-18           5 M
+ *
+ * Times are forward and backward; a-b is a lifetime.
+ *   - Fusion: norm2(c) and its sum with x have no buffers.
+ *   - Recompute: b is not kept for conv2's weights gradient. At time 15 it is
+ *     recomputed from a into a buffer of lifetime 15-15 at 3 M. So y can use
+ *     b's memory from time 5 on.
+ *   - y is kept until 14, where its sign masks the gradient (ReLU).
+ *   - The gradient of y is masked in place at time 14 and is then the first
+ *     part of the gradient of x. The second part comes from conv1 at time 17;
+ *     backward of unit 1 adds the two.
+ * With s (0-18, at 0) and its gradient (18-19, at 1 M) the arena has 7 M
+ * elements; separate buffers would need 14 M.
+ *
+ * In evaluation norms are folded: x, b = conv1(x), y = conv2(b) + x in the
+ * buffer of x. That takes 2 M.
+ */
 void plan_init(struct plan *p, const struct graph *g, int batch, int block,
                bool training)
 {
@@ -500,7 +547,7 @@ void plan_init(struct plan *p, const struct graph *g, int batch, int block,
     plan_forward(p);
     if (training)
         plan_backward(p);
-    /* What the loss reads can be asked for until the next forward. */
+    /* The loss's input can be read (node_value) until the next forward. */
     const struct graph_node *last = &g->nodes[g->n_nodes - 1];
     if (last->op == GRAPH_LOSS)
         extend_value_lifetime(p, last->in[0], 2 * p->n_units);

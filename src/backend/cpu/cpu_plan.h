@@ -1,16 +1,18 @@
 /*
- * From graph to schedule: which nodes run as one unit, what each unit reads
- * and writes, and where in one arena every intermediate value lives.
+ * From graph to schedule: fuses nodes into units, determines what each unit
+ * reads and writes (liveness analysis), and assigns every intermediate value an
+ * offset in one arena (memory planning).
  *
- *     conv [+ norm [+ add] [+ relu]]   with running statistics (folded)
- *     norm [+ add] [+ relu]            with batch statistics
- *     everything else                  one node, one unit
+ *     conv [+ norm [+ add] [+ relu]]   norm with running statistics (folded)
+ *     norm [+ add] [+ relu]            norm with batch statistics
+ *     all other nodes                  one node, one unit
  *
- * Time runs through the units forward, then backward: unit u of n runs at
- * time u, its backward at 2n - 1 - u; weights are packed before all of them. A
- * buffer lives from the time that first writes it to the last that touches it;
- * buffers that never live together may share memory, scratch memory of the
- * units too. Pure function of its arguments. Local.
+ * Time counts the units forward, then backward: unit u of n runs at time u, its
+ * backward at 2n - 1 - u. Weights are packed before time 0 (PLAN_PACKING). The
+ * lifetime of a buffer extends from its first write to its last use. Buffers
+ * whose lifetimes do not overlap may share memory; this includes the units'
+ * scratchpads. cpu_plan.c has a worked example. Pure function of its
+ * arguments. Local.
  */
 #ifndef VOCDIST_BACKEND_CPU_PLAN_H
 #define VOCDIST_BACKEND_CPU_PLAN_H
@@ -20,16 +22,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A value, a gradient or scratch memory, float elements; -1 as an index means
- * none. */
+/* Memory of a value, a gradient or a scratchpad, in float elements. Buffers are
+ * referred to by index; -1: none. */
 struct plan_buffer {
     size_t n, offset;        /* in the arena */
-    int first_use, last_use; /* first and last time */
-    bool scratch;            /* of what runs at that one time */
-    bool overwritten;        /* by a later use of the same buffer, in place */
+    int first_use, last_use; /* lifetime, in times */
+    bool scratch;            /* scratchpad: its lifetime is one time */
+    bool overwritten;        /* a later unit changes it in place */
 };
 
-#define PLAN_PACKING (-1) /* the time when weights are packed */
+#define PLAN_PACKING (-1) /* the time at which weights are packed */
 
 enum unit_kind {
     UNIT_CONV,
@@ -45,35 +47,35 @@ enum unit_kind {
 
 struct plan_unit {
     enum unit_kind kind;
-    int node;        /* whose parameters and shape these are */
-    int folded_norm; /* conv: the norm folded into it; -1 */
-    int in;          /* nodes it reads */
+    int node;        /* the node with the unit's parameters and shape */
+    int folded_norm; /* conv: node of the norm folded into it; -1 */
+    int in;          /* node that it reads */
     int residual;    /* node added before the relu; -1 */
     bool relu;
-    int out; /* the last node of the unit: whose value it writes */
-    int aux; /* buffer kept for backward (dropout's factors); -1 */
-    int scratch;
+    int out;     /* last node of the unit, whose value it writes */
+    int aux;     /* buffer kept for backward (dropout's factors); -1 */
+    int scratch; /* buffer: scratchpad of forward; -1 */
 
     /* Backward. */
-    int backward_scratch;
-    int recompute; /* conv: the unit whose value `in` is, which was not kept
-                  but is cheaply computed again; -1 */
-    int recompute_value; /* buffer for it */
-    bool trainable;      /* has trainable parameters */
-    int grad[2];         /* buffers with the gradient of `out`, to be added */
-    int grad_in;         /* buffer to write; -1: not wanted */
-    int grad_in_sum;     /* buffer to add grad_in to afterwards; -1 */
-    int grad_residual, grad_residual_sum; /* grad[0] itself if fused */
+    int backward_scratch; /* buffer: scratchpad; -1 */
+    int recompute;        /* conv: unit (a norm) that recomputes the value of
+                             `in`, which is not kept; -1 */
+    int recompute_value;  /* buffer for the recomputed value */
+    bool trainable;       /* has trainable parameters */
+    int grad[2];          /* buffers whose sum is the gradient of `out` */
+    int grad_in;          /* buffer to write; -1: not required */
+    int grad_in_sum;      /* buffer to which grad_in is added afterwards; -1 */
+    int grad_residual, grad_residual_sum; /* grad_residual: grad[0] if fused */
 };
 
-/* What is known of a node's value. */
+/* The value of a node. */
 struct plan_value {
-    bool blocked;       /* a map in channel blocks; else plain */
+    bool blocked;       /* a blocked map; else plain */
     size_t n;           /* elements, with padding channels */
-    int buffer;         /* -1: the input, or fused away */
-    int unit;           /* that writes it; -1 */
-    bool replaced;      /* by a folded unit that adds to it in place */
-    bool requires_grad; /* something trainable lies in front of it */
+    int buffer;         /* -1: the input, or fused into a later node's value */
+    int unit;           /* the unit that writes it; -1 */
+    bool replaced;      /* a folded unit overwrites it with its own result */
+    bool requires_grad; /* backward computes its gradient */
     int grads[2];       /* buffers whose sum is its gradient */
     int n_grads;
 };
@@ -90,25 +92,28 @@ struct plan {
     size_t arena; /* elements */
 };
 
-/* Then the scratch memory is added, then plan_assign_offsets() gives out the
- * arena. */
+/* Makes the schedule. Add the scratchpads next (plan_add_scratch()), then call
+ * plan_assign_offsets(). `block`: dnn_block(). */
 void plan_init(struct plan *p, const struct graph *g, int batch, int block,
                bool training);
 void plan_clear(struct plan *p);
-/* Time of unit `i`'s backward. */
+/* The time at which the backward of unit `i` runs. */
 int plan_backward_time(const struct plan *p, int i);
-/* A buffer for that one time; -1 where n is 0. */
+/* Adds a scratchpad of n elements for that time; returns its buffer, -1 if n is
+ * 0. */
 int plan_add_scratch(struct plan *p, int time, size_t n);
+/* Sets every buffer's offset and p->arena. */
 void plan_assign_offsets(struct plan *p);
 
-/* Running statistics are used: in evaluation, or because they are fixed. */
+/* True if the norm uses running statistics: in evaluation, or a fixed norm. */
 bool plan_norm_is_static(const struct plan *p, int node);
 
-/* Norm: its backward leaves the gradient in front of relu and add in grad[0],
- * where the added node's gradient is taken from. */
+/* Norm: its backward writes the gradient before relu and add into grad[0],
+ * which then is also the gradient of the residual. */
 bool plan_masks_in_place(const struct plan_unit *u);
 
-/* False if something written after `buffer` (or over it) took its memory. */
+/* False if a later buffer uses the same memory, or a unit changes `buffer` in
+ * place: it no longer holds its value at the end of the pass. */
 bool plan_is_intact(const struct plan *p, int buffer);
 
 #endif

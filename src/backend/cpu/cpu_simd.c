@@ -1,11 +1,22 @@
-/* Compiled once per vector width: SIMD_WIDTH and SIMD_TABLE come from CMake. */
+/*
+ * Vector kernels, compiled once per vector width (CMake sets SIMD_WIDTH and
+ * SIMD_TABLE), with the vector extensions of gcc and clang.
+ *
+ * Sums over a strip (simd_moments, simd_norm_backward_sums) are blocked
+ * summation: four float accumulators per channel over at most 256 pixels, then
+ * added in double. Four accumulators hide the latency of the addition; the
+ * short blocks bound the rounding error. The order depends on the length only.
+ *
+ * The optimizer kernels follow torch.optim: Adam, AdamW (decay_factor) and SGD
+ * with momentum. All other kernels are element-wise.
+ */
 #include "backend/cpu/cpu_simd.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-/* Vectors of the compiler (gcc and clang): one channel block each. */
+/* One vector holds the channels of one block for one pixel. */
 typedef float vec __attribute__((vector_size(SIMD_WIDTH * 4), aligned(4)));
 typedef int32_t mask __attribute__((vector_size(SIMD_WIDTH * 4), aligned(4)));
 typedef double wide __attribute__((vector_size(SIMD_WIDTH * 8), aligned(8)));
@@ -14,7 +25,7 @@ typedef double wide __attribute__((vector_size(SIMD_WIDTH * 8), aligned(8)));
 #define AT(p, i) (*(vec *)(uintptr_t)((p) + (i)*SIMD_WIDTH))
 #define WIDE(v)  __builtin_convertvector((v), wide)
 
-/* Float sums stay this short before they are added up in double. */
+/* Pixels per float sum, before it is added in double. */
 #define SUM_BLOCK      256
 #define N_ACCUMULATORS 4
 
@@ -54,7 +65,7 @@ static void simd_moments(const float *x, size_t area, const float *shift,
     }
 }
 
-/* v where it is above 0, else 0; NaN stays NaN, so that it is noticed. */
+/* max(v, 0), but NaN stays NaN: an overflow must reach the loss. */
 INLINE vec vec_relu(vec v)
 {
     return (vec)((mask)v & ~(v <= 0));
@@ -86,7 +97,7 @@ static void simd_norm(float *y, const float *x, const float *residual,
         norm_body(y, x, NULL, area, a, b, false, false);
 }
 
-/* The gradient in front of the ReLU. */
+/* The gradient before the ReLU: sum of the parts, masked. */
 INLINE vec vec_masked_grad(const struct norm_backward_strip *k, size_t i,
                            enum relu_mask relu_mask, bool add)
 {
@@ -181,7 +192,7 @@ static void simd_norm_backward(float *dx, const struct norm_backward_strip *k,
 {
     if (k->mask == RELU_MASK_RECOMPUTE && !k->in_place)
         norm_backward_body(dx, k, area, coeffs, RELU_MASK_RECOMPUTE);
-    else /* already masked in place, or nothing to mask */
+    else /* masked in place by the sums, or no mask */
         norm_backward_body(dx, k, area, coeffs, RELU_MASK_NONE);
 }
 
@@ -214,7 +225,7 @@ static void simd_multiply(float *out, const float *a, const float *b, size_t n)
 
 static double simd_sum_squares(const float *x, size_t n)
 {
-    /* Sixteen sums at every vector width: the same bits everywhere. */
+    /* Sixteen sums for every vector width, so the bits are the same. */
     double sums[16] = {0}, total = 0;
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
