@@ -25,7 +25,7 @@ static void count_implementations(const struct net *net, int size, int width,
     for (int i = 0; i < net->plan.n_units; i++) {
         for (int d = 0; d < DNN_DIRECTIONS; d++) {
             const char *name =
-                net_implementation(net, i, (enum dnn_direction)d);
+                unit_implementation(&net->units[i], (enum dnn_direction)d);
             if (!name)
                 continue;
             t->n_queried++;
@@ -35,7 +35,7 @@ static void count_implementations(const struct net *net, int size, int width,
             print_error("%d px, width %d, batch %d, %s: %s, %s: %s\n", size,
                         width, net->spec.micro_batch,
                         net->spec.mode == NET_TRAIN ? "train" : "eval",
-                        net_layer_name(net, i), direction_names[d], name);
+                        unit_name(&net->plan, i), direction_names[d], name);
         }
     }
 }

@@ -12,17 +12,14 @@
  */
 #include "backend/cpu/cpu.h"
 
+#include "backend/cpu/cpu_dnnl.h"
 #include "backend/cpu/cpu_layout.h"
 #include "backend/cpu/cpu_net.h"
+#include "backend/cpu/cpu_pass.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-const struct simd *simd_get(void)
-{
-    return dnn_vector_bits() == 512 ? &simd_512 : &simd_256;
-}
 
 /* Without AVX2, oneDNN runs backward passes in its reference loops, which are
  * ten times slower than backend ref. */
@@ -161,12 +158,6 @@ static enum vd_err cpu_begin(struct net *net, int key, bool *replayed)
 static enum vd_err cpu_end(struct net *net)
 {
     (void)net;
-    return VD_OK;
-}
-
-static enum vd_err cpu_update_result(struct net *net, struct update_result *out)
-{
-    *out = net->update_result;
     return VD_OK;
 }
 

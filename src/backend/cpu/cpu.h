@@ -8,12 +8,13 @@
  *     cpu_simd            vector kernels, compiled once per vector width
  *     cpu_plan            graph -> schedule: operator fusion, liveness
  *                         analysis, memory planning in one arena
- *     cpu_net             a net; allocates its arena in the first forward
+ *     cpu_unit            a unit of the plan made executable
  *     cpu_packed_weights  weights in oneDNN's formats, shared between nets
- *     cpu_pass            forward and backward pass
+ *     cpu_net             a net; allocates its arena in the first forward
+ *     cpu_pass            forward and backward pass of a net
  *     cpu_norm            batch norm
  *     cpu_head            loss and dropout
- *     cpu_optim           optimizer step
+ *     cpu_optim           optimizer step, sums of exchange buffers
  *     cpu_pixels          image augmentation and normalization
  *     cpu_layout          conversion between canonical and blocked layouts
  *

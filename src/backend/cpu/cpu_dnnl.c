@@ -14,7 +14,7 @@
  */
 #include "backend/cpu/cpu_dnnl.h"
 
-#include "backend/cpu/cpu_dnnl_op.h"
+#include "backend/cpu/cpu_dnnl_internal.h"
 #include "base/alloc.h"
 #include "base/memory.h"
 

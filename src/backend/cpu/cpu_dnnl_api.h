@@ -9,8 +9,6 @@
 #ifndef VOCDIST_BACKEND_CPU_DNNL_API_H
 #define VOCDIST_BACKEND_CPU_DNNL_API_H
 
-#include "backend/cpu/cpu_dnnl.h"
-
 #include <dnnl.h>
 #include <dnnl_debug.h>
 
@@ -34,8 +32,8 @@ dnnl_status_t api_set_deterministic(dnnl_primitive_attr_t attr);
 
 /* What a primitive computes. */
 struct api_request {
-    enum dnn_direction direction;
-    bool inference; /* forward: keeps nothing for backward */
+    dnnl_prop_kind_t kind; /* forward training or inference, backward data or
+                              weights */
     dnnl_alg_kind_t algorithm;
     dnnl_md src, weights, bias, dst; /* named as in forward; bias: or NULL */
     dnnl_dims_t kernel, stride, pad; /* kernel: pooling only */

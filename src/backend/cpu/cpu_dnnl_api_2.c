@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 dnnl_status_t api_md_new(dnnl_md *md, int n, const dnnl_dim_t *dims,
@@ -25,9 +26,10 @@ dnnl_status_t api_set_deterministic(dnnl_primitive_attr_t attr)
     return dnnl_success;
 }
 
-static dnnl_prop_kind_t prop_kind(const struct api_request *r)
+static bool is_forward(const struct api_request *r)
 {
-    return r->inference ? dnnl_forward_inference : dnnl_forward_training;
+    return r->kind == dnnl_forward_training ||
+           r->kind == dnnl_forward_inference;
 }
 
 /* `status`: returned by the call that initialized `desc`. */
@@ -45,26 +47,18 @@ dnnl_status_t api_conv(dnnl_engine_t engine, const struct api_request *r,
 {
     dnnl_convolution_desc_t desc;
     dnnl_status_t status;
-    switch (r->direction) {
-    case DNN_FWD:
+    if (is_forward(r))
         status = dnnl_convolution_forward_desc_init(
-            &desc, prop_kind(r), r->algorithm, r->src, r->weights, r->bias,
-            r->dst, r->stride, r->pad, r->pad);
-        break;
-    case DNN_BWD_DATA:
+            &desc, r->kind, r->algorithm, r->src, r->weights, r->bias, r->dst,
+            r->stride, r->pad, r->pad);
+    else if (r->kind == dnnl_backward_data)
         status = dnnl_convolution_backward_data_desc_init(
             &desc, r->algorithm, r->src, r->weights, r->dst, r->stride, r->pad,
             r->pad);
-        break;
-    case DNN_BWD_WEIGHTS:
+    else
         status = dnnl_convolution_backward_weights_desc_init(
             &desc, r->algorithm, r->src, r->weights, r->bias, r->dst, r->stride,
             r->pad, r->pad);
-        break;
-    case DNN_DIRECTIONS:
-    default:
-        return dnnl_invalid_arguments;
-    }
     return make_pd(status, &desc, engine, r, pd);
 }
 
@@ -73,23 +67,15 @@ dnnl_status_t api_linear(dnnl_engine_t engine, const struct api_request *r,
 {
     dnnl_inner_product_desc_t desc;
     dnnl_status_t status;
-    switch (r->direction) {
-    case DNN_FWD:
+    if (is_forward(r))
         status = dnnl_inner_product_forward_desc_init(
-            &desc, prop_kind(r), r->src, r->weights, r->bias, r->dst);
-        break;
-    case DNN_BWD_DATA:
+            &desc, r->kind, r->src, r->weights, r->bias, r->dst);
+    else if (r->kind == dnnl_backward_data)
         status = dnnl_inner_product_backward_data_desc_init(&desc, r->src,
                                                             r->weights, r->dst);
-        break;
-    case DNN_BWD_WEIGHTS:
+    else
         status = dnnl_inner_product_backward_weights_desc_init(
             &desc, r->src, r->weights, r->bias, r->dst);
-        break;
-    case DNN_DIRECTIONS:
-    default:
-        return dnnl_invalid_arguments;
-    }
     return make_pd(status, &desc, engine, r, pd);
 }
 
@@ -98,10 +84,10 @@ dnnl_status_t api_pool(dnnl_engine_t engine, const struct api_request *r,
 {
     dnnl_pooling_desc_t desc;
     dnnl_status_t status;
-    if (r->direction == DNN_FWD)
-        status = dnnl_pooling_forward_desc_init(
-            &desc, prop_kind(r), r->algorithm, r->src, r->dst, r->stride,
-            r->kernel, r->pad, r->pad);
+    if (is_forward(r))
+        status = dnnl_pooling_forward_desc_init(&desc, r->kind, r->algorithm,
+                                                r->src, r->dst, r->stride,
+                                                r->kernel, r->pad, r->pad);
     else
         status = dnnl_pooling_backward_desc_init(&desc, r->algorithm, r->src,
                                                  r->dst, r->stride, r->kernel,

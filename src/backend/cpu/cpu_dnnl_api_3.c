@@ -2,6 +2,8 @@
  * opaque. */
 #include "backend/cpu/cpu_dnnl_api.h"
 
+#include <stdbool.h>
+
 static const dnnl_dims_t no_dilation;
 
 dnnl_status_t api_md_new(dnnl_md *md, int n, const dnnl_dim_t *dims,
@@ -29,59 +31,47 @@ dnnl_status_t api_set_deterministic(dnnl_primitive_attr_t attr)
 #endif
 }
 
-static dnnl_prop_kind_t prop_kind(const struct api_request *r)
+static bool is_forward(const struct api_request *r)
 {
-    return r->inference ? dnnl_forward_inference : dnnl_forward_training;
+    return r->kind == dnnl_forward_training ||
+           r->kind == dnnl_forward_inference;
 }
 
 dnnl_status_t api_conv(dnnl_engine_t engine, const struct api_request *r,
                        dnnl_primitive_desc_t *pd)
 {
-    switch (r->direction) {
-    case DNN_FWD:
+    if (is_forward(r))
         return dnnl_convolution_forward_primitive_desc_create(
-            pd, engine, prop_kind(r), r->algorithm, r->src, r->weights, r->bias,
+            pd, engine, r->kind, r->algorithm, r->src, r->weights, r->bias,
             r->dst, r->stride, no_dilation, r->pad, r->pad, r->attr);
-    case DNN_BWD_DATA:
+    if (r->kind == dnnl_backward_data)
         return dnnl_convolution_backward_data_primitive_desc_create(
             pd, engine, r->algorithm, r->src, r->weights, r->dst, r->stride,
             no_dilation, r->pad, r->pad, r->hint, r->attr);
-    case DNN_BWD_WEIGHTS:
-        return dnnl_convolution_backward_weights_primitive_desc_create(
-            pd, engine, r->algorithm, r->src, r->weights, r->bias, r->dst,
-            r->stride, no_dilation, r->pad, r->pad, r->hint, r->attr);
-    case DNN_DIRECTIONS:
-    default:
-        return dnnl_invalid_arguments;
-    }
+    return dnnl_convolution_backward_weights_primitive_desc_create(
+        pd, engine, r->algorithm, r->src, r->weights, r->bias, r->dst,
+        r->stride, no_dilation, r->pad, r->pad, r->hint, r->attr);
 }
 
 dnnl_status_t api_linear(dnnl_engine_t engine, const struct api_request *r,
                          dnnl_primitive_desc_t *pd)
 {
-    switch (r->direction) {
-    case DNN_FWD:
+    if (is_forward(r))
         return dnnl_inner_product_forward_primitive_desc_create(
-            pd, engine, prop_kind(r), r->src, r->weights, r->bias, r->dst,
-            r->attr);
-    case DNN_BWD_DATA:
+            pd, engine, r->kind, r->src, r->weights, r->bias, r->dst, r->attr);
+    if (r->kind == dnnl_backward_data)
         return dnnl_inner_product_backward_data_primitive_desc_create(
             pd, engine, r->src, r->weights, r->dst, r->hint, r->attr);
-    case DNN_BWD_WEIGHTS:
-        return dnnl_inner_product_backward_weights_primitive_desc_create(
-            pd, engine, r->src, r->weights, r->bias, r->dst, r->hint, r->attr);
-    case DNN_DIRECTIONS:
-    default:
-        return dnnl_invalid_arguments;
-    }
+    return dnnl_inner_product_backward_weights_primitive_desc_create(
+        pd, engine, r->src, r->weights, r->bias, r->dst, r->hint, r->attr);
 }
 
 dnnl_status_t api_pool(dnnl_engine_t engine, const struct api_request *r,
                        dnnl_primitive_desc_t *pd)
 {
-    if (r->direction == DNN_FWD)
+    if (is_forward(r))
         return dnnl_pooling_forward_primitive_desc_create(
-            pd, engine, prop_kind(r), r->algorithm, r->src, r->dst, r->stride,
+            pd, engine, r->kind, r->algorithm, r->src, r->dst, r->stride,
             r->kernel, no_dilation, r->pad, r->pad, r->attr);
     return dnnl_pooling_backward_primitive_desc_create(
         pd, engine, r->algorithm, r->src, r->dst, r->stride, r->kernel,

@@ -12,7 +12,7 @@
  * is unchanged: each product that this adds has two zero factors.
  *     3x3, stride 1, map 2x2:  src 2x2 -> 3x3, dst gradient 2x2 -> 3x3
  */
-#include "backend/cpu/cpu_dnnl_op.h"
+#include "backend/cpu/cpu_dnnl_internal.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
@@ -85,12 +85,12 @@ static void copy_padded_weights(const struct dnn_conv *c, float *padded,
  * algorithm in all of them but near ties.
  */
 static bool winograd_is_faster(const struct dnn_conv_spec *s,
-                               enum dnn_direction direction)
+                               dnnl_prop_kind_t kind)
 {
     int64_t pixels = (int64_t)s->batch * s->oh * s->ow;
     int64_t tiles = (int64_t)s->batch * ((s->oh + 3) / 4) * ((s->ow + 3) / 4);
     int64_t cost =
-        direction == DNN_BWD_WEIGHTS ? 128 + 3 * tiles : 192 + 5 * tiles;
+        kind == dnnl_backward_weights ? 128 + 3 * tiles : 192 + 5 * tiles;
     return s->kernel == 3 && s->stride == 1 && pixels >= cost;
 }
 
@@ -117,7 +117,7 @@ static enum vd_err conv_try_all(const struct dnn_conv *c,
                                 dnnl_primitive_desc_t *pd)
 {
     *pd = NULL;
-    if (winograd_is_faster(&c->spec, r->direction))
+    if (winograd_is_faster(&c->spec, r->kind))
         VD_TRY(conv_try(c, r, dnnl_convolution_winograd, pd));
     if (!*pd)
         VD_TRY(conv_try(c, r, dnnl_convolution_direct, pd));
@@ -130,14 +130,22 @@ static enum vd_err conv_try_all(const struct dnn_conv *c,
     return VD_OK;
 }
 
+static dnnl_prop_kind_t forward_kind(const struct dnn_conv *c)
+{
+    return c->spec.folded ? dnnl_forward_inference : dnnl_forward_training;
+}
+
 static struct api_request conv_request(const struct dnn_conv *c,
                                        enum dnn_direction direction,
                                        dnnl_md weights)
 {
     int32_t stride = c->spec.stride, pad = c->spec.pad;
+    const dnnl_prop_kind_t kinds[] = {[DNN_FWD] = forward_kind(c),
+                                      [DNN_BWD_DATA] = dnnl_backward_data,
+                                      [DNN_BWD_WEIGHTS] =
+                                          dnnl_backward_weights};
     return (struct api_request){
-        .direction = direction,
-        .inference = c->spec.folded,
+        .kind = kinds[direction],
         .src = c->src,
         .weights = weights,
         .dst = c->dst,
@@ -267,7 +275,7 @@ static enum vd_err extended_hint(struct dnn_conv *c,
                                  dnnl_primitive_desc_t *hint)
 {
     struct api_request r = *weights;
-    r.direction = DNN_FWD;
+    r.kind = forward_kind(c);
     r.weights = any;
     return conv_try(c, &r, dnnl_convolution_direct, hint);
 }

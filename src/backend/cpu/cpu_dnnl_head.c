@@ -7,7 +7,7 @@
  * layout; it needs no packed copy. Max pooling for training owns a workspace
  * in which forward stores the position of each window's maximum for backward.
  */
-#include "backend/cpu/cpu_dnnl_op.h"
+#include "backend/cpu/cpu_dnnl_internal.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
@@ -37,7 +37,7 @@ static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
     struct api_request r;
     VD_TRY(linear_describe(d, src_dims, dst_dims, &r));
     struct op *op = &l->op[DNN_FWD];
-    r.direction = DNN_FWD;
+    r.kind = dnnl_forward_training;
     DNN_TRY(api_linear(d->engine, &r, &op->pd));
     VD_TRY(op_register(d, op, DNN_FORWARD));
     VD_TRY(op_arg(op, DNNL_ARG_SRC, r.src));
@@ -48,7 +48,7 @@ static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
         return VD_OK;
 
     r.hint = op->pd;
-    r.direction = DNN_BWD_WEIGHTS;
+    r.kind = dnnl_backward_weights;
     op = &l->op[DNN_BWD_WEIGHTS];
     DNN_TRY(api_linear(d->engine, &r, &op->pd));
     VD_TRY(op_register(d, op, DNN_BACKWARD));
@@ -57,7 +57,7 @@ static enum vd_err linear_make(struct dnn *d, struct dnn_linear *l,
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_WEIGHTS, r.weights));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_BIAS, r.bias));
 
-    r.direction = DNN_BWD_DATA;
+    r.kind = dnnl_backward_data;
     op = &l->op[DNN_BWD_DATA];
     DNN_TRY(api_linear(d->engine, &r, &op->pd));
     VD_TRY(op_register(d, op, DNN_BACKWARD));
@@ -131,8 +131,8 @@ static enum vd_err pool_make(struct dnn *d, struct dnn_pool *p,
     int32_t c = s->plain ? s->c : dnn_padded_channels(s->c);
     dnnl_dim_t in[] = {s->batch, c, s->ih, s->iw};
     dnnl_dim_t result[] = {s->batch, c, s->oh, s->ow};
-    struct api_request r = {.direction = DNN_FWD,
-                            .inference = !s->backward,
+    struct api_request r = {.kind = s->backward ? dnnl_forward_training
+                                                : dnnl_forward_inference,
                             .algorithm = dnnl_pooling_max,
                             .kernel = {s->kernel, s->kernel},
                             .stride = {s->stride, s->stride},
@@ -152,7 +152,7 @@ static enum vd_err pool_make(struct dnn *d, struct dnn_pool *p,
                           dnnl_memory_desc_get_size(workspace),
                           "pooling workspace"));
     VD_TRY(op_arg(&p->forward, DNNL_ARG_WORKSPACE, workspace));
-    r.direction = DNN_BWD_DATA;
+    r.kind = dnnl_backward_data;
     r.hint = p->forward.pd;
     DNN_TRY(api_pool(d->engine, &r, &p->backward.pd));
     VD_TRY(op_register(d, &p->backward, DNN_BACKWARD));

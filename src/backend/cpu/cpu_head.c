@@ -5,8 +5,8 @@
  * label's logit; the greatest logit is subtracted before exp, so that it cannot
  * overflow.
  */
-#include "backend/cpu/cpu_layout.h"
-#include "backend/cpu/cpu_net.h"
+#include "backend/cpu/cpu_head.h"
+
 #include "model/dropout.h"
 
 #include <math.h>
@@ -84,65 +84,58 @@ static void sample_loss_grad(const struct loss_sample *p, double share,
     }
 }
 
-static struct loss_sample loss_sample_of(struct net *net,
-                                         const struct plan_unit *u, int i)
+static struct loss_sample loss_sample_of(const struct loss_batch *b, int i)
 {
-    int width = net->graph->nodes[u->in].c;
-    return (struct loss_sample){&net->graph->loss,
-                                &staging_current(&net->staging)->items[i],
-                                net_value(net, u->in) + (ptrdiff_t)i * width};
+    return (struct loss_sample){b->loss, &b->items[i],
+                                b->logits +
+                                    (ptrdiff_t)i * (4 + b->loss->classes)};
 }
 
-void loss_forward(struct net *net, const struct plan_unit *u)
+bool loss_forward(const struct loss_batch *b, const bool *overflowed,
+                  float *losses, struct result *results)
 {
-    float *out = net_value(net, u->out);
-    net->loss_finite = true;
-    for (int i = 0; i < net->spec.micro_batch; i++) {
-        struct loss_sample p = loss_sample_of(net, u, i);
-        struct result *r = &staging_current(&net->staging)->results[i];
-        bool overflowed = isnan(r->ce); /* see flag_overflow() */
+    bool finite = true;
+    for (int i = 0; i < b->n; i++) {
+        struct loss_sample p = loss_sample_of(b, i);
+        struct result *r = &results[i];
         *r = (struct result){0};
         double loss = p.item->index < 0 ? 0 : sample_loss(&p, r);
-        if (overflowed && p.item->index >= 0) {
+        if (overflowed[i] && p.item->index >= 0) {
             r->ce = NAN;
             loss = (double)NAN;
         }
-        out[i] = (float)loss;
-        net->loss_finite = net->loss_finite && isfinite(loss);
+        losses[i] = (float)loss;
+        finite = finite && isfinite(loss);
     }
+    return finite;
 }
 
-void loss_backward(struct net *net, const struct plan_unit *u)
+void loss_backward(const struct loss_batch *b, float *grads)
 {
-    int width = net->graph->nodes[u->in].c, batch = net->spec.micro_batch;
-    for (int i = 0; i < batch; i++) {
-        struct loss_sample p = loss_sample_of(net, u, i);
-        float *grad = net_buffer(net, u->grad_in) + (ptrdiff_t)i * width;
+    int width = 4 + b->loss->classes;
+    for (int i = 0; i < b->n; i++) {
+        struct loss_sample p = loss_sample_of(b, i);
+        float *grad = grads + (ptrdiff_t)i * width;
         memset(grad, 0, (size_t)width * sizeof *grad);
         if (p.item->index >= 0)
-            sample_loss_grad(&p, 1.0 / batch, grad);
+            sample_loss_grad(&p, 1.0 / b->n, grad);
     }
 }
 
 /* ---- dropout ---- */
 
-void dropout_draw_factors(struct net *net, const struct plan_unit *u,
-                          float *factors)
+void dropout_draw_factors(const struct dropout_batch *b, float *factors)
 {
-    const struct graph_node *node = &net->graph->nodes[u->node];
-    const struct plan_value *value = &net->plan.values[u->out];
-    const struct staged_batch *staged = staging_current(&net->staging);
-    size_t n = graph_node_count(node), batch = (size_t)net->spec.micro_batch;
-    size_t padded = value->n / batch;
-    size_t area = (size_t)node->h * (size_t)node->w;
-    size_t block = value->blocked ? (size_t)net->plan.block : 1;
+    const struct graph_node *node = b->node;
+    size_t n = graph_node_count(node), padded = b->padded;
+    size_t area = (size_t)node->h * (size_t)node->w, block = (size_t)b->block;
     float factor = (float)(1 / (1 - node->rate));
-#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
-    for (size_t i = 0; i < batch; i++) {
-        uint8_t *mask = net->dropout_mask + i * n;
-        float *out = factors + i * padded;
-        dropout_mask(staged->scalars.seed, staged->items[i].position,
-                     node->ordinal, node->rate, n, mask);
+#pragma omp parallel for num_threads(b->threads) schedule(static)
+    for (int i = 0; i < b->n; i++) {
+        uint8_t *mask = b->mask + (size_t)i * n;
+        float *out = factors + (size_t)i * padded;
+        dropout_mask(b->seed, b->items[i].position, node->ordinal, node->rate,
+                     n, mask);
         for (size_t k = 0; k < padded; k++) {
             /* Element k of a blocked map (block 1: plain) is in channel c. */
             size_t c = k / (area * block) * block + k % block;

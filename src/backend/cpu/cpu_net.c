@@ -13,6 +13,7 @@
 #include "backend/cpu/cpu_net.h"
 
 #include "backend/cpu/cpu_layout.h"
+#include "backend/cpu/cpu_optim.h"
 #include "backend/cpu/cpu_pixels.h"
 #include "base/alloc.h"
 #include "base/log.h"
@@ -71,110 +72,18 @@ void cpu_net_free(struct net *net)
 {
     if (!net)
         return;
-    for (int i = 0; net->units && i < net->plan.n_units; i++) {
-        struct unit *unit = &net->units[i];
-        dnn_conv_free(unit->conv);
-        dnn_linear_free(unit->linear);
-        dnn_pool_free(unit->pool);
-        norm_clear(&unit->norm);
-    }
+    for (int i = 0; net->units && i < net->plan.n_units; i++)
+        unit_clear(&net->units[i]);
     staging_clear(&net->staging);
     free(net->units);
     free(net->dropout_mask);
+    free(net->overflowed);
     free(net->norm_partials);
-    packed_weights_close(net);
+    packed_weights_close(net->packed_weights);
     alloc_aligned_free(net->arena);
     dnn_free(net->dnn);
     plan_clear(&net->plan);
     free(net);
-}
-
-static enum vd_err new_conv(struct net *net, const struct plan_unit *u,
-                            struct unit *unit)
-{
-    const struct graph_node *node = &net->graph->nodes[u->node];
-    const struct graph_node *from = &net->graph->nodes[u->in];
-    const struct graph_tensor *t = &net->graph->params[node->param];
-    bool folded = u->folded_norm >= 0;
-    struct dnn_conv_spec spec = {
-        .batch = net->spec.micro_batch,
-        .ic = from->c,
-        .ih = from->h,
-        .iw = from->w,
-        .oc = node->c,
-        .oh = node->h,
-        .ow = node->w,
-        .kernel = node->kernel,
-        .stride = node->stride,
-        .pad = node->pad,
-        .plain_src = !net->plan.values[u->in].blocked,
-        .blocked_weights = !folded && layout_is_blocked(t, net->plan.block),
-        .folded = folded,
-        .sum = folded && u->residual >= 0,
-        .relu = folded && u->relu,
-        .backward_weights = u->trainable,
-        .backward_data = u->grad_in >= 0,
-    };
-    return dnn_conv_new(net->dnn, &spec, &unit->conv);
-}
-
-static enum vd_err new_pool(struct net *net, const struct plan_unit *u,
-                            struct unit *unit)
-{
-    const struct graph_node *node = &net->graph->nodes[u->node];
-    const struct graph_node *from = &net->graph->nodes[u->in];
-    struct dnn_pool_spec spec = {
-        .batch = net->spec.micro_batch,
-        .c = node->c,
-        .ih = from->h,
-        .iw = from->w,
-        .oh = node->h,
-        .ow = node->w,
-        .kernel = node->kernel,
-        .stride = node->stride,
-        .pad = node->pad,
-        .plain = !net->plan.values[u->in].blocked,
-        .backward = u->grad_in >= 0,
-    };
-    return dnn_pool_new(net->dnn, &spec, &unit->pool);
-}
-
-static void new_norm(struct net *net, const struct plan_unit *u,
-                     struct unit *unit)
-{
-    const struct graph_node *node = &net->graph->nodes[u->node];
-    norm_init(&unit->norm, net->spec.micro_batch, node->c,
-              (size_t)node->h * (size_t)node->w, net->plan.block,
-              net->plan.values[u->node].blocked);
-    unit->norm.threads = net->spec.threads;
-    unit->norm.eps = net->graph->norm_eps;
-}
-
-static enum vd_err new_unit(struct net *net, int i)
-{
-    const struct plan_unit *u = &net->plan.units[i];
-    const struct graph_node *node = &net->graph->nodes[u->node];
-    struct unit *unit = &net->units[i];
-    switch (u->kind) {
-    case UNIT_CONV:
-        return new_conv(net, u, unit);
-    case UNIT_POOL:
-        return new_pool(net, u, unit);
-    case UNIT_LINEAR:
-        return dnn_linear_new(net->dnn, net->spec.micro_batch,
-                              net->graph->nodes[u->in].c, node->c, u->trainable,
-                              &unit->linear);
-    case UNIT_NORM:
-        new_norm(net, u, unit);
-        return VD_OK;
-    case UNIT_RELU:
-    case UNIT_ADD:
-    case UNIT_FLATTEN:
-    case UNIT_DROPOUT:
-    case UNIT_LOSS:
-        break;
-    }
-    return VD_OK;
 }
 
 static int add_dnn_scratch(struct net *net, int time, enum dnn_work work)
@@ -187,26 +96,22 @@ static int add_dnn_scratch(struct net *net, int time, enum dnn_work work)
 /* Makes all units, plans their scratchpads and assigns the offsets. */
 static enum vd_err new_units(struct net *net)
 {
-    size_t max_folded = 0;
     for (int i = 0; i < net->plan.n_units; i++) {
         struct plan_unit *u = &net->plan.units[i];
-        const struct graph_node *node = &net->graph->nodes[u->node];
-        VD_TRY(new_unit(net, i));
+        VD_TRY(unit_init(&net->units[i], net->dnn, &net->plan, i,
+                         net->spec.threads));
         u->scratch = add_dnn_scratch(net, i, DNN_FORWARD);
         u->backward_scratch = add_dnn_scratch(
             net, plan_backward_time(&net->plan, i), DNN_BACKWARD);
-        size_t n =
-            u->folded_norm >= 0 ? net_tensor(net, node->param)->count : 0;
-        max_folded = n > max_folded ? n : max_folded;
     }
     net->pack_scratch = add_dnn_scratch(net, PLAN_PACKING, DNN_PACK);
-    net->folded_weights =
-        plan_add_scratch(&net->plan, PLAN_PACKING, max_folded);
+    net->folded_weights = plan_add_scratch(
+        &net->plan, PLAN_PACKING, packed_weights_folded_count(&net->plan));
     plan_assign_offsets(&net->plan);
     return VD_OK;
 }
 
-static void alloc_train_scratch(struct net *net)
+static void alloc_scratch(struct net *net)
 {
     size_t batch = (size_t)net->spec.micro_batch, max_mask = 0;
     const struct graph *g = net->graph;
@@ -216,30 +121,12 @@ static void alloc_train_scratch(struct net *net)
         size_t n = u->kind == UNIT_DROPOUT ? graph_node_count(node) : 0;
         max_mask = n > max_mask ? n : max_mask;
     }
+    net->overflowed = xcalloc(batch, sizeof *net->overflowed);
     if (net->spec.mode == NET_TRAIN) {
         net->dropout_mask = xcalloc(batch * max_mask, 1);
         net->norm_partials =
             xcalloc(optim_n_partials(g), sizeof *net->norm_partials);
     }
-}
-
-const char *net_implementation(const struct net *net, int i,
-                               enum dnn_direction direction)
-{
-    const struct unit *unit = &net->units[i];
-    if (unit->conv)
-        return dnn_conv_implementation(unit->conv, direction);
-    if (unit->linear)
-        return dnn_linear_implementation(unit->linear, direction);
-    if (unit->pool)
-        return dnn_pool_implementation(unit->pool, direction);
-    return NULL;
-}
-
-const char *net_layer_name(const struct net *net, int i)
-{
-    const struct graph_node *node = &net->graph->nodes[net->plan.units[i].node];
-    return node->param < 0 ? "maxpool" : net_tensor(net, node->param)->name;
 }
 
 static const char *const direction_names[] = {"forward", "backward data",
@@ -255,8 +142,8 @@ static void warn_reference_implementation(const struct net *net, int i,
                     "(%s) for batch %d here\n"
                     "this makes a step many times slower; try another "
                     "--train.micro_batch, --eval.batch or image size",
-                    net_layer_name(net, i), direction_names[direction],
-                    net_implementation(net, i, direction),
+                    unit_name(&net->plan, i), direction_names[direction],
+                    unit_implementation(&net->units[i], direction),
                     net->spec.micro_batch);
 }
 
@@ -269,7 +156,7 @@ static void log_implementations(const struct net *net)
         char line[160] = "";
         for (int k = 0; k < DNN_DIRECTIONS; k++) {
             enum dnn_direction d = (enum dnn_direction)k;
-            const char *name = net_implementation(net, i, d);
+            const char *name = unit_implementation(&net->units[i], d);
             size_t used = strlen(line);
             if (!name)
                 continue;
@@ -279,7 +166,7 @@ static void log_implementations(const struct net *net)
                 warn_reference_implementation(net, i, d);
         }
         if (line[0])
-            log_debug("cpu net (%s): %s: %s", mode, net_layer_name(net, i),
+            log_debug("cpu net (%s): %s: %s", mode, unit_name(&net->plan, i),
                       line);
     }
 }
@@ -310,8 +197,10 @@ static enum vd_err net_complete(struct net *net)
         graph_node_count(&net->graph->nodes[0]) * sizeof(float);
     VD_TRY(staging_init(&net->staging, &net->spec, image_bytes));
     VD_TRY(dnn_commit(net->dnn));
-    VD_TRY(packed_weights_open(net, net->spec.share_from));
-    alloc_train_scratch(net);
+    const struct net *other = net->spec.share_from;
+    VD_TRY(packed_weights_open(other ? other->packed_weights : NULL, &net->plan,
+                               net->units, &net->packed_weights));
+    alloc_scratch(net);
     return VD_OK;
 }
 
@@ -336,7 +225,7 @@ enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
     log_debug("cpu net: %d units, %.0f MB for values, gradients and scratch, "
               "%.0f MB for packed weights, %.0f MB for other oneDNN buffers",
               net->plan.n_units, (double)net->plan.arena * 4e-6,
-              (double)net->packed_weights->n * 4e-6,
+              (double)packed_weights_count(net->packed_weights) * 4e-6,
               (double)dnn_bytes(net->dnn) * 1e-6);
     *out = net;
     return VD_OK;
@@ -421,5 +310,51 @@ enum vd_err cpu_node_grad(struct net *net, int node, float *out)
     /* A norm adds a second gradient into the first one in place, which makes
      * that buffer not intact. So there is one gradient here. */
     cpu_copy_node(net, node, net_buffer(net, v->grads[0]), out);
+    return VD_OK;
+}
+
+/* ---- update ---- */
+
+enum vd_err cpu_update(struct net *net, struct buf *exchange)
+{
+    struct weights *w = net->spec.weights;
+    VD_ASSERT(net->spec.mode == NET_TRAIN && exchange->kind == BUF_EXCHANGE);
+    const struct optim_step step = {
+        .graph = net->graph,
+        .optim = &net->spec.optim,
+        .scalars = &staging_current(&net->staging)->scalars,
+        .weights = w,
+        .simd = net->simd,
+        .threads = net->spec.threads,
+        .partials = net->norm_partials,
+    };
+    net->update_result = optim_update(&step, exchange->data);
+    if (!net->update_result.finite)
+        return VD_OK;
+    packed_weights_expect_update(net->packed_weights, w->version);
+    w->version++;
+    return VD_OK;
+}
+
+enum vd_err cpu_update_result(struct net *net, struct update_result *out)
+{
+    *out = net->update_result;
+    return VD_OK;
+}
+
+enum vd_err cpu_add(struct net *net, struct buf *dst, const struct buf *src,
+                    struct range range)
+{
+    VD_ASSERT(range.first + range.n <= dst->n && dst->n == src->n);
+    optim_add(net->simd, net->spec.threads, dst->data + range.first,
+              src->data + range.first, range.n);
+    return VD_OK;
+}
+
+enum vd_err cpu_divide(struct net *net, struct buf *buf, struct range range,
+                       float by)
+{
+    VD_ASSERT(range.first + range.n <= buf->n);
+    optim_divide(net->spec.threads, buf->data + range.first, range.n, by);
     return VD_OK;
 }

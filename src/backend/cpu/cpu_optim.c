@@ -11,7 +11,7 @@
  *      backbone, each with its own learning rate.
  *   4. Running statistics: exponential moving average of the batch statistics.
  */
-#include "backend/cpu/cpu_net.h"
+#include "backend/cpu/cpu_optim.h"
 
 #include <math.h>
 
@@ -36,27 +36,26 @@ static size_t chunk_end(size_t chunk, size_t n)
     return (chunk + 1) * CHUNK < n ? (chunk + 1) * CHUNK : n;
 }
 
-static double sum_grad_squares(const struct net *net, const float *grad)
+static double sum_grad_squares(const struct optim_step *s, const float *grad)
 {
-    size_t n = net->graph->n_trainable;
+    size_t n = s->graph->n_trainable;
     double sum = 0;
-#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+#pragma omp parallel for num_threads(s->threads) schedule(static)
     for (size_t c = 0; c < n_chunks(n); c++)
-        net->norm_partials[c] = net->simd->sum_squares(
-            grad + c * CHUNK, chunk_end(c, n) - c * CHUNK);
+        s->partials[c] =
+            s->simd->sum_squares(grad + c * CHUNK, chunk_end(c, n) - c * CHUNK);
     for (size_t c = 0; c < n_chunks(n); c++)
-        sum += net->norm_partials[c];
+        sum += s->partials[c];
     return sum;
 }
 
 /* ---- parameters ---- */
 
-static struct optim_coeffs optim_coeffs_of(const struct net *net,
-                                           const struct step_scalars *scalars,
+static struct optim_coeffs optim_coeffs_of(const struct optim_step *s,
                                            double lr, double scale)
 {
-    const struct optim *o = &net->spec.optim;
-    double t = (double)scalars->step;
+    const struct optim *o = s->optim;
+    double t = (double)s->scalars->step;
     struct optim_coeffs coeffs = {
         .grad_scale = (float)scale,
         .lr = (float)lr,
@@ -78,111 +77,98 @@ static struct optim_coeffs optim_coeffs_of(const struct net *net,
     return coeffs;
 }
 
-static void cpu_update_chunk(const struct net *net,
-                             const struct optim_coeffs *coeffs,
-                             const float *grad, struct range chunk)
+static void update_chunk(const struct optim_step *s,
+                         const struct optim_coeffs *coeffs, const float *grad,
+                         struct range chunk)
 {
-    const struct weights *w = net->spec.weights;
+    const struct weights *w = s->weights;
     float *p = w->param.data + chunk.first, *m = w->m.data + chunk.first;
     float *v = w->v.data + chunk.first;
     const float *g = grad + chunk.first;
-    switch (net->spec.optim.rule) {
+    switch (s->optim->rule) {
     case OPTIM_ADAM:
     case OPTIM_ADAMW:
-        net->simd->adam(p, m, v, g, chunk.n, coeffs);
+        s->simd->adam(p, m, v, g, chunk.n, coeffs);
         break;
     case OPTIM_SGD:
-        net->simd->sgd(p, m, g, chunk.n, coeffs);
+        s->simd->sgd(p, m, g, chunk.n, coeffs);
         break;
     }
 }
 
-static void cpu_update_group(const struct net *net,
-                             const struct optim_coeffs *coeffs,
-                             const float *grad, struct range group)
+static void update_group(const struct optim_step *s,
+                         const struct optim_coeffs *coeffs, const float *grad,
+                         struct range group)
 {
-#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
+#pragma omp parallel for num_threads(s->threads) schedule(static)
     for (size_t c = 0; c < n_chunks(group.n); c++) {
         size_t first = c * CHUNK, end = chunk_end(c, group.n);
-        cpu_update_chunk(net, coeffs, grad,
-                         (struct range){group.first + first, end - first});
+        update_chunk(s, coeffs, grad,
+                     (struct range){group.first + first, end - first});
     }
 }
 
-static void cpu_update_params(struct net *net, const float *grad, double norm)
+static void update_params(const struct optim_step *s, const float *grad,
+                          double norm)
 {
-    const struct graph *g = net->graph;
-    const struct step_scalars *scalars =
-        &staging_current(&net->staging)->scalars;
-    double clip = net->spec.optim.clip_norm;
+    const struct graph *g = s->graph;
+    double clip = s->optim->clip_norm;
     double scale = clip > 0 ? fmin(1, clip / (norm + CLIP_EPS)) : 1;
     size_t head = g->n_head < g->n_trainable ? g->n_head : g->n_trainable;
-    struct optim_coeffs coeffs =
-        optim_coeffs_of(net, scalars, scalars->lr, scale);
-    cpu_update_group(net, &coeffs, grad, (struct range){0, head});
-    coeffs = optim_coeffs_of(net, scalars, scalars->backbone_lr, scale);
-    cpu_update_group(net, &coeffs, grad,
-                     (struct range){head, g->n_trainable - head});
+    struct optim_coeffs coeffs = optim_coeffs_of(s, s->scalars->lr, scale);
+    update_group(s, &coeffs, grad, (struct range){0, head});
+    coeffs = optim_coeffs_of(s, s->scalars->backbone_lr, scale);
+    update_group(s, &coeffs, grad, (struct range){head, g->n_trainable - head});
 }
 
 /* ---- running statistics ---- */
 
-static void cpu_update_running_stats(struct net *net, const float *batch)
+static void update_running_stats(const struct optim_step *s, const float *batch)
 {
-    const struct graph *g = net->graph;
+    const struct graph *g = s->graph;
     double share = g->norm_momentum;
     for (int i = 0; i < g->n_nodes; i++) {
         if (g->nodes[i].op != GRAPH_NORM || g->nodes[i].fixed_norm)
             continue;
         const struct graph_tensor *t = &g->stats[g->nodes[i].stats];
-        float *running = net->spec.weights->stats.data + t->offset;
+        float *running = s->weights->stats.data + t->offset;
         for (size_t k = 0; k < 2 * t->count; k++)
             running[k] = (float)((1 - share) * (double)running[k] +
                                  share * (double)batch[t->offset + k]);
     }
 }
 
-enum vd_err cpu_update(struct net *net, struct buf *exchange)
+struct update_result optim_update(const struct optim_step *s,
+                                  const float *exchange)
 {
-    const struct graph *g = net->graph;
-    struct weights *w = net->spec.weights;
-    VD_ASSERT(net->spec.mode == NET_TRAIN && exchange->kind == BUF_EXCHANGE);
-    const float *grad = exchange->data, *stats = grad + g->n_trainable;
-    double sum = sum_grad_squares(net, grad);
+    const struct graph *g = s->graph;
+    const float *stats = exchange + g->n_trainable;
+    double sum = sum_grad_squares(s, exchange);
     bool finite = isfinite(sum) && stats[g->n_stats] == 0;
     for (size_t i = 0; i < g->n_stats; i++)
         finite = finite && isfinite(stats[i]);
-    net->update_result = (struct update_result){sqrt(sum), finite};
-    if (!finite)
-        return VD_OK;
-    cpu_update_params(net, grad, sqrt(sum));
-    cpu_update_running_stats(net, stats);
-    packed_weights_expect_update(net);
-    w->version++;
-    return VD_OK;
-}
-
-enum vd_err cpu_add(struct net *net, struct buf *dst, const struct buf *src,
-                    struct range range)
-{
-    VD_ASSERT(range.first + range.n <= dst->n && dst->n == src->n);
-    float *to = dst->data + range.first;
-    const float *from = src->data + range.first;
-#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
-    for (size_t c = 0; c < n_chunks(range.n); c++) {
-        size_t first = c * CHUNK, end = chunk_end(c, range.n);
-        net->simd->add(to + first, to + first, from + first, end - first);
+    if (finite) {
+        update_params(s, exchange, sqrt(sum));
+        update_running_stats(s, stats);
     }
-    return VD_OK;
+    return (struct update_result){sqrt(sum), finite};
 }
 
-enum vd_err cpu_divide(struct net *net, struct buf *buf, struct range range,
-                       float by)
+/* ---- exchange buffers ---- */
+
+void optim_add(const struct simd *simd, int threads, float *to,
+               const float *from, size_t n)
 {
-    VD_ASSERT(range.first + range.n <= buf->n);
-    float *x = buf->data + range.first;
-#pragma omp parallel for num_threads(net->spec.threads) schedule(static)
-    for (size_t i = 0; i < range.n; i++)
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t c = 0; c < n_chunks(n); c++) {
+        size_t first = c * CHUNK, end = chunk_end(c, n);
+        simd->add(to + first, to + first, from + first, end - first);
+    }
+}
+
+void optim_divide(int threads, float *x, size_t n, float by)
+{
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t i = 0; i < n; i++)
         x[i] /= by;
-    return VD_OK;
 }

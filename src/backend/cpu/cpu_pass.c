@@ -12,10 +12,12 @@
  *
  * Batch statistics and the non-finite flag are ready before the gradients.
  */
+#include "backend/cpu/cpu_pass.h"
+
+#include "backend/cpu/cpu_head.h"
 #include "backend/cpu/cpu_layout.h"
 #include "backend/cpu/cpu_net.h"
 
-#include <math.h>
 #include <string.h>
 
 /* ---- element-wise helpers ---- */
@@ -104,8 +106,20 @@ static void forward_dropout(struct net *net, const struct plan_unit *u)
         add_or_copy(net, y, x, NULL, n);
         return;
     }
+    const struct plan_value *value = &net->plan.values[u->out];
+    const struct staged_batch *staged = staging_current(&net->staging);
+    const struct dropout_batch batch = {
+        .node = &net->graph->nodes[u->node],
+        .n = net->spec.micro_batch,
+        .items = staged->items,
+        .seed = staged->scalars.seed,
+        .block = value->blocked ? net->plan.block : 1,
+        .padded = n / (size_t)net->spec.micro_batch,
+        .threads = net->spec.threads,
+        .mask = net->dropout_mask,
+    };
     float *factors = u->aux >= 0 ? net_buffer(net, u->aux) : y;
-    dropout_draw_factors(net, u, factors);
+    dropout_draw_factors(&batch, factors);
     net->simd->multiply(y, x, factors, n);
 }
 
@@ -114,33 +128,52 @@ static void forward_dropout(struct net *net, const struct plan_unit *u)
  * whose values overflow would return finite results. By Cauchy-Schwarz, a sum
  * of products and each of its partial sums is at most |x| |w| (Euclidean
  * norms): nothing overflows while both squares are below CONV_OVERFLOW_BOUND.
- * For an image above it, sets the cross entropy to NaN; loss_forward() keeps
- * it.
+ * Sets net->overflowed of the images above it; loss_forward() makes their cross
+ * entropy NaN.
  */
-static void flag_overflow(struct net *net, const struct plan_unit *u,
-                          const struct unit *unit)
+static void flag_overflow(struct net *net, int i)
 {
-    struct result *results = staging_current(&net->staging)->results;
+    const struct plan_unit *u = &net->plan.units[i];
     const float *x = net_value(net, u->in);
-    bool weights_are_lost = isnan(unit->bias[0]);
+    bool always = packed_weights_may_overflow(net->packed_weights, i);
 #pragma omp parallel for num_threads(net->spec.threads) schedule(static)
-    for (int i = 0; i < net->spec.micro_batch; i++) {
-        struct range r = image_range(net, u->in, i);
-        if (weights_are_lost ||
+    for (int k = 0; k < net->spec.micro_batch; k++) {
+        struct range r = image_range(net, u->in, k);
+        if (always ||
             !(net->simd->sum_squares(x + r.first, r.n) < CONV_OVERFLOW_BOUND))
-            results[i].ce = NAN;
+            net->overflowed[k] = true;
     }
 }
 
-static enum vd_err forward_conv(struct net *net, const struct plan_unit *u,
-                                struct unit *unit)
+static enum vd_err forward_conv(struct net *net, int i)
 {
+    const struct plan_unit *u = &net->plan.units[i];
+    const struct unit *unit = &net->units[i];
     int weight = net->graph->nodes[u->node].param;
     if (u->folded_norm >= 0)
-        flag_overflow(net, u, unit);
+        flag_overflow(net, i);
     return dnn_conv_forward(unit->conv, net_value(net, u->in),
                             net_param(net, weight), unit->bias,
                             net_value(net, u->out));
+}
+
+static struct loss_batch loss_batch_of(struct net *net,
+                                       const struct plan_unit *u)
+{
+    return (struct loss_batch){
+        .loss = &net->graph->loss,
+        .n = net->spec.micro_batch,
+        .items = staging_current(&net->staging)->items,
+        .logits = net_value(net, u->in),
+    };
+}
+
+static void forward_loss(struct net *net, const struct plan_unit *u)
+{
+    const struct loss_batch batch = loss_batch_of(net, u);
+    net->loss_finite =
+        loss_forward(&batch, net->overflowed, net_value(net, u->out),
+                     staging_current(&net->staging)->results);
 }
 
 static enum vd_err forward_unit(struct net *net, int i)
@@ -153,7 +186,7 @@ static enum vd_err forward_unit(struct net *net, int i)
     dnn_use_scratch(net->dnn, net_buffer(net, u->scratch));
     switch (u->kind) {
     case UNIT_CONV:
-        return forward_conv(net, u, unit);
+        return forward_conv(net, i);
     case UNIT_NORM:
         forward_norm(net, u, unit);
         break;
@@ -176,10 +209,18 @@ static enum vd_err forward_unit(struct net *net, int i)
         return dnn_linear_forward(unit->linear, in, net_param(net, node->param),
                                   net_param(net, node->param + 1), out);
     case UNIT_LOSS:
-        loss_forward(net, u);
+        forward_loss(net, u);
         break;
     }
     return VD_OK;
+}
+
+static enum vd_err refresh_packed_weights(struct net *net)
+{
+    dnn_use_scratch(net->dnn, net_buffer(net, net->pack_scratch));
+    return packed_weights_refresh(net->packed_weights, &net->plan, net->units,
+                                  net->spec.weights,
+                                  net_buffer(net, net->folded_weights));
 }
 
 enum vd_err cpu_forward(struct net *net)
@@ -187,9 +228,9 @@ enum vd_err cpu_forward(struct net *net)
     staging_take(&net->staging);
     VD_TRY(net_ensure_workspace(net));
     int before = net_set_threads(net->spec.threads);
-    enum vd_err err = packed_weights_refresh(net);
-    memset(staging_current(&net->staging)->results, 0,
-           (size_t)net->spec.micro_batch * sizeof(struct result));
+    enum vd_err err = refresh_packed_weights(net);
+    memset(net->overflowed, 0,
+           (size_t)net->spec.micro_batch * sizeof *net->overflowed);
     for (int i = 0; !err && i < net->plan.n_units; i++)
         err = forward_unit(net, i);
     net_restore_threads(before);
@@ -232,6 +273,12 @@ static void backward_relu(struct net *net, const struct plan_unit *u)
         struct range r = image_range(net, u->out, i);
         net->simd->relu_backward(dx + r.first, g + r.first, y + r.first, r.n);
     }
+}
+
+static void backward_loss(struct net *net, const struct plan_unit *u)
+{
+    const struct loss_batch batch = loss_batch_of(net, u);
+    loss_backward(&batch, net_buffer(net, u->grad_in));
 }
 
 static void backward_flatten(struct net *net, const struct plan_unit *u)
@@ -316,7 +363,7 @@ static enum vd_err backward_simple(struct net *net, const struct plan_unit *u,
     else if (u->kind == UNIT_DROPOUT)
         net->simd->multiply(dx, g, net_buffer(net, u->aux), n);
     else
-        loss_backward(net, u);
+        backward_loss(net, u);
     return VD_OK;
 }
 

@@ -6,9 +6,10 @@
  * implementation and the scratchpad size, together with its object; its code
  * in dnn_commit().
  */
-#ifndef VOCDIST_BACKEND_CPU_DNNL_OP_H
-#define VOCDIST_BACKEND_CPU_DNNL_OP_H
+#ifndef VOCDIST_BACKEND_CPU_DNNL_INTERNAL_H
+#define VOCDIST_BACKEND_CPU_DNNL_INTERNAL_H
 
+#include "backend/cpu/cpu_dnnl.h"
 #include "backend/cpu/cpu_dnnl_api.h"
 #include "base/memory.h"
 
