@@ -28,8 +28,9 @@
 #define ISA_AVX2        0x7u
 #define ISA_AVX512_CORE 0x27u
 
-/* oneDNN crashes if an allocation fails while it creates a descriptor or
- * generates code. It needs less than this for either. */
+/* oneDNN crashes if an allocation fails while it creates descriptors or
+ * generates code. It needs less than this for the descriptors of a layer, or
+ * for the code of a primitive. */
 #define ONEDNN_HEADROOM_BYTES ((size_t)64 << 20)
 
 static unsigned onednn_isa(void)
@@ -102,12 +103,17 @@ void dnn_free(struct dnn *d)
     free(d);
 }
 
+enum vd_err dnn_check_headroom(const char *what)
+{
+    return memory_check_available(what, ONEDNN_HEADROOM_BYTES);
+}
+
 enum vd_err dnn_commit(struct dnn *d)
 {
     void *grad = NULL, *padded = NULL;
     for (size_t i = 0; i < d->n_pending; i++) {
         struct op *op = d->pending[i];
-        VD_TRY(memory_check_available("oneDNN's code", ONEDNN_HEADROOM_BYTES));
+        VD_TRY(dnn_check_headroom("oneDNN's code"));
         DNN_TRY(dnnl_primitive_create(&op->primitive, op->pd));
     }
     d->n_pending = 0;
@@ -211,7 +217,6 @@ enum vd_err op_run(struct op *op, const void *const *data)
 enum vd_err op_describe(struct dnn *d, dnnl_md *md, int n,
                         const dnnl_dim_t *dims, dnnl_format_tag_t tag)
 {
-    VD_TRY(memory_check_available("oneDNN", ONEDNN_HEADROOM_BYTES));
     d->mds = xreallocarray(d->mds, d->n_mds + 1, sizeof *d->mds);
     dnnl_status_t status = api_md_new(&d->mds[d->n_mds], n, dims, tag);
     *md = d->mds[d->n_mds++];

@@ -375,7 +375,9 @@ enum vd_err dnn_conv_new(struct dnn *d, const struct dnn_conv_spec *spec,
     struct dnn_conv *c = xcalloc(1, sizeof *c);
     c->dnn = d;
     c->spec = *spec;
-    enum vd_err err = conv_make(c);
+    enum vd_err err = dnn_check_headroom("oneDNN");
+    if (!err)
+        err = conv_make(c);
     if (err) {
         dnn_conv_free(c);
         return err;

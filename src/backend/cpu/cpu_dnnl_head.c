@@ -71,8 +71,10 @@ enum vd_err dnn_linear_new(struct dnn *d, int32_t batch, int32_t in,
                            struct dnn_linear **out)
 {
     struct dnn_linear *l = xcalloc(1, sizeof *l);
-    enum vd_err err = linear_make(d, l, (dnnl_dim_t[]){batch, in},
-                                  (dnnl_dim_t[]){batch, out_width}, backward);
+    enum vd_err err = dnn_check_headroom("oneDNN");
+    if (!err)
+        err = linear_make(d, l, (dnnl_dim_t[]){batch, in},
+                          (dnnl_dim_t[]){batch, out_width}, backward);
     if (err) {
         dnn_linear_free(l);
         return err;
@@ -165,7 +167,9 @@ enum vd_err dnn_pool_new(struct dnn *d, const struct dnn_pool_spec *spec,
                          struct dnn_pool **out)
 {
     struct dnn_pool *p = xcalloc(1, sizeof *p);
-    enum vd_err err = pool_make(d, p, spec);
+    enum vd_err err = dnn_check_headroom("oneDNN");
+    if (!err)
+        err = pool_make(d, p, spec);
     if (err) {
         dnn_pool_free(p);
         return err;

@@ -48,6 +48,10 @@ struct op {
     int n;
 };
 
+/* Call before the descriptors of a layer are created, and before code is
+ * generated: VD_SYSTEM if there is too little memory for oneDNN. */
+enum vd_err dnn_check_headroom(const char *what) VD_MUST_USE;
+
 dnnl_md op_md(const struct op *op, dnnl_query_t what);
 /* oneDNN's name of the descriptor's implementation; NULL if pd is NULL. */
 const char *op_implementation(const_dnnl_primitive_desc_t pd);
