@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the rules of CONTRIBUTING.md that a program can check: layout, lengths,
-# the order of the modules, one place per third-party header, banned calls.
+# structure (check_structure.py), one place per third-party header, banned calls.
 # Prints each violation and fails; prints nothing if there are none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -41,27 +41,9 @@ done < <(ctags -f - --kinds-C=f --fields=+ne --languages=C "${code[@]}" |
       if ($i ~ /^end:/) e = substr($i, 5) }
     if (e - l + 1 > 80) print $1 "\t" $2 "\t" e - l + 1 }')
 
-# A module includes only modules before it in this list. preprocess/main.c, the
-# front of vocpack, includes all.
-modules=(base config comm store image data model backend exchange eval run
-  train bench cli preprocess tools)
-module_index() {
-  for i in "${!modules[@]}"; do
-    [ "${modules[$i]}" != "$1" ] || { echo "$i"; return; }
-  done
-  echo 99
-}
-while IFS=: read -r file include; do
-  from=${file#src/}
-  from=${from%%/*}
-  to=$(echo "$include" | sed 's/.*"\(.*\)\/.*".*/\1/')
-  # folders below backend/ belong to module backend
-  to=${to%%/*}
-  if [ "$(module_index "$to")" -gt "$(module_index "$from")" ]; then
-    report_violation "$file: module $from may not use module $to"
-  fi
-done < <(grep -HoE '^#include "[a-z]+/[^"]*"' "${code[@]}" |
-  grep -vE '^(kernels/|preprocess/main\.c:)')
+# Order of the modules, circles, headers and their sources, head comments,
+# words that must not return.
+python3 scripts/check_structure.py "${code[@]}" >&2 || fail=1
 
 # Each third-party header is included in one place only.
 allow_header_in() { # header regex, allowed path regex

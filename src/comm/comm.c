@@ -1,4 +1,9 @@
-/* The calls that both implementations share. */
+/*
+ * What both implementations of comm.h share: opening and closing around
+ * comm_impl_open() and comm_impl_close(), the watchdog's phases, comparison of
+ * values over ranks, and sums in a fixed order. The collective calls among them
+ * are built on the implementation's bcast, gather and allgather.
+ */
 #include "comm/comm.h"
 
 #include "comm/comm_internal.h"

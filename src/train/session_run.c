@@ -26,7 +26,7 @@ enum vd_err session_run(struct comm *comm, struct option_set *options,
     comm_enter(comm, SITE_SHUTDOWN, -1, config->timeout.setup);
     /* A rank that is alone with its error must not wait for its threads, which
      * use the session until comm_close() ends the process. */
-    if (err == comm->agreed_err) {
+    if (err == VD_OK || err == comm->agreed_err) {
         session_close(s);
         free(s);
     }

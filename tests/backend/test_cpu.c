@@ -176,7 +176,7 @@ static void convolutions_of_odd_shapes_agree_with_ref(void **state)
 /* ---- memory plan ---- */
 
 /* Large enough that values and gradients share memory. */
-static void shared_memory_changes_nothing(void **state)
+static void training_in_shared_memory_agrees_with_ref(void **state)
 {
     static const struct shape s = {64, 3, 8, 3, 1, 32, false};
     struct graph g;
