@@ -166,7 +166,7 @@ static void fewer_threads_may_start_but_not_below_the_minimum(void **state)
         for (size_t job = 0; err == VD_OK && job < JOBS; job++)
             take_job(pool, &s, job);
         if (err != VD_OK)
-            assert_logged(&log, "no thread for squares");
+            assert_logged(&log, "cannot start a thread for squares");
         worker_pool_free(pool);
     }
 }
