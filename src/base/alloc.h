@@ -1,7 +1,8 @@
 /*
- * Host memory allocation. When out of memory, the small allocations (x...) end
- * the process with exit code 71; alloc_aligned(), for buffers whose size the
- * user chose, returns VD_SYSTEM. base/memory.h writes the messages. Local.
+ * Host memory allocation. If memory is exhausted, the small allocations (x...)
+ * end the process with exit code 71; alloc_aligned(), for buffers whose size
+ * depends on the user's settings, returns VD_SYSTEM. base/memory.h has the
+ * messages. Local.
  */
 #ifndef VOCDIST_BASE_ALLOC_H
 #define VOCDIST_BASE_ALLOC_H
@@ -29,7 +30,7 @@ enum vd_err alloc_aligned(void **out, size_t n, size_t size,
                           const char *what) VD_MUST_USE;
 void alloc_aligned_free(void *p);
 
-/* False when a x b overflows size_t; then `out` is not written. */
+/* False if a x b overflows size_t; then `out` is not written. */
 bool alloc_mul_size(size_t a, size_t b, size_t *out);
 
 #endif

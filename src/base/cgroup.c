@@ -59,7 +59,7 @@ static void visit_ancestors(const struct cgroup_walk *w, const char *mount,
     }
 }
 
-/* True when the list "a,b,c" of `n` bytes contains `word`. */
+/* True if the list "a,b,c" of `n` bytes contains `word`. */
 static bool list_contains(const char *list, size_t n, const char *word)
 {
     size_t length = strlen(word);
@@ -77,14 +77,14 @@ void cgroup_visit(const char *root, const char *controller,
     snprintf(mount, sizeof mount, MOUNT "/%s", controller);
     cgroup_read(text, sizeof text, root, "/proc/self/cgroup");
     while ((line = strsep(&rest, "\n"))) {
-        char *kinds = strchr(line, ':');
-        char *path = kinds ? strchr(kinds + 1, ':') : NULL;
+        char *controllers = strchr(line, ':');
+        char *path = controllers ? strchr(controllers + 1, ':') : NULL;
         if (!path)
             continue;
-        if (path == kinds + 1)
+        if (path == controllers + 1)
             visit_ancestors(&w, MOUNT, path + 1, 2);
-        else if (list_contains(kinds + 1, (size_t)(path - kinds - 1),
-                               controller))
+        else if (list_contains(controllers + 1,
+                               (size_t)(path - controllers - 1), controller))
             visit_ancestors(&w, mount, path + 1, 1);
     }
 }

@@ -10,7 +10,7 @@
 #define CGROUP_MAX_PATH 1024
 
 /* Reads the start of the file root/path as text, up to `capacity` - 1 bytes; ""
- * when it cannot be read. `root` is "" except in tests. */
+ * if it cannot be read. `root` is "" except in tests. */
 void cgroup_read(char *text, size_t capacity, const char *root,
                  const char *path);
 

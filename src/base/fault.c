@@ -73,7 +73,8 @@ static bool parse_fault(const char *spec, struct fault *out)
     return true;
 }
 
-/* Counts the visit if it is of this fault's site and rank. */
+/* Counts the visit if site and rank are those of the fault; true on the
+ * visit at which the fault happens. */
 static bool fault_is_due(const struct fault *f, enum fault_site site, int rank,
                          atomic_int_fast64_t *visits)
 {

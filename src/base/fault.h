@@ -1,23 +1,23 @@
 /*
  * Sites and fault injection. A site is a named phase of a run in which ranks
- * communicate. The list of sites serves the messages ("... while opening the
- * data"), the watchdog, the time limits and fault injection. Every Collective
- * call has its site as a parameter, so a test that iterates over the list
- * covers all of them.
+ * communicate. Messages ("... while opening the data"), the watchdog, the time
+ * limits and fault injection use the list of sites. Every Collective call has
+ * its site as a parameter, so a test that iterates over the list covers all of
+ * them.
  *
  * Fault injection is active in every build, so tests run the release code:
  *
  *     VOCDIST_FAULT=SITE:RANK[:ACTION[:VISIT]]     e.g. checkpoint:0:kill:2
  *
- * at the VISIT-th visit of the site by that rank (default 1), ACTION is:
+ * ACTION happens at the VISIT-th visit of the site by that rank (default 1):
  *     error   fail with "injected fault at SITE" (the default)
  *     exit    exit without a message, exit code 70
- *     hang    sleep for ever
+ *     hang    sleep forever
  *     kill    SIGKILL
  *     nan     fault_nan() returns true; the caller produces the NaN
  *
- * Without the variable a call costs one getenv(). There is one fault for each
- * process. Local.
+ * Without the variable a call costs one getenv(). A process has at most one
+ * fault. Local.
  */
 #ifndef VOCDIST_BASE_FAULT_H
 #define VOCDIST_BASE_FAULT_H
@@ -58,12 +58,12 @@ const char *fault_site_name(enum fault_site site);
 const char *fault_site_activity(enum fault_site site);
 
 /*
- * Counts a visit. VD_OK, or VD_BUG for an injected error; VD_CONFIG when
+ * Counts a visit. VD_OK, or VD_BUG for an injected error; VD_CONFIG if
  * VOCDIST_FAULT is malformed. Does not return for exit, hang and kill.
  */
 enum vd_err fault_at(enum fault_site site, int rank) VD_MUST_USE;
 
-/* Counts a visit. True when the caller must put a NaN into its result. */
+/* Counts a visit. True if the caller must put a NaN into its result. */
 bool fault_nan(enum fault_site site, int rank);
 
 #endif

@@ -68,7 +68,7 @@ enum vd_err file_open_input(const char *path, int *fd, int64_t *bytes)
                    : fail_open(VD_NOINPUT, path, errno);
     enum vd_err err = VD_OK;
     if (fstat(opened, &info) < 0)
-        err = VD_FAIL(VD_NOINPUT, "%s: %s", path, strerror(errno));
+        err = fail_open(VD_NOINPUT, path, errno);
     else if (!S_ISREG(info.st_mode))
         err = fail_not_regular(VD_DATA, path, info.st_mode);
     if (err != VD_OK) {
@@ -128,10 +128,14 @@ static enum vd_err read_exactly(int fd, const char *path, char *to, size_t n)
         if (k < 0 && errno == EINTR)
             continue;
         if (k < 0)
-            return VD_FAIL(VD_NOINPUT, "%s: %s", path, strerror(errno));
+            return VD_FAIL(VD_NOINPUT,
+                           "%s: read: %s\ncheck the disk and its file system",
+                           path, strerror(errno));
         if (k == 0)
             return VD_FAIL(VD_DATA,
-                           "%s: the file shrank while it was being read", path);
+                           "%s: the file shrank while it was being read\n"
+                           "do not change input files while they are in use",
+                           path);
         got += (size_t)k;
     }
     return VD_OK;
@@ -146,7 +150,9 @@ enum vd_err file_read(const char *path, size_t max_bytes, char **out,
     VD_TRY(file_open_input(path, &fd, &length));
     enum vd_err err = VD_OK;
     if ((uint64_t)length > max_bytes) {
-        err = VD_FAIL(VD_DATA, "%s: %lld bytes, more than the %zu allowed",
+        err = VD_FAIL(VD_DATA,
+                      "%s: %lld bytes, more than the %zu allowed\n"
+                      "check that this is the intended file",
                       path, (long long)length, max_bytes);
         goto out;
     }
@@ -176,11 +182,12 @@ enum vd_err file_sync(const char *path, const char *label)
 {
     /* fsync() acts on the file, whichever descriptor the data came through. */
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int bad = fd < 0 || fsync(fd), reason = errno;
+    int failed = fd < 0 || fsync(fd), reason = errno;
     if (fd >= 0)
         close(fd);
-    return bad ? VD_FAIL(VD_IO, "%s: fsync: %s", label, strerror(reason))
-               : VD_OK;
+    return failed ? VD_FAIL(VD_IO, "%s: fsync: %s\n" FILE_WRITE_REMEDY, label,
+                            strerror(reason))
+                  : VD_OK;
 }
 
 static enum vd_err make_folder_durable(const char *path)
@@ -192,9 +199,7 @@ static enum vd_err make_folder_durable(const char *path)
         return err;
     }
     int reason = errno;
-    return file_is_folder(path)
-               ? VD_OK
-               : VD_FAIL(VD_CREATE, "%s: %s", path, strerror(reason));
+    return file_is_folder(path) ? VD_OK : fail_open(VD_CREATE, path, reason);
 }
 
 enum vd_err file_make_folder(const char *path)
@@ -262,7 +267,7 @@ enum vd_err file_list_read(struct file_list *list, const char *folder)
 {
     DIR *dir = opendir(folder);
     if (!dir)
-        return VD_FAIL(VD_NOINPUT, "%s: %s", folder, strerror(errno));
+        return fail_open(VD_NOINPUT, folder, errno);
     *list = (struct file_list){0};
     for (struct dirent *e; (e = readdir(dir));) {
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))

@@ -14,9 +14,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The remedy of messages about failed writes. */
+#define FILE_WRITE_REMEDY                                                 \
+    "check free space, quota, ulimit -f and the disk, then run the same " \
+    "command again"
+
 /*
- * Opens an input file. VD_NOINPUT when it cannot be opened, VD_DATA when it is
- * not a regular file, VD_SYSTEM when this process has too many open files. `fd`
+ * Opens an input file. VD_NOINPUT if it cannot be opened, VD_DATA if it is not
+ * a regular file, VD_SYSTEM if this process has too many open files. `fd`
  * is owned; close() it. `bytes` receives the length; it may be NULL.
  */
 enum vd_err file_open_input(const char *path, int *fd,
@@ -24,9 +29,9 @@ enum vd_err file_open_input(const char *path, int *fd,
 
 /*
  * Opens an output file that is modified in place; creates it if it is missing.
- * `flags` are those of open(), without O_CREAT. VD_CREATE when it cannot be
+ * `flags` are those of open(), without O_CREAT. VD_CREATE if it cannot be
  * opened, is not a regular file, or is a symbolic link (its target may belong
- * to somebody else); VD_SYSTEM when this process has too many open files. `fd`
+ * to somebody else); VD_SYSTEM if this process has too many open files. `fd`
  * is owned; close() it.
  */
 enum vd_err file_open_output(const char *path, int flags, int *fd) VD_MUST_USE;
@@ -38,7 +43,7 @@ const char *file_type_name(unsigned mode);
 
 /*
  * Reads the whole file and appends a NUL byte. Errors: those of
- * file_open_input(), and VD_DATA when the file is larger than `max_bytes`.
+ * file_open_input(), and VD_DATA if the file is larger than `max_bytes`.
  * `out` is owned; free() it.
  */
 enum vd_err file_read(const char *path, size_t max_bytes, char **out,
@@ -48,10 +53,10 @@ bool file_exists(const char *path);
 bool file_is_folder(const char *path);
 
 /* Like mkdir -p; the new folders are durable (fsync of each parent). VD_CREATE;
- * VD_IO when fsync fails. */
+ * VD_IO if fsync fails. */
 enum vd_err file_make_folder(const char *path) VD_MUST_USE;
 
-/* Asks the system to drop the file's pages from the page cache, so that the
+/* Advises the system to drop the file's pages from the page cache, so that the
  * next read comes from the disk; `bytes` receives the length. Errors: those of
  * file_open_input(). */
 enum vd_err file_drop_page_cache(const char *path, int64_t *bytes) VD_MUST_USE;
@@ -60,7 +65,8 @@ enum vd_err file_drop_page_cache(const char *path, int64_t *bytes) VD_MUST_USE;
  * VD_IO; the message calls the file `label`. */
 enum vd_err file_sync(const char *path, const char *label) VD_MUST_USE;
 
-/* Of "a/b/c.xml" the folder "a/b" (owned) and the name "c.xml" (borrowed). */
+/* The parts of a path: of "a/b/c.xml" the folder "a/b" (owned) and the name
+ * "c.xml" (borrowed). */
 char *file_dirname(const char *path);
 const char *file_basename(const char *path);
 
@@ -69,7 +75,7 @@ const char *file_basename(const char *path);
 char *file_resolve_link(const char *path);
 
 /* The names in a folder, sorted by byte value, without "." and "..". VD_NOINPUT
- * when it cannot be opened. */
+ * if it cannot be opened. */
 struct file_list {
     char **names; /* owned */
     size_t n;

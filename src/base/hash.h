@@ -11,7 +11,7 @@
 uint64_t hash_bytes(const void *bytes, size_t n);
 
 struct hash {
-    void *state; /* owned; hash_init() ends the process when out of memory */
+    void *state; /* owned; hash_init() aborts if memory is exhausted */
 };
 
 void hash_init(struct hash *h);

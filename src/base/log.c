@@ -182,7 +182,7 @@ void log_emergency(const char *format, ...)
     va_end(args);
     int n = snprintf(line, sizeof line, "%s%s\n", prefix, message);
     if (poll(&ready, 1, 1000) == 1 && write(STDERR_FILENO, line, (size_t)n) < n)
-        return; // standard error is gone; the write result must be used
+        return; // nothing to do; the result of write() must be used
 }
 
 struct log_sink log_swap_sink(struct log_sink now)

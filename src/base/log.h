@@ -1,5 +1,5 @@
 /*
- * Log lines on standard error and, once log_set_file() was called, in a file.
+ * Log lines on standard error and, after log_set_file(), in a file.
  * Errors are logged by VD_FAIL (base/err.h), which uses this module.
  *
  * Messages are in lower case, give the exact cause, and write "key value"
@@ -27,7 +27,7 @@ enum log_level {
     LOG_LEVEL_DEBUG,
 };
 
-/* Call it once, before threads start. `program` is borrowed for ever. */
+/* Call it once, before threads start. `program` must be a static string. */
 void log_init(const char *program, enum log_level level);
 void log_set_level(enum log_level level);
 void log_set_rank(int rank, int size, const char *host);
@@ -49,10 +49,10 @@ void log_at(enum log_level level, const char *format, ...)
 void log_write(enum log_level level, const char *format, va_list args);
 
 /*
- * Writes one error line directly to standard error: takes no lock, uses no
+ * Writes one error message directly to standard error: takes no lock, uses no
  * heap, does not write to the log file, and waits at most 1 s for standard
- * error to accept it. For a process that exits right after, while its other
- * threads may hold any lock.
+ * error to accept it. For a process that exits right afterwards, while its
+ * other threads may hold any lock. A remedy is passed as "\n  ---> REMEDY".
  */
 void log_emergency(const char *format, ...) LOG_PRINTF;
 
@@ -64,11 +64,12 @@ typedef void log_sink_fn(void *ctx, enum log_level level, const char *message);
 void log_set_sink(log_sink_fn *sink, void *ctx);
 /* A sink that drops all messages. */
 void log_discard(void *ctx, enum log_level level, const char *message);
-/* Sets `now`; returns the previous sink, which the caller can restore. */
 struct log_sink {
     log_sink_fn *sink;
     void *ctx;
 };
+/* Sets `now` as the sink of this thread; returns the previous one, so that the
+ * caller can restore it. */
 struct log_sink log_swap_sink(struct log_sink now);
 
 #endif

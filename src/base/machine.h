@@ -6,7 +6,7 @@
 #define VOCDIST_BASE_MACHINE_H
 
 /* The highest instruction set level by which libraries select kernels:
- * "x86-64 avx512f". Borrowed for ever. */
+ * "x86-64 avx512f". A static string. */
 const char *machine_isa(void);
 
 /* The CPU model: "AMD EPYC 9654 96-Core Processor", or "unknown". Owned. */

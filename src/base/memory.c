@@ -24,7 +24,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define MAX_FILE 8192 /* the wanted lines are at the start of each file */
+#define MAX_FILE 8192 /* the keys that are read are near the start */
 #define NO_LIMIT ((uint64_t)1 << 60) /* version 1 writes its largest number */
 #define STACK    ((size_t)8 << 20)   /* the usual default (ulimit -s) */
 #define LOW_MEM  ((size_t)16 << 20)  /* more than a library allocates at once */
@@ -143,10 +143,11 @@ static struct phrase describe_memory(void)
 
 enum vd_err memory_raise_oom(const char *what, size_t bytes)
 {
-    char asked[48] = "";
+    char size_text[48] = "";
     if (bytes > 0)
-        snprintf(asked, sizeof asked, ", cannot allocate %.1f MB", mb(bytes));
-    return VD_FAIL(VD_SYSTEM, "%s: out of memory%s; %s\n%s", what, asked,
+        snprintf(size_text, sizeof size_text, ", cannot allocate %.1f MB",
+                 mb(bytes));
+    return VD_FAIL(VD_SYSTEM, "%s: out of memory%s; %s\n%s", what, size_text,
                    describe_memory().text, oom_hint);
 }
 

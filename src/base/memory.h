@@ -1,6 +1,6 @@
 /*
  * Memory limits and usage, and the out-of-memory messages. Nothing here uses
- * the heap, so it works when the process is out of memory. Local, thread-safe.
+ * the heap, so it works in a process that is out of memory. Local, thread-safe.
  */
 #ifndef VOCDIST_BASE_MEMORY_H
 #define VOCDIST_BASE_MEMORY_H
@@ -46,11 +46,11 @@ _Noreturn void memory_exit_oom(size_t bytes);
 
 /*
  * VD_SYSTEM unless `bytes` of address space can be mapped now. Call it before
- * libraries that crash when they are out of memory.
+ * libraries that crash if an allocation fails.
  */
 enum vd_err memory_check_available(const char *what, size_t bytes) VD_MUST_USE;
-/* True when so little can be mapped (less than 16 MiB) that a library's error
- * may be out of memory. */
+/* True if so little can be mapped (less than 16 MiB) that the error of
+ * a library may have this cause. */
 bool memory_is_low(void);
 /* The bytes that the stacks of `n` threads map. */
 size_t memory_thread_stacks(int n);

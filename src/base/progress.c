@@ -50,14 +50,14 @@ static void redraw_line(const char *line)
 
 void progress_show(struct progress *p, size_t done, const char *note)
 {
-    double now = clock_now(), spent = now - p->started;
-    double pause = p->terminal ? REDRAW_S : PROGRESS_EVERY_S;
-    if (p->silent || now - p->last_shown < pause || done <= p->first)
+    double now = clock_now(), elapsed = now - p->started;
+    double interval = p->terminal ? REDRAW_S : PROGRESS_EVERY_S;
+    if (p->silent || now - p->last_shown < interval || done <= p->first)
         return;
     p->last_shown = now;
 
     char left[32], line[256];
-    double rate = (double)(done - p->first) / spent;
+    double rate = (double)(done - p->first) / elapsed;
     format_duration(left, sizeof left, (double)(p->total - done) / rate);
     snprintf(line, sizeof line, "%s %zu of %zu, %.1f/s, %s left%s%s", p->what,
              done, p->total, rate, left, note ? ", " : "", note ? note : "");

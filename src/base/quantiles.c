@@ -13,9 +13,9 @@ static int compare_doubles(const void *a, const void *b)
 static double quartile(const double *sorted, size_t n, size_t k)
 {
     size_t quarters = k * (n - 1), below = quarters / 4;
-    double share = (double)(quarters % 4) / 4;
+    double fraction = (double)(quarters % 4) / 4;
     double above = below + 1 < n ? sorted[below + 1] : sorted[below];
-    return sorted[below] + share * (above - sorted[below]);
+    return sorted[below] + fraction * (above - sorted[below]);
 }
 
 void quantiles_compute(double *values, size_t n, struct quantiles *out)

@@ -36,11 +36,11 @@ static struct {
 
 static void reopen_stderr(const struct stat *now)
 {
-    bool waits = S_ISFIFO(now->st_mode) || isatty(STDERR_FILENO);
+    bool can_block = S_ISFIFO(now->st_mode) || isatty(STDERR_FILENO);
     if (stderr_out.fd > STDERR_FILENO)
         close(stderr_out.fd);
     stderr_out.fd = -1;
-    if (waits)
+    if (can_block)
         stderr_out.fd = open("/proc/self/fd/2",
                              O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (stderr_out.fd < 0)
@@ -54,7 +54,7 @@ static void refresh_output(void)
     struct stat now;
     if (fstat(STDERR_FILENO, &now) < 0)
         stderr_out.fd =
-            STDERR_FILENO; /* closed: every write fails, which is right */
+            STDERR_FILENO; /* closed: every write fails, as it should */
     else if (stderr_out.fd < 0 || now.st_dev != stderr_out.device ||
              now.st_ino != stderr_out.inode)
         reopen_stderr(&now);

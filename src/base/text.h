@@ -11,16 +11,16 @@
 
 /*
  * The whole `text` must be a decimal number without blanks around it. False
- * otherwise, and when the value is out of range; "nan", "inf" and hexadecimal
+ * otherwise, and if the value is out of range; "nan", "inf" and hexadecimal
  * numbers are rejected. `out` is written on success only.
  */
 bool text_to_int64(const char *text, int64_t *out);
 bool text_to_double(const char *text, double *out);
 
-/* Levenshtein distance of words of up to 63 bytes; 64 when one is longer. */
+/* Levenshtein distance of words of up to 63 bytes; 64 if one is longer. */
 size_t text_edit_distance(const char *a, const char *b);
 
-/* The nearest of `n` names by edit distance, for a suggestion; NULL when the
+/* The nearest of `n` names by edit distance, for a suggestion; NULL if the
  * distance is more than strlen(word) / 3 + 1. Borrowed. */
 const char *text_nearest(const char *word, const char *const *names, size_t n);
 

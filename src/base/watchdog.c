@@ -18,7 +18,9 @@ _Noreturn static void watchdog_expire(const struct watchdog *w)
     char step[32] = "";
     if (w->step >= 0)
         snprintf(step, sizeof step, ", step %" PRId64, w->step);
-    log_emergency("watchdog: no progress for %g s while %s%s; this rank exits",
+    log_emergency("watchdog: no progress for %g s while %s%s; this rank exits\n"
+                  "  ---> check the disks and the network of this host, then "
+                  "run the same command again",
                   w->limit_s, fault_site_activity(w->site), step);
     _exit(err_exit_code(VD_BUG));
 }

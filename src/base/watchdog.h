@@ -2,8 +2,7 @@
  * A watchdog thread that ends the process when it makes no progress. A rank
  * that hangs in a library cannot recover; when it exits, the launcher ends the
  * other ranks. On expiry the watchdog writes step, site, rank and host to
- * standard error and calls _exit(70), without any clean-up, which could hang
- * too.
+ * standard error and calls _exit(70), without cleanup, which could hang, too.
  *
  * The timer uses monotonic time and counts only while the process runs, so a
  * job that was suspended continues. Local.
@@ -34,7 +33,7 @@ struct watchdog {
     double limit_s, idle_s; /* idle: since the last heartbeat */
 };
 
-/* Starts the thread and the timer. VD_SYSTEM when there is no thread. */
+/* Starts the thread and the timer. VD_SYSTEM if it cannot be started. */
 enum vd_err watchdog_start(struct watchdog *w, enum fault_site site,
                            double limit_s) VD_MUST_USE;
 

@@ -7,7 +7,7 @@
  * It starts only after job j - n_slots was released, so at most n_slots jobs
  * are ahead of the caller. The caller owns the memory of the slots.
  *
- * The life of two jobs, with 2 threads and 2 slots:
+ * Example with 2 threads and 2 slots:
  *
  *     thread A   runs job 0 (slot 0) ............ done
  *     thread B   runs job 1 (slot 1), done, waits ............ runs job 2
@@ -28,12 +28,12 @@
 #include <stddef.h>
 
 struct worker_pool_spec {
-    const char *what; /* for messages: "no thread for WHAT"; borrowed */
+    const char *what; /* "cannot start a thread for WHAT"; borrowed */
     int n_threads;
     int min_threads; /* fewer than n_threads may start, but not fewer than this;
                       * at least 1 */
     size_t n_jobs, n_slots;
-    /* Called on some thread. */
+    /* Called on any thread of the pool. */
     enum vd_err (*run)(void *ctx, size_t job, size_t slot);
     void *ctx; /* borrowed */
 };

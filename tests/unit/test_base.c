@@ -30,7 +30,7 @@ static void exit_codes_follow_sysexits(void **state)
     assert_int_equal(err_exit_code(VD_CONFIG), 78);
 }
 
-static enum vd_err try_it(enum vd_err err)
+static enum vd_err propagate(enum vd_err err)
 {
     VD_TRY(err);
     return VD_OK;
@@ -44,7 +44,7 @@ static void errors_are_logged_once_and_propagated(void **state)
     enum vd_err err = VD_FAIL(VD_DATA, "file %d is damaged\nwrite it again", 7);
     check_log_end();
     assert_int_equal(err, VD_DATA);
-    assert_int_equal(try_it(err), VD_DATA);
+    assert_int_equal(propagate(err), VD_DATA);
     assert_string_equal(log.text, "file 7 is damaged\nwrite it again\n");
 }
 

@@ -27,7 +27,7 @@ static int tear_down(void **state)
 }
 
 /* Writes a file of the simulated machine, below `root`. */
-static void put(const char *path, const char *text)
+static void write_system_file(const char *path, const char *text)
 {
     char *full = xasprintf("%s%s", root, path), *folder = file_dirname(full);
     assert_int_equal(file_make_folder(folder), VD_OK);
@@ -39,7 +39,7 @@ static void put(const char *path, const char *text)
     free(full);
 }
 
-static struct cpus_quota quota(void)
+static struct cpus_quota read_quota(void)
 {
     struct cpus_quota q;
     memset(&q, 0xaa, sizeof q);
@@ -50,30 +50,30 @@ static struct cpus_quota quota(void)
 static void unknown_means_no_quota(void **state)
 {
     (void)state;
-    assert_near(quota().cpus, 0, 0);
-    put("/proc/self/cgroup", "nonsense\n::\n7:cpu\n0::/a\n");
-    put("/sys/fs/cgroup/a/cpu.max", "max 100000\n");
-    assert_near(quota().cpus, 0, 0);
-    put("/sys/fs/cgroup/a/cpu.max", "nonsense\n");
-    assert_near(quota().cpus, 0, 0);
+    assert_near(read_quota().cpus, 0, 0);
+    write_system_file("/proc/self/cgroup", "nonsense\n::\n7:cpu\n0::/a\n");
+    write_system_file("/sys/fs/cgroup/a/cpu.max", "max 100000\n");
+    assert_near(read_quota().cpus, 0, 0);
+    write_system_file("/sys/fs/cgroup/a/cpu.max", "nonsense\n");
+    assert_near(read_quota().cpus, 0, 0);
 }
 
 static void the_smallest_cgroup_quota_applies(void **state)
 {
     (void)state;
-    put("/proc/self/cgroup", "0::/pod/box/leaf\n");
-    put("/sys/fs/cgroup/pod/cpu.max", "400000 100000\n");
-    put("/sys/fs/cgroup/pod/box/cpu.max", "250000 100000\n");
-    put("/sys/fs/cgroup/pod/box/leaf/cpu.max", "max 100000\n");
-    struct cpus_quota q = quota(), other;
+    write_system_file("/proc/self/cgroup", "0::/pod/box/leaf\n");
+    write_system_file("/sys/fs/cgroup/pod/cpu.max", "400000 100000\n");
+    write_system_file("/sys/fs/cgroup/pod/box/cpu.max", "250000 100000\n");
+    write_system_file("/sys/fs/cgroup/pod/box/leaf/cpu.max", "max 100000\n");
+    struct cpus_quota q = read_quota(), other;
     assert_near(q.cpus, 2.5, 1e-9);
     /* A process of the same group shares the quota, one of another does not. */
-    put("/proc/self/cgroup", "0::/pod/box\n");
-    other = quota();
+    write_system_file("/proc/self/cgroup", "0::/pod/box\n");
+    other = read_quota();
     assert_true(other.id == q.id && other.device == q.device);
-    put("/sys/fs/cgroup/pod/second/cpu.max", "250000 100000\n");
-    put("/proc/self/cgroup", "0::/pod/second\n");
-    other = quota();
+    write_system_file("/sys/fs/cgroup/pod/second/cpu.max", "250000 100000\n");
+    write_system_file("/proc/self/cgroup", "0::/pod/second\n");
+    other = read_quota();
     assert_near(other.cpus, 2.5, 1e-9);
     assert_true(other.id != q.id);
 }
@@ -81,28 +81,28 @@ static void the_smallest_cgroup_quota_applies(void **state)
 static void version_1_has_two_files(void **state)
 {
     (void)state;
-    put("/proc/self/cgroup",
-        "5:memory:/m\n4:cpuset:/job\n3:cpuacct,cpu:/job\n0::/\n");
-    put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
-    put("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
-    put("/sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "150000\n");
-    put("/sys/fs/cgroup/cpu/job/cpu.cfs_period_us", "50000\n");
-    assert_near(quota().cpus, 3, 1e-9);
-    put("/sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "-1\n");
-    assert_near(quota().cpus, 0, 0);
+    write_system_file("/proc/self/cgroup",
+                      "5:memory:/m\n4:cpuset:/job\n3:cpuacct,cpu:/job\n0::/\n");
+    write_system_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
+    write_system_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+    write_system_file("/sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "150000\n");
+    write_system_file("/sys/fs/cgroup/cpu/job/cpu.cfs_period_us", "50000\n");
+    assert_near(read_quota().cpus, 3, 1e-9);
+    write_system_file("/sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "-1\n");
+    assert_near(read_quota().cpus, 0, 0);
 }
 
 /* The path is that of the host; the files of the group are at the mount. */
 static void a_container_sees_its_cgroup_as_the_root(void **state)
 {
     (void)state;
-    put("/proc/self/cgroup", "4:cpu,cpuacct:/docker/abc\n");
-    put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n");
-    put("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
-    assert_near(quota().cpus, 0.5, 1e-9);
-    put("/proc/self/cgroup", "0::/../../docker/abc\n");
-    put("/sys/fs/cgroup/cpu.max", "150000 100000\n");
-    assert_near(quota().cpus, 1.5, 1e-9);
+    write_system_file("/proc/self/cgroup", "4:cpu,cpuacct:/docker/abc\n");
+    write_system_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n");
+    write_system_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+    assert_near(read_quota().cpus, 0.5, 1e-9);
+    write_system_file("/proc/self/cgroup", "0::/../../docker/abc\n");
+    write_system_file("/sys/fs/cgroup/cpu.max", "150000 100000\n");
+    assert_near(read_quota().cpus, 1.5, 1e-9);
 }
 
 static void omp_num_threads_is_read(void **state)
@@ -122,7 +122,8 @@ static void omp_num_threads_is_read(void **state)
 }
 
 /* A rank that may use the first `cores` cores. */
-static struct cores_info row(int cores, double cpus, uint64_t group, int openmp)
+static struct cores_info make_info(int cores, double cpus, uint64_t group,
+                                   int openmp)
 {
     struct cores_info r = {.quota = {cpus, 1, group},
                            .omp_num_threads = openmp};
@@ -143,22 +144,24 @@ static void assert_limit(const struct cores_info *rows, int n, int threads,
 static void threads_are_limited_by_quota_and_openmp(void **state)
 {
     (void)state;
-    struct cores_info none = row(8, 0, 0, 0), one = row(8, 3, 5, 0);
+    struct cores_info none = make_info(8, 0, 0, 0), one = make_info(8, 3, 5, 0);
     assert_limit(&none, 1, 8, 0, false);
     assert_limit(&one, 1, 3, 1, false);
-    struct cores_info both[] = {row(8, 3, 5, 0), row(8, 3, 5, 0)};
+    struct cores_info both[] = {make_info(8, 3, 5, 0), make_info(8, 3, 5, 0)};
     assert_limit(both, 2, 1, 2, false);
-    struct cores_info apart[] = {row(8, 3, 5, 0), row(8, 3, 6, 0)};
+    struct cores_info apart[] = {make_info(8, 3, 5, 0), make_info(8, 3, 6, 0)};
     assert_limit(apart, 2, 3, 1, false);
-    struct cores_info half = row(8, 0.5, 5, 0), more = row(2, 3, 5, 0);
+    struct cores_info half = make_info(8, 0.5, 5, 0),
+                      more = make_info(2, 3, 5, 0);
     assert_limit(&half, 1, 1, 1, false);
     assert_limit(&more, 1, 2, 0, false);
-    struct cores_info few = row(8, 3, 5, 2), many = row(8, 3, 5, 9);
+    struct cores_info few = make_info(8, 3, 5, 2), many = make_info(8, 3, 5, 9);
     assert_limit(&few, 1, 2, 0, true);
     assert_limit(&many, 1, 3, 1, false);
     /* 3.3 / 3 rounds down to 1. */
-    struct cores_info thirds[] = {row(8, 3 * 1.1, 5, 0), row(8, 3 * 1.1, 5, 0),
-                                  row(8, 3 * 1.1, 5, 0)};
+    struct cores_info thirds[] = {make_info(8, 3 * 1.1, 5, 0),
+                                  make_info(8, 3 * 1.1, 5, 0),
+                                  make_info(8, 3 * 1.1, 5, 0)};
     assert_limit(thirds, 3, 1, 3, false);
 }
 

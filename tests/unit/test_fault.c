@@ -3,7 +3,8 @@
 
 #include "base/fault.h"
 
-static enum vd_err at(const char *spec, enum fault_site site, int rank)
+static enum vd_err visit_with_fault(const char *spec, enum fault_site site,
+                                    int rank)
 {
     struct check_log log;
     setenv("VOCDIST_FAULT", spec, 1);
@@ -30,19 +31,19 @@ static void without_the_variable_nothing_fails(void **state)
 static void a_fault_hits_one_visit_of_one_site_on_one_rank(void **state)
 {
     (void)state;
-    assert_int_equal(at("data:2", SITE_MODEL, 2), VD_OK);
-    assert_int_equal(at("data:2", SITE_DATA, 1), VD_OK);
-    assert_int_equal(at("data:2", SITE_DATA, 2), VD_BUG);
-    assert_int_equal(at("data:2", SITE_DATA, 2), VD_OK);
+    assert_int_equal(visit_with_fault("data:2", SITE_MODEL, 2), VD_OK);
+    assert_int_equal(visit_with_fault("data:2", SITE_DATA, 1), VD_OK);
+    assert_int_equal(visit_with_fault("data:2", SITE_DATA, 2), VD_BUG);
+    assert_int_equal(visit_with_fault("data:2", SITE_DATA, 2), VD_OK);
     // The two visits above count, so this is the third.
-    assert_int_equal(at("data:2:error:4", SITE_DATA, 2), VD_OK);
-    assert_int_equal(at("data:2:error:4", SITE_DATA, 2), VD_BUG);
+    assert_int_equal(visit_with_fault("data:2:error:4", SITE_DATA, 2), VD_OK);
+    assert_int_equal(visit_with_fault("data:2:error:4", SITE_DATA, 2), VD_BUG);
 }
 
 static void nan_is_applied_by_the_caller(void **state)
 {
     (void)state;
-    assert_int_equal(at("step:0:nan:2", SITE_STEP, 0), VD_OK);
+    assert_int_equal(visit_with_fault("step:0:nan:2", SITE_STEP, 0), VD_OK);
     assert_false(fault_nan(SITE_STEP, 0));
     assert_false(fault_nan(SITE_STEP, 1));
     assert_true(fault_nan(SITE_STEP, 0));
@@ -60,8 +61,8 @@ static void malformed_faults_are_rejected(void **state)
     memset(long_one, 'a', sizeof long_one - 1);
     long_one[sizeof long_one - 1] = '\0';
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
-        assert_int_equal(at(bad[k], SITE_DATA, 0), VD_CONFIG);
-    assert_int_equal(at(long_one, SITE_DATA, 0), VD_CONFIG);
+        assert_int_equal(visit_with_fault(bad[k], SITE_DATA, 0), VD_CONFIG);
+    assert_int_equal(visit_with_fault(long_one, SITE_DATA, 0), VD_CONFIG);
     unsetenv("VOCDIST_FAULT");
 }
 

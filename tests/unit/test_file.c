@@ -52,7 +52,7 @@ static void make_socket(const char *path)
 }
 
 /* Creates a file that is not regular; false when that is not permitted. */
-static bool make_odd(const char *kind, const char *path)
+static bool make_special_file(const char *kind, const char *path)
 {
     if (!strcmp(kind, "a FIFO"))
         assert_int_equal(mkfifo(path, 0666), 0);
@@ -65,24 +65,25 @@ static bool make_odd(const char *kind, const char *path)
     return true;
 }
 
-static const char *const odd[] = {"a FIFO", "a folder", "a socket", "a device"};
-#define N_ODD (sizeof odd / sizeof *odd)
+static const char *const special_types[] = {"a FIFO", "a folder", "a socket",
+                                            "a device"};
+#define N_SPECIAL_TYPES (sizeof special_types / sizeof *special_types)
 
 static void only_regular_files_are_read(void **state)
 {
     (void)state;
     char *bytes = NULL;
     size_t n = 0;
-    for (size_t i = 0; i < N_ODD; i++) {
+    for (size_t i = 0; i < N_SPECIAL_TYPES; i++) {
         struct check_log log;
-        char *path = in_folder(odd[i]);
-        if (make_odd(odd[i], path)) {
+        char *path = in_folder(special_types[i]);
+        if (make_special_file(special_types[i], path)) {
             check_log_start(&log);
             assert_int_equal(file_read(path, 99, &bytes, &n), VD_DATA);
             check_log_end();
             assert_logged(&log, path);
             assert_logged(&log, "not a regular file, but ");
-            assert_logged(&log, odd[i]);
+            assert_logged(&log, special_types[i]);
             assert_logged(&log, "\ngive the name of a file");
         }
         free(path);
@@ -108,18 +109,18 @@ static void a_link_to_a_file_is_read(void **state)
 static void only_regular_files_are_written(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < N_ODD; i++) {
+    for (size_t i = 0; i < N_SPECIAL_TYPES; i++) {
         struct check_log log;
-        char *path = in_folder(odd[i]);
+        char *path = in_folder(special_types[i]);
         int fd = -7;
-        if (make_odd(odd[i], path)) {
+        if (make_special_file(special_types[i], path)) {
             check_log_start(&log);
             assert_int_equal(file_check_output(path), VD_CREATE);
             assert_int_equal(file_open_output(path, O_WRONLY, &fd), VD_CREATE);
             assert_int_equal(file_open_output(path, O_RDWR, &fd), VD_CREATE);
             check_log_end();
             assert_int_equal(fd, -7);
-            assert_logged(&log, odd[i]);
+            assert_logged(&log, special_types[i]);
             assert_logged(&log, "\nremove it");
         }
         free(path);

@@ -37,7 +37,7 @@ static int tear_down(void **state)
 }
 
 /* Writes a file of the simulated machine, below `root`. */
-static void put(const char *path, const char *text)
+static void write_system_file(const char *path, const char *text)
 {
     char *full = xasprintf("%s%s", root, path);
     for (char *slash = full + strlen(root) + 1;
@@ -72,13 +72,16 @@ static void unknown_means_no_limit(void **state)
 static void the_process_and_its_limit_are_read(void **state)
 {
     (void)state;
-    put("/proc/self/status", "Name:\tx\nVmPeak:\t 9 kB\nVmSize:\t  4000 kB\n"
-                             "VmHWM:\t  3000 kB\nVmRSS:\t    2000 kB\n");
-    put("/proc/self/limits",
+    write_system_file("/proc/self/status",
+                      "Name:\tx\nVmPeak:\t 9 kB\nVmSize:\t  4000 kB\n"
+                      "VmHWM:\t  3000 kB\nVmRSS:\t    2000 kB\n");
+    write_system_file(
+        "/proc/self/limits",
         "Limit                     Soft Limit           Hard Limit   Units\n"
         "Max cpu time              unlimited            unlimited    seconds\n"
         "Max address space         5000000              unlimited    bytes\n");
-    put("/proc/meminfo", "MemTotal:       8388608 kB\nMemFree: 1 kB\n");
+    write_system_file("/proc/meminfo",
+                      "MemTotal:       8388608 kB\nMemFree: 1 kB\n");
     struct memory m = read_all();
     assert_int_equal(m.address_space, 4000 * 1024);
     assert_int_equal(m.peak, 3000 * 1024);
@@ -86,7 +89,8 @@ static void the_process_and_its_limit_are_read(void **state)
     assert_int_equal(m.address_space_limit, 5000000);
     assert_int_equal(m.machine_total, 8 * GB);
     assert_int_equal(memory_shared_limit(&m), 8 * GB);
-    put("/proc/self/limits",
+    write_system_file(
+        "/proc/self/limits",
         "Max address space         unlimited            unlimited    bytes\n");
     m = read_all();
     assert_int_equal(m.address_space_limit, 0);
@@ -95,26 +99,30 @@ static void the_process_and_its_limit_are_read(void **state)
 static void the_smallest_cgroup_limit_applies(void **state)
 {
     (void)state;
-    put("/proc/meminfo", "MemTotal:       8388608 kB\n");
-    put("/proc/self/cgroup", "0::/jobs/7/step\n");
-    put("/sys/fs/cgroup/jobs/memory.max", "max\n");
-    put("/sys/fs/cgroup/jobs/7/memory.max", "2147483648\n");
-    put("/sys/fs/cgroup/jobs/7/step/memory.max", "3221225472\n");
+    write_system_file("/proc/meminfo", "MemTotal:       8388608 kB\n");
+    write_system_file("/proc/self/cgroup", "0::/jobs/7/step\n");
+    write_system_file("/sys/fs/cgroup/jobs/memory.max", "max\n");
+    write_system_file("/sys/fs/cgroup/jobs/7/memory.max", "2147483648\n");
+    write_system_file("/sys/fs/cgroup/jobs/7/step/memory.max", "3221225472\n");
     struct memory m = read_all();
     assert_int_equal(m.cgroup_limit, 2 * GB);
     assert_int_equal(memory_shared_limit(&m), 2 * GB);
     /* Version 1, in a container that sees its own group as the root. */
-    put("/proc/self/cgroup", "5:cpu,cpuacct:/a\n4:memory:/docker/abc\n0::/\n");
-    put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
+    write_system_file("/proc/self/cgroup",
+                      "5:cpu,cpuacct:/a\n4:memory:/docker/abc\n0::/\n");
+    write_system_file("/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                      "1073741824\n");
     m = read_all();
     assert_int_equal(m.cgroup_limit, GB);
     /* Version 1 writes a large number for "no limit". */
-    put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    write_system_file("/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                      "9223372036854771712\n");
     m = read_all();
     assert_int_equal(m.cgroup_limit, 0);
     assert_int_equal(memory_shared_limit(&m), 8 * GB);
     /* The limit of a group may be higher than the memory of the machine. */
-    put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "99999999999\n");
+    write_system_file("/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                      "99999999999\n");
     m = read_all();
     assert_int_equal(memory_shared_limit(&m), 8 * GB);
 }
@@ -130,15 +138,15 @@ static void this_process_is_found(void **state)
 
 /* ---- out of memory ---- */
 
-struct end {
+struct child_result {
     int status;
     char text[2048];
 };
 
 /* Calls `run` in a child process that may map `more` bytes of address space. */
-static struct end limited(void (*run)(void), uint64_t more)
+static struct child_result run_limited(void (*run)(void), uint64_t more)
 {
-    struct end end = {0};
+    struct child_result result = {0};
     int ends[2];
     assert_int_equal(pipe(ends), 0);
     pid_t child = fork();
@@ -155,38 +163,38 @@ static struct end limited(void (*run)(void), uint64_t more)
     }
     close(ends[1]);
     for (size_t n = 0;;) {
-        ssize_t k = read(ends[0], end.text + n, sizeof end.text - 1 - n);
+        ssize_t k = read(ends[0], result.text + n, sizeof result.text - 1 - n);
         if (k <= 0)
             break;
         n += (size_t)k;
     }
     close(ends[0]);
-    assert_int_equal(waitpid(child, &end.status, 0), child);
-    return end;
+    assert_int_equal(waitpid(child, &result.status, 0), child);
+    return result;
 }
 
-static void take_a_buffer(void)
+static void allocate_buffer(void)
 {
     void *p;
     _exit(
         err_exit_code(alloc_aligned(&p, 100 << 20, 1, "the network's values")));
 }
 
-static void take_all(void)
+static void allocate_all(void)
 {
     for (;;)
         if (!xcalloc(1, 1 << 16))
             _exit(1);
 }
 
-static void grow_a_text(void)
+static void grow_buffer(void)
 {
     char *p = NULL;
     for (size_t n = 1 << 16;; n += n)
         p = xreallocarray(p, n, 1);
 }
 
-static void ask_for_room(void)
+static void check_available(void)
 {
     if (memory_check_available("a library", 1 << 20) != VD_OK ||
         memory_is_low())
@@ -213,23 +221,23 @@ static void every_oom_message_has_numbers_and_a_hint(void **state)
         skip();
     static const struct {
         void (*run)(void);
-        const char *says;
-    } cases[] = {
-        {take_a_buffer,
-         "the network's values: out of memory, cannot allocate 10"},
-        {take_all, "out of memory, cannot allocate 65536 bytes"},
-        {grow_a_text, "out of memory, cannot allocate "},
-        {ask_for_room, "a library: out of memory, cannot allocate 1073.7 MB"}};
+        const char *expected;
+    } cases[] = {{allocate_buffer,
+                  "the network's values: out of memory, cannot allocate 10"},
+                 {allocate_all, "out of memory, cannot allocate 65536 bytes"},
+                 {grow_buffer, "out of memory, cannot allocate "},
+                 {check_available,
+                  "a library: out of memory, cannot allocate 1073.7 MB"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct end end = limited(cases[i].run, 64 << 20);
-        const char *const parts[] = {cases[i].says, "this process uses ",
+        struct child_result result = run_limited(cases[i].run, 64 << 20);
+        const char *const parts[] = {cases[i].expected, "this process uses ",
                                      "its limit (ulimit -v) is ",
                                      "\n  ---> give --some.option 3 (now 4)\n"};
-        if (!WIFEXITED(end.status) || WEXITSTATUS(end.status) != 71)
-            fail_msg("status %x: %s", end.status, end.text);
+        if (!WIFEXITED(result.status) || WEXITSTATUS(result.status) != 71)
+            fail_msg("status %x: %s", result.status, result.text);
         for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
-            if (!strstr(end.text, parts[k]))
-                fail_msg("no \"%s\" in: %s", parts[k], end.text);
+            if (!strstr(result.text, parts[k]))
+                fail_msg("no \"%s\" in: %s", parts[k], result.text);
     }
 }
 

@@ -14,38 +14,38 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define LINES 4000 /* about 400 KB: more than pipe and queue hold */
-#define ROOM  ((size_t)1 << 20)
+#define LINES    4000 /* about 400 KB: more than pipe and queue hold */
+#define MAX_TEXT ((size_t)1 << 20)
 
-struct end {
+struct redirection {
     int before, reader;
 };
 
-/* Replaces descriptor 2 by `writer`; `reader` gets what is written. */
-static struct end redirect(int reader, int writer)
+/* Replaces descriptor 2 by `writer`, whose output can be read from `reader`. */
+static struct redirection redirect_stderr(int reader, int writer)
 {
-    struct end e = {dup(STDERR_FILENO), reader};
-    assert_true(e.before >= 0 && dup2(writer, STDERR_FILENO) >= 0);
+    struct redirection r = {dup(STDERR_FILENO), reader};
+    assert_true(r.before >= 0 && dup2(writer, STDERR_FILENO) >= 0);
     close(writer);
     fcntl(reader, F_SETFL, O_NONBLOCK);
-    return e;
+    return r;
 }
 
-static void restore(struct end *e)
+static void restore_stderr(struct redirection *r)
 {
-    dup2(e->before, STDERR_FILENO);
-    close(e->before);
-    close(e->reader);
+    dup2(r->before, STDERR_FILENO);
+    close(r->before);
+    close(r->reader);
 }
 
-/* Reads all that is available, and what each flush makes available; owned. */
+/* Reads until three flushes in a row give no more text. Owned. */
 static char *read_all(int fd)
 {
-    char *text = malloc(ROOM + 1);
+    char *text = malloc(MAX_TEXT + 1);
     size_t n = 0;
     assert_non_null(text);
     for (int idle = 0; idle < 3;) {
-        ssize_t k = read(fd, text + n, ROOM - n);
+        ssize_t k = read(fd, text + n, MAX_TEXT - n);
         n += k > 0 ? (size_t)k : 0;
         idle = k > 0 ? 0 : idle + 1;
         stderr_flush();
@@ -95,10 +95,10 @@ static void an_unread_pipe_does_not_block(void **state)
     (void)state;
     int fd[2];
     assert_int_equal(pipe(fd), 0);
-    struct end e = redirect(fd[0], fd[1]);
+    struct redirection r = redirect_stderr(fd[0], fd[1]);
     write_lines();
-    char *text = read_all(e.reader);
-    restore(&e);
+    char *text = read_all(r.reader);
+    restore_stderr(&r);
     check_text(text);
     free(text);
 }
@@ -110,12 +110,12 @@ static void a_stopped_terminal_does_not_block(void **state)
     assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
     int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
     assert_true(slave >= 0);
-    struct end e = redirect(master, slave);
+    struct redirection r = redirect_stderr(master, slave);
     assert_int_equal(tcflow(STDERR_FILENO, TCOOFF), 0); /* as Ctrl-S does */
     write_lines();
     assert_int_equal(tcflow(STDERR_FILENO, TCOON), 0);
-    char *text = read_all(e.reader);
-    restore(&e);
+    char *text = read_all(r.reader);
+    restore_stderr(&r);
     check_text(text);
     free(text);
 }
@@ -125,13 +125,13 @@ static void an_error_waits_a_bounded_time_for_a_reader(void **state)
     (void)state;
     int fd[2];
     assert_int_equal(pipe(fd), 0);
-    struct end e = redirect(fd[0], fd[1]);
+    struct redirection r = redirect_stderr(fd[0], fd[1]);
     write_lines();
     double start = clock_now();
     log_error("nobody reads this");
     double waited = clock_now() - start;
-    char *text = read_all(e.reader);
-    restore(&e);
+    char *text = read_all(r.reader);
+    restore_stderr(&r);
     assert_true(waited >= STDERR_FLUSH_S && waited < 10 * STDERR_FLUSH_S);
     assert_non_null(strstr(text, "error: nobody reads this\n"));
     free(text);
@@ -144,10 +144,10 @@ static void a_file_gets_every_line(void **state)
     int writer = mkstemp(path), reader = open(path, O_RDONLY);
     assert_true(writer >= 0 && reader >= 0);
     unlink(path);
-    struct end e = redirect(reader, writer);
+    struct redirection r = redirect_stderr(reader, writer);
     write_lines();
-    char *text = read_all(e.reader);
-    restore(&e);
+    char *text = read_all(r.reader);
+    restore_stderr(&r);
     assert_non_null(strstr(text, "line 3999: "));
     assert_null(strstr(text, "dropped"));
     free(text);

@@ -21,9 +21,9 @@ static void sleep_s(double seconds)
     nanosleep(&t, NULL);
 }
 
-/* Runs `body` in a child process; returns its exit status, fills `said` with
+/* Runs `body` in a child process; returns its exit status, fills `output` with
  * its standard error. */
-static int in_child(void (*body)(void), char *said, size_t capacity)
+static int in_child(void (*body)(void), char *output, size_t capacity)
 {
     int ends[2], status;
     assert_int_equal(pipe(ends), 0);
@@ -34,8 +34,8 @@ static int in_child(void (*body)(void), char *said, size_t capacity)
         _exit(0);
     }
     close(ends[1]);
-    ssize_t n = read(ends[0], said, capacity - 1);
-    said[n > 0 ? n : 0] = '\0';
+    ssize_t n = read(ends[0], output, capacity - 1);
+    output[n > 0 ? n : 0] = '\0';
     close(ends[0]);
     assert_int_equal(waitpid(child, &status, 0), child);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -44,13 +44,13 @@ static int in_child(void (*body)(void), char *said, size_t capacity)
 /* The exit status is 0 with one of several limits, from `least_limit_s` on. */
 static void assert_survives(void (*body)(void), double least_limit_s)
 {
-    char said[512];
+    char output[512];
     int status = -1;
     for (limit_s = least_limit_s; status && limit_s < LONGEST_LIMIT_S;
          limit_s *= 4)
-        status = in_child(body, said, sizeof said);
+        status = in_child(body, output, sizeof output);
     assert_int_equal(status, 0);
-    assert_string_equal(said, "");
+    assert_string_equal(output, "");
 }
 
 static void stall(void)
@@ -72,13 +72,16 @@ static void stall_with_the_log_locked(void)
 static void a_stalled_process_is_ended(void **state)
 {
     (void)state;
-    char said[512];
+    char output[512];
     double start = clock_now();
-    assert_int_equal(in_child(stall, said, sizeof said), 70);
-    assert_string_equal(said, "vocdist: error: watchdog: no progress for 0.2 s "
-                              "while writing the checkpoint, step 123; this "
-                              "rank exits\n");
-    assert_int_equal(in_child(stall_with_the_log_locked, said, sizeof said),
+    assert_int_equal(in_child(stall, output, sizeof output), 70);
+    assert_string_equal(output,
+                        "vocdist: error: watchdog: no progress for 0.2 s "
+                        "while writing the checkpoint, step 123; this "
+                        "rank exits\n  ---> check the disks and the "
+                        "network of this host, then run the same "
+                        "command again\n");
+    assert_int_equal(in_child(stall_with_the_log_locked, output, sizeof output),
                      70);
     assert_true(clock_now() - start < 100);
 }
