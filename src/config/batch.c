@@ -87,7 +87,7 @@ static void warn_batch(const struct batch_plan *b, int64_t n_ranks)
         log_warn_global(
             "%lld replicas do not divide evenly over %lld ranks: at most "
             "%.0f %% of the possible speed\n"
-            "start a number of ranks that divides %lld",
+            "use a number of ranks that divides %lld",
             (long long)b->replicas, (long long)n_ranks,
             100 * batch_max_efficiency(b->replicas, n_ranks),
             (long long)b->replicas);

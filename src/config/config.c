@@ -140,10 +140,10 @@ static enum vd_err check_name(const struct option_set *set,
                               const struct config *c)
 {
     const char *name = c->train.name;
-    bool bad = name[0] == '.' || strchr(name, '/') || strlen(name) > 128;
+    bool is_invalid = name[0] == '.' || strchr(name, '/') || strlen(name) > 128;
     for (const char *p = name; *p; p++)
-        bad = bad || (unsigned char)*p < 0x20 || *p == 0x7f;
-    if (bad)
+        is_invalid = is_invalid || (unsigned char)*p < 0x20 || *p == 0x7f;
+    if (is_invalid)
         return VD_FAIL(VD_CONFIG,
                        "%s: train.name: '%s' is not a valid folder name\n"
                        "give up to 128 characters without '/' or control "
@@ -280,14 +280,15 @@ static void resume_row_clear(struct resume_row *p)
     free(p->saved_text);
 }
 
-/* Set at this start, and not to "auto", which keeps the saved value. */
+/* True if the key was given at this start, except as "auto", which keeps the
+ * saved value. */
 static bool is_set_now(const struct resume_row *p)
 {
     return *p->now.origin && strcmp(p->now_text, "auto");
 }
 
-/* A limit of 0 is off, so it is the largest extent. */
-static int64_t extent(const void *field)
+/* 0 means no limit, so it is the largest extent. */
+static int64_t extent_value(const void *field)
 {
     int64_t value = *(const int64_t *)field;
     return value == 0 ? INT64_MAX : value;
@@ -297,18 +298,20 @@ static int64_t extent(const void *field)
  * so it cannot be compared here. */
 static bool shrinks(const struct resume_row *p)
 {
-    int64_t now = extent(p->now.field), old = extent(p->saved.field);
+    int64_t now = extent_value(p->now.field),
+            old = extent_value(p->saved.field);
     return now != CONFIG_AUTO && old != CONFIG_AUTO && now < old;
 }
 
-/* Appends to `problems` if the run cannot be resumed with the new value. */
+/* Appends the conflict to `problems` if the run cannot be resumed with the new
+ * value. */
 static void check_resume_row(const struct resume_row *p, struct text *problems)
 {
     if (!is_set_now(p) || !strcmp(p->now_text, p->saved_text))
         return;
-    bool refused = p->row->class == OPTION_IDENTITY ||
-                   (p->row->class == OPTION_EXTENT && shrinks(p));
-    if (refused)
+    bool is_conflict = p->row->class == OPTION_IDENTITY ||
+                       (p->row->class == OPTION_EXTENT && shrinks(p));
+    if (is_conflict)
         text_add(problems, "%s%s: %s here (%s), %s in the run%s",
                  problems->length ? "; " : "", p->row->key, p->now_text,
                  *p->now.origin, p->saved_text,

@@ -1,5 +1,5 @@
 /*
- * Every setting of a training run: one struct, one table.
+ * The settings of a training run: one struct, one table.
  *
  *     struct config config;
  *     struct option_set set;
@@ -139,8 +139,8 @@ struct config {
     } log;
 };
 
-/* The row of log.level, which programs without this config have too;
- * `offset_` is that of an int, enum log_level. */
+/* The row of log.level, for programs without this config too. `offset_` is the
+ * offset of an int field (enum log_level). */
 #define CONFIG_ROW_LOG_LEVEL(offset_)                                   \
     {                                                                   \
         .key = "log.level", .type = OPTION_CHOICE, .offset = (offset_), \
@@ -151,7 +151,7 @@ struct config {
 
 extern const struct option_table config_table;
 
-/* The word of the choice: "auto", "cpu", ... Static. */
+/* The value as text: "auto", "cpu", ... Static. */
 const char *config_backend_name(const struct config *c);
 const char *config_exchange_name(const struct config *c);
 

@@ -196,8 +196,8 @@ INT_AUTO("cpu.threads", cpu.threads, IDENTITY, 1, 1024, "auto",
      "compute threads per replica; auto: the rank's share of the cores. Fixed "
      "for the run, because the bits depend on it"),
 TEXT("tune", tune, IDENTITY, "auto|on|off|FILE", "auto",
-     "autotuning: measure the fastest algorithms, or read a saved plan; this "
-     "version supports auto and off only, which are the same"),
+     "autotuning: measure which algorithms are fastest, or read a saved plan; "
+     "this version supports auto and off only, which are the same"),
 CHOICE("exchange.name", exchange.name, FREE, "auto|none|mpi|nccl", "auto",
      "library that averages gradients over the ranks; auto: mpi with several "
      "ranks, else none"),
@@ -230,7 +230,7 @@ REAL("timeout.checkpoint", timeout.checkpoint, FREE, 1, 1e6, "420",
 
 CONFIG_ROW_LOG_LEVEL(FIELD(log.level)),
 INT("log.every", log.every, FREE, 1, 1e6, "10",
-     "steps between writes of their rows to steps.jsonl"),
+     "steps between writes to steps.jsonl, which has a row for every step"),
 };
 // clang-format on
 

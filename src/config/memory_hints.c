@@ -12,7 +12,8 @@
         text_add((out), __VA_ARGS__);                          \
     } while (0)
 
-/* The smallest number of equal parts of two images or more; 1: none. */
+/* The smallest number of equal parts, of two or more images each, into which
+ * the micro-batch can be split; 1: it cannot. */
 static int64_t smallest_split(int64_t micro_batch)
 {
     for (int64_t parts = 2; micro_batch / parts >= 2; parts++)

@@ -1,6 +1,6 @@
 /*
- * Which settings make a process need less memory: the remedy of an
- * out-of-memory message (base/memory.h), for the run at hand. Local.
+ * Settings that reduce the memory use of the current run, as the remedy of
+ * out-of-memory messages (base/memory.h). Local.
  */
 #ifndef VOCDIST_CONFIG_MEMORY_HINTS_H
 #define VOCDIST_CONFIG_MEMORY_HINTS_H
@@ -11,14 +11,14 @@
 
 /* The settings in use. A field that is 0, or at its minimum, gives no hint. */
 struct memory_hints {
-    struct batch_plan batch; /* micro_batch 0: fixed, the run is resumed */
+    struct batch_plan batch; /* micro_batch 0: fixed (a resumed run) */
     int64_t eval_batch;
-    int compute_threads; /* where each thread has a network of its own */
+    int compute_threads; /* if each thread has its own network */
     int loader_threads;
     int node_ranks; /* ranks on this host */
 };
 
-/* Hands the hints to memory_set_oom_hint(). */
+/* Passes the hints to memory_set_oom_hint(). */
 void memory_hints_set(const struct memory_hints *hints);
 
 #endif

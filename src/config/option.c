@@ -1,13 +1,13 @@
 /*
  * Option sets: rows, their fields and origins, parsing and printing of values.
  *
- * The way of one option, "optim: {lr: 2e-2}" in line 1 of b.yaml:
+ * Example, "optim: {lr: 2e-2}" in line 1 of b.yaml:
  *  1. option_yaml.c flattens the mapping to the key "optim.lr" and calls
  *     options_set(set, "optim.lr", "2e-2", "b.yaml:1").
  *  2. option_find() finds the row "optim.lr" of config_table. Its field is
  *     target + row->offset = &config.optim.lr.
  *  3. store_value(), store_real(): parse the text, check the limits 0 to 100,
- *     write the double. After an error the field has its old value.
+ *     write the double. After an error the field is unchanged.
  *  4. The origin of the row becomes "b.yaml:1". Environment and command line
  *     repeat steps 2 to 4 afterwards, so they win.
  * Invariant: option_format_value() prints text ("0.02") that options_set()
@@ -153,14 +153,14 @@ const char *option_suggest(const struct option_set *set, const char *key)
 
 struct option_excerpt option_make_excerpt(const char *text)
 {
-    struct option_excerpt shown;
-    size_t n = strlen(text), most = sizeof shown.text - 4;
-    snprintf(shown.text, sizeof shown.text, "%.*s%s", (int)most, text,
+    struct option_excerpt excerpt;
+    size_t n = strlen(text), most = sizeof excerpt.text - 4;
+    snprintf(excerpt.text, sizeof excerpt.text, "%.*s%s", (int)most, text,
              n > most ? "..." : "");
-    for (char *p = shown.text; *p; p++)
+    for (char *p = excerpt.text; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = '?';
-    return shown;
+    return excerpt;
 }
 
 static enum vd_err fail_value(const struct option_ref *at, const char *text,
@@ -363,7 +363,7 @@ enum vd_err options_set(struct option_set *set, const char *key,
     return VD_OK;
 }
 
-/* ---- back to text ------------------------------------------------------ */
+/* ---- formatting values ------------------------------------------------ */
 
 /* The shortest decimal form that parses to the same double. */
 static void add_real(double value, struct text *out)

@@ -46,14 +46,14 @@ static bool looks_like_option(const char *word)
 
 /* Reads the value of the current option from the next argument. A BOOL takes
  * it only if it is a bool: "--flag FILE" leaves FILE as a word. */
-static enum vd_err take_value(struct arg_parser *w, const char *shown)
+static enum vd_err take_value(struct arg_parser *p, const char *option)
 {
-    const char *next = w->next < w->argc ? w->argv[w->next] : NULL;
-    if (w->at.row->type == OPTION_BOOL) {
+    const char *next = p->next < p->argc ? p->argv[p->next] : NULL;
+    if (p->at.row->type == OPTION_BOOL) {
         bool ignored;
-        w->value = "true";
+        p->value = "true";
         if (next && option_parse_bool(next, &ignored))
-            w->value = w->argv[w->next++];
+            p->value = p->argv[p->next++];
         return VD_OK;
     }
     if (!next || looks_like_option(next))
@@ -61,19 +61,19 @@ static enum vd_err take_value(struct arg_parser *w, const char *shown)
                        "command line: %s needs a value\n"
                        "write %s VALUE, or --%s=VALUE for a value that starts "
                        "with '-'",
-                       shown, shown, w->at.row->key);
-    w->value = w->argv[w->next++];
+                       option, option, p->at.row->key);
+    p->value = p->argv[p->next++];
     return VD_OK;
 }
 
-static enum vd_err long_option(struct arg_parser *w, const char *word)
+static enum vd_err long_option(struct arg_parser *p, const char *word)
 {
     const char *equals = strchr(word, '=');
     size_t length = equals ? (size_t)(equals - word) : strlen(word);
     char *key = xasprintf("%.*s", (int)(length - 2), word + 2);
     enum vd_err err = VD_OK;
-    if (!option_find(w->set, key, &w->at)) {
-        const char *near = option_suggest(w->set, key);
+    if (!option_find(p->set, key, &p->at)) {
+        const char *near = option_suggest(p->set, key);
         err = VD_FAIL(VD_USAGE,
                       near ? "command line: unknown option --%s\n"
                              "did you mean --%s?"
@@ -81,66 +81,66 @@ static enum vd_err long_option(struct arg_parser *w, const char *word)
                              "--help lists all options",
                       option_make_excerpt(key).text, near);
     } else if (equals) {
-        w->value = equals + 1;
+        p->value = equals + 1;
     } else {
-        err = take_value(w, word);
+        err = take_value(p, word);
     }
     free(key);
     return err;
 }
 
-static enum vd_err letter_option(struct arg_parser *w, const char *word)
+static enum vd_err letter_option(struct arg_parser *p, const char *word)
 {
-    if (!option_find_letter(w->set, word[1], &w->at) ||
-        (word[2] && w->at.row->type == OPTION_BOOL))
+    if (!option_find_letter(p->set, word[1], &p->at) ||
+        (word[2] && p->at.row->type == OPTION_BOOL))
         return VD_FAIL(VD_USAGE,
                        "command line: unknown option %s\n"
                        "--help lists all options",
                        option_make_excerpt(word).text);
     if (!word[2])
-        return take_value(w, word);
-    w->value = word + 2;
+        return take_value(p, word);
+    p->value = word + 2;
     return VD_OK;
 }
 
-/* Parses the next option or word; requires w->next < w->argc. */
-static enum vd_err parse_next(struct arg_parser *w)
+/* Parses the next option or word; requires p->next < p->argc. */
+static enum vd_err parse_next(struct arg_parser *p)
 {
-    const char *word = w->argv[w->next++];
-    w->at = (struct option_ref){0};
-    w->value = word;
-    if (w->only_positional || word[0] != '-' || !word[1])
+    const char *word = p->argv[p->next++];
+    p->at = (struct option_ref){0};
+    p->value = word;
+    if (p->only_positional || word[0] != '-' || !word[1])
         return VD_OK;
     if (word[1] == '-')
-        return long_option(w, word);
-    return letter_option(w, word);
+        return long_option(p, word);
+    return letter_option(p, word);
 }
 
 /* Skips "--"; false at the end of the arguments. */
-static bool has_next(struct arg_parser *w)
+static bool has_next(struct arg_parser *p)
 {
-    if (!w->only_positional && w->next < w->argc &&
-        !strcmp(w->argv[w->next], "--")) {
-        w->only_positional = true;
-        w->next++;
+    if (!p->only_positional && p->next < p->argc &&
+        !strcmp(p->argv[p->next], "--")) {
+        p->only_positional = true;
+        p->next++;
     }
-    return w->next < w->argc;
+    return p->next < p->argc;
 }
 
 enum vd_err options_read_arguments(struct option_set *set, int argc,
                                    char **argv, struct option_args *words)
 {
-    struct arg_parser w = {.set = set, .argc = argc, .argv = argv};
+    struct arg_parser p = {.set = set, .argc = argc, .argv = argv};
     struct option_args found = {0};
     enum vd_err err = VD_OK;
-    while (has_next(&w)) {
-        VD_TRY_GOTO(out, err, parse_next(&w));
-        if (!w.at.row)
-            args_append(&found, w.value);
+    while (has_next(&p)) {
+        VD_TRY_GOTO(out, err, parse_next(&p));
+        if (!p.at.row)
+            args_append(&found, p.value);
         else
             VD_TRY_GOTO(
                 out, err,
-                options_set(set, w.at.row->key, w.value, ORIGIN_COMMAND_LINE));
+                options_set(set, p.at.row->key, p.value, ORIGIN_COMMAND_LINE));
     }
     *words = found;
     found.args = NULL;
@@ -153,13 +153,13 @@ enum vd_err options_collect_arguments(const struct option_set *set, int argc,
                                       char **argv, const char *key,
                                       struct option_args *values)
 {
-    struct arg_parser w = {.set = set, .argc = argc, .argv = argv};
+    struct arg_parser p = {.set = set, .argc = argc, .argv = argv};
     struct option_args found = {0};
     enum vd_err err = VD_OK;
-    while (has_next(&w)) {
-        VD_TRY_GOTO(out, err, parse_next(&w));
-        if (w.at.row && !strcmp(w.at.row->key, key))
-            args_append(&found, w.value);
+    while (has_next(&p)) {
+        VD_TRY_GOTO(out, err, parse_next(&p));
+        if (p.at.row && !strcmp(p.at.row->key, key))
+            args_append(&found, p.value);
     }
     *values = found;
     found.args = NULL;

@@ -117,7 +117,7 @@ void options_log_environment(void)
     for (char **e = environ; e && *e; e++)
         if (is_listed(*e, module_variables, ARRAY_SIZE(module_variables)))
             log_debug(
-                "environment: %s is ignored: module systems set it, it is "
-                "not an option",
+                "environment: %s is ignored: it is a variable of a module "
+                "system, not an option",
                 option_make_excerpt(*e).text);
 }

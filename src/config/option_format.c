@@ -33,7 +33,7 @@ static bool is_plain(const char *text)
 #undef LETTERS
 }
 
-/* True if the character may stand in a double-quoted YAML scalar unescaped. */
+/* True if a double-quoted YAML scalar may contain the character unescaped. */
 static bool is_printable(uint32_t code)
 {
     return code >= 0x20 && code != 0x7f && !(code >= 0x80 && code < 0xa0) &&

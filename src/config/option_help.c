@@ -33,8 +33,8 @@ static char *metavar_text(const struct option *o)
     return NULL;
 }
 
-/* The help, the choices if they are not in the placeholder, the default. Owned.
- */
+/* The help, then the choices if the placeholder does not list them, then the
+ * default. Owned. */
 static char *help_text(const struct option *o)
 {
     struct text t = {0};

@@ -52,7 +52,7 @@ static enum vd_err fail_parser(const struct yaml_reader *r)
                        p->problem_offset, why);
     return FAIL_AT(r, p->problem_mark.line + 1,
                    "not valid YAML: %s\n"
-                   "check indentation, quotes and brackets there",
+                   "check the indentation, quotes and brackets of this line",
                    why);
 }
 
@@ -231,8 +231,9 @@ static enum vd_err read_list(struct yaml_reader *r, const char *key,
     enum vd_err err = VD_OK;
     if (!find_leaf(r->set, key, &at) || at.row->type != OPTION_INTS)
         return FAIL_AT(r, line, "'%s' cannot be a list\n%s", key,
-                       is_section(r->set, key) ? "it is a section of keys"
-                                               : "give one value");
+                       is_section(r->set, key)
+                           ? "put its keys below it, indented"
+                           : "give one value");
     text_add(&list, "%s", "");
     for (;;) {
         VD_TRY_GOTO(out, err, next_event(r, &e));
@@ -241,7 +242,7 @@ static enum vd_err read_list(struct yaml_reader *r, const char *key,
         if (e.type != YAML_SCALAR_EVENT || is_null(&e)) {
             err = FAIL_AT(r, event_line(&e),
                           "'%s' must be a list of whole numbers\n"
-                          "as in [3, 4, 6, 3]",
+                          "write it as in [3, 4, 6, 3]",
                           key);
             goto out;
         }
@@ -332,7 +333,7 @@ static enum vd_err read_root(struct yaml_reader *r)
 /* At most one document; an empty file has none. */
 static enum vd_err read_stream(struct yaml_reader *r)
 {
-    bool had_one = false;
+    bool has_document = false;
     for (;;) {
         yaml_event_t e;
         VD_TRY(next_event(r, &e));
@@ -343,10 +344,10 @@ static enum vd_err read_stream(struct yaml_reader *r)
             return VD_OK;
         if (type != YAML_DOCUMENT_START_EVENT)
             continue; // start of the stream, end of the document
-        if (had_one)
+        if (has_document)
             return FAIL_AT(r, line, "a second document (---)%s",
                            "\nput it into a separate file");
-        had_one = true;
+        has_document = true;
         VD_TRY(read_root(r));
     }
 }

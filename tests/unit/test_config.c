@@ -170,7 +170,7 @@ static void the_recipe_has_the_published_hyperparameters(void **state)
     assert_int_equal(options_read_yaml(&f->set, RECIPE), VD_OK);
     static const struct {
         const char *key, *text;
-    } want[] = {
+    } expected[] = {
         {"data.normalize", "none"},   {"model.freeze", "auto"},
         {"model.freeze_bn", "train"}, {"model.head_dropout", "0.5"},
         {"model.width", "64"},        {"model.blocks", "[3,4,6,3]"},
@@ -182,10 +182,10 @@ static void the_recipe_has_the_published_hyperparameters(void **state)
         {"augment.contrast", "0.1"},  {"augment.saturation", "0.1"},
         {"augment.hue", "0.1"},
     };
-    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         struct text text = {0};
-        options_format(&f->set, want[i].key, &text);
-        assert_string_equal(text.bytes, want[i].text);
+        options_format(&f->set, expected[i].key, &text);
+        assert_string_equal(text.bytes, expected[i].text);
         free(text.bytes);
     }
 }
@@ -390,7 +390,7 @@ static void all_changed_identity_keys_are_listed(void **state)
     assert_logged(&f->log, "train.global_batch: 64 here");
     assert_logged(&f->log, "leave these keys out to resume, or start a "
                            "new run");
-    assert_int_equal(f->config.train.replicas, CONFIG_AUTO); // untouched
+    assert_int_equal(f->config.train.replicas, CONFIG_AUTO); // unchanged
 }
 
 static void extents_may_grow_but_not_shrink(void **state)

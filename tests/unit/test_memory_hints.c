@@ -1,5 +1,5 @@
-/* config/memory_hints: hints of an out-of-memory message can be followed, and
- * help. */
+/* config/memory_hints: the hints of out-of-memory messages are valid settings
+ * that reduce memory use. */
 #include "check.h"
 
 #include "base/memory.h"
