@@ -23,8 +23,8 @@
 #define MAX_NAMED 8
 #define SUM_CHUNK ((size_t)1 << 17) /* doubles gathered at a time */
 
-/* The ranks that wait for this one need up to one more limit to name it: the
- * watchdog must not expire before that. */
+/* The ranks that wait for this one need up to one more limit until they report
+ * it; the watchdog must not expire before that. */
 static double watchdog_limit(double limit_s)
 {
     return 2 * limit_s + GRACE_S;
@@ -42,10 +42,10 @@ enum vd_err comm_open(struct comm *c, double timeout_s)
 
 void comm_close(struct comm *c, enum vd_err err)
 {
-    bool others_know = err == VD_OK || err == c->agreed_err;
+    bool is_agreed = err == VD_OK || err == c->agreed_err;
     comm_enter(c, SITE_SHUTDOWN, -1, c->timeout_s);
     if (c->impl) {
-        enum vd_err closed = others_know ? comm_impl_close(c) : err;
+        enum vd_err closed = is_agreed ? comm_impl_close(c) : err;
         if (closed != VD_OK)
             comm_abort(c, closed);
     }
@@ -87,7 +87,7 @@ static int count_equal(const uint64_t *all, int n, uint64_t value)
     return count;
 }
 
-/* The most frequent value; on a tie that of the lowest rank. */
+/* The most frequent value; in a tie, that of the lowest rank. */
 static uint64_t majority_value(const uint64_t *all, int n)
 {
     uint64_t best = all[0];
@@ -103,16 +103,17 @@ static uint64_t majority_value(const uint64_t *all, int n)
 }
 
 static void format_mismatch(const struct comm *c, const uint64_t *all,
-                            uint64_t usual, struct text *out)
+                            uint64_t majority, struct text *out)
 {
-    int odd = c->size - count_equal(all, c->size, usual), named = 0;
+    int minority = c->size - count_equal(all, c->size, majority), named = 0;
     for (int r = 0; r < c->size && named < MAX_NAMED; r++)
-        if (all[r] != usual)
+        if (all[r] != majority)
             text_add(out, "%srank %d (%s) has %016" PRIx64, named++ ? ", " : "",
                      r, c->hosts[r], all[r]);
-    if (odd > named)
-        text_add(out, " and %d more differ", odd - named);
-    text_add(out, ", the other %d have %016" PRIx64, c->size - odd, usual);
+    if (minority > named)
+        text_add(out, " and %d more differ", minority - named);
+    text_add(out, ", the other %d have %016" PRIx64, c->size - minority,
+             majority);
 }
 
 enum vd_err comm_check_equal(struct comm *c, enum fault_site site,
@@ -122,17 +123,17 @@ enum vd_err comm_check_equal(struct comm *c, enum fault_site site,
     enum vd_err err;
 
     VD_TRY_GOTO(out, err, comm_allgather(c, site, &digest, sizeof digest, all));
-    uint64_t usual = majority_value(all, c->size);
-    if (count_equal(all, c->size, usual) == c->size)
+    uint64_t majority = majority_value(all, c->size);
+    if (count_equal(all, c->size, majority) == c->size)
         goto out;
     err = c->agreed_err = VD_CONFIG;
     if (c->rank == 0) {
-        struct text odd = {0};
-        format_mismatch(c, all, usual, &odd);
+        struct text mismatch = {0};
+        format_mismatch(c, all, majority, &mismatch);
         log_error("ranks differ in %s: %s\nstart every rank with the same "
                   "program, options and files",
-                  what, odd.bytes);
-        free(odd.bytes);
+                  what, mismatch.bytes);
+        free(mismatch.bytes);
     }
 out:
     free(all);

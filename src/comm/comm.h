@@ -4,7 +4,7 @@
  * (always one rank).
  *
  * All ranks make a *Collective* call in the same order with the same site. Any
- * rank makes a *Local* call at any time. All calls come from the thread that
+ * rank can make a *Local* call at any time. All calls come from the thread that
  * called comm_open() (MPI_THREAD_FUNNELED), unless stated otherwise.
  *
  * Failure. Raising an error is Local, agreeing on it is Collective:
@@ -27,9 +27,9 @@
  * comm_progress(), between two units of its work; a waiting rank answers while
  * it waits. If at the limit all ranks have answered and one of them is working,
  * the wait is extended by half of the limit. Otherwise one of the waiting ranks
- * logs the ranks that did not answer, and the call returns VD_COMM. There is no
- * thread that answers for the main thread: a deadlocked rank must not appear
- * alive.
+ * logs the ranks that did not answer, and the call returns VD_COMM. No other
+ * thread answers for the main thread, so a deadlocked rank does not appear to
+ * be working.
  *
  * After VD_COMM, MPI may still write to the buffers of the call: end the job. A
  * rank that hangs in a library is ended by its own watchdog, which is armed
@@ -70,7 +70,7 @@ void comm_library_version(char *out, size_t capacity);
 /*
  * Collective, before any other call but comm_library_version(), once in a
  * process: starts MPI, finds ranks and hosts, and sets the rank of the log.
- * `timeout_s` limits every wait until comm_enter(). VD_CONFIG when the launcher
+ * `timeout_s` limits every wait until comm_enter(). VD_CONFIG if the launcher
  * started N separate one-rank programs. Whatever the result, pass it to
  * comm_close(); do not move `c` until then.
  */
@@ -139,7 +139,7 @@ enum vd_err comm_allgather(struct comm *c, enum fault_site site,
 /*
  * Collective: gathers rows of any length on rank 0, in rank order. On rank 0
  * `all` is owned (alloc_aligned_free() it), on the others it is NULL. `sizes`
- * [size], in bytes, is filled on all ranks. VD_SYSTEM on all ranks when rank 0
+ * [size], in bytes, is filled on all ranks. VD_SYSTEM on all ranks if rank 0
  * is out of memory.
  */
 enum vd_err comm_gather(struct comm *c, enum fault_site site, const void *mine,
@@ -159,9 +159,9 @@ enum vd_err comm_sum_int64(struct comm *c, enum fault_site site,
 enum vd_err comm_barrier(struct comm *c, enum fault_site site) VD_MUST_USE;
 
 /*
- * Any rank, any number of times: claims the next of the numbers 0, 1, 2, ...
- * that no rank has claimed since comm_open(). For dynamic load balancing. Rank
- * 0 serves the claims in comm_progress() and while it waits.
+ * Not Collective: any rank, any number of times. Claims the lowest of the
+ * numbers 0, 1, 2, ... that no rank has claimed since comm_open(), for dynamic
+ * load balancing. Rank 0 answers in comm_progress() and while it waits.
  */
 enum vd_err comm_claim_index(struct comm *c, enum fault_site site,
                              uint64_t *index) VD_MUST_USE;

@@ -1,6 +1,6 @@
 /*
  * The calls of comm.h over MPI. Every blocking call is a non-blocking one and
- * comm_mpi_wait(), which has a time limit: MPI itself waits for ever for a rank
+ * comm_mpi_wait(), which has a time limit: MPI itself waits forever for a rank
  * that is frozen or has lost its network (measured).
  *
  * Layers: comm_mpi_check (return codes), comm_mpi_wait (waits and control
@@ -27,12 +27,12 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Counts of MPI are int, so larger data is sent in pieces. */
+/* MPI counts have type int, so larger data is sent in pieces. */
 #define MAX_MESSAGE_BYTES ((size_t)64 << 20)
 #define TAG_GATHER        1
-/* mpirun needs it to read the last message before the abort. */
+/* Gives mpirun time to read the last message before the abort. */
 #define ABORT_DELAY_NS 200000000
-/* Open MPI crashes when it gets less. */
+/* Open MPI crashes if less can be allocated. */
 #define MIN_MEMORY_FOR_MPI ((size_t)256 << 20)
 
 struct pending_flags {

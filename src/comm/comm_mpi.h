@@ -9,13 +9,13 @@
 #include "comm/comm_mpi_check.h"
 
 /* Local: the communicator of all ranks. Borrowed until comm_close();
- * MPI_Comm_dup() it for messages of your own. */
+ * duplicate it (MPI_Comm_dup()) before sending messages. */
 MPI_Comm comm_mpi_world(const struct comm *c);
 
 /*
- * Waits for one request, with the time limit of `c`. It spins, then yields,
+ * Waits for one request, with the time limit of `c`. Spins, then yields,
  * then sleeps, so that a waiting rank does not occupy the cores of the ranks
- * that it waits for. VD_COMM when the limit passes, see comm.h.
+ * that it waits for. VD_COMM after the limit, see comm.h.
  */
 enum vd_err comm_mpi_wait(struct comm *c, enum fault_site site,
                           MPI_Request *request) VD_MUST_USE;

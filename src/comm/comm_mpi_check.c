@@ -9,5 +9,8 @@ enum vd_err comm_mpi_check(int rc, const char *call)
     if (rc == MPI_SUCCESS)
         return VD_OK;
     MPI_Error_string(rc, text, &length);
-    return VD_FAIL(VD_COMM, "%.*s: %s", (int)strcspn(call, "("), call, text);
+    return VD_FAIL(VD_COMM,
+                   "%.*s: %s\n"
+                   "check the network between the hosts and the MPI library",
+                   (int)strcspn(call, "("), call, text);
 }

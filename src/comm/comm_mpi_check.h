@@ -10,8 +10,8 @@
 #include <mpi.h>
 
 /* Local: VD_OK for MPI_SUCCESS, else VD_COMM with the text of
- * MPI_Error_string(). `call` is the source text of the call; its function is
- * named in the message. */
+ * MPI_Error_string(). `call` is the source text of the call, whose function
+ * name begins the message. */
 enum vd_err comm_mpi_check(int rc, const char *call) VD_MUST_USE;
 
 #define MPI_TRY(call) VD_TRY(comm_mpi_check((call), #call))

@@ -1,7 +1,7 @@
 /*
- * A wait with a time limit L, which finds the ranks that are late. It polls its
- * request with backoff (spin, yield, sleep) and is a state machine in the time
- * waited. Example, L = 60 s:
+ * A wait with a time limit L that detects late ranks. It polls its request with
+ * backoff (spin, yield, sleep) and is a state machine in the time waited.
+ * Example, L = 60 s:
  *
  *   0.1 s  from here on answer pings and claims of other ranks
  *   30 s   ping all other ranks
@@ -28,7 +28,7 @@
 #define TAG_WAIT_SITE 2
 #define TAG_PING      3 /* the id of the ping */
 #define TAG_PONG      4 /* the id of the ping, and an enum liveness */
-#define TAG_CLAIM     5 /* 0: claims a number of rank 0 */
+#define TAG_CLAIM     5 /* to rank 0: claims a number; the value is unused */
 #define TAG_INDEX     6 /* the number */
 
 #define SPIN_S       10e-6  /* until then test the request only, */
@@ -127,7 +127,7 @@ static void answer_claims(struct comm_mpi_peers *p)
     }
 }
 
-/* Ignores late answers to earlier pings: they do not tell the state now. */
+/* Ignores late answers to earlier pings: their state is out of date. */
 void comm_mpi_peers_poll(struct comm_mpi_peers *p, enum liveness mine)
 {
     int source, ping_id, pong[2];
@@ -148,21 +148,21 @@ void comm_mpi_peers_poll(struct comm_mpi_peers *p, enum liveness mine)
         answer_claims(p);
 }
 
-/* True when every rank has answered, and one of them is working. */
+/* True if every rank has answered, and one of them is working. */
 static bool peers_make_progress(const struct comm_mpi_peers *p)
 {
-    bool works = false;
+    bool any_working = false;
     for (int r = 0; r < p->comm->size; r++) {
         if (p->peer[r].liveness == PEER_SILENT)
             return false;
-        works = works || p->peer[r].liveness == PEER_WORKING;
+        any_working = any_working || p->peer[r].liveness == PEER_WORKING;
     }
-    return works;
+    return any_working;
 }
 
 /* Sends the site at which this rank waits to all; fills at[] with the sites of
  * the others, -1: none received. A rank that has answers to its ping, and so
- * knows who is working, adds CAN_REPORT to its site. */
+ * the state of all ranks, adds CAN_REPORT to its site. */
 #define CAN_REPORT FAULT_SITE_COUNT
 static void collect_wait_sites(const struct comm_mpi_peers *p,
                                enum fault_site site, bool can_report, int *at)
@@ -225,9 +225,9 @@ static void report_late_ranks(const struct comm_mpi_peers *p,
     free(elsewhere.bytes);
 }
 
-/* The lowest of the ranks that know who is working reports for all waiting
- * ranks. The others wait for it: a rank that returns ends the job, which could
- * prevent the message. */
+/* The lowest rank with CAN_REPORT reports for all waiting ranks. The others
+ * wait for it: a rank that returns ends the job, which could prevent the
+ * message. */
 static enum vd_err fail_timed_out(const struct comm_mpi_peers *p,
                                   enum fault_site site, bool can_report)
 {
@@ -252,7 +252,8 @@ static bool other_rank_timed_out(const struct comm_mpi_peers *p)
     return found;
 }
 
-/* Between two tests: the longer the wait, the longer the sleep, up to 1 ms. */
+/* Called between two tests of the request: the longer the wait, the longer the
+ * sleep, up to 1 ms. */
 static void backoff(double waited_s)
 {
     if (waited_s < SPIN_S)

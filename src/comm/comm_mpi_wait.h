@@ -1,6 +1,6 @@
 /*
  * Internal to comm_mpi.c: waits with a time limit, and the control messages
- * between ranks, which find late ranks and give out numbers (comm.h).
+ * between ranks, which detect late ranks and serve comm_claim_index() (comm.h).
  */
 #ifndef VOCDIST_COMM_COMM_MPI_WAIT_H
 #define VOCDIST_COMM_COMM_MPI_WAIT_H
@@ -13,11 +13,11 @@ enum liveness { PEER_SILENT, PEER_WAITING, PEER_WORKING };
 
 /* State of the control messages between this rank and one other. */
 struct peer {
-    MPI_Request ping_send, pong_send; /* may be in flight, of the buffers */
-    int ping_id, pong[2];
+    MPI_Request ping_send, pong_send; /* may be in flight: keep the buffers */
+    int ping_id, pong[2];             /* their buffers */
     enum liveness liveness;
-    MPI_Request claim_send; /* on rank 0: the answer, of the buffer */
-    uint64_t claimed_index;
+    MPI_Request claim_send; /* on rank 0: of the answer to a claim */
+    uint64_t claimed_index; /* its buffer */
 };
 
 struct comm_mpi_peers {
@@ -25,14 +25,14 @@ struct comm_mpi_peers {
     MPI_Comm control;    /* owned: for control messages only */
     struct peer *peer;   /* [comm->size], owned */
     int ping_id;         /* of the last ping that this rank sent */
-    uint64_t next_index; /* on rank 0: the next number to give out */
+    uint64_t next_index; /* on rank 0: the answer to the next claim */
 };
 
-/* Collective, when `c` knows its rank and size. */
+/* Collective, after rank and size of `c` are set. Owned: close and free it. */
 enum vd_err comm_mpi_peers_open(struct comm_mpi_peers *p,
                                 struct comm *c) VD_MUST_USE;
 /* Collective, when no rank sends control messages any more. Sends may still be
- * in flight, so call comm_mpi_peers_free() after MPI_Finalize(). */
+ * in flight then, so call comm_mpi_peers_free() after MPI_Finalize(). */
 enum vd_err comm_mpi_peers_close(struct comm_mpi_peers *p) VD_MUST_USE;
 void comm_mpi_peers_free(struct comm_mpi_peers *p);
 
@@ -40,11 +40,11 @@ void comm_mpi_peers_free(struct comm_mpi_peers *p);
  * answers to this rank's own ping. `mine` is the state of this rank. */
 void comm_mpi_peers_poll(struct comm_mpi_peers *p, enum liveness mine);
 
-/* comm_mpi_wait(). */
+/* Local: implements comm_mpi_wait(). */
 enum vd_err comm_mpi_peers_wait(struct comm_mpi_peers *p, enum fault_site site,
                                 MPI_Request *request) VD_MUST_USE;
 
-/* comm_claim_index(), without fault injection. */
+/* Implements comm_claim_index(), without fault injection. */
 enum vd_err comm_mpi_peers_claim(struct comm_mpi_peers *p, enum fault_site site,
                                  uint64_t *index) VD_MUST_USE;
 

@@ -61,8 +61,10 @@ enum vd_err cores_read_affinity(struct cores *out)
 {
     struct cores mine = {0};
     if (sched_getaffinity(0, sizeof mine, (cpu_set_t *)mine.bits) != 0)
-        return VD_FAIL(VD_SYSTEM, "cannot read the CPU affinity mask: %s",
-                       strerror(errno));
+        return VD_FAIL(VD_SYSTEM,
+                       "cannot read the CPU affinity mask: %s\n"
+                       "this program supports up to %d cores per host",
+                       strerror(errno), 64 * CORES_WORDS);
     *out = mine;
     return VD_OK;
 }
@@ -190,7 +192,7 @@ enum vd_err cores_explain_threads(struct comm *c, struct cores_threads *threads)
     struct cores usable = {0};
     struct cores_info mine, *node = xcalloc((size_t)c->node_size, sizeof *node);
     int *idle = xcalloc((size_t)c->size, sizeof *idle), my_idle;
-    memset(&mine, 0, sizeof mine); /* the padding is sent, too */
+    memset(&mine, 0, sizeof mine); /* padding bytes are sent, too */
     mine.node_root = c->node_root;
     mine.omp_num_threads = cpus_omp_num_threads();
     cpus_read_quota(&mine.quota, "");

@@ -1,7 +1,7 @@
 /*
  * The cores that this rank may use, and the resulting number of compute
- * threads. Launchers differ: mpirun binds every rank to its own core or gives
- * every core to all ranks; srun does something in between.
+ * threads. Launchers differ: mpirun binds every rank to one core or lets all
+ * ranks use all cores; with srun some cores may be shared.
  */
 #ifndef VOCDIST_COMM_CORES_H
 #define VOCDIST_COMM_CORES_H
@@ -27,11 +27,11 @@ struct cores {
  */
 int cores_fair_share(const struct cores *mine, const struct cores *node, int n);
 
-/* What the ranks of a node exchange: one row for each rank. */
+/* The data that the ranks of a node exchange: one row per rank. */
 struct cores_info {
     int node_root;
     struct cores mask;
-    struct cpus_quota quota; /* of processor time */
+    struct cpus_quota quota; /* CPU quota */
     int omp_num_threads;     /* OMP_NUM_THREADS, 0: not set */
 };
 

@@ -9,7 +9,7 @@
 #define LAUNCH_REMEDY \
     "start it with: srun --mpi=pmix vocdist, or mpirun vocdist"
 
-/* The integer value of a variable; 0 when it is not set or not an integer. */
+/* The integer value of a variable; 0 if it is not set or not an integer. */
 static int64_t env_number(const char *variable)
 {
     const char *text = getenv(variable);

@@ -1,6 +1,6 @@
 /*
- * Detects wrong launches from the environment variables that launchers set. If
- * N tasks each run as a single rank, all of them write the same run. Local.
+ * Detects wrong launches from the environment variables of the launchers: N
+ * tasks that each run as a single rank would all write to the same run. Local.
  */
 #ifndef VOCDIST_COMM_LAUNCH_H
 #define VOCDIST_COMM_LAUNCH_H
@@ -15,8 +15,8 @@
 enum vd_err launch_check_environment(void) VD_MUST_USE;
 
 /*
- * Call it when the number of ranks, `size`, is known. VD_CONFIG when a launcher
- * started several tasks but `size` is 1. Warns when one rank runs in a Slurm
+ * Call it when the number of ranks, `size`, is known. VD_CONFIG if a launcher
+ * started several tasks but `size` is 1. Warns if one rank runs in a Slurm
  * allocation of several tasks.
  */
 enum vd_err launch_check_size(int size) VD_MUST_USE;

@@ -39,7 +39,7 @@ static void strip_digits(struct text *t)
 }
 
 /* Compares hashes of the messages: `before` is true when a lower rank has the
- * same ones. */
+ * same messages. */
 static enum vd_err logged_by_lower_rank(struct comm *c, enum fault_site site,
                                         const struct text *buffered,
                                         enum vd_err verdict, bool *before)

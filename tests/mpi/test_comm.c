@@ -13,21 +13,21 @@ static void all_ranks_get_the_worst_code(void **state)
 {
     (void)state;
     for (int code = 0; code < VD_ERR_COUNT; code++)
-        for (int guilty = 0; guilty < comm.size; guilty++) {
+        for (int faulty = 0; faulty < comm.size; faulty++) {
             struct check_log log;
-            enum vd_err mine = comm.rank == guilty ? (enum vd_err)code : VD_OK;
+            enum vd_err mine = comm.rank == faulty ? (enum vd_err)code : VD_OK;
             check_log_start(&log);
             enum vd_err got = comm_agree(&comm, SITE_DATA, mine);
             check_log_end();
             assert_int_equal(got, code);
             assert_int_equal(comm.agreed_err, code);
             if (comm.rank == 0 && comm.size > 1 && code > VD_STOPPED) {
-                char *who = xasprintf("rank %d (%s) failed while opening the "
-                                      "data: %s",
-                                      guilty, comm.hosts[guilty],
-                                      err_text((enum vd_err)code));
-                assert_logged(&log, who);
-                free(who);
+                char *expected = xasprintf(
+                    "rank %d (%s) failed while opening the "
+                    "data: %s",
+                    faulty, comm.hosts[faulty], err_text((enum vd_err)code));
+                assert_logged(&log, expected);
+                free(expected);
             } else {
                 assert_string_equal(log.text, "");
             }
@@ -87,25 +87,26 @@ static void check_equal_accepts_equal_digests(void **state)
 static void check_equal_names_the_differing_rank(void **state)
 {
     (void)state;
-    for (int odd = 0; comm.size > 1 && odd < comm.size; odd++) {
+    for (int outlier = 0; comm.size > 1 && outlier < comm.size; outlier++) {
         struct check_log log;
-        uint64_t digest = comm.rank == odd ? 0xbad : 0x900d;
+        uint64_t digest = comm.rank == outlier ? 0xbad : 0x900d;
         check_log_start(&log);
         enum vd_err got =
             comm_check_equal(&comm, SITE_CONFIG, "the data", digest);
         check_log_end();
         assert_int_equal(got, VD_CONFIG);
         // Of two ranks the lower one counts as the majority.
-        int named = comm.size == 2 ? 1 : odd;
-        char *who = xasprintf("ranks differ in the data: rank %d (%s) has %s",
-                              named, comm.hosts[named],
-                              named == odd ? "0000000000000bad, the other"
-                                           : "000000000000900d, the other");
+        int named = comm.size == 2 ? 1 : outlier;
+        char *expected =
+            xasprintf("ranks differ in the data: rank %d (%s) has %s", named,
+                      comm.hosts[named],
+                      named == outlier ? "0000000000000bad, the other"
+                                       : "000000000000900d, the other");
         if (comm.rank == 0)
-            assert_logged(&log, who);
+            assert_logged(&log, expected);
         else
             assert_string_equal(log.text, "");
-        free(who);
+        free(expected);
     }
     assert_int_equal(comm_agree(&comm, SITE_CONFIG, VD_OK), VD_OK);
 }

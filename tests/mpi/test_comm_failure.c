@@ -1,7 +1,7 @@
 /*
  * Failing jobs, observed from outside: each ends soon, with the right exit code
- * and one message with the cause. What is soon, and the time limits of the
- * ranks, are multiples of the time that a job without faults takes here.
+ * and one message with the cause. The time limits of the jobs and of their
+ * ranks are multiples of the duration of a job without faults.
  */
 #include "check.h"
 
@@ -13,9 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SOON_S     120.0 /* at least; the default time limit is 10 minutes */
-#define KILLED_S   1800  /* ends a job that hangs */
-#define MOMENT_HIT 5     /* tries, if a test depends on half a second */
+#define SOON_S    120.0 /* at least; the default time limit is 10 minutes */
+#define KILLED_S  1800  /* ends a job that hangs */
+#define MAX_TRIES 5     /* of a test that depends on half a second */
 
 static double soon_s;
 static int late_s; /* longer than the delay of a rank without a fault */
@@ -69,7 +69,7 @@ static void start(struct job *job, int ranks, const char *variables,
                      (job)->causes, (job)->seconds, (job)->output);       \
     } while (0)
 
-#define assert_job_says(job, part)                                \
+#define assert_job_output(job, part)                              \
     do {                                                          \
         if (!strstr((job)->output, (part)))                       \
             fail_msg("no \"%s\" in:\n%s", (part), (job)->output); \
@@ -116,7 +116,7 @@ static void an_error_at_a_site_ends_with_one_cause(void **state)
         char *cause = xasprintf("injected fault at %s", name);
         start(&job, 2, fault, "agree");
         assert_job(&job, 70, 1);
-        assert_job_says(&job, cause);
+        assert_job_output(&job, cause);
         free(cause);
         free(fault);
     }
@@ -129,7 +129,7 @@ static void an_error_in_any_call_ends_with_one_cause(void **state)
     for (size_t k = 0; k < N_CALLS; k++) {
         start(&job, 3, "VOCDIST_FAULT=data:1", calls[k]);
         assert_job(&job, 70, 1);
-        assert_job_says(&job, "rank 1/3");
+        assert_job_output(&job, "rank 1/3");
     }
 }
 
@@ -152,12 +152,12 @@ static void a_rank_that_hangs_is_named_by_the_others(void **state)
                              2 * late_s);
     start_with_limit(&job, "VOCDIST_FAULT=eval:1:hang", "barrier", 2);
     assert_job(&job, 69, 1);
-    assert_job_says(&job, "[rank 0/3");
-    assert_job_says(&job, silent);
+    assert_job_output(&job, "[rank 0/3");
+    assert_job_output(&job, silent);
     start_with_limit(&job, "VOCDIST_FAULT=eval:0:hang", "sum", 1);
     assert_job(&job, 69, 1);
-    assert_job_says(&job, "[rank 1/3");
-    assert_job_says(&job, "while evaluating: rank 0 (");
+    assert_job_output(&job, "[rank 1/3");
+    assert_job_output(&job, "while evaluating: rank 0 (");
     free(silent);
 }
 
@@ -168,13 +168,13 @@ static void start_with_late_rank(struct job *job, const char *call)
     char *silent = xasprintf("1 of 3 ranks did not arrive within %d s while "
                              "opening the data: rank 1 (",
                              2 * late_s);
-    for (int k = 0; k < MOMENT_HIT; k++) {
+    for (int k = 0; k < MAX_TRIES; k++) {
         start_with_limit(job, "", call, 2);
         if (strstr(job->output, silent))
             break;
     }
     assert_job(job, 69, 1);
-    assert_job_says(job, silent);
+    assert_job_output(job, silent);
     free(silent);
 }
 
@@ -202,12 +202,12 @@ static void a_rank_that_stops_making_progress_is_named(void **state)
     struct job job;
     start_with_limit(&job, "", "busy-stuck", 2);
     assert_job(&job, 69, 1);
-    assert_job_says(&job, "1 of 3 ranks did not arrive within");
-    assert_job_says(&job, "while evaluating: rank 1 (");
+    assert_job_output(&job, "1 of 3 ranks did not arrive within");
+    assert_job_output(&job, "while evaluating: rank 1 (");
     start_with_limit(&job, "", "busy-missing", 2);
     assert_job(&job, 69, 1);
-    assert_job_says(&job, "1 of 3 ranks did not arrive within");
-    assert_job_says(&job, "while evaluating: rank 2 (");
+    assert_job_output(&job, "1 of 3 ranks did not arrive within");
+    assert_job_output(&job, "while evaluating: rank 2 (");
 }
 
 /* Rank 0 arrives while rank 2 collects the sites, and its own collection ends
@@ -217,7 +217,7 @@ static void the_reporting_rank_is_given_time(void **state)
     (void)state;
     struct job job;
     start_with_late_rank(&job, "reporter");
-    assert_job_says(&job, "[rank 2/3");
+    assert_job_output(&job, "[rank 2/3");
 }
 
 static void ranks_at_different_sites_are_distinguished(void **state)
@@ -226,9 +226,9 @@ static void ranks_at_different_sites_are_distinguished(void **state)
     struct job job;
     start_with_limit(&job, "", "order", 1);
     assert_job(&job, 69, 1);
-    assert_job_says(&job, "this one while opening the data");
-    assert_job_says(&job, "rank 1 (");
-    assert_job_says(&job, "while averaging gradients");
+    assert_job_output(&job, "this one while opening the data");
+    assert_job_output(&job, "rank 1 (");
+    assert_job_output(&job, "while averaging gradients");
 }
 
 static void the_watchdog_ends_a_hung_rank_and_the_job(void **state)
@@ -241,8 +241,8 @@ static void the_watchdog_ends_a_hung_rank_and_the_job(void **state)
                            late_s);
     start(&job, 2, "VOCDIST_FAULT=data:1:hang", arguments);
     assert_job(&job, 70, 1);
-    assert_job_says(&job, "[rank 1/2");
-    assert_job_says(&job, idle);
+    assert_job_output(&job, "[rank 1/2");
+    assert_job_output(&job, idle);
     free(idle);
     free(arguments);
 }
@@ -253,8 +253,8 @@ static void an_agreed_error_shuts_down_cleanly(void **state)
     struct job job;
     start(&job, 3, "", "agreed");
     assert_job(&job, 65, 1);
-    assert_job_says(&job, "rank 1 (");
-    assert_job_says(&job, "failed while opening the data: input malformed");
+    assert_job_output(&job, "rank 1 (");
+    assert_job_output(&job, "failed while opening the data: input malformed");
     assert_null(strstr(job.output, "MPI_ABORT"));
 }
 
@@ -265,7 +265,8 @@ static void a_handled_error_shuts_down_cleanly(void **state)
     for (int ranks = 2; ranks < 4; ranks++) {
         start(&job, ranks, "", "handled");
         assert_job(&job, 0, 0);
-        assert_job_says(&job, "failed while opening the data: input malformed");
+        assert_job_output(&job,
+                          "failed while opening the data: input malformed");
     }
 }
 
@@ -276,7 +277,7 @@ static void an_error_of_the_shutdown_aborts_the_job(void **state)
     for (int ranks = 0; ranks < 3; ranks += 2) {
         start(&job, ranks, "VOCDIST_FAULT=shutdown:0", "agreed");
         assert_job(&job, 70, ranks ? 2 : 1);
-        assert_job_says(&job, "injected fault at shutdown");
+        assert_job_output(&job, "injected fault at shutdown");
     }
 }
 
@@ -294,7 +295,7 @@ static void any_rank_can_abort_the_job(void **state)
     struct job job;
     start(&job, 4, "", "abort");
     assert_job(&job, 74, 1);
-    assert_job_says(&job, "disk full");
+    assert_job_output(&job, "disk full");
 }
 
 static void separate_programs_under_srun_are_rejected(void **state)
@@ -305,7 +306,7 @@ static void separate_programs_under_srun_are_rejected(void **state)
     const char *next = "SLURM_STEP_NUM_TASKS=2 SLURM_STEP_ID=0 SLURM_PROCID=1";
     start(&job, 0, first, "agree");
     assert_job(&job, 78, 1);
-    assert_job_says(&job, "srun --mpi=pmix vocdist");
+    assert_job_output(&job, "srun --mpi=pmix vocdist");
     start(&job, 0, next, "agree");
     assert_job(&job, 78, 0);
     start(&job, 2, first, "agree"); // mpirun inside a Slurm step is valid
@@ -321,7 +322,7 @@ static void idle_cores_give_one_warning(void **state)
     start(&job, 2, "taskset -c 0", "cores");
     assert_job(&job, 0, 0);
     assert_int_equal(count(job.output, "assigned to no rank"), 1);
-    assert_job_says(&job, "add --bind-to none");
+    assert_job_output(&job, "add --bind-to none");
     start(&job, 2, "", "cores");
     assert_job(&job, 0, 0);
     assert_string_equal(job.output, "");

@@ -66,8 +66,8 @@ static void a_distinct_message_is_logged_by_its_rank(void **state)
     assert_int_equal(
         run_phase_captured(fail_on_one_rank, &faulty, text, sizeof text),
         VD_DATA);
-    bool said = strstr(text, "reads a damaged file") != NULL;
-    assert_int_equal(said, comm.rank == faulty);
+    bool is_logged = strstr(text, "reads a damaged file") != NULL;
+    assert_int_equal(is_logged, comm.rank == faulty);
     assert_int_equal(
         run_phase_captured(warn_on_every_rank, NULL, text, sizeof text), VD_OK);
     assert_non_null(strstr(text, "is slow"));
