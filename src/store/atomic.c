@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Names tried before giving up; dead processes leave far fewer files. */
+/* Names that are tried; dead processes leave far fewer files. */
 #define MAX_TRIES 1000
 
 static void clear_atomic_file(struct atomic_file *f)
@@ -40,7 +40,7 @@ void atomic_abort(struct atomic_file *f)
 }
 
 /* rename() would replace a device (/dev/null) or a link (/dev/stdout) for all
- * users of the machine. It fails by itself if the target is a folder. */
+ * users of the machine. If the target is a folder, rename() fails anyway. */
 static enum vd_err check_replaceable(const char *path)
 {
     struct stat s;
@@ -74,7 +74,10 @@ static enum vd_err create_temporary(struct atomic_file *f, const char *path,
         int reason = errno;
         free(name);
         if (reason != EEXIST)
-            return VD_FAIL(VD_CREATE, "%s: open: %s", path, strerror(reason));
+            return VD_FAIL(VD_CREATE,
+                           "%s: open: %s\ncheck the folder, its permissions "
+                           "and free space",
+                           path, strerror(reason));
     }
     return VD_FAIL(VD_CREATE,
                    "%s: open: %d temporary files exist already\n"
@@ -102,7 +105,8 @@ enum vd_err atomic_open(struct atomic_file *f, const char *path)
 static enum vd_err fail_step(const struct atomic_file *f, const char *step,
                              int reason)
 {
-    return VD_FAIL(VD_IO, "%s: %s: %s", f->path, step, strerror(reason));
+    return VD_FAIL(VD_IO, "%s: %s: %s\n" FILE_WRITE_REMEDY, f->path, step,
+                   strerror(reason));
 }
 
 static enum vd_err sync_stream(struct atomic_file *f)
@@ -171,16 +175,19 @@ enum vd_err atomic_symlink(const char *path, const char *target)
 {
     enum vd_err err = VD_OK;
     char *temporary = NULL;
-    int reason = EEXIST; /* a dead process with our number left it */
+    /* EEXIST: the name is in use, left by a dead process with this number. */
+    int reason = EEXIST;
     for (int k = 0; reason == EEXIST && k < MAX_TRIES; k++) {
         free(temporary);
         temporary = xasprintf("%s.tmp-%ld-%d", path, (long)getpid(), k);
         reason = symlink(target, temporary) ? errno : 0;
     }
     if (reason)
-        err = VD_FAIL(VD_IO, "%s: symlink: %s", path, strerror(reason));
+        err = VD_FAIL(VD_IO, "%s: symlink: %s\n" FILE_WRITE_REMEDY, path,
+                      strerror(reason));
     else if (rename(temporary, path)) {
-        err = VD_FAIL(VD_IO, "%s: rename: %s", path, strerror(errno));
+        err = VD_FAIL(VD_IO, "%s: rename: %s\n" FILE_WRITE_REMEDY, path,
+                      strerror(errno));
         unlink(temporary);
     }
     free(temporary);
@@ -210,7 +217,9 @@ void atomic_remove_stale(const char *folder)
             continue;
         char *path = xasprintf("%s/%s", folder, list.names[i]);
         if (unlink(path))
-            log_warn("%s: cannot be removed: %s", path, strerror(errno));
+            log_warn("%s: cannot be removed: %s\n"
+                     "check the permissions of the folder",
+                     path, strerror(errno));
         free(path);
     }
     file_list_clear(&list);

@@ -3,7 +3,7 @@
  * at all. Temporary name in the same folder, write, fsync, rename, fsync of the
  * folder. (Measured with simulated power cuts: without either fsync the file is
  * lost, or the old one is back.) fsync is never retried. A process that dies
- * leaves NAME.tmp-PROCESS-NUMBER behind, which no other process uses.
+ * leaves NAME.tmp-PROCESS-NUMBER behind; no other process writes to that file.
  *
  *     struct atomic_file f;
  *     VD_TRY(atomic_open(&f, "out/labels.csv"));

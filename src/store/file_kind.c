@@ -90,7 +90,7 @@ enum vd_err file_kind_detect(const char *path, enum file_kind *out)
 enum vd_err file_kind_fail_lfs_pointer(const char *path)
 {
     return VD_FAIL(VD_DATA,
-                   "%s: a Git LFS pointer, not the file it stands for\n"
-                   "fetch the file: git lfs pull",
+                   "%s: a Git LFS pointer, not the file itself\n"
+                   "download the file with: git lfs pull",
                    path);
 }

@@ -1,6 +1,6 @@
 /*
  * Detects the kind of a file by its first bytes, so that an error message can
- * say what was given in place of the expected file. Local.
+ * name what was given instead of the expected file. Local.
  */
 #ifndef VOCDIST_STORE_FILE_KIND_H
 #define VOCDIST_STORE_FILE_KIND_H

@@ -6,8 +6,8 @@
  * enum h5_type (h5_stored_type(): little-endian in the file) and recognized
  * again by h5_classify(), which accepts both byte orders.
  *
- * Life of a file that is written: h5_create(), h5_write() and h5_rows_*(),
- * h5_close(), which flushes first. A failed write is terminal: it sets
+ * Writing a file: h5_create(), h5_write() and h5_rows_*(), then h5_close(),
+ * which flushes first. A failed write is terminal: it sets
  * `failed`, the caller may only close the file, and h5_close() truncates it
  * instead of closing it, because HDF5 can crash on a file after a failed write.
  */
@@ -65,8 +65,9 @@ enum vd_err h5_fail(const struct h5_file *f, const char *name, const char *what)
     /* Some HDF5 functions do not report an allocation failure as such. */
     if (cause.is_memory || memory_is_low())
         return memory_raise_oom(f->label, 0);
-    return VD_FAIL(f->writing ? VD_IO : VD_DATA, "%s: %s%s%s%s", f->label,
-                   name ? name : "", name ? ": " : "", what, cause.text);
+    return VD_FAIL(f->writing ? VD_IO : VD_DATA, "%s: %s%s%s%s\n%s", f->label,
+                   name ? name : "", name ? ": " : "", what, cause.text,
+                   f->writing ? FILE_WRITE_REMEDY : H5_READ_REMEDY);
 }
 
 enum vd_err h5_fail_write(struct h5_file *f, const char *name, const char *what)
@@ -137,8 +138,8 @@ bool h5_classify(hid_t type, struct h5_shape *out)
         out->text_bytes = 0;
         hid_t little = h5_stored_type(out, false);
         hid_t big = h5_stored_type(out, true);
-        bool same = H5Tequal(type, little) > 0 || H5Tequal(type, big) > 0;
-        if (h5_close_id(little) && h5_close_id(big) && same)
+        bool is_equal = H5Tequal(type, little) > 0 || H5Tequal(type, big) > 0;
+        if (h5_close_id(little) && h5_close_id(big) && is_equal)
             return true;
     }
     return false;
@@ -161,12 +162,16 @@ static size_t element_bytes(const struct h5_shape *shape)
     return 0;
 }
 
-enum vd_err h5_shape_bytes(const struct h5_shape *shape, size_t *out)
+enum vd_err h5_shape_bytes(const struct h5_file *f, const char *name,
+                           const struct h5_shape *shape, size_t *out)
 {
     size_t bytes = element_bytes(shape);
     for (int k = 0; k < shape->rank; k++)
         if (!alloc_mul_size(bytes, shape->dims[k], &bytes))
-            return VD_FAIL(VD_DATA, "a data set larger than the address space");
+            return VD_FAIL(
+                VD_DATA,
+                "%s: %s: larger than the address space\n" H5_READ_REMEDY,
+                f->label, name);
     *out = bytes;
     return VD_OK;
 }

@@ -44,10 +44,6 @@ struct h5_shape {
     uint64_t dims[H5_MAX_RANK];
 };
 
-/* Size in memory in bytes; VD_DATA if it is larger than the address space. */
-enum vd_err h5_shape_bytes(const struct h5_shape *shape,
-                           size_t *out) VD_MUST_USE;
-
 struct h5_file;
 
 /* `label` is the name in messages: the final name if `path` is a temporary
@@ -56,7 +52,7 @@ enum vd_err h5_create(struct h5_file **out, const char *path,
                       const char *label) VD_MUST_USE;
 /* VD_NOINPUT if the file cannot be opened, VD_DATA if it is not HDF5. */
 enum vd_err h5_open(struct h5_file **out, const char *path) VD_MUST_USE;
-/* True if the root group has a link of this name, or if that is unreadable. */
+/* True if the root group has a link of this name, or cannot be read. */
 bool h5_has(const struct h5_file *f, const char *name);
 /* Closes and frees; accepts NULL. An error after writing means that the file
  * is unusable. After a failed write the result is the code of that write, and
@@ -65,6 +61,7 @@ enum vd_err h5_close(struct h5_file *f) VD_MUST_USE;
 
 /* ---- whole data sets ---- */
 
+/* Creates the data set `name` from all of `data`, in row-major order. */
 enum vd_err h5_write(struct h5_file *f, const char *name,
                      const struct h5_shape *shape,
                      const void *data) VD_MUST_USE;
@@ -107,7 +104,7 @@ enum vd_err h5_set_int(struct h5_file *f, const char *name,
                        int64_t value) VD_MUST_USE;
 enum vd_err h5_set_text(struct h5_file *f, const char *name,
                         const char *value) VD_MUST_USE;
-/* n >= 1 */
+/* One attribute with n >= 1 texts. */
 enum vd_err h5_set_texts(struct h5_file *f, const char *name,
                          const char *const *values, size_t n) VD_MUST_USE;
 

@@ -7,6 +7,9 @@
 #include <hdf5.h>
 #include <stdbool.h>
 
+#define H5_READ_REMEDY \
+    "the file is damaged or of another kind: copy it or write it again"
+
 struct h5_file {
     hid_t id;
     bool writing;
@@ -15,8 +18,9 @@ struct h5_file {
     uint64_t bytes;     /* file size; reading only */
 };
 
-/* Raises "label: name: what (HDF5: innermost cause)"; name may be NULL. VD_IO
- * for a file that is written, else VD_DATA; out of memory is reported as such.
+/* Raises "LABEL: NAME: WHAT (HDF5: CAUSE)" with a remedy; name may be NULL.
+ * VD_IO for a file that is written, else VD_DATA; out of memory is reported as
+ * such.
  */
 enum vd_err h5_fail(const struct h5_file *f, const char *name,
                     const char *what);
@@ -42,6 +46,11 @@ hid_t h5_stored_type(const struct h5_shape *shape, bool big_endian);
 hid_t h5_text_type(size_t bytes);
 /* Sets type and text_bytes of `out`; false for a type outside enum h5_type. */
 bool h5_classify(hid_t type, struct h5_shape *out);
+
+/* Size in memory in bytes; VD_DATA if it exceeds the address space. */
+enum vd_err h5_shape_bytes(const struct h5_file *f, const char *name,
+                           const struct h5_shape *shape,
+                           size_t *out) VD_MUST_USE;
 
 #define H5_TRY_GOTO(label_, err_, call_, file_, name_, what_) \
     do {                                                      \

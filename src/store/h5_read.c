@@ -4,7 +4,7 @@
  * open_dataset() runs the checks in an order in which each call is safe after
  * the ones before it: hard link; layout (compact, contiguous or chunked, no
  * external storage); filters; chunk size; type; rank; claimed bytes against
- * stored bytes. No memory in proportion to a claimed size is allocated before
+ * stored bytes. No memory is allocated in proportion to a claimed size before
  * these checks. check_shape() then compares with the expected shape.
  *
  * Row addresses (row_addresses()): the file offsets of rows 0, 1 and n - 1 are
@@ -40,7 +40,7 @@ static void h5_dataset_clear(struct h5_dataset *d)
 static enum vd_err fail_object(const struct h5_file *f, const char *name,
                                const char *why)
 {
-    return VD_FAIL(VD_DATA, "%s: %s: %s", f->label, name, why);
+    return VD_FAIL(VD_DATA, "%s: %s: %s\n" H5_READ_REMEDY, f->label, name, why);
 }
 
 static enum vd_err check_link(const struct h5_file *f, const char *name)
@@ -114,7 +114,7 @@ static enum vd_err check_size(const struct h5_file *f, const char *name,
                               const struct h5_dataset *d)
 {
     size_t claimed = 0;
-    VD_TRY(h5_shape_bytes(&d->shape, &claimed));
+    VD_TRY(h5_shape_bytes(f, name, &d->shape, &claimed));
     hsize_t stored = H5Dget_storage_size(d->id);
     size_t most = stored;
     if (d->deflated && !alloc_mul_size(stored, MAX_EXPANSION, &most))
@@ -122,7 +122,7 @@ static enum vd_err check_size(const struct h5_file *f, const char *name,
     if (stored > f->bytes || claimed > most)
         return VD_FAIL(VD_DATA,
                        "%s: %s: claims %zu bytes, but stores %llu in a file of "
-                       "%llu",
+                       "%llu\n" H5_READ_REMEDY,
                        f->label, name, claimed, (unsigned long long)stored,
                        (unsigned long long)f->bytes);
     return VD_OK;
@@ -171,15 +171,16 @@ static enum vd_err open_dataset(const struct h5_file *f, const char *name,
 }
 
 static enum vd_err check_shape(const struct h5_file *f, const char *name,
-                               const struct h5_shape *have,
-                               const struct h5_shape *want)
+                               const struct h5_shape *stored,
+                               const struct h5_shape *expected)
 {
-    bool same =
-        have->type == want->type && have->rank == want->rank &&
-        (want->type != H5_TYPE_TEXT || have->text_bytes == want->text_bytes);
-    for (int k = 0; same && k < want->rank; k++)
-        same = have->dims[k] == want->dims[k];
-    if (!same)
+    bool is_equal = stored->type == expected->type &&
+                    stored->rank == expected->rank &&
+                    (expected->type != H5_TYPE_TEXT ||
+                     stored->text_bytes == expected->text_bytes);
+    for (int k = 0; is_equal && k < expected->rank; k++)
+        is_equal = stored->dims[k] == expected->dims[k];
+    if (!is_equal)
         return fail_object(f, name, "not of the expected type and shape");
     return VD_OK;
 }
@@ -227,7 +228,8 @@ static enum vd_err row_address(const struct h5_file *f, const char *name,
         return h5_fail(f, name, "unreadable index");
     if (address == HADDR_UNDEF || size != bytes || bytes > f->bytes ||
         address > f->bytes - bytes)
-        return VD_FAIL(VD_DATA, "%s: %s: row %llu is outside the file",
+        return VD_FAIL(VD_DATA,
+                       "%s: %s: row %llu is outside the file\n" H5_READ_REMEDY,
                        f->label, name, (unsigned long long)row);
     *out = address;
     return VD_OK;
@@ -283,7 +285,7 @@ enum vd_err h5_rows_addresses(struct h5_file *f, const char *name,
     VD_TRY_GOTO(out, err, err);
     VD_TRY_GOTO(out, err, check_shape(f, name, &d.shape, expected));
     VD_TRY_GOTO(out, err, check_rows(f, name, &d));
-    VD_TRY_GOTO(out, err, h5_shape_bytes(&row, &bytes));
+    VD_TRY_GOTO(out, err, h5_shape_bytes(f, name, &row, &bytes));
     creation = H5Fget_create_plist(f->id);
     H5_TRY_GOTO(out, err, H5Pget_userblock(creation, &user_block), f, name,
                 "unreadable");
@@ -364,7 +366,8 @@ enum vd_err h5_get_texts(struct h5_file *f, const char *name, size_t n,
         a.shape.text_bytes > max_bytes + 1 ||
         !alloc_mul_size(n, a.shape.text_bytes, &bytes)) {
         err = VD_FAIL(VD_DATA,
-                      "%s: %s: expected %zu strings of at most %zu bytes",
+                      "%s: %s: expected %zu strings of at most %zu "
+                      "bytes\n" H5_READ_REMEDY,
                       f->label, name, n, max_bytes);
         goto out;
     }

@@ -75,7 +75,7 @@ enum vd_err h5_write(struct h5_file *f, const char *name,
     size_t bytes = 0;
     VD_ASSERT(shape->rank >= 1 && shape->rank <= H5_MAX_RANK);
     VD_ASSERT(!strchr(name, '/'));
-    VD_TRY(h5_shape_bytes(shape, &bytes));
+    VD_TRY(h5_shape_bytes(f, name, shape, &bytes));
     h5_silence_errors();
     hid_t stored = h5_stored_type(shape, false), memory = h5_memory_type(shape);
     hid_t space = create_dataspace(shape),
@@ -129,7 +129,7 @@ enum vd_err h5_rows_create(struct h5_rows **out, struct h5_file *f,
     struct h5_shape one = *row;
     one.dims[0] = 1;
     size_t row_bytes = 0;
-    VD_TRY(h5_shape_bytes(&one, &row_bytes));
+    VD_TRY(h5_shape_bytes(f, name, &one, &row_bytes));
     h5_silence_errors();
 
     struct h5_rows *rows = xcalloc(1, sizeof *rows);

@@ -2,7 +2,7 @@
  * JSON on Jansson: struct json is json_t under an opaque name.
  *
  * Reading functions check type and limits and raise VD_DATA; building
- * functions assert, because only misuse or a lack of memory makes them fail.
+ * functions assert, because they fail only if misused or out of memory.
  * Ownership is Jansson's: a root is freed by json_free(), a child is owned by
  * its parent.
  */

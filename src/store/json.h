@@ -36,7 +36,7 @@ enum vd_err json_check_list(const struct json *value,
 enum vd_err json_get_int(const struct json *object, const char *where,
                          const char *key, int64_t min, int64_t max,
                          int64_t *out) VD_MUST_USE;
-/* Any number. */
+/* An integer or a real number. */
 enum vd_err json_get_real(const struct json *object, const char *where,
                           const char *key, double *out) VD_MUST_USE;
 enum vd_err json_get_text(const struct json *object, const char *where,
@@ -45,7 +45,7 @@ enum vd_err json_get_list(const struct json *object, const char *where,
                           const char *key, size_t max_n,
                           const struct json **out) VD_MUST_USE;
 
-/* True if the member exists: for members that older files do not have. */
+/* True if the member exists; for members that older files lack. */
 bool json_has(const struct json *object, const char *key);
 
 /* Number of members of a list or an object. json_at() asserts i < count. */
@@ -77,13 +77,14 @@ void json_put_int(struct json *object, const char *key, int64_t value);
 void json_put_real(struct json *object, const char *key, double value);
 void json_put_bool(struct json *object, const char *key, bool value);
 void json_put_text(struct json *object, const char *key, const char *text);
-/* Takes ownership of `child`. */
+/* json_put() and json_add() take ownership of `child`. */
 void json_put(struct json *object, const char *key, struct json *child);
 void json_add_int(struct json *list, int64_t value);
 void json_add_text(struct json *list, const char *text);
 void json_add(struct json *list, struct json *child);
 
-/* Owned. Keys are in the order in which they were added; indent 0: one line. */
+/* The document as text, owned. Keys are in the order in which they were added;
+ * indent 0: one line. */
 char *json_format(const struct json *root, int indent);
 
 #endif

@@ -30,7 +30,9 @@
 #define ALIGNMENT     64 /* bytes; of the first tensor; gaps are smaller */
 #define METADATA      "__metadata__"
 #define HALF_CHUNK    4096
-#define REMEDY        "it is truncated or of another kind: copy or write it again"
+#define REMEDY                                                       \
+    "the file is truncated, damaged or of another kind: copy it or " \
+    "write it again"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "the format is little-endian, and values are copied unchanged");
@@ -59,9 +61,10 @@ static enum vd_err read_bytes_at(const struct safetensors *f, uint64_t at,
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return VD_FAIL(VD_DATA, "%s: read: %s", f->path, strerror(errno));
+            return VD_FAIL(VD_DATA, "%s: read: %s\n" REMEDY, f->path,
+                           strerror(errno));
         if (got == 0)
-            return VD_FAIL(VD_DATA, "%s: truncated", f->path);
+            return VD_FAIL(VD_DATA, "%s: truncated\n" REMEDY, f->path);
         p += got;
         at += (size_t)got;
         n -= (size_t)got;
@@ -170,16 +173,17 @@ static enum vd_err check_offsets(struct safetensors *f, uint64_t data,
     for (size_t k = 0; k < f->n; k++) {
         const struct safetensors_tensor *t = &f->tensors[k];
         if (t->offset < at)
-            return VD_FAIL(VD_DATA, "%s: tensor %s overlaps the previous one",
+            return VD_FAIL(VD_DATA,
+                           "%s: tensor %s overlaps the previous one\n" REMEDY,
                            f->path, t->name);
         if (t->offset - at >= ALIGNMENT)
-            return VD_FAIL(VD_DATA, "%s: a gap before tensor %s", f->path,
-                           t->name);
+            return VD_FAIL(VD_DATA, "%s: a gap before tensor %s\n" REMEDY,
+                           f->path, t->name);
         at = t->offset + t->bytes;
     }
     if (end - at >= ALIGNMENT)
-        return VD_FAIL(VD_DATA, "%s: %llu bytes after the last tensor", f->path,
-                       (unsigned long long)(end - at));
+        return VD_FAIL(VD_DATA, "%s: %llu bytes after the last tensor\n" REMEDY,
+                       f->path, (unsigned long long)(end - at));
     return VD_OK;
 }
 

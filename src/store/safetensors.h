@@ -51,7 +51,7 @@ struct safetensors {
 /* VD_NOINPUT if the file cannot be opened, VD_DATA if a check above fails. */
 enum vd_err safetensors_open(struct safetensors *f,
                              const char *path) VD_MUST_USE;
-/* Accepts {0}. */
+/* Closes and frees; accepts {0}. */
 void safetensors_close(struct safetensors *f);
 
 /* NULL if there is no tensor of this name. */
@@ -66,6 +66,8 @@ enum vd_err safetensors_read_f32(const struct safetensors *f, size_t index,
 
 /* ---- writing ---- */
 
+/* One tensor to write; all borrowed. `dims` may be NULL if rank is 0, `data` if
+ * there are no elements. */
 struct safetensors_output {
     const char *name;
     int rank;

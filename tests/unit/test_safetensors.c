@@ -105,11 +105,11 @@ static void every_16_bit_float_is_exact(void **state)
     safetensors_close(&f);
     free(path);
     for (uint32_t k = 0; k < 65536; k++) {
-        double want = half_value((uint16_t)k);
-        if (isnan(want))
+        double expected = half_value((uint16_t)k);
+        if (isnan(expected))
             assert_true(isnan(out[k]));
         else
-            assert_true((double)out[k] == want &&
+            assert_true((double)out[k] == expected &&
                         !signbit(out[k]) == !(k & 0x8000));
     }
 
