@@ -1,7 +1,7 @@
 /*
  * The subcommands of vocdist: command_NAME() in command_NAME.c, with the struct
- * and the table of its own options. main.c lists them. A subcommand opens comm
- * itself if it runs on several ranks.
+ * and the table of its own options. main.c lists them. A subcommand that
+ * can run on several ranks opens comm itself.
  */
 #ifndef VOCDIST_CLI_COMMAND_H
 #define VOCDIST_CLI_COMMAND_H

@@ -35,8 +35,8 @@ static const struct option options[] = {
      .offset = AT(weights),
      .default_text = "",
      .metavar = "FILE",
-     .help = "evaluate a .safetensors file instead, written by vocdist export "
-             "or from the folder weights of a run"},
+     .help = "evaluate a .safetensors file instead of a checkpoint: one that "
+             "vocdist export wrote, or one in the folder weights of a run"},
     {.key = "data",
      .type = OPTION_TEXT,
      .offset = AT(data),

@@ -68,7 +68,7 @@ static const struct command commands[] = {
  * Makes idle OpenMP threads sleep, not spin. If ranks x threads exceed the
  * cores, a spinning thread takes a core from a working one (measured: 300
  * times the processor time while idle). The OpenMP library reads the variable
- * before main() starts, so the program executes itself once more.
+ * before main() starts, so the program executes itself again.
  */
 static void set_passive_wait_policy(char **argv)
 {
@@ -77,7 +77,7 @@ static void set_passive_wait_policy(char **argv)
         return;
     if (setenv("OMP_WAIT_POLICY", "passive", 1) != 0)
         return;
-    /* By its real path: with the link, the process would be named "exe". */
+    /* By its real path: the link would make "exe" the name of the process. */
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
     if (n > 0) {
         path[n] = '\0';
@@ -89,7 +89,7 @@ static void set_passive_wait_policy(char **argv)
 int main(int argc, char **argv)
 {
     set_passive_wait_policy(argv);
-    prctl(PR_SET_NAME, "vocdist"); /* whatever the file name is */
+    prctl(PR_SET_NAME, "vocdist"); /* also if the file was renamed */
     static const struct program vocdist = {
         .name = "vocdist",
         .summary = "data-parallel training of the largest object's class and "

@@ -5,15 +5,15 @@
  *
  *     static const struct command commands[] = {
  *         {.name = "pack",
- *          .summary = "turn VOC folders into shards",
- *          .usage = "VOCROOT... -o DIR [OPTIONS]",
+ *          .summary = "convert VOC folders to a data set for vocdist",
+ *          .usage = "VOCROOT... -o DIR",
  *          .table = &pack_table,
  *          .options_size = sizeof(struct pack_options),
  *          .takes_positionals = true,
- *          .run = pack_run},
+ *          .run = run_pack},
  *         ...
  *     };
- *     static const struct program vocpack = {"vocpack", "...", commands, 4};
+ *     static const struct program vocpack = {"vocpack", "...", commands, 3};
  *     int main(int argc, char **argv)
  *     {
  *         return program_main(&vocpack, argc, argv);
@@ -44,9 +44,10 @@ struct command_call {
 };
 
 struct command {
-    const char *name, *summary; /* "pack", "turn VOC folders into shards" */
-    const char *usage;          /* after the name: "VOCROOT... -o DIR" */
-    const char *details;        /* more lines for --help, or NULL */
+    const char *name;                 /* "pack" */
+    const char *summary;              /* "convert VOC folders to ..." */
+    const char *usage;                /* after the name: "VOCROOT... -o DIR" */
+    const char *details;              /* more lines for --help, or NULL */
     const struct option_table *table; /* its own options, or NULL */
     size_t options_size;              /* bytes of the struct of the table */
     bool reads_config;      /* config files (-c), environment, --print-config */

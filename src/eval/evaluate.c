@@ -6,7 +6,7 @@
  *     from a shared counter. Each worker has its own net, with one thread; all
  *     nets share the read-only data of that of worker 0 (share_from).
  *  2. Rows are gathered on rank 0, put into data order and checked for values
- *     that are not finite. The verdict is agreed by all ranks.
+ *     that are not finite. All ranks agree on the result of the check.
  *  3. Rank 0 sums in data order and broadcasts the summary.
  * Example: 11 images, B = 4, 2 ranks: rank 0 has batches 0 and 2 (images 0-3,
  * 8-10 and one padding), rank 1 has batch 1. Bits depend on B only.
@@ -44,7 +44,7 @@ struct evaluator {
     size_t first, stride, n_batches; /* this rank's: first, + stride, ... */
     pthread_mutex_t lock;
     size_t next;                 /* next batch of this rank not yet taken */
-    struct eval_row *local_rows; /* [local batches, B]; padding: sample -1 */
+    struct eval_row *local_rows; /* [local batches, B]; padding: index -1 */
 };
 
 static enum vd_err worker_init(struct worker *w, struct evaluator *e)
@@ -107,18 +107,19 @@ static enum vd_err load_batch(struct worker *w, size_t batch)
     size_t B = (size_t)w->owner->spec.micro_batch;
     size_t image_bytes = (size_t)data->width * (size_t)data->height * 3;
     for (size_t i = 0; i < B; i++) {
-        size_t sample = batch * B + i;
-        const float nowhere[4] = {0, 0, 1, 1};
-        bool real = sample < data->n_images;
+        size_t index = batch * B + i;
+        const float padding_box[4] = {0, 0, 1, 1};
+        bool is_image = index < data->n_images; /* else padding */
         w->items[i] =
-            (struct batch_item){.position = sample,
-                                .index = real ? (int64_t)sample : -1,
-                                .class = real ? data->class[sample] : 0};
+            (struct batch_item){.position = index,
+                                .index = is_image ? (int64_t)index : -1,
+                                .class = is_image ? data->class[index] : 0};
         augment_draw(NULL, 0, data->width,
-                     real ? &data->box[4 * sample] : nowhere, &w->items[i]);
-        w->pixels[i] = real ? w->memory + i * image_bytes : NULL;
-        if (real)
-            VD_TRY(shard_set_read(data, sample, w->memory + i * image_bytes));
+                     is_image ? &data->box[4 * index] : padding_box,
+                     &w->items[i]);
+        w->pixels[i] = is_image ? w->memory + i * image_bytes : NULL;
+        if (is_image)
+            VD_TRY(shard_set_read(data, index, w->memory + i * image_bytes));
     }
     return VD_OK;
 }
@@ -143,9 +144,9 @@ static enum vd_err evaluate_batch(struct worker *w, size_t index)
     size_t B = (size_t)e->spec.micro_batch;
     for (size_t i = 0; i < B; i++) {
         struct eval_row *row = &e->local_rows[index * B + i];
-        *row = (struct eval_row){.sample = w->items[i].index,
+        *row = (struct eval_row){.index = w->items[i].index,
                                  .result = w->results[i]};
-        if (row->sample >= 0)
+        if (row->index >= 0)
             eval_fill_metrics(e->data, row);
     }
     return VD_OK;
@@ -205,7 +206,7 @@ static enum vd_err evaluate_local_batches(struct evaluator *e, size_t n_local)
     return err;
 }
 
-/* Gathers the rows on rank 0 and sorts them into data order by sample index. */
+/* Gathers the rows on rank 0 and puts them into data order by their index. */
 static enum vd_err gather_rows(struct evaluator *e, struct comm *comm,
                                size_t n_local, struct eval_row *rows)
 {
@@ -218,8 +219,8 @@ static enum vd_err gather_rows(struct evaluator *e, struct comm *comm,
     if (err == VD_OK && comm->rank == 0) {
         const struct eval_row *from = all;
         for (size_t i = 0; i < total / sizeof *from; i++)
-            if (from[i].sample >= 0)
-                rows[from[i].sample] = from[i];
+            if (from[i].index >= 0)
+                rows[from[i].index] = from[i];
     }
     alloc_aligned_free(all);
     free(sizes);

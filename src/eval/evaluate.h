@@ -5,7 +5,7 @@
  * Batch b is images [b B, (b + 1) B); the last one is padded. Rank r of N
  * computes batches r, r + N, ... So an image is always in the same batch, at
  * the same position, and each batch is computed by one thread (libraries choose
- * blocking and order of sums by the number of threads). Threads compute
+ * the blocking and the order of sums by the number of threads). Threads compute
  * different batches.
  */
 #ifndef VOCDIST_EVAL_EVALUATE_H
@@ -36,9 +36,9 @@ void evaluator_limit(struct evaluator *e, size_t n_batches);
 /*
  * Collective. Fills `rows` [data->n_images] on rank 0, in data order (may be
  * NULL on other ranks), and `summary` on all ranks, with equal values.
- * VD_NUMERIC if an output is not finite; the message names the first such
- * image. The time limit of the caller's comm_enter() applies to one batch,
- * because every batch reports progress.
+ * VD_NUMERIC if an output is not finite; the message names the first image with
+ * such outputs. The time limit of the caller's comm_enter() applies to one
+ * batch, because every batch reports progress.
  */
 enum vd_err evaluator_run(struct evaluator *e, struct comm *comm,
                           struct eval_row *rows,

@@ -24,13 +24,13 @@ static bool predicts_class(const struct result *r, int32_t class)
 
 void eval_fill_metrics(const struct shard_set *data, struct eval_row *row)
 {
-    const float *truth = &data->box[4 * row->sample];
+    const float *truth = &data->box[4 * row->index];
     row->iou = (float)box_iou(truth, row->result.box);
-    row->loc50 = predicts_class(&row->result, data->class[row->sample]) &&
+    row->loc50 = predicts_class(&row->result, data->class[row->index]) &&
                  row->iou >= 0.5f;
     row->any50 = row->loc50;
-    for (int64_t k = data->object_start[row->sample];
-         k < data->object_start[row->sample + 1]; k++) {
+    for (int64_t k = data->object_start[row->index];
+         k < data->object_start[row->index + 1]; k++) {
         const struct shard_object *o = &data->objects[k];
         if (predicts_class(&row->result, o->class) &&
             box_iou(o->box, row->result.box) >= 0.5)
@@ -47,7 +47,7 @@ void eval_summarize(const struct shard_set *data, const struct graph_loss *loss,
         xcalloc((size_t)data->n_classes, sizeof *classes);
     for (size_t i = 0; i < n; i++) {
         const struct eval_row *row = &rows[i];
-        int32_t truth = data->class[row->sample];
+        int32_t truth = data->class[row->index];
         struct eval_class *c = &classes[truth];
         bool right = predicts_class(&row->result, truth);
         double l1 = row->result.l1, ce = row->result.ce;
@@ -92,11 +92,11 @@ enum vd_err eval_write_rows(const char *path, const struct shard_set *data,
           f.stream);
     for (size_t i = 0; i < n; i++) {
         const struct eval_row *row = &rows[i];
-        const float *t = &data->box[4 * row->sample], *p = row->result.box;
+        const float *t = &data->box[4 * row->index], *p = row->result.box;
         struct text line = {0};
-        text_add_csv(&line, data->id[row->sample]);
+        text_add_csv(&line, data->id[row->index]);
         text_add(&line, ",");
-        text_add_csv(&line, data->classes[data->class[row->sample]]);
+        text_add_csv(&line, data->classes[data->class[row->index]]);
         text_add(&line, ",%.2f,%.2f,%.2f,%.2f,", (double)t[0], (double)t[1],
                  (double)t[2], (double)t[3]);
         text_add_csv(&line, data->classes[row->result.class]);

@@ -20,7 +20,7 @@
 
 /* Result and metrics of one image. */
 struct eval_row {
-    int64_t sample; /* index in the data set; -1: padding */
+    int64_t index; /* of the image in the data set; -1: padding */
     struct result result;
     float iou;
     bool loc50, any50;
@@ -44,7 +44,7 @@ struct eval_summary {
     int n_classes;
 };
 
-/* Computes iou, loc50 and any50 from sample and result. A box with NaN has IoU
+/* Computes iou, loc50 and any50 from index and result. A box with NaN has IoU
  * 0; a class whose score is NaN is never correct. */
 void eval_fill_metrics(const struct shard_set *data, struct eval_row *row);
 
@@ -54,7 +54,7 @@ void eval_summarize(const struct shard_set *data, const struct graph_loss *loss,
                     struct eval_summary *out);
 void eval_summary_clear(struct eval_summary *s);
 
-/* Writes a CSV file, one row per image, boxes in input pixels:
+/* Writes a CSV file with one row per image and boxes in input pixels:
  * id,class,x1,y1,x2,y2,pred,score,px1,py1,px2,py2,iou,l1_px */
 enum vd_err eval_write_rows(const char *path, const struct shard_set *data,
                             const struct eval_row *rows, size_t n) VD_MUST_USE;

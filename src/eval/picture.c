@@ -47,9 +47,9 @@ static enum vd_err draw_scaled(struct image *im, const float box[4],
 static char *new_caption(const struct shard_set *data,
                          const struct eval_row *row)
 {
-    const char *truth = data->classes[data->class[row->sample]];
+    const char *truth = data->classes[data->class[row->index]];
     const char *guess = data->classes[row->result.class];
-    bool right = data->class[row->sample] == row->result.class;
+    bool right = data->class[row->index] == row->result.class;
     char *name = right ? xstrdup(truth) : xasprintf("%s, not %s", truth, guess);
     char *caption = box_area(row->result.box) > 0
                         ? xasprintf("%s, IoU %.2f", name, (double)row->iou)
@@ -62,7 +62,7 @@ static enum vd_err draw_row(struct image *im, char **caption,
                             const struct shard_set *data,
                             const struct eval_row *row)
 {
-    size_t i = (size_t)row->sample;
+    size_t i = (size_t)row->index;
     double scale;
     VD_TRY(read_scaled(im, &scale, data, i));
     VD_TRY(draw_scaled(im, &data->box[4 * i], scale, truth_color));

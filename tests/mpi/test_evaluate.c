@@ -160,7 +160,7 @@ static void rows_are_the_same_for_all_ranks_and_threads(void **state)
             ce += (double)expected[i].ce;
             if (comm.rank != 0)
                 continue;
-            assert_int_equal(rows[i].sample, i);
+            assert_int_equal(rows[i].index, i);
             assert_memory_equal(&rows[i].result, &expected[i],
                                 sizeof expected[i]);
         }

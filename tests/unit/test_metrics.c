@@ -43,7 +43,7 @@ static void make_rows(struct eval_row *rows)
         {.l1 = 20, .ce = 2, .box = {70, 70, 80, 80}, .class = 0, .score = 0.5f},
     };
     for (int i = 0; i < N; i++) {
-        rows[i] = (struct eval_row){.sample = i, .result = results[i]};
+        rows[i] = (struct eval_row){.index = i, .result = results[i]};
         eval_fill_metrics(&data, &rows[i]);
     }
 }

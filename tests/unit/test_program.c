@@ -175,7 +175,7 @@ static const struct option pack_rows[] = {
      .type = OPTION_TEXT,
      .offset = offsetof(struct pack, out),
      .default_text = "",
-     .help = "where to",
+     .help = "output folder",
      .letter = 'o'},
 };
 static const struct option_table pack_table = {
