@@ -41,8 +41,8 @@ done < <(ctags -f - --kinds-C=f --fields=+ne --languages=C "${code[@]}" |
       if ($i ~ /^end:/) e = substr($i, 5) }
     if (e - l + 1 > 80) print $1 "\t" $2 "\t" e - l + 1 }')
 
-# Order of the modules, circles, headers and their sources, head comments,
-# words that must not return.
+# Order of the modules, dependency cycles, headers and their sources, head
+# comments, banned words.
 python3 scripts/check_structure.py "${code[@]}" >&2 || fail=1
 
 # Each third-party header is included in one place only.

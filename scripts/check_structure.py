@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Checks the structure of the C sources that CONTRIBUTING.md describes.
 
-Prints each violation on a line and fails; no output means that all rules hold:
+Prints one line per violation and fails; prints nothing if all rules hold:
 
 - A module includes only modules before it in MODULES.
-- No circles. A unit is X.c with X.h and X_internal.h; a unit uses another if it
-  includes its header or calls a function that it defines.
+- No dependency cycles. A unit is X.c with X.h and X_internal.h; a unit uses
+  another if it includes its header or calls a function that it defines.
 - What X.h declares is defined in X.c or X_*.c.
 - A .c file of more than 150 lines starts with a comment of 3 to 15 lines.
-- Words of WORDS are not used in names, comments or messages.
+- Names, comments and messages do not use the words of WORDS.
 """
 import collections
 import os
@@ -18,15 +18,14 @@ import sys
 
 MODULES = ("base config comm store image data model backend exchange eval run "
            "train bench cli preprocess tools").split()
-FRONT = "preprocess/main.c"  # vocpack's front includes all
-# Private vocabulary that the code once had; no ordinary words.
+FRONT = "preprocess/main.c"  # vocpack's main() may include every module
+# Private vocabulary of earlier versions, no ordinary words.
 WORDS = re.compile(r"\b(knobs|gist|anew|goes_on|comm_same|lanes_\w+|places_\w+|"
                    r"tree_plan\w*|feed_\w+|account_\w+|books_\w+|series_\w+|"
                    r"trial_\w+|restore_\w+|stop_watch|left_overs)\b")
 INCLUDE = re.compile(r"^#include \"([^\"]+)\"", re.M)
 NO_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|'
                      r"'(?:\\.|[^'\\\n])*'", re.S)
-
 TYPES = re.compile(r"\b(?:struct|enum|union)\s+\w+")
 
 violations = []
@@ -91,9 +90,9 @@ def uses(files, defined):
     return graph
 
 
-def find_circles(graph):
+def find_cycles(graph):
     """Strongly connected components of more than one unit (Tarjan)."""
-    index, low, stack, circles = {}, {}, [], []
+    index, low, stack, cycles = {}, {}, [], []
 
     def visit(unit):
         index[unit] = low[unit] = len(index)
@@ -109,22 +108,22 @@ def find_circles(graph):
             component = stack[at:]
             del stack[at:]
             if len(component) > 1:
-                circles.append(sorted(component))
+                cycles.append(sorted(component))
 
     for unit in sorted(graph):
         if unit not in index:
             visit(unit)
-    return circles
+    return cycles
 
 
 def check_declarations(declared, defined_in):
     for name, header in sorted(declared.items()):
         stem = unit_of(header)
-        places = defined_in.get(name, [])
-        if places and not all(p == stem + ".c" or p.startswith(stem + "_")
-                              for p in places):
+        paths = defined_in.get(name, [])
+        if not all(p == stem + ".c" or p.startswith(stem + "_")
+                   for p in paths):
             violations.append(f"{header}: {name}() is defined in "
-                              f"{', '.join(places)}")
+                              f"{', '.join(paths)}")
 
 
 def check_head(path, text):
@@ -146,17 +145,17 @@ def main():
         elif kind in ("f", "function") and path.endswith(".c") and not static:
             defined.setdefault(name, set()).add(unit_of(path))
             defined_in[name].append(path)
-    # A name with several definitions (mpi and serial) makes no edge by itself.
+    # A call of a function with several definitions (mpi and serial) adds no edge.
     defined = {n: u for n, u in defined.items() if len(u) == 1}
     check_declarations(declared, defined_in)
-    for circle in find_circles(uses(set(files), defined)):
-        violations.append("circle: " + " ".join(circle))
+    for cycle in find_cycles(uses(set(files), defined)):
+        violations.append("dependency cycle: " + " ".join(cycle))
     for path in files:
         text = read(path)
         if path.endswith(".c"):
             check_head(path, text)
         for word in sorted(set(WORDS.findall(text))):
-            violations.append(f"{path}: the word {word}")
+            violations.append(f"{path}: the banned word {word}")
     print("\n".join(violations), end="\n" if violations else "")
     return 1 if violations else 0
 

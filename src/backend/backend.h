@@ -99,7 +99,7 @@ struct batch {
 /* ---- output of a step ---- */
 
 /* Of one image, computed before the update. If any value of the network is not
- * finite, `ce` is not finite either, whatever the backend fuses. */
+ * finite, `ce` is not finite either, also if the backend fuses layers. */
 struct result {
     float l1, ce; /* pixels, nats; unscaled */
     float box[4]; /* predicted, pixels */

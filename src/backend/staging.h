@@ -36,7 +36,7 @@ typedef void staging_prepare_fn(const struct net_spec *spec,
                                 const struct batch_item *item,
                                 const uint8_t *pixels, void *input);
 
-/* staging_clear() is allowed whatever it returns. */
+/* Also after an error the caller calls staging_clear(). */
 enum vd_err staging_init(struct staging *p, const struct net_spec *spec,
                          size_t image_bytes) VD_MUST_USE;
 void staging_clear(struct staging *p);

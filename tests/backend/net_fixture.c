@@ -113,7 +113,7 @@ void net_fixture_fill(struct net_fixture *f, uint64_t seed)
 
 /* ---- steps ---- */
 
-static enum vd_err note_range(void *ctx, struct range range)
+static enum vd_err record_range(void *ctx, struct range range)
 {
     struct net_fixture *f = ctx;
     assert_true(f->n_ranges < FIXTURE_MAX_RANGES);
@@ -143,7 +143,7 @@ void net_fixture_backward(struct net_fixture *f)
     OK(OPS(f)->begin(f->net, 1, &replayed));
     if (!replayed) {
         OK(OPS(f)->forward(f->net));
-        OK(OPS(f)->backward(f->net, &f->exchange, note_range, f));
+        OK(OPS(f)->backward(f->net, &f->exchange, record_range, f));
     }
     OK(OPS(f)->end(f->net));
 }
@@ -172,11 +172,11 @@ float *net_fixture_get(struct net_fixture *f, const struct buf *buf)
 }
 
 static float *node_copy(struct net_fixture *f, int node,
-                        enum vd_err (*ask)(struct net *, int, float *))
+                        enum vd_err (*read_node)(struct net *, int, float *))
 {
     size_t n = (size_t)f->batch * graph_node_count(&f->graph->nodes[node]);
     float *out = xcalloc(n, sizeof *out);
-    enum vd_err err = ask(f->net, node, out);
+    enum vd_err err = read_node(f->net, node, out);
     if (err == VD_UNSUPPORTED) {
         free(out);
         return NULL;

@@ -359,7 +359,7 @@ static void check_overflow(struct net_fixture *f)
     check_non_finite_result(f, "bn", 3e38f);
 }
 
-/* Whatever is fused: a ReLU or a pool must not turn NaN into a number. */
+/* Fused or not, a ReLU or a pooling must not turn NaN into a number. */
 static void non_finite_values_reach_the_result(void **state)
 {
     (void)state;

@@ -51,8 +51,9 @@ static double norm_of(const float *x, size_t n)
 }
 
 /* Distance relative to the greater of b's norm and `least`. */
-static void compare(const char *what, const struct shape *s, const float *a,
-                    const float *b, size_t n, double least)
+static void compare_shape_tensor(const char *what, const struct shape *s,
+                                 const float *a, const float *b, size_t n,
+                                 double least)
 {
     double sum = 0, norm = norm_of(b, n), tolerance = s->smooth ? 1e-4 : 5e-2;
     for (size_t i = 0; i < n; i++)
@@ -67,8 +68,8 @@ static void compare(const char *what, const struct shape *s, const float *a,
 /* Some gradients are 0 apart from rounding (the bias of a norm in front of
  * another norm), so the distance is relative to at least 1 % of the norm of all
  * gradients. */
-static void compare_exchange(struct net_fixture *a, struct net_fixture *b,
-                             const struct shape *s)
+static void compare_shape_exchange(struct net_fixture *a, struct net_fixture *b,
+                                   const struct shape *s)
 {
     const struct graph *g = a->graph;
     float *x = net_fixture_get(a, &a->exchange),
@@ -76,10 +77,11 @@ static void compare_exchange(struct net_fixture *a, struct net_fixture *b,
     double all = norm_of(y, g->n_trainable);
     for (int i = 0; i < g->n_param_tensors && g->params[i].trainable; i++) {
         const struct graph_tensor *t = &g->params[i];
-        compare(t->name, s, x + t->offset, y + t->offset, t->count, all * 1e-2);
+        compare_shape_tensor(t->name, s, x + t->offset, y + t->offset, t->count,
+                             all * 1e-2);
     }
-    compare("statistics", s, x + g->n_trainable, y + g->n_trainable, g->n_stats,
-            0);
+    compare_shape_tensor("statistics", s, x + g->n_trainable,
+                         y + g->n_trainable, g->n_stats, 0);
     free(x);
     free(y);
 }
@@ -101,7 +103,7 @@ static void compare_graph(const struct graph *g, const struct shape *s)
         if (mode == NET_TRAIN) {
             net_fixture_backward(&a);
             net_fixture_backward(&b);
-            compare_exchange(&a, &b, s);
+            compare_shape_exchange(&a, &b, s);
         } else {
             net_fixture_forward(&a);
             net_fixture_forward(&b);
@@ -110,8 +112,9 @@ static void compare_graph(const struct graph *g, const struct shape *s)
         float *x = net_fixture_value(&a, last),
               *y = net_fixture_value(&b, last);
         if (x) /* NULL: the memory plan has reused its memory */
-            compare("result", s, x, y,
-                    (size_t)s->batch * (size_t)g->nodes[last].c, 0);
+            compare_shape_tensor("result", s, x, y,
+                                 (size_t)s->batch * (size_t)g->nodes[last].c,
+                                 0);
         free(x);
         free(y);
         net_fixture_close(&a);
@@ -232,7 +235,8 @@ static void plan_full(struct plan *p, struct graph *g, int batch, bool training)
     plan_assign_offsets(p);
 }
 
-/* Elements live at the same time, at most: the lower bound of any plan. */
+/* The largest number of elements that are live at the same time: the lower
+ * bound of any plan. */
 static size_t peak_live_elements(const struct plan *p)
 {
     size_t most = 0;
@@ -246,8 +250,8 @@ static size_t peak_live_elements(const struct plan *p)
     return most;
 }
 
-/* `limits` are in MB, [batch 32, 4][eval, train]. Each value of layer1 that
- * need not be kept has 26 MB. */
+/* `limits` are in MB, [batch 32, 4][eval, train]. Each layer1 value that is not
+ * kept takes 26 MB. */
 static void the_plan_of_the_full_network_is_near_the_lower_bound(void **state)
 {
     static const double limits[2][2] = {{129, 704}, {17, 89}};
@@ -433,7 +437,7 @@ static void nets_in_parallel_are_independent(void **state)
     graph_clear(&g);
 }
 
-/* A change of the weights makes the net fold them again. */
+/* After a change of the weights the net folds and packs them again. */
 static void evaluation_follows_the_weights(void **state)
 {
     struct graph g;
@@ -478,7 +482,7 @@ static void evaluate_once(const struct net_fixture *f, struct net *net,
     net_fixture_results(&other, out);
 }
 
-/* Also if only the head and the running statistics change. */
+/* Also if the update changes only the head and the running statistics. */
 static void evaluation_follows_an_update(void **state)
 {
     static const int freezes[] = {RESNET_FREEZE_NONE, RESNET_FREEZE_BACKBONE};

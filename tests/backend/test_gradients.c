@@ -12,12 +12,11 @@
 #include "model/resnet.h"
 
 #define STEP 0x1p-20
-/* Relative to the largest gradient of the tensor. The rounding of the loss
- * (1e-14) divided by the step, and the rounding of the gradient, are far below.
- */
+/* Relative to the largest gradient of the tensor. The rounding errors of the
+ * loss (1e-14), divided by the step, and of the gradient are far smaller. */
 #define TOLERANCE 1e-5
 
-static double loss_now(struct net_fixture *f)
+static double compute_loss(struct net_fixture *f)
 {
     struct result results[8];
     net_fixture_stage(f);
@@ -30,13 +29,13 @@ static double loss_now(struct net_fixture *f)
     return sum / f->batch;
 }
 
-static double difference(struct net_fixture *f, float *p)
+static double central_difference(struct net_fixture *f, float *p)
 {
     float kept = *p;
     *p = kept + (float)STEP;
-    double high = *p, up = loss_now(f);
+    double high = *p, up = compute_loss(f);
     *p = kept - (float)STEP;
-    double low = *p, down = loss_now(f);
+    double low = *p, down = compute_loss(f);
     *p = kept;
     return (up - down) / (high - low);
 }
@@ -62,7 +61,7 @@ static void check_graph(const char *what, const struct graph *g, int batch,
         for (int k = 0; k < n; k++) {
             double u = rng_uniform(9, RNG_TEST, (uint64_t)i, (uint32_t)k);
             size_t at = t->offset + (size_t)(u * (double)t->count);
-            double d = difference(&f, &f.weights.param.data[at]);
+            double d = central_difference(&f, &f.weights.param.data[at]);
             if (!(fabs(d - (double)grad[at]) <= TOLERANCE * most))
                 fail_msg("%s: %s[%zu]: gradient %.9g, difference %.9g", what,
                          t->name, at - t->offset, (double)grad[at], d);

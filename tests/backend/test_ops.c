@@ -27,8 +27,8 @@ struct subject {
     double tolerance;
 };
 
-static void compare(const struct subject *what, const char *name, int i,
-                    const float *a, const float *b, size_t n)
+static void compare_tensor(const struct subject *what, const char *name, int i,
+                           const float *a, const float *b, size_t n)
 {
     double distance = net_fixture_distance(a, b, n);
     if (!(distance <= what->tolerance))
@@ -43,7 +43,7 @@ static void compare_nodes(const struct subject *what, struct net_fixture *a,
         size_t n = (size_t)a->batch * graph_node_count(&a->graph->nodes[i]);
         float *x = net_fixture_value(a, i), *y = net_fixture_value(b, i);
         if (x)
-            compare(what, "value of node", i, x, y, n);
+            compare_tensor(what, "value of node", i, x, y, n);
         free(x);
         free(y);
         if (!grads || i < a->graph->first_trainable)
@@ -51,7 +51,7 @@ static void compare_nodes(const struct subject *what, struct net_fixture *a,
         x = net_fixture_grad(a, i);
         y = net_fixture_grad(b, i);
         if (x)
-            compare(what, "gradient of node", i, x, y, n);
+            compare_tensor(what, "gradient of node", i, x, y, n);
         free(x);
         free(y);
     }
@@ -62,12 +62,13 @@ static void compare_table(const struct subject *what,
                           const float *a, const float *b)
 {
     for (int i = 0; i < n; i++)
-        compare(what, table[i].name, i, a + table[i].offset,
-                b + table[i].offset, table[i].count);
+        compare_tensor(what, table[i].name, i, a + table[i].offset,
+                       b + table[i].offset, table[i].count);
 }
 
-static void compare_exchange(const struct subject *what, struct net_fixture *a,
-                             struct net_fixture *b)
+static void compare_exchange_buffers(const struct subject *what,
+                                     struct net_fixture *a,
+                                     struct net_fixture *b)
 {
     const struct graph *g = a->graph;
     float *x = net_fixture_get(a, &a->exchange),
@@ -97,7 +98,7 @@ static void compare_results(struct net_fixture *a, struct net_fixture *b)
     }
 }
 
-/* One step of backend `name` and of ref with the same numbers. */
+/* Compares one step of backend `name` and of ref on the same numbers. */
 static void compare_step(const struct subject *what, const char *name,
                          const struct graph *g, int batch, enum net_mode mode)
 {
@@ -112,7 +113,7 @@ static void compare_step(const struct subject *what, const char *name,
     if (mode == NET_TRAIN) {
         net_fixture_backward(&a);
         net_fixture_backward(&b);
-        compare_exchange(what, &a, &b);
+        compare_exchange_buffers(what, &a, &b);
     } else {
         net_fixture_forward(&a);
         net_fixture_forward(&b);
@@ -154,7 +155,7 @@ static void the_small_network_agrees_with_ref(void **state)
     }
 }
 
-/* Both get the same gradient, so only rounding may differ. */
+/* Both backends get the same gradient, so only rounding may differ. */
 static void compare_update(const char *name, const struct optim *optim)
 {
     const struct subject what = {"update", TOLERANCE};

@@ -1,5 +1,5 @@
 """vocdist bench: properties of its results that hold on any machine, idle or
-busy, and that an injected delay shows in the right place.
+busy; an injected delay appears in the right phase.
 
     bench.py VOCDIST MAKE_SHARDS SLOW_READ_LIBRARY "MPIRUN -np"
 
@@ -23,7 +23,7 @@ MPIRUN = sys.argv[4].split()
 SMALL = ("--backend ref --model.width 8 --model.blocks 1,1,1,1 "
          "--train.micro_batch 4 --cpu.threads 1 --data.loader_threads 1 "
          "--eval.batch 4 --log.level warn").split()
-GONE_S = 300
+CLEANUP_S = 300  # for the shell that removes a scratch folder
 DISTRIBUTION = {"median", "min", "q1", "q3", "max", "least_rank", "most_rank"}
 PHASES = ["wait", "forward", "backward", "exchange", "update", "other"]
 STEPS = {"phases_ms": dict.fromkeys(PHASES + ["stage", "total"], "ms"),
@@ -95,10 +95,10 @@ class Bench(unittest.TestCase):
                       if not name.startswith("ompi"))
 
     def check_left_nothing(self, before):
-        """The folders of a failed job are removed soon after its end."""
-        pace.wait_for(lambda: self.files() == before, self.files, GONE_S)
+        """A shell removes the scratch folder of a job after its end."""
+        pace.wait_for(lambda: self.files() == before, self.files, CLEANUP_S)
 
-    def check(self, value, like, where):
+    def check_schema(self, value, like, where):
         """Structure and types of SCHEMA; numbers are finite and >= 0."""
         if like == "ms":
             like = dict.fromkeys(DISTRIBUTION, 0.0)
@@ -110,7 +110,7 @@ class Bench(unittest.TestCase):
         if isinstance(like, dict):
             self.assertEqual(set(value), set(like), where)
             for key in like:
-                self.check(value[key], like[key], where + "." + key)
+                self.check_schema(value[key], like[key], where + "." + key)
         elif isinstance(like, (int, float)):
             self.assertTrue(math.isfinite(value) and value >= 0, where)
 
@@ -139,7 +139,7 @@ class Bench(unittest.TestCase):
     def check_all(self, ranks):
         r = self.bench("--steps 3", ranks)
         setup, steps = r["setup"], r["step"]
-        self.check(r, SCHEMA, "")
+        self.check_schema(r, SCHEMA, "")
         self.assertEqual((setup["ranks"], setup["replicas"],
                           setup["global_batch"], r["steps"]),
                          (max(ranks, 1), max(ranks, 1), 4 * max(ranks, 1), 3))
@@ -235,12 +235,12 @@ class Bench(unittest.TestCase):
     # ---- errors and stops
 
     def test_bad_arguments_and_missing_data_are_errors(self):
-        for words, code, says in (("steps", 64, "give step, loader"),
+        for words, code, message in (("steps", 64, "give step, loader"),
                                   ("step --steps 0", 64, "steps"),
                                   ("--data.train none", 66, "none: no such")):
             before = self.files()
             _, err = self.wait_exit(self.start(words), code)
-            self.assertIn(says, err)
+            self.assertIn(message, err)
             self.assertEqual(self.files(), before)
 
     def test_a_stopped_or_failed_bench_leaves_no_files(self):

@@ -97,7 +97,7 @@ class BitwiseEquality(unittest.TestCase):
         self.f.train(3, 'often', **ONECYCLE)
         self.check('often', 'cycle')
 
-    def signalled(self, name, ranks, number, delay, **options):
+    def run_with_signal(self, name, ranks, number, delay, **options):
         """A run that gets a signal `delay` seconds after it has saved a
         checkpoint."""
         def saved():
@@ -123,8 +123,8 @@ class BitwiseEquality(unittest.TestCase):
         for i in range(5):
             # mpirun forwards USR1 and USR2 to its ranks
             number = (signal.SIGUSR1, signal.SIGUSR2)[i % 2]
-            job = self.signalled('signalled', 1 + i % 3, number, 0.04 * i,
-                                 **options)
+            job = self.run_with_signal('signalled', 1 + i % 3, number,
+                                       0.04 * i, **options)
             # mpirun no longer handles signals when its ranks have ended
             late = 'weights for other programs' in job.output
             self.assertIn(job.status, (0, 75, -number if late else 0),

@@ -49,9 +49,9 @@ def train(f, name, output, timing):
     if status != 0 or rows != steps:
         sys.exit(f'{name}: exit code {status}, {rows} of {steps} steps')
     with open(f.file(name, 'log.txt')) as log:
-        said = log.read()
-    if f'step-{steps:08}.h5' not in said:
-        sys.exit(f'{name}: the last checkpoint is not in log.txt:\n{said}')
+        log_text = log.read()
+    if f'step-{steps:08}.h5' not in log_text:
+        sys.exit(f'{name}: the last checkpoint is not in log.txt:\n{log_text}')
     print(f'{name}: {steps} steps with time limits of {limit_s:.1f} s')
 
 

@@ -1,6 +1,6 @@
-"""Scratch sessions before a run: --dry-run finds errors that would stop the
-run later and reports its costs; --overfit-batch checks that the network can
-learn. Neither leaves any files.
+"""Scratch sessions: --dry-run finds errors that would stop the run later and
+estimates its time, memory and disk space; --overfit-batch checks that the
+network can learn. Neither leaves any files.
 
     dry_run.py VOCDIST MAKE_SHARDS VOCPACK "MPIRUN -np"     ("" without MPI)
 """
@@ -85,7 +85,8 @@ class DryRun(unittest.TestCase):
         shutil.rmtree(self.folder)
 
     def start(self, code, words, ranks=0, env=None):
-        """Runs it; returns stdout and stderr. `code` is its exit code."""
+        """Runs vocdist; returns stdout and stderr. `code` is the expected exit
+        code."""
         start = MPIRUN + [str(ranks)] if ranks else []
         p = subprocess.run(start + [VOCDIST] + SMALL + words.split(),
                            capture_output=True, text=True,
@@ -95,14 +96,14 @@ class DryRun(unittest.TestCase):
         return p.stdout, p.stderr
 
     def wait_for_snapshot(self, before, text=""):
-        """A scratch session's folder is removed soon after its end."""
+        """A shell removes the folder of a scratch session after its end."""
         try:
             wait_for(lambda: snapshot() == before, lambda: text, CLEANUP_S)
         except AssertionError:
             self.assertEqual(snapshot(), before, text)
 
     def wait_for_path(self, path, process):
-        """Waits for `path`; the process must still run."""
+        """Waits until `path` exists; the process must still run then."""
         wait_for(lambda: os.path.exists(path) or process.poll() is not None,
                  lambda: path)
         self.assertIsNone(process.poll())
@@ -132,7 +133,7 @@ class DryRun(unittest.TestCase):
         for ranks in RANKS:
             out = self.check_leaves_nothing(0, "--dry-run", ranks=ranks)
             fields = self.parse_report(out)
-            self.assertIn("anew, 10 steps", fields["start"])
+            self.assertIn("from step 0, 10 steps", fields["start"])
             tried = min(3, max(1, ranks))
             self.assertIn(f"{tried} of 3 batches", fields["validation"])
             self.assertIn(" 10 steps", fields["whole run"])

@@ -75,22 +75,22 @@ class Environment(unittest.TestCase):
         modules = {'VOCDIST_' + word: '/opt/vocdist' for word in
                    ('ROOT', 'HOME', 'DIR', 'VERSION', 'LIB', 'INC', 'BASE',
                     'PREFIX')}
-        said = self.call('--print-config', **modules)
-        self.assertNotIn('/opt/vocdist', said)
-        said = self.call('--print-config', '--log.level', 'debug', **modules)
+        output = self.call('--print-config', **modules)
+        self.assertNotIn('/opt/vocdist', output)
+        output = self.call('--print-config', '--log.level', 'debug', **modules)
         for name in modules:
-            self.assertIn('debug: environment: %s=' % name, said)
+            self.assertIn('debug: environment: %s=' % name, output)
         for wrong in 'VOCDIST_OPTIM_L', 'VOCDIST_ROOTS', 'VOCDIST_LIBS':
-            said = self.call('--print-config', status=78, **{wrong: '1'})
-            self.assertIn('unknown variable ' + wrong, said)
+            output = self.call('--print-config', status=78, **{wrong: '1'})
+            self.assertIn('unknown variable ' + wrong, output)
 
     def test_booleans_of_python_and_yaml_are_accepted(self):
         path = os.path.join(self.f.path, 'a.yaml')
         with open(path, 'w') as f:
             f.write('augment: {enable: False}\ndata: {shuffle: FALSE}\n')
-        said = self.call('-c', path, '--print-config', VOCDIST_DATA_SHUFFLE='On')
+        output = self.call('-c', path, '--print-config', VOCDIST_DATA_SHUFFLE='On')
         for line in ('enable: false', 'shuffle: true'):
-            self.assertIn(line, said)
+            self.assertIn(line, output)
         with open(path, 'w') as f:
             f.write('augment: {enable: Falsch}\n')
         self.call('-c', path, '--print-config', status=78)
@@ -105,21 +105,21 @@ class Environment(unittest.TestCase):
         cores = len(os.sched_getaffinity(0))
         if cores < 2:
             self.skipTest('one core')
-        n, said = self.threads('all', environment={'OMP_NUM_THREADS': '9999'})
-        self.assertNotIn('OMP_NUM_THREADS', said)
-        one, said = self.threads('one', environment={'OMP_NUM_THREADS': '1,4'})
+        n, output = self.threads('all', environment={'OMP_NUM_THREADS': '9999'})
+        self.assertNotIn('OMP_NUM_THREADS', output)
+        one, output = self.threads('one', environment={'OMP_NUM_THREADS': '1,4'})
         self.assertEqual(one, 1)
         if n > 1:
-            self.assertIn('auto is 1, not %d, by OMP_NUM_THREADS' % n, said)
-            self.assertIn('--> give --cpu.threads N', said)
+            self.assertIn('auto is 1, not %d, by OMP_NUM_THREADS' % n, output)
+            self.assertIn('--> give --cpu.threads N', output)
         # the first start fixes auto; an explicit number is not limited
-        again, said = self.threads('one', train__steps=2)
-        self.assertEqual(again, 1)
-        self.assertNotIn('OMP_NUM_THREADS', said)
-        said = self.train('given', cpu__threads=2,
+        resumed, output = self.threads('one', train__steps=2)
+        self.assertEqual(resumed, 1)
+        self.assertNotIn('OMP_NUM_THREADS', output)
+        output = self.train('given', cpu__threads=2,
                           environment={'OMP_NUM_THREADS': '1'})
-        self.assertIn('threads: 2 to compute', said)
-        self.assertNotIn('OMP_NUM_THREADS', said)
+        self.assertIn('threads: 2 to compute', output)
+        self.assertNotIn('OMP_NUM_THREADS', output)
 
 
 if __name__ == '__main__':

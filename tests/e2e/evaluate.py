@@ -171,7 +171,7 @@ class Values(Case):
 
     def test_weights_with_non_finite_values_are_rejected(self):
         self.train(0, "--train.steps 1 --data.val=")
-        for tensor, value, said in (
+        for tensor, value, shown in (
                 ("conv1.weight", float("nan"), "nan"),
                 ("bn1.running_mean", float("nan"), "nan"),
                 ("bn1.running_var", -1, "-1"),
@@ -182,7 +182,7 @@ class Values(Case):
             values[3] = value
             weights.set(tensor, values)
             weights.write("bad.safetensors")
-            expect = f"bad.safetensors: tensor {tensor}: value 3 is {said}"
+            expect = f"bad.safetensors: tensor {tensor}: value 3 is {shown}"
             self.call(65, "eval --weights bad.safetensors --data data/val",
                       ranks=2, expect=expect)
             self.train(65, "--model.weights bad.safetensors --train.name bad",
@@ -399,7 +399,7 @@ class Permissions(Case):
                 if not os.path.islink(path):
                     os.chmod(path, 0o777 if path == folder else 0o666)
 
-    def denied(self, path, code, *words, **options):
+    def check_denied(self, path, code, *words, **options):
         """Without permission for `path` the message has reason and path."""
         mode = os.stat(path).st_mode & 0o777
         os.chmod(path, 0)
@@ -416,22 +416,22 @@ class Permissions(Case):
         evaluate = "eval --data data/val --checkpoint"
         folder = "runs/default/checkpoints"
         last = f"{folder}/step-00000002.h5"
-        self.denied(last, 66, evaluate, last)
-        self.denied(last, 66, evaluate, "runs/default")
-        self.denied(folder, 66, evaluate, "runs/default")
-        self.denied("runs/default", 66, evaluate, "runs/default")
-        self.denied("runs", 66, evaluate, "runs/default")
+        self.check_denied(last, 66, evaluate, last)
+        self.check_denied(last, 66, evaluate, "runs/default")
+        self.check_denied(folder, 66, evaluate, "runs/default")
+        self.check_denied("runs/default", 66, evaluate, "runs/default")
+        self.check_denied("runs", 66, evaluate, "runs/default")
         # training does not resume from the one before, as if this were damaged
-        self.denied(last, 66, *SMALL, "--train.epochs 2")
+        self.check_denied(last, 66, *SMALL, "--train.epochs 2")
 
     def test_unreadable_data_and_weights_are_reported(self):
         evaluate = "eval --checkpoint runs/default --data"
-        self.denied("data/val/shard-00000.h5", 66, evaluate, "data/val")
-        self.denied("data/val/pack.json", 66, evaluate, "data/val")
-        self.denied("data/val", 66, evaluate, "data/val")
-        self.denied("data", 66, evaluate, "data/val")
+        self.check_denied("data/val/shard-00000.h5", 66, evaluate, "data/val")
+        self.check_denied("data/val/pack.json", 66, evaluate, "data/val")
+        self.check_denied("data/val", 66, evaluate, "data/val")
+        self.check_denied("data", 66, evaluate, "data/val")
         self.call(0, "export --checkpoint runs/default -o w.safetensors")
-        self.denied("w.safetensors", 66,
+        self.check_denied("w.safetensors", 66,
                     "eval --data data/val --weights w.safetensors")
 
 

@@ -112,8 +112,8 @@ class Files(unittest.TestCase):
 
     # ---- files that are not regular ----
 
-    def refused(self, status, *parts, **options):
-        """Training must fail soon, with one error message."""
+    def check_refused(self, status, *parts, **options):
+        """Training must fail without a hang and with one error message."""
         output = self.train('a', status, *parts, **options)
         self.assertEqual(output.count('error: '), 1, output)
         self.assertNotIn('KILLED', output)
@@ -133,7 +133,7 @@ class Files(unittest.TestCase):
                 with open(mine, 'w') as f:
                     f.write('my own text, longer than any lock\n' * 9)
                 os.symlink(mine, path)
-                self.refused(73, name + ': a symbolic link', '--->')
+                self.check_refused(73, name + ': a symbolic link', '--->')
                 with open(mine) as f:
                     self.assertEqual(f.read(),
                                      'my own text, longer than any lock\n' * 9)
@@ -145,7 +145,7 @@ class Files(unittest.TestCase):
         for name in self.own_files():
             path = self.f.file('a', name)
             os.mkfifo(path)
-            self.refused(73, name + ': not a regular file, but a FIFO')
+            self.check_refused(73, name + ': not a regular file, but a FIFO')
             os.unlink(path)
 
     def fifo(self, *parts):
@@ -156,11 +156,11 @@ class Files(unittest.TestCase):
         return path
 
     def test_a_fifo_in_place_of_an_input_is_not_waited_for(self):
-        says = 'not a regular file, but a FIFO'
+        message = 'not a regular file, but a FIFO'
         self.train('done', train__steps=1)
         fifo = self.fifo('fifo')
-        self.refused(65, says, model__weights=fifo)
-        self.refused(65, says, resume=fifo)
+        self.check_refused(65, message, model__weights=fifo)
+        self.check_refused(65, message, resume=fifo)
         for arguments in (
                 ['train', '-c', fifo], ['eval', '--weights', fifo],
                 ['eval', '--checkpoint', fifo],
@@ -169,11 +169,11 @@ class Files(unittest.TestCase):
                 [os.environ['PROGRAM'], *arguments], cwd=self.f.path,
                 capture_output=True, text=True, timeout=60)
             self.assertEqual(job.returncode, 65, job.stderr)
-            self.assertIn(says, job.stderr)
+            self.assertIn(message, job.stderr)
         self.fifo('val', 'pack.json')
-        self.refused(65, says)
+        self.check_refused(65, message)
         self.fifo('train', 'shard-00000.h5')
-        self.refused(65, says)
+        self.check_refused(65, message)
 
     def test_the_packer_does_not_wait_for_a_fifo(self):
         def pack(status, *words):
@@ -190,9 +190,9 @@ class Files(unittest.TestCase):
             path = os.path.join(self.f.path, 'voc', *parts)
             os.rename(path, path + '.mine')
             self.fifo('voc', *parts)
-            said = pack(65, *pack_, 'out%d' % k)
-            self.assertIn(parts[-1], said)
-            self.assertIn('not a regular file, but a FIFO', said)
+            output = pack(65, *pack_, 'out%d' % k)
+            self.assertIn(parts[-1], output)
+            self.assertIn('not a regular file, but a FIFO', output)
             os.unlink(path)
             # vocpack does not write through a link
             os.symlink(path + '.mine', path)

@@ -50,7 +50,7 @@ class Memory(unittest.TestCase):
             timeout=pace.limit_s())
 
     def check_out_of_memory(self, p, what):
-        """Checks the error; returns the requested purpose and the remedy."""
+        """Checks the error; returns the purpose of the memory and the remedy."""
         text = '%s: status %d\n%s' % (what, p.returncode, p.stderr)
         self.assertEqual(p.returncode, 71, text)
         self.assertEqual(p.stderr.count('error: '), 1, text)
@@ -63,17 +63,17 @@ class Memory(unittest.TestCase):
     def test_every_limit_trains_or_gives_a_remedy(self):
         # At these limits different allocations failed when the test was
         # written. Below 130 MB the libraries may fail to start, before main().
-        asked, advised = set(), 0
+        purposes, n_remedies = set(), 0
         for limit in 160, 390, 420, 450, 480, 570, 700:
             name = 'at%d' % limit
             p = self.start(limit, [], *OPTIONS, '--train.name', name)
             if p.returncode != 0:
                 what, remedy = self.check_out_of_memory(p, name)
-                asked.add(re.sub(r', cannot allocate [\d.]+ (?:MB|bytes)', '',
-                                 what))
-                advised += REMEDY in remedy
-        self.assertGreaterEqual(len(asked), 3, asked)
-        self.assertGreaterEqual(advised, 2)
+                purposes.add(re.sub(r', cannot allocate [\d.]+ (?:MB|bytes)',
+                                    '', what))
+                n_remedies += REMEDY in remedy
+        self.assertGreaterEqual(len(purposes), 3, purposes)
+        self.assertGreaterEqual(n_remedies, 2)
         p = self.start(4000, [], *OPTIONS, '--train.name', 'enough')
         self.assertEqual(p.returncode, 0, p.stderr)
 

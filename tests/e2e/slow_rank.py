@@ -1,5 +1,5 @@
 """The other ranks wait beyond the time limit for a rank that evaluates slowly
-but makes progress; the results are those of an undisturbed evaluation.
+but makes progress; the results equal those of an undisturbed evaluation.
 
 Rank 1 reads each of its six images for a quarter of the limit, so rank 0 waits
 for one and a half limits. If one image takes three limits, the evaluation ends

@@ -26,7 +26,7 @@ HEADER = ("epoch,step,train_loss,train_box,train_class,val_loss,val_l1_px,"
           "val_accuracy,val_miou,val_loc50,images_per_s,lr,seconds")
 TIMES = {"images_per_s", "seconds"}
 NO_END = "--train.epochs 100000"
-SOON_S = 120  # at least
+END_LIMIT_S = 120  # least time limit for the end of a failed job
 
 
 def command(ranks, words):
@@ -49,7 +49,7 @@ class Train(unittest.TestCase):
 
     def start(self, code, *words, ranks=0, expect=None, small=True, causes=None,
               env=None, folder="."):
-        """Runs it; checks exit code and output, and returns the output."""
+        """Runs vocdist; checks exit code and output; returns the output."""
         if ranks and not MPIRUN:
             ranks = 0
         words = (SMALL if small else []) + " ".join(words).split()
@@ -169,8 +169,8 @@ class Train(unittest.TestCase):
         self.assertEqual(self.warnings(self.start(0, cosine, "2")), [])
         text = self.start(75, cosine, "4 --train.stop_at 8", ranks=2,
                           expect="--> give --optim.schedule_steps 11")
-        said, = self.warnings(text)
-        self.assertIn("optim.schedule: cosine ends at step 6", said)
+        warning, = self.warnings(text)
+        self.assertIn("optim.schedule: cosine ends at step 6", warning)
         # the remedy of the message works
         text = self.start(0, cosine, "4 --optim.schedule_steps 11")
         self.assertEqual(self.warnings(text), [])
@@ -180,13 +180,13 @@ class Train(unittest.TestCase):
         self.assertEqual(self.warnings(self.start(0, cosine, "4")), [])
 
         warmup = "--train.steps 3 --optim.warmup 30 --train.name warm"
-        said, = self.warnings(self.start(0, warmup))
+        warning, = self.warnings(self.start(0, warmup))
         self.assertIn("optim.warmup: 30 steps, but the run ends at step 3",
-                      said)
+                      warning)
         step = ("--optim.schedule step --optim.milestones 2,9 --train.name m "
                 "--train.steps")
-        said, = self.warnings(self.start(0, step, "3"))
-        self.assertIn("optim.milestones: 9 is not reached", said)
+        warning, = self.warnings(self.start(0, step, "3"))
+        self.assertIn("optim.milestones: 9 is not reached", warning)
         self.assertEqual(self.warnings(self.start(
             0, step, "10 --optim.schedule_steps 10")), [])
 
@@ -195,8 +195,8 @@ class Train(unittest.TestCase):
         self.start(75, run, "4")
         for stop in "4", "3":
             text = self.start(75, run, stop, "--train.max_time 1e-9")
-            said, = self.warnings(text)
-            self.assertIn(f"train.stop_at: {stop} is not after step ", said)
+            warning, = self.warnings(text)
+            self.assertIn(f"train.stop_at: {stop} is not after step ", warning)
         self.assertEqual(self.warnings(self.start(75, run, "10")), [])
         self.start(0, "--train.epochs 4")
         self.assertEqual(self.warnings(self.start(0, run, "4")), [])
@@ -210,7 +210,7 @@ class Train(unittest.TestCase):
         self.assertEqual(self.steps()[-1]["step"], 17)
         self.start(78, "--train.steps 16", expect="may only grow")
 
-    def changes(self, text):
+    def logged_diff(self, text):
         """The logged differences from the run that is resumed."""
         return [line.split("changed   ")[1] for line in text.splitlines()
                 if ": changed   " in line]
@@ -218,9 +218,9 @@ class Train(unittest.TestCase):
     def test_changes_since_the_last_start_are_logged(self):
         same = "--train.epochs 2 --eval.every 2"
         text = self.start(75, same, "--train.stop_at 1", ranks=2)
-        self.assertEqual(self.changes(text), [])
+        self.assertEqual(self.logged_diff(text), [])
         text = self.start(75, same, "--train.stop_at 2", ranks=2)
-        self.assertEqual(self.changes(text), [])
+        self.assertEqual(self.logged_diff(text), [])
         text = self.start(75, "--train.epochs 3 --train.stop_at 3",
                           env={"VOCDIST_LOG_EVERY": "5"})
         expected = ["train.epochs: 2 -> 3 (command line)",
@@ -228,7 +228,7 @@ class Train(unittest.TestCase):
                     "log.every: 10 -> 5 (environment VOCDIST_LOG_EVERY)"]
         if MPIRUN:
             expected.append("ranks: 2 -> 1")
-        self.assertEqual(self.changes(text), expected)
+        self.assertEqual(self.logged_diff(text), expected)
         with open("runs/default/run.json") as f:
             facts = json.load(f)
         mpi, program, host = facts["mpi"], facts["program"], facts["hosts"][0]
@@ -239,7 +239,7 @@ class Train(unittest.TestCase):
             json.dump(facts, f)
         again = "--train.epochs 3 --log.every 5 --train.stop_at"
         text = self.start(75, again, "4")
-        self.assertEqual(self.changes(text), [
+        self.assertEqual(self.logged_diff(text), [
             f"program: vocdist 0 -> {program}", f"mpi: MPI 0 -> {mpi}",
             "ranks: 40 -> 1",
             f"hosts: a, b0, b1, b2, b3, b4, b5, b6 and 29 more -> {host}"])
@@ -248,7 +248,7 @@ class Train(unittest.TestCase):
                 f.write(damage)
             text = self.start(75 if damage == "{" else 0, again, "5",
                               expect="run.json: cannot be read")
-            self.assertEqual(self.changes(text), [])
+            self.assertEqual(self.logged_diff(text), [])
             self.assertNotIn("error", text)
         os.unlink("runs/default/run.json")
         self.assertNotIn("run.json", self.start(0, again, "5"))
@@ -395,7 +395,7 @@ class Train(unittest.TestCase):
     # ---- signals
 
     def begin(self, ranks, *words):
-        """Starts it in the background; returns when it has done a step."""
+        """Starts a run in the background; returns after its first step."""
         run = SMALL + NO_END.split() + ["--log.every", "1"]
         path = "runs/default/steps.jsonl"
         before = os.path.getsize(path) if os.path.exists(path) else 0
@@ -489,18 +489,18 @@ class Train(unittest.TestCase):
         self.assertEqual(os.listdir("empty"), [])
 
     def test_images_in_both_data_sets_give_one_warning(self):
-        said = "images are in data/train as well"
+        message = "images are in data/train as well"
         text = self.start(0, "--train.steps 1", ranks=2)
-        self.assertNotIn(said, text)
+        self.assertNotIn(message, text)
         for first, n, shared in ((0, 22, 22), (20, 10, 2)):
             shutil.rmtree("data/val")
             subprocess.run([MAKE_SHARDS, "data/val", str(n), "32", str(first)],
                            check=True)
             text = self.start(0, "--train.steps 1 --train.name", f"b{first}",
                               ranks=2)
-            self.assertEqual(text.count(said), 1, text)
-            self.assertIn(f"data/val: {shared} of its {n} {said}, such as ",
-                          text)
+            self.assertEqual(text.count(message), 1, text)
+            self.assertIn(
+                f"data/val: {shared} of its {n} {message}, such as ", text)
             self.assertIn("--split train,val", text)
 
     def test_damaged_data_are_refused(self):
@@ -558,18 +558,18 @@ class Train(unittest.TestCase):
         self.assertRegex(text, r"(tiny_\d+, ){7}tiny_\d+ and 12 more\n")
 
     def test_an_error_of_one_rank_ends_the_job(self):
-        """Much sooner than the time limits of ranks that wait."""
+        """The job ends well before the time limits of ranks that wait."""
         begin = time.monotonic()
         self.start(0, "--train.epochs 2 --train.name good", ranks=2)
-        soon_s = max(SOON_S, 10 * (time.monotonic() - begin))
-        limits = " ".join(f"--timeout.{what} {3 * soon_s}"
+        end_limit_s = max(END_LIMIT_S, 10 * (time.monotonic() - begin))
+        limits = " ".join(f"--timeout.{what} {3 * end_limit_s}"
                           for what in ("setup", "step", "checkpoint"))
         for site in ("step", "checkpoint", "eval", "epoch", "flags"):
             begin = time.monotonic()
             self.start(70, limits, "--train.epochs 2 --train.name", site,
                        ranks=2, env={"VOCDIST_FAULT": f"{site}:0:error:1"},
                        expect="injected fault")
-            self.assertLess(time.monotonic() - begin, soon_s)
+            self.assertLess(time.monotonic() - begin, end_limit_s)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Injects faults at every site of a run, on rank 0 and on another one of 3:
-the job ends soon, with the right exit code and one line with the cause, and
-the last checkpoint is valid. "Soon" and the time limits of the ranks follow
-the measured times of a run.
+"""Injects faults at every site of a run, on rank 0 and on another of 3 ranks:
+the job ends within a time limit, with the right exit code and one error
+message, and the last checkpoint is valid. This limit and the timeouts of the
+ranks are derived from the measured times of a run.
 
     fault_injection.py BACKEND [full]   full: all actions, sites and ranks
 """
@@ -22,9 +22,9 @@ FULL = 'full' in ARGUMENTS
 jobs.SMALL['backend'] = ARGUMENTS[0] if ARGUMENTS else 'ref'
 
 RANKS = 3
-SOON_S = 120  # at least
-# Jobs in parallel: a failing job mostly waits, because mpirun gives its ranks a
-# second to end.
+END_LIMIT_S = 120  # least time limit for the end of a failed job
+# Jobs in parallel: a failing job mostly waits, because mpirun gives its ranks
+# one second to end.
 AT_ONCE = 4
 # Sites that `train` does not reach.
 OTHER_SITES = ('pack',)
@@ -32,7 +32,7 @@ OTHER_SITES = ('pack',)
 # hanging rank ends by the other ranks' time limit or by the watchdog of that
 # rank.
 STATUS = {'error': {70}, 'exit': {70}, 'kill': {137}, 'hang': {69, 70}}
-CAUSES = {'error': {1}, 'exit': {0}, 'kill': {0}, 'hang': {1, 2}}
+ERRORS = {'error': {1}, 'exit': {0}, 'kill': {0}, 'hang': {1, 2}}
 
 
 def sites():
@@ -42,7 +42,7 @@ def sites():
         return re.findall(r'X\(SITE_\w+, "([\w-]+)"', f.read())
 
 
-def causes(output):
+def count_errors(output):
     return len(re.findall(r'(?:\]|vocdist:|vocpack:) error: ', output))
 
 
@@ -73,16 +73,18 @@ class Faults(unittest.TestCase):
 
     @classmethod
     def choose_limits(cls, timing):
-        """`short`, for ranks that hang: longer than a working rank is late.
-        `long`, for the other actions: a job that ends by it is not "soon"."""
+        """Timeouts of the ranks. `short`, for ranks that hang: longer than a
+        working rank is late. `long`, for the other actions: a job that ends by
+        it exceeds `end_limit_s`."""
         step_s = max(2, 3 * AT_ONCE * timing.step_s)
         setup_s = max(2, AT_ONCE * timing.start_s)
         cls.short = cls.limits(setup_s, step_s)
-        cls.soon_s = max(SOON_S, 10 * timing.run_s(5, AT_ONCE),
-                         5 * max(setup_s, step_s))
-        cls.long = cls.limits(3 * cls.soon_s, 3 * cls.soon_s)
-        print('%s: time limits of ranks that hang: %.1f s to start, %.1f s for a '
-              'step; soon: %.0f s' % (timing, setup_s, step_s, cls.soon_s))
+        cls.end_limit_s = max(END_LIMIT_S, 10 * timing.run_s(5, AT_ONCE),
+                              5 * max(setup_s, step_s))
+        cls.long = cls.limits(3 * cls.end_limit_s, 3 * cls.end_limit_s)
+        print('%s: timeouts for ranks that hang: %.1f s to start, %.1f s for a '
+              'step; a failed job must end within %.0f s' % (
+                  timing, setup_s, step_s, cls.end_limit_s))
 
     @staticmethod
     def limits(setup_s, step_s):
@@ -115,31 +117,31 @@ class Faults(unittest.TestCase):
         text = '%s: status %d, %.1f s:\n%s' % (what, job.status, job.seconds,
                                                job.output)
         self.assertIn(job.status, STATUS[action], text)
-        self.assertIn(causes(job.output), CAUSES[action], text)
-        self.assertLess(job.seconds, self.soon_s, text)
+        self.assertIn(count_errors(job.output), ERRORS[action], text)
+        self.assertLess(job.seconds, self.end_limit_s, text)
         if action == 'error':
             self.assertIn('injected fault at ' + site, job.output)
         return True
 
-    def inject(self, site, rank, action, passes=1, **options):
+    def inject(self, site, rank, action, visit=1, **options):
         """A resumed run with a fault; True if it was reached."""
-        what = '%s:%d:%s:%d' % (site, rank, action, passes)
+        what = '%s:%d:%s:%d' % (site, rank, action, visit)
         name = what.replace(':', '-')
         self.copy_base_run(name)
         options = dict({'checkpoint__every': 1}, **options)
         options.update(self.short if action == 'hang' else self.long)
         job = self.f.run(RANKS, name, environment={'VOCDIST_FAULT': what},
                          **options)
-        met = self.check_job(job, what, action, site)
-        if met:
+        reached = self.check_job(job, what, action, site)
+        if reached:
             self.check_last_checkpoint(name)
-        return met
+        return reached
 
     def inject_all(self, cases):
         """inject() for each case; the cases whose faults were reached."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            met = pool.map(lambda case: self.inject(*case), cases)
-            return [case for case, was_met in zip(cases, met) if was_met]
+            reached = pool.map(lambda case: self.inject(*case), cases)
+            return [case for case, hit in zip(cases, reached) if hit]
 
     def test_an_error_at_any_site_ends_the_job(self):
         cases = [(site, rank, 'error') for site in sites() for rank in (0, 2)]
@@ -147,12 +149,12 @@ class Faults(unittest.TestCase):
                          [c for c in cases if c[0] not in OTHER_SITES],
                          'OTHER_SITES is not the list of unreached sites')
 
-    def test_an_error_at_the_second_pass_ends_the_job(self):
+    def test_an_error_at_the_second_visit_ends_the_job(self):
         cases = [(site, 1, 'error', 2)
                  for site in ('step', 'reduce', 'flags', 'checkpoint', 'eval')]
         self.assertEqual(self.inject_all(cases), cases)
 
-    def test_a_rank_that_vanishes_ends_the_job(self):
+    def test_a_rank_that_exits_or_is_killed_ends_the_job(self):
         cases = [(site, rank, action)
                  for site in (sites() if FULL else
                               ('data', 'reduce', 'checkpoint'))
@@ -186,7 +188,7 @@ class Faults(unittest.TestCase):
                 stdout=subprocess.PIPE, env=dict(os.environ, **fault)), start)
             self.assertEqual(job.status, 70, job.output)
             self.assertIn('watchdog: no progress for', job.output)
-            self.assertLess(job.seconds, self.soon_s)
+            self.assertLess(job.seconds, self.end_limit_s)
             subprocess.check_call(['rm', '-r', self.f.file('alone')])
 
     def test_a_late_rank_is_named(self):
@@ -208,7 +210,7 @@ class Faults(unittest.TestCase):
         self.copy_base_run('nan')
         job = self.f.run(RANKS, 'nan', environment=what, checkpoint__every=1)
         self.assertEqual(job.status, 76, job.output)
-        self.assertEqual(causes(job.output), 1, job.output)
+        self.assertEqual(count_errors(job.output), 1, job.output)
         self.assertRegex(job.output, r'error: step 3: the loss is not '
                                      r'finite; rank 1 \([^\n]*: tiny_\d+\n')
         self.check_last_checkpoint('nan')

@@ -11,8 +11,8 @@ reported.
 
 The moments follow events of a run (launch, first step, write of the N-th
 checkpoint) plus a random delay. Delays and run lengths follow times that are
-measured first. A run that ends before its last kill is checked and replaced by
-a new one.
+measured first. A run that ends before its last kill is checked, and a new run
+replaces it.
 """
 import os
 import random
@@ -71,7 +71,7 @@ def is_alive(pid):
 
 
 class KillPlan:
-    """Numbers and lengths of the campaign at the pace of this machine."""
+    """Number of kills and length of the runs at the pace of this machine."""
 
     def __init__(self, timing):
         self.pace = timing
@@ -85,27 +85,27 @@ class KillPlan:
             print('slow steps: %d kills, not %d' % (self.kills, KILLS))
         self.kills_per_run = -(-self.kills // RUNS)
         self.steps = max(self.kills_per_run * self.steps_per_attempt // 2, 10)
-        # with few kills all may miss the checkpoints
+        # least number of kills during a checkpoint; few kills may all miss it
         self.in_checkpoint = self.kills // 4 if self.kills >= 100 else 1
         self.limit_s = pace.limit_s(timing.start_s + self.steps * self.step_s)
 
 
 class Attempt:
-    """One start of a run. Kills its `target` `delay` seconds after is_time()
-    is true, if it is still alive."""
+    """One start of a run. Kills its `target`, if it is still alive, `delay`
+    seconds after is_triggered() returned true."""
 
-    def __init__(self, process, target, is_time, delay, limit_s):
+    def __init__(self, process, target, is_triggered, delay, limit_s):
         start = time.monotonic()
         end = start + limit_s
         self.pids = [0, 0]
         self.killed = False
-        came = False
+        triggered = False
         while (process.poll() is None and not self.killed and
                time.monotonic() < end):
             if not all(self.pids):
                 self.pids = [rank_of(process, rank) for rank in (0, 1)]
-            elif not came:
-                came = is_time()
+            elif not triggered:
+                triggered = is_triggered()
                 start = time.monotonic()
             elif time.monotonic() - start >= delay:
                 self.kill(process, target)
@@ -181,7 +181,7 @@ class KillWorker:
                    'step': self.plan.step_s, 'write': timing.checkpoint_s}[after]
         return target, after, self.random.random() * longest
 
-    def moment_condition(self, after):
+    def trigger_condition(self, after):
         """A function that is true when the event has happened. `step` and
         `write` wait for the first write of one of the next checkpoints."""
         checker = self.checker
@@ -212,9 +212,9 @@ class KillWorker:
             return 'start'
         return 'export' if checker.at == self.reference['steps'] else 'step'
 
-    def start(self, ranks, options, target=0, is_time=lambda: False, delay=0):
-        attempt = Attempt(self.f.start(ranks, self.name, **options), target, is_time,
-                          delay, self.plan.limit_s)
+    def start(self, ranks, options, target=0, is_triggered=lambda: False, delay=0):
+        attempt = Attempt(self.f.start(ranks, self.name, **options), target,
+                          is_triggered, delay, self.plan.limit_s)
         if attempt.is_running():
             self.fail(attempt, 'a rank still runs after the end of the job')
         if not attempt.killed and attempt.status:
@@ -225,7 +225,8 @@ class KillWorker:
         """A start with a kill; True if the target was killed."""
         target, after, delay = self.draw_kill()
         ranks = self.random.choice((2, 3))
-        attempt = self.start(ranks, options, target, self.moment_condition(after), delay)
+        attempt = self.start(ranks, options, target,
+                             self.trigger_condition(after), delay)
         self.where['(mpirun hung)'] += attempt.hung
         where = self.classify_end(attempt, target if attempt.killed else 0)
         if attempt.killed:

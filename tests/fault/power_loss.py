@@ -1,7 +1,8 @@
 """Simulates power loss at random moments (needs root). The runs are on a file
-system in an image file. While a run writes, the image is copied, which gives
-the state on disk, and mounted again. Every checkpoint that was reported as
-saved must be there, and the resumed run must end like an undisturbed run.
+system in an image file. While a run writes, the image file is copied; the copy
+is the state on disk after a power loss. It is mounted in place of the original.
+Every checkpoint that was reported as saved must be there, and the resumed run
+must end like an undisturbed run.
 
     power_loss.py BACKEND [CUTS [SEED]]
 """
@@ -24,7 +25,7 @@ MOUNT = 'loop,noauto_da_alloc,commit=5'
 SETTINGS = {'backend': BACKEND, 'model__width': 16, 'checkpoint__every': 1,
             'checkpoint__keep': 2}
 RUN_S = 30  # time of a run, if steps are slow
-BUDGET_S, LEAST_CUTS = 3600, 10  # time of all cuts, and their least number
+BUDGET_S, LEAST_CUTS = 3600, 10  # time of all cuts; least number of cuts
 os.environ['OMPI_MCA_ess_singleton_isolated'] = '1'  # as in syscalls.py
 
 

@@ -1,5 +1,5 @@
 """Tests the system calls with which a run writes its files: their order, a
-kill at each call, and an error of each call.
+kill at each call, and an error from each call.
 
     syscalls.py order|kills|errors [full]   full: all calls, not a sample (if
                                             steps are slow, as many as fit in
@@ -31,7 +31,7 @@ BUDGET_S, LEAST = 3600, 60
 AT_ONCE = 2
 jobs.SMALL.update({'backend': 'ref', 'train.epochs': 1, 'checkpoint.every': 1,
                    'checkpoint.keep': 1, 'log.every': 1})
-STEPS = 3  # an epoch's
+STEPS = 3  # of one epoch
 # A single process without mpirun. Without this Open MPI starts a helper
 # process, which sometimes outlives the program and keeps its pipes open.
 os.environ['OMPI_MCA_ess_singleton_isolated'] = '1'
@@ -233,7 +233,7 @@ class Calls(unittest.TestCase):
                              for step in range(1, STEPS + 1)]:
                 self.assertIn(name, renamed)
 
-    # ---- a kill at each call, an error of each call
+    # ---- a kill at each call, an error from each call
 
     def call_points(self, start):
         """(start, path below the run, call, its number within the thread)."""

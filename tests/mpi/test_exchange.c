@@ -180,8 +180,8 @@ static void more_ranges_than_can_be_in_flight(void **state)
     check_steps("ref", MAX_REPLICAS, 4999, 61, any_number);
 }
 
-/* Messages above the eager limit of MPI: it sends them only when the receive is
- * posted. */
+/* Messages above the eager limit of MPI, which sends them only after the
+ * receive was posted. */
 static void large_messages_complete(void **state)
 {
     (void)state;

@@ -91,7 +91,7 @@ static enum vd_err read_file(const struct driver *d, const char *name, void *to,
     if (f)
         fclose(f);
     if (n != bytes)
-        return VD_FAIL(VD_DATA, "%s: %zu bytes of %zu", name, n, bytes);
+        return VD_FAIL(VD_DATA, "%s: %zu of %zu bytes read", name, n, bytes);
     return VD_OK;
 }
 
@@ -127,20 +127,21 @@ static enum vd_err write_table(const struct driver *d)
     return fclose(f) == 0 ? VD_OK : VD_FAIL(VD_IO, "table.txt: not written");
 }
 
-static bool read_item(FILE *f, struct batch_item *s, int64_t sample)
+static bool read_item(FILE *f, struct batch_item *item, int64_t index)
 {
     unsigned o[4];
-    s->index = sample;
-    bool ok = fscanf(f, "%" SCNu64 " %" SCNd32, &s->position, &s->class) == 2;
+    item->index = index;
+    bool ok =
+        fscanf(f, "%" SCNu64 " %" SCNd32, &item->position, &item->class) == 2;
     for (int i = 0; i < 4; i++)
-        ok = ok && fscanf(f, "%f", &s->box[i]) == 1;
+        ok = ok && fscanf(f, "%f", &item->box[i]) == 1;
     for (int i = 0; i < 6; i++)
-        ok = ok && fscanf(f, "%f", &s->warp[i]) == 1;
+        ok = ok && fscanf(f, "%f", &item->warp[i]) == 1;
     for (int i = 0; i < 4; i++)
-        ok = ok && fscanf(f, "%f", &s->color[i]) == 1;
+        ok = ok && fscanf(f, "%f", &item->color[i]) == 1;
     for (int i = 0; ok && i < 4; i++) {
         ok = fscanf(f, "%u", &o[i]) == 1;
-        s->order[i] = (uint8_t)o[i];
+        item->order[i] = (uint8_t)o[i];
     }
     return ok;
 }
@@ -162,9 +163,9 @@ static enum vd_err read_batches(struct driver *d)
     return read_file(d, "pixels.u8", d->pixels, n * bytes);
 }
 
-/* ---- making the net ---- */
+/* ---- the net ---- */
 
-static enum vd_err build(struct driver *d)
+static enum vd_err driver_build_graph(struct driver *d)
 {
     struct resnet_spec *r = &d->resnet;
     r->size = whole_of(d, "size", 64);
@@ -172,7 +173,7 @@ static enum vd_err build(struct driver *d)
     const char *blocks = text_of(d, "blocks", "1,1,1,1");
     if (sscanf(blocks, "%d,%d,%d,%d", &r->blocks[0], &r->blocks[1],
                &r->blocks[2], &r->blocks[3]) != 4)
-        return VD_FAIL(VD_USAGE, "blocks %s", blocks);
+        return VD_FAIL(VD_USAGE, "blocks=%s: not four numbers", blocks);
     r->head_dropout = number_of(d, "dropout", 0);
     r->freeze = (enum resnet_freeze)whole_of(d, "freeze", 0);
     r->freeze_bn_eval = whole_of(d, "bn_eval", 0);
@@ -238,7 +239,7 @@ out:
     return err;
 }
 
-/* ---- running ---- */
+/* ---- steps ---- */
 
 static enum vd_err write_buf(struct driver *d, const char *what, int step,
                              const struct buf *buf)
@@ -292,41 +293,42 @@ static enum vd_err write_results(struct driver *d, int step)
     return err;
 }
 
-static enum vd_err ignore_range(void *ctx, struct range range)
+static enum vd_err driver_ignore_range(void *ctx, struct range range)
 {
     (void)ctx;
     (void)range;
     return VD_OK;
 }
 
-static enum vd_err stage(struct driver *d, int step)
+static enum vd_err driver_stage(struct driver *d, int step)
 {
     size_t first = (size_t)(step - 1) * (size_t)d->batch;
     size_t bytes = graph_node_count(&d->graph.nodes[0]);
-    const uint8_t **places = xcalloc((size_t)d->batch, sizeof *places);
+    const uint8_t **pixels = xcalloc((size_t)d->batch, sizeof *pixels);
     for (size_t i = 0; i < (size_t)d->batch; i++)
-        places[i] = d->pixels + (first + i) * bytes;
+        pixels[i] = d->pixels + (first + i) * bytes;
     struct batch batch = {d->items + first,
-                          places,
+                          pixels,
                           {.seed = (uint64_t)whole_of(d, "seed", 1),
                            .step = (uint64_t)step,
                            .lr = number_of(d, "lr", 1e-3),
                            .backbone_lr = number_of(d, "backbone_lr", 1e-3)}};
     enum vd_err err = d->backend.ops->stage(d->net, &batch);
-    free(places);
+    free(pixels);
     return err;
 }
 
-static enum vd_err run_step(struct driver *d, int step)
+static enum vd_err driver_run_step(struct driver *d, int step)
 {
     const struct backend_ops *ops = d->backend.ops;
     bool replayed;
-    VD_TRY(stage(d, step));
+    VD_TRY(driver_stage(d, step));
     VD_TRY(ops->begin(d->net, 0, &replayed));
     if (!replayed) {
         VD_TRY(ops->forward(d->net));
         if (d->trains)
-            VD_TRY(ops->backward(d->net, &d->exchange, ignore_range, NULL));
+            VD_TRY(
+                ops->backward(d->net, &d->exchange, driver_ignore_range, NULL));
         if (d->updates)
             VD_TRY(ops->update(d->net, &d->exchange));
     }
@@ -339,7 +341,7 @@ static enum vd_err run_step(struct driver *d, int step)
     return d->updates ? write_state(d, step) : VD_OK;
 }
 
-static enum vd_err run(struct driver *d)
+static enum vd_err driver_run(struct driver *d)
 {
     d->dir = text_of(d, "dir", ".");
     d->batch = whole_of(d, "batch", 4);
@@ -347,14 +349,14 @@ static enum vd_err run(struct driver *d)
     d->every = whole_of(d, "every", 1);
     d->trains = strcmp(text_of(d, "mode", "train"), "train") == 0;
     d->updates = d->trains && whole_of(d, "update", 1);
-    VD_TRY(build(d));
+    VD_TRY(driver_build_graph(d));
     VD_TRY(write_table(d));
     VD_TRY(read_batches(d));
     VD_TRY(make_net(d));
     VD_TRY(load_weights(d));
     VD_TRY(write_state(d, 0));
     for (int step = 1; step <= d->steps; step++)
-        VD_TRY(run_step(d, step));
+        VD_TRY(driver_run_step(d, step));
     return VD_OK;
 }
 
@@ -362,7 +364,7 @@ int main(int argc, char **argv)
 {
     struct driver d = {.args = argv, .n_args = argc};
     graph_init(&d.graph);
-    enum vd_err err = run(&d);
+    enum vd_err err = driver_run(&d);
     if (d.backend.ops) {
         d.backend.ops->net_free(d.net);
         d.backend.ops->free(&d.backend, &d.exchange);

@@ -2,9 +2,9 @@
 
     cluster.py DIR [S]  starts it with all files in the folder DIR, prints
                         "export SLURM_CONF=..." when it is up, and stops it at
-                        the end of standard input: Ctrl-D, or the process at
-                        the other end of the pipe has ended. A job that must
-                        end has S seconds (default 5) to save
+                        the end of standard input (Ctrl-D, or the process at the
+                        other end of the pipe ended). A job that must end has S
+                        seconds (default 5) to save
 
 It needs no root, systemd, cgroups or namespaces, only an address besides the
 loopback address (as mpirun does), and does not touch the machine's own Slurm

@@ -1,8 +1,8 @@
 """slurm/train.sh, eval.sh and pack.sh on a real Slurm of two virtual nodes
 (cluster.py): jobs are stopped in every way that Slurm has and requeued until
-the run is complete, with the weights of an undisturbed run. The length of the
-run and the time that a job has to save follow the measured times of steps and
-jobs.
+the run is complete; its weights are those of an undisturbed run. The length of
+the run and the time that a job has to save follow the measured times of steps
+and jobs.
 """
 import os
 import re
@@ -113,10 +113,10 @@ class Job:
         return self.show() + '\n' + self.log()[-5000:]
 
     def is_cleaned_up(self):
-        """Are the files of the previous start gone from the nodes? A step left
-        there has the number of the next start's step, and a late removal of
-        the batch script would remove the next start's. Slurm itself waits two
-        minutes before a restart."""
+        """True if the files of the previous start are gone from the nodes. A
+        step left there has the number of the next start's step, and a late
+        removal of the batch script would remove the next start's. Slurm itself
+        waits two minutes before a restart."""
         trace = re.compile(r'(?<!\d)%s\.\d|^job0*%s$' % ((self.number,) * 2))
         return not any(
             trace.search(name)
@@ -250,8 +250,8 @@ class Restarts(unittest.TestCase):
 
     def test_a_job_at_its_time_limit_resumes(self):
         """Slurm checks its jobs twice a minute and sends the signal then. The
-        signal must not be due at once: sent before the script has started, it
-        would be lost, and the job would run into its limit."""
+        signal must not be due immediately: sent before the script has started,
+        it would be lost, and the job would run into its limit."""
         begun_s = max(10, int(5 * self.pace.start_s))
         minutes = 2 + int(begun_s + 20 * self.pace.step_s) // 60
         job = self.train('time', 'srun', '--time=%d' % minutes,
@@ -294,9 +294,9 @@ class Restarts(unittest.TestCase):
                                   'ranks.csv')
         self.cluster.call(os.environ['PROGRAM'], 'eval', *options, 'one.csv')
         job.end()
-        self.same_file('ranks.csv', 'one.csv')
+        self.check_same_file('ranks.csv', 'one.csv')
 
-    def same_file(self, *names):
+    def check_same_file(self, *names):
         contents = []
         for name in names:
             with open(os.path.join(self.f.path, name), 'rb') as f:
@@ -319,7 +319,7 @@ class Restarts(unittest.TestCase):
         self.assertEqual(names, sorted(os.listdir(ranks)))
         self.assertIn('shard-00000.h5', names)
         for name in names:
-            self.same_file('one/' + name, 'ranks/' + name)
+            self.check_same_file('one/' + name, 'ranks/' + name)
 
 
 if __name__ == '__main__':

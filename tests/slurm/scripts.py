@@ -103,8 +103,8 @@ class Scripts(unittest.TestCase):
                 ('pack.sh', ['vocpack', 'pack'])):
             for job in ('', '7'):
                 before = os.listdir(self.folder)
-                said = self.call(script, '-x', 'a b', '--dry-run', 'c', job=job)
-                export, command = said.splitlines()
+                output = self.call(script, '-x', 'a b', '--dry-run', 'c', job=job)
+                export, command = output.splitlines()
                 self.assertEqual(export, 'export SRUN_CPUS_PER_TASK=%s' %
                                  ('3' if job else '1'))
                 self.assertEqual(
@@ -115,25 +115,25 @@ class Scripts(unittest.TestCase):
 
     def test_the_log_shows_the_command_that_runs(self):
         for plugins in ('pmix_v4', 'pmi2'):
-            said = self.call('train.sh', '--dry-run', '-c', 'x', PLUGINS=plugins)
-            said = said.splitlines()[1]
-            self.assertEqual(said.split()[0],
+            output = self.call('train.sh', '--dry-run', '-c', 'x', PLUGINS=plugins)
+            command = output.splitlines()[1]
+            self.assertEqual(command.split()[0],
                              'srun' if plugins == 'pmix_v4' else 'mpirun')
-            self.assertIn('\n' + said + '\n',
+            self.assertIn('\n' + command + '\n',
                           self.call('train.sh', '-c', 'x', PLUGINS=plugins))
             self.assertEqual(self.take_calls()[0].partition(',')[0],
-                             ' '.join(shlex.split(said)))
+                             ' '.join(shlex.split(command)))
 
     def test_options_after_two_dashes_go_to_the_program(self):
-        said = self.call('train.sh', '-c', 'x', '--', '--dry-run', '--')
-        self.assertIn('auto -c x --dry-run --\n', said)
+        output = self.call('train.sh', '-c', 'x', '--', '--dry-run', '--')
+        self.assertIn('auto -c x --dry-run --\n', output)
         self.assertEqual(len(self.take_calls()), 1)
 
     def test_a_launcher_can_be_chosen(self):
-        said = self.call('eval.sh', '--dry-run', VOCDIST_LAUNCHER='mpirun')
+        output = self.call('eval.sh', '--dry-run', VOCDIST_LAUNCHER='mpirun')
         self.assertIn('mpirun --bind-to none --mca oob_tcp_keepalive_time 3 '
                       '--mca oob_tcp_keepalive_intvl 1 '
-                      '--mca oob_tcp_keepalive_probes 3 ', said)
+                      '--mca oob_tcp_keepalive_probes 3 ', output)
         self.assertIn('VOCDIST_LAUNCHER=x: must be srun or mpirun',
                       self.call('eval.sh', status=64, VOCDIST_LAUNCHER='x'))
 
@@ -202,10 +202,10 @@ class Scripts(unittest.TestCase):
     # ---- requeue ----
 
     def check_requeue(self, script, status, again, **environment):
-        said = self.call(script, status=status, **environment)
+        output = self.call(script, status=status, **environment)
         self.assertEqual(self.take_calls()[1:], ['scontrol requeue 7'] * again,
-                         said)
-        return said
+                         output)
+        return output
 
     def test_only_a_stopped_job_is_requeued(self):
         for status in (0, 1, 64, 70, 74, 76, 137, 139):
@@ -227,17 +227,17 @@ class Scripts(unittest.TestCase):
     def test_an_array_task_requeues_only_itself(self):
         task = {'SLURM_ARRAY_JOB_ID': '7', 'SLURM_ARRAY_TASK_ID': '2'}
         for script in ('train.sh', 'eval.sh'):
-            said = self.call(script, STATUS='75', SAVES=script, status=75,
+            output = self.call(script, STATUS='75', SAVES=script, status=75,
                              **task)
             self.assertEqual(set(self.take_calls()[1:]),
                              {'scontrol show 7_2', 'scontrol requeue 7_2'})
-            self.assertIn(' job 7_2, ', said)
+            self.assertIn(' job 7_2, ', output)
         with open(os.path.join(self.folder, 'runs/a run/slurm-lives')) as f:
             self.assertEqual(f.read(), '7_2 0\n')
 
     def test_a_job_that_slurm_is_ending_is_not_requeued(self):
-        said = self.check_requeue('train.sh', 75, 0, STATUS='75', STATE='COMPLETING')
-        self.assertIn('Slurm is ending the job', said)
+        output = self.check_requeue('train.sh', 75, 0, STATUS='75', STATE='COMPLETING')
+        self.assertIn('Slurm is ending the job', output)
 
     def test_a_job_that_slurm_requeues_is_not_requeued_twice(self):
         stopped = {'STATUS': '75', 'VERSION': '24.05.0',
@@ -247,15 +247,15 @@ class Scripts(unittest.TestCase):
                 (1, {'VERSION': '23.11.10'}), (1, {'PREEMPTED': 'None'}),
                 (1, {'PLUGIN': 'qos'}), (1, {'MODE': 'CANCEL'}),
                 (1, {'GRACE': '0'})):
-            said = self.check_requeue('eval.sh', 75, again, **dict(stopped, **change))
+            output = self.check_requeue('eval.sh', 75, again, **dict(stopped, **change))
             self.assertIn('requeued by Slurm' if again == 0 else
-                          'requeued', said)
+                          'requeued', output)
 
     def test_starts_without_a_checkpoint_are_limited(self):
         for saves in ('', '', 'step-1', '', ''):
             self.check_requeue('train.sh', 75, 1, STATUS='75', SAVES=saves)
-        said = self.check_requeue('train.sh', 70, 0, STATUS='75')
-        self.assertIn('3 starts in a row saved no checkpoint', said)
+        output = self.check_requeue('train.sh', 70, 0, STATUS='75')
+        self.assertIn('3 starts in a row saved no checkpoint', output)
         # submitting it again resets the count
         self.call('train.sh', status=75, job='8', STATUS='75')
 

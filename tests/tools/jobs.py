@@ -32,7 +32,7 @@ SMALL = {
 
 
 class Job:
-    """A finished job: status, output, seconds. It is killed if it hangs, after
+    """A finished job: status, output, seconds. A job that hangs is killed after
     a time limit that follows from `expected_s`."""
 
     def __init__(self, process, start, expected_s=0):
@@ -48,7 +48,8 @@ class Job:
 
 
 class ResumeChecker:
-    """Checks by its log that a run that is killed repeatedly resumes well."""
+    """Checks, by the log of a run that is killed repeatedly, that each start
+    resumes from the last reported checkpoint or a later one."""
     STARTED, SAVED = pace.STARTED, pace.SAVED
 
     def __init__(self, folder, name):
@@ -92,7 +93,7 @@ class ResumeChecker:
         return text
 
     def was_writing(self, pid):
-        """Was process `pid` writing a checkpoint when it was killed?"""
+        """True if process `pid` was killed while it wrote a checkpoint."""
         steps = [int(path[-11:-3]) for path in self.checkpoints('step-*.h5')]
         return bool(self.checkpoints('step-*.h5.tmp-%d-*' % pid) or
                     self.started and steps and max(steps) > self.at)

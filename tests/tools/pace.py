@@ -1,7 +1,7 @@
 """Measures how fast the program is on this machine now. Tests derive their
 lengths, moments and time limits from it, so that they pass at any speed.
 
-A time limit ends hanging programs; it is no check of speed. It is 10 times the
+A time limit ends hanging programs; it does not check speed. It is 10 times the
 measured time, and at least LEAST_LIMIT_S: longer than the program's own limits
 (timeout.setup and its watchdog), which end a hang earlier and report its
 place.
@@ -63,11 +63,11 @@ class Pace:
         self.launched = time.monotonic()
         self.started, self.written, self.saved = None, {}, {}
         while process.poll() is None:
-            self.poll(run)
+            self.update(run)
             if time.monotonic() - self.launched > LEAST_LIMIT_S:
                 process.kill()
             time.sleep(self.POLL_S)
-        self.poll(run)
+        self.update(run)
         self.total_s = time.monotonic() - self.launched
         output = process.communicate()[0]
         if process.returncode or len(self.saved) < 3 or self.started is None:
@@ -83,7 +83,8 @@ class Pace:
             self.written[steps[-1]] - self.written[steps[0]]) / (
                 steps[-1] - steps[0]))
 
-    def poll(self, run):
+    def update(self, run):
+        """Records when each checkpoint and log line first appeared."""
         now = time.monotonic()
         for path in glob.glob(os.path.join(run, 'checkpoints', 'step-*')):
             step = int(re.search(r'step-(\d+)', path).group(1))

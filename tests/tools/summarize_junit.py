@@ -17,13 +17,13 @@ import xml.etree.ElementTree as ET
 def verdict_of(case):
     """'passed', 'failed' or 'skipped', and the last line printed."""
     lines = (case.findtext('system-out') or '').split('\n')
-    said = next((line for line in reversed(lines) if line.strip()), '')
+    last_line = next((line for line in reversed(lines) if line.strip()), '')
     skip = case.find('skipped')
     if case.get('status') == 'run':
-        return 'passed', said
+        return 'passed', last_line
     if skip is not None and skip.get('message', '').startswith('SKIP_'):
-        return 'skipped', said
-    return 'failed', said
+        return 'skipped', last_line
+    return 'failed', last_line
 
 
 def main(arguments):
@@ -38,9 +38,9 @@ def main(arguments):
             continue
         for case in cases:
             name = case.get('name')
-            verdict, said = verdict_of(case)
+            verdict, last_line = verdict_of(case)
             if verdict != 'passed':
-                print(f'{path}: {name}: {verdict}: {said}')
+                print(f'{path}: {name}: {verdict}: {last_line}')
             if strict and verdict == 'skipped' and not (
                     'gpu' in name or 'real' in name):
                 print(f'{path}: {name}: must not be skipped here')

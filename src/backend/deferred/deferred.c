@@ -2,8 +2,7 @@
  * Backend deferred: its backend_ops, except for the calls that enqueue
  * (deferred_calls.c). Every call that waits executes the queue of the device
  * and then calls ref. put and get wait for the whole device, so no net may be
- * between begin and end; the calls of one net only require that this net is
- * not.
+ * between begin and end. The calls of a net require this of that net only.
  */
 #include "backend/deferred/deferred.h"
 
@@ -124,7 +123,7 @@ static void deferred_net_free(struct net *net)
     (void)!device_wait(net->device);
     pthread_mutex_unlock(&net->device->lock);
     for (int i = 0; i < MAX_KEYS; i++)
-        commands_clear(&net->recorded[i]);
+        commands_clear(&net->captured[i]);
     commands_clear(&net->now);
     backend_ref_ops.net_free(net->inner);
     free(net);
@@ -150,7 +149,7 @@ static enum vd_err deferred_release_workspace(struct net *net)
 {
     VD_TRY(net_wait_idle(net));
     for (int i = 0; i < MAX_KEYS; i++)
-        commands_clear(&net->recorded[i]);
+        commands_clear(&net->captured[i]);
     return backend_ref_ops.release_workspace(net->inner);
 }
 

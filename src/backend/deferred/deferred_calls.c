@@ -23,13 +23,14 @@ static enum vd_err fail_call_differs(const struct net *net, size_t i)
 {
     return VD_FAIL(VD_BUG,
                    "backend deferred: key %d: call %zu differs from the "
-                   "captured step",
+                   "captured step\n"
+                   "pass values that change between steps through stage",
                    net->key, i);
 }
 
-static enum vd_err compare_recorded(const struct net *net)
+static enum vd_err compare_captured(const struct net *net)
 {
-    const struct commands *now = &net->now, *was = &net->recorded[net->key];
+    const struct commands *now = &net->now, *was = &net->captured[net->key];
     for (size_t i = 0; i < now->n || i < was->n; i++)
         if (i >= now->n || i >= was->n ||
             !commands_equal(&now->list[i], &was->list[i]))
@@ -37,7 +38,7 @@ static enum vd_err compare_recorded(const struct net *net)
     return VD_OK;
 }
 
-static enum vd_err record_or_queue(struct net *net, const struct command *c)
+static enum vd_err capture_or_enqueue(struct net *net, const struct command *c)
 {
     struct commands one = {.list = (struct command[]){*c}, .n = 1};
     if (net->key >= 0)
@@ -52,24 +53,24 @@ enum vd_err deferred_begin(struct net *net, int key, bool *replayed)
     VD_ASSERT(net->key < 0 && key >= 0 && key < MAX_KEYS);
     net->key = key;
     net->now.n = 0;
-    *replayed = net->recorded[key].n > 0 && !net->checks;
-    device_count_recording(net->device, 1);
+    *replayed = net->captured[key].n > 0 && !net->checks;
+    device_count_capturing(net->device, 1);
     return VD_OK;
 }
 
 enum vd_err deferred_end(struct net *net)
 {
     enum vd_err err = VD_OK;
-    struct commands *record = &net->recorded[net->key];
-    if (record->n == 0)
+    struct commands *captured = &net->captured[net->key];
+    if (captured->n == 0)
         for (size_t i = 0; i < net->now.n; i++)
-            commands_add(record, &net->now.list[i]);
+            commands_add(captured, &net->now.list[i]);
     else if (net->checks)
-        err = compare_recorded(net);
+        err = compare_captured(net);
     else if (net->now.n > 0) /* calls in a replayed step */
         err = fail_call_differs(net, 0);
-    device_enqueue(net->device, record);
-    device_count_recording(net->device, -1);
+    device_enqueue(net->device, captured);
+    device_count_capturing(net->device, -1);
     net->key = -1;
     return err;
 }
@@ -77,7 +78,7 @@ enum vd_err deferred_end(struct net *net)
 enum vd_err deferred_forward(struct net *net)
 {
     struct command c = {.call = CALL_FORWARD, .net = net->inner};
-    return record_or_queue(net, &c);
+    return capture_or_enqueue(net, &c);
 }
 
 enum vd_err deferred_backward(struct net *net, struct buf *exchange,
@@ -87,7 +88,7 @@ enum vd_err deferred_backward(struct net *net, struct buf *exchange,
     struct command c = {.call = CALL_BACKWARD,
                         .net = net->inner,
                         .dst = device_inner(net->device, exchange)};
-    VD_TRY(record_or_queue(net, &c));
+    VD_TRY(capture_or_enqueue(net, &c));
     VD_TRY(ready(ctx,
                  (struct range){.first = g->n_trainable, .n = g->n_stats + 1}));
     for (int i = 0; i < g->n_param_tensors; i++) {
@@ -107,7 +108,7 @@ enum vd_err deferred_add(struct net *net, struct buf *dst,
                         .dst = device_inner(net->device, dst),
                         .src = device_inner(net->device, src),
                         .range = range};
-    return record_or_queue(net, &c);
+    return capture_or_enqueue(net, &c);
 }
 
 enum vd_err deferred_divide(struct net *net, struct buf *buf,
@@ -118,7 +119,7 @@ enum vd_err deferred_divide(struct net *net, struct buf *buf,
                         .dst = device_inner(net->device, buf),
                         .range = range,
                         .by = by};
-    return record_or_queue(net, &c);
+    return capture_or_enqueue(net, &c);
 }
 
 enum vd_err deferred_update(struct net *net, struct buf *exchange)
@@ -126,5 +127,5 @@ enum vd_err deferred_update(struct net *net, struct buf *exchange)
     struct command c = {.call = CALL_UPDATE,
                         .net = net->inner,
                         .dst = device_inner(net->device, exchange)};
-    return record_or_queue(net, &c);
+    return capture_or_enqueue(net, &c);
 }

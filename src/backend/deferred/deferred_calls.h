@@ -14,7 +14,7 @@ struct net {
     struct net *inner; /* ref's */
     const struct graph *graph;
     struct weights weights; /* of inner: ref's buffers */
-    struct commands recorded[MAX_KEYS];
+    struct commands captured[MAX_KEYS];
     int key;             /* between begin and end, else -1 */
     struct commands now; /* captured since begin */
     bool checks;         /* deferred-check: compare, do not replay */

@@ -125,10 +125,10 @@ void device_enqueue(struct device *d, const struct commands *c)
     pthread_mutex_unlock(&d->lock);
 }
 
-void device_count_recording(struct device *d, int change)
+void device_count_capturing(struct device *d, int change)
 {
     pthread_mutex_lock(&d->lock);
-    d->n_recording += change;
+    d->n_capturing += change;
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -168,9 +168,10 @@ enum vd_err device_wait(struct device *d)
 enum vd_err device_wait_idle(struct device *d)
 {
     enum vd_err err = device_wait(d);
-    if (err == VD_OK && d->n_recording > 0)
+    if (err == VD_OK && d->n_capturing > 0)
         err = VD_FAIL(VD_BUG,
-                      "backend deferred: put or get between begin and end");
+                      "backend deferred: put or get between begin and end\n"
+                      "call it after end");
     if (err != VD_OK)
         pthread_mutex_unlock(&d->lock);
     return err;

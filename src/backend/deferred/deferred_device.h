@@ -41,7 +41,7 @@ struct device {
     pthread_mutex_t lock; /* of all below; several threads use nets */
     struct device_memory *memories;
     struct commands queue; /* enqueued, not yet executed */
-    int n_recording;       /* nets between begin and end */
+    int n_capturing;       /* nets between begin and end */
     enum vd_err err; /* first error of executed work; every wait returns it */
 };
 
@@ -62,8 +62,8 @@ void commands_clear(struct commands *c);
 
 /* Appends copies of the commands to the queue. */
 void device_enqueue(struct device *d, const struct commands *c);
-/* A net has begun (1) or ended (-1) a step. */
-void device_count_recording(struct device *d, int change);
+/* Counts a net between begin and end: `change` is 1 at begin, -1 at end. */
+void device_count_capturing(struct device *d, int change);
 /* Executes everything that is enqueued. Returns with d->lock held, also in case
  * of an error: the caller unlocks it. */
 enum vd_err device_wait(struct device *d) VD_MUST_USE;

@@ -4,9 +4,10 @@
  * A convolution is the set of all products out[y][x] += w[ky][kx] in[v][u] with
  * v = y stride + ky - pad, u = x stride + kx - pad, per image, output channel
  * and input channel. for_each_row() visits them in rows that share one weight
- * and calls row_forward(), row_backward_data() or row_backward_weight() on
- * each. Products with padding are skipped, not multiplied by 0. Max pooling
- * searches the maximum again in backward instead of storing its index.
+ * and calls conv_row_forward(), conv_row_backward_data() or
+ * conv_row_backward_weight() on each. Products with padding are skipped, not
+ * multiplied by 0. Max pooling searches the maximum again in backward instead
+ * of storing its index.
  */
 #include "backend/ref/layers_window.h"
 
@@ -19,25 +20,25 @@
  * belong to them, and the one weight that connects each pair. All three passes
  * are sums over the same rows.
  */
-struct row {
+struct conv_row {
     double *out, *in, *weight;
     size_t n, stride;
 };
-typedef void row_fn(const struct row *row);
+typedef void conv_row_fn(const struct conv_row *row);
 
-static void row_forward(const struct row *r)
+static void conv_row_forward(const struct conv_row *r)
 {
     for (size_t i = 0; i < r->n; i++)
         r->out[i] += *r->weight * r->in[i * r->stride];
 }
 
-static void row_backward_data(const struct row *r)
+static void conv_row_backward_data(const struct conv_row *r)
 {
     for (size_t i = 0; i < r->n; i++)
         r->in[i * r->stride] += *r->weight * r->out[i];
 }
 
-static void row_backward_weight(const struct row *r)
+static void conv_row_backward_weight(const struct conv_row *r)
 {
     double sum = 0;
     for (size_t i = 0; i < r->n; i++)
@@ -61,7 +62,7 @@ static void valid_outputs(const struct graph_node *node, int32_t at,
 /* Visits all rows of weight (ky, kx) between one input and one output plane. */
 static void for_each_plane_row(const struct layer *l, int32_t ky, int32_t kx,
                                double *in, double *out, double *weight,
-                               row_fn *visit)
+                               conv_row_fn *visit)
 {
     const struct graph_node *node = l->node;
     int32_t y0, y1, x0, x1, side = l->source->w;
@@ -69,9 +70,9 @@ static void for_each_plane_row(const struct layer *l, int32_t ky, int32_t kx,
     valid_outputs(node, kx, node->w, side, &x0, &x1);
     if (x0 >= x1)
         return;
-    struct row row = {.weight = weight,
-                      .n = (size_t)(x1 - x0),
-                      .stride = (size_t)node->stride};
+    struct conv_row row = {.weight = weight,
+                           .n = (size_t)(x1 - x0),
+                           .stride = (size_t)node->stride};
     for (int32_t y = y0; y < y1; y++) {
         int32_t in_y = y * node->stride + ky - node->pad;
         int32_t in_x = x0 * node->stride + kx - node->pad;
@@ -83,7 +84,7 @@ static void for_each_plane_row(const struct layer *l, int32_t ky, int32_t kx,
 
 /* Visits all rows of a convolution; `weight` is [out, in, k, k]. */
 static void for_each_row(const struct layer *l, double *in, double *out,
-                         double *weight, row_fn *visit)
+                         double *weight, conv_row_fn *visit)
 {
     size_t n_in = (size_t)l->source->c, n_out = (size_t)l->node->c;
     size_t in_plane = (size_t)l->source->h * (size_t)l->source->w;
@@ -107,17 +108,17 @@ void layer_conv_forward(const struct layer *l)
     size_t n = (size_t)l->batch * graph_node_count(l->node);
     for (size_t i = 0; i < n; i++)
         l->out[i] = 0;
-    for_each_row(l, l->in[0], l->out, l->weight, row_forward);
+    for_each_row(l, l->in[0], l->out, l->weight, conv_row_forward);
 }
 
 void layer_conv_backward(const struct layer *l)
 {
     if (l->grad_weight)
         for_each_row(l, l->in[0], l->grad_out, l->grad_weight,
-                     row_backward_weight);
+                     conv_row_backward_weight);
     if (l->grad_in[0])
         for_each_row(l, l->grad_in[0], l->grad_out, l->weight,
-                     row_backward_data);
+                     conv_row_backward_data);
 }
 
 /* ---- max pooling ---- */

@@ -1,8 +1,8 @@
 /*
  * Backend `ref`: plain loops in double, the reference that tests compare other
- * backends with. Slow and simple. It can also train, on a machine without any
- * library. Every array is filled with NaN before its values are computed, so
- * that a value which is not computed is visible.
+ * backends with. Slow and simple. It also trains where oneDNN is missing. Every
+ * array is filled with NaN before its values are computed, so that a value
+ * which is not computed is visible.
  */
 #ifndef VOCDIST_BACKEND_REF_REF_H
 #define VOCDIST_BACKEND_REF_REF_H
