@@ -130,7 +130,7 @@ size_t dnn_bytes(const struct dnn *d)
     return d->grad_bytes + d->padded_weights_bytes + d->owned_bytes;
 }
 
-size_t dnn_take_scratch_bytes(struct dnn *d, enum dnn_work work)
+size_t dnn_reset_scratch_bytes(struct dnn *d, enum dnn_work work)
 {
     size_t bytes = d->scratch_bytes[work];
     d->scratch_bytes[work] = 0;

@@ -64,9 +64,9 @@ bool dnn_is_reference(const char *implementation);
 enum dnn_work { DNN_PACK, DNN_FORWARD, DNN_BACKWARD, DNN_WORKS };
 /* The scratchpad size in bytes for that work, of the objects created since the
  * last call for the same work. */
-size_t dnn_take_scratch_bytes(struct dnn *d, enum dnn_work work);
+size_t dnn_reset_scratch_bytes(struct dnn *d, enum dnn_work work);
 /* Sets the scratchpad for the following executions: borrowed, at least as
- * large as dnn_take_scratch_bytes() reported. */
+ * large as dnn_reset_scratch_bytes() reported. */
 void dnn_use_scratch(struct dnn *d, void *scratch);
 
 struct dnn_conv_spec {

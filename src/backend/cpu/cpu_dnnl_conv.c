@@ -96,10 +96,10 @@ static bool winograd_is_faster(const struct dnn_conv_spec *s,
 
 /* VD_OK with *pd NULL: oneDNN does not implement this algorithm for the
  * request. */
-static enum vd_err conv_try(const struct dnn_conv *c,
-                            const struct api_request *request,
-                            dnnl_alg_kind_t algorithm,
-                            dnnl_primitive_desc_t *pd)
+static enum vd_err conv_create_pd(const struct dnn_conv *c,
+                                  const struct api_request *request,
+                                  dnnl_alg_kind_t algorithm,
+                                  dnnl_primitive_desc_t *pd)
 {
     struct api_request r = *request;
     r.algorithm = algorithm;
@@ -112,15 +112,15 @@ static enum vd_err conv_try(const struct dnn_conv *c,
     return VD_OK;
 }
 
-static enum vd_err conv_try_all(const struct dnn_conv *c,
-                                const struct api_request *r,
-                                dnnl_primitive_desc_t *pd)
+static enum vd_err conv_select_pd(const struct dnn_conv *c,
+                                  const struct api_request *r,
+                                  dnnl_primitive_desc_t *pd)
 {
     *pd = NULL;
     if (winograd_is_faster(&c->spec, r->kind))
-        VD_TRY(conv_try(c, r, dnnl_convolution_winograd, pd));
+        VD_TRY(conv_create_pd(c, r, dnnl_convolution_winograd, pd));
     if (!*pd)
-        VD_TRY(conv_try(c, r, dnnl_convolution_direct, pd));
+        VD_TRY(conv_create_pd(c, r, dnnl_convolution_direct, pd));
     if (!*pd)
         return VD_FAIL(VD_DEVICE,
                        "oneDNN: no implementation of convolution %dx%dx%d -> "
@@ -199,7 +199,7 @@ static enum vd_err conv_make_forward(struct dnn_conv *c, dnnl_md any)
     enum vd_err err = conv_attr(c, &attr);
     r.attr = attr;
     if (!err)
-        err = conv_try_all(c, &r, &op->pd);
+        err = conv_select_pd(c, &r, &op->pd);
     if (attr)
         dnnl_primitive_attr_destroy(attr);
     VD_TRY(err);
@@ -217,7 +217,7 @@ static enum vd_err conv_make_data(struct dnn_conv *c, dnnl_md any)
 {
     struct op *op = &c->op[DNN_BWD_DATA];
     struct api_request r = conv_request(c, DNN_BWD_DATA, any);
-    VD_TRY(conv_try_all(c, &r, &op->pd));
+    VD_TRY(conv_select_pd(c, &r, &op->pd));
     VD_TRY(op_register(c->dnn, op, DNN_BACKWARD));
     VD_TRY(op_arg(op, DNNL_ARG_DIFF_DST, c->dst));
     VD_TRY(op_arg(op, DNNL_ARG_WEIGHTS, op_md(op, dnnl_query_weights_md)));
@@ -277,7 +277,7 @@ static enum vd_err extended_hint(struct dnn_conv *c,
     struct api_request r = *weights;
     r.kind = forward_kind(c);
     r.weights = any;
-    return conv_try(c, &r, dnnl_convolution_direct, hint);
+    return conv_create_pd(c, &r, dnnl_convolution_direct, hint);
 }
 
 /* Extends the maps, up to the kernel size, until oneDNN has an implementation
@@ -287,7 +287,7 @@ static enum vd_err conv_choose_weights(struct dnn_conv *c, dnnl_md layout,
 {
     dnnl_primitive_desc_t *pd = &c->op[DNN_BWD_WEIGHTS].pd;
     struct api_request r = conv_request(c, DNN_BWD_WEIGHTS, layout);
-    VD_TRY(conv_try_all(c, &r, pd));
+    VD_TRY(conv_select_pd(c, &r, pd));
     while (dnn_is_reference(op_implementation(*pd)) &&
            c->extra < c->spec.kernel) {
         dnnl_primitive_desc_t hint = NULL, other = NULL;
@@ -295,7 +295,7 @@ static enum vd_err conv_choose_weights(struct dnn_conv *c, dnnl_md layout,
         VD_TRY(extend_maps(c, &r));
         VD_TRY(extended_hint(c, &r, any, &hint));
         r.hint = hint;
-        enum vd_err err = hint ? conv_try_all(c, &r, &other) : VD_OK;
+        enum vd_err err = hint ? conv_select_pd(c, &r, &other) : VD_OK;
         dnnl_primitive_desc_destroy(hint);
         VD_TRY(err);
         if (other && !dnn_is_reference(op_implementation(other))) {

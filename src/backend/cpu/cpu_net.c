@@ -88,7 +88,7 @@ void cpu_net_free(struct net *net)
 
 static int add_dnn_scratch(struct net *net, int time, enum dnn_work work)
 {
-    size_t bytes = dnn_take_scratch_bytes(net->dnn, work);
+    size_t bytes = dnn_reset_scratch_bytes(net->dnn, work);
     return plan_add_scratch(&net->plan, time,
                             (bytes + sizeof(float) - 1) / sizeof(float));
 }
@@ -331,7 +331,7 @@ enum vd_err cpu_update(struct net *net, struct buf *exchange)
     net->update_result = optim_update(&step, exchange->data);
     if (!net->update_result.finite)
         return VD_OK;
-    packed_weights_expect_update(net->packed_weights, w->version);
+    packed_weights_keep_frozen(net->packed_weights, w->version);
     w->version++;
     return VD_OK;
 }

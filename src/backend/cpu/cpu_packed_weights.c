@@ -212,7 +212,7 @@ enum vd_err packed_weights_refresh(struct packed_weights *w,
     return err;
 }
 
-void packed_weights_expect_update(struct packed_weights *w, uint64_t version)
+void packed_weights_keep_frozen(struct packed_weights *w, uint64_t version)
 {
     pthread_mutex_lock(&w->lock);
     if (w->frozen_version == version)

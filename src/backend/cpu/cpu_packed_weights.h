@@ -38,7 +38,7 @@ enum vd_err packed_weights_refresh(struct packed_weights *w,
                                    float *folded) VD_MUST_USE;
 /* Call before weights->version++ of an update that changes no frozen weights:
  * keeps their packed copies valid. `version`: before the increment. */
-void packed_weights_expect_update(struct packed_weights *w, uint64_t version);
+void packed_weights_keep_frozen(struct packed_weights *w, uint64_t version);
 
 /* True if values may overflow with the folded weights or bias of unit `i`,
  * whatever its input. As of the last packed_weights_refresh(). */

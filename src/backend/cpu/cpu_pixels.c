@@ -199,7 +199,7 @@ static void cpu_jitter(const struct batch_item *item, struct planes p)
     }
 }
 
-static void cpu_normalise(float *x, size_t n, float mean, float std)
+static void cpu_normalize(float *x, size_t n, float mean, float std)
 {
     for (size_t i = 0; i < n; i++)
         x[i] = (x[i] - mean) / std;
@@ -219,6 +219,6 @@ void cpu_pixels_to_input(const struct batch_item *item, const uint8_t *pixels,
     cpu_jitter(item, p);
     for (int c = 0; c < 3; c++) {
         if (mean[c] != 0 || std[c] != 1)
-            cpu_normalise(out + (size_t)c * n, n, mean[c], std[c]);
+            cpu_normalize(out + (size_t)c * n, n, mean[c], std[c]);
     }
 }

@@ -383,7 +383,7 @@ static void extend_saved_lifetimes(struct plan *p, struct plan_unit *u,
     }
 }
 
-bool plan_masks_in_place(const struct plan_unit *u)
+bool plan_norm_masks_in_place(const struct plan_unit *u)
 {
     return u->kind == UNIT_NORM &&
            (u->grad[1] >= 0 || (u->relu && u->residual >= 0));
@@ -402,7 +402,7 @@ static void plan_backward(struct plan *p)
             extend_lifetime(p, u->grad[k], time);
         }
         extend_saved_lifetimes(p, u, time);
-        if (plan_masks_in_place(u))
+        if (plan_norm_masks_in_place(u))
             p->buffers[u->grad[0]].overwritten = true;
         if (p->values[u->in].requires_grad) {
             u->grad_in = add_buffer(p, p->values[u->in].n, time);

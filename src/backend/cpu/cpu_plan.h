@@ -110,7 +110,7 @@ bool plan_norm_is_static(const struct plan *p, int node);
 
 /* Norm: its backward writes the gradient before relu and add into grad[0],
  * which then is also the gradient of the residual. */
-bool plan_masks_in_place(const struct plan_unit *u);
+bool plan_norm_masks_in_place(const struct plan_unit *u);
 
 /* False if a later buffer uses the same memory, or a unit changes `buffer` in
  * place: it no longer holds its value at the end of the pass. */
