@@ -1,9 +1,9 @@
 /*
  * The interface of a backend, which executes a graph on a device. Backends:
- * ref (plain loops in double, the reference for tests), cpu (oneDNN) and, in
- * builds with tests, deferred (ref behind an asynchronous queue, like an
- * accelerator). A CUDA plugin can implement the same interface. No member of
- * struct backend_ops is ever NULL.
+ * ref (plain loops in double, the reference for tests), cpu (oneDNN), and those
+ * in shared libraries (plugin.h): the tests have deferred (ref behind an
+ * asynchronous queue, like an accelerator). No member of struct backend_ops is
+ * ever NULL.
  *
  * One training step of a rank that hosts replicas a .. b - 1, each a
  * micro-batch with its own batch-norm statistics:
@@ -47,7 +47,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Version of struct backend_ops. */
+/* Version of this interface and of plugin.h. */
 #define BACKEND_ABI 1
 
 /* Elements [first, first + n) of a flat buffer. */
@@ -244,16 +244,17 @@ struct backend_ops {
 /* ---- opening a backend (backend_registry.c) ---- */
 
 /*
- * Opens a backend by name: "ref", "cpu" or "auto". "auto" opens the first of
- * cpu, ref that was built and can run on this machine, and logs its name in one
- * line; if it is not the fastest one, the line is a warning with the reason.
- * VD_UNSUPPORTED, with a remedy, for a backend that was not built or cannot run
- * on this machine; VD_CONFIG for an unknown name.
+ * Opens a backend by name: "ref", "cpu", that of a plugin (backend_plugin.h),
+ * or "auto". "auto" opens the first of the cuda plugin, cpu, ref that is there
+ * and can run on this machine, and logs its name in one line; if it is not the
+ * fastest one, the line is a warning with the reason. VD_UNSUPPORTED, with a
+ * remedy, for a backend that was not built, cannot be loaded or cannot run on
+ * this machine; VD_CONFIG for an unknown name.
  */
 enum vd_err backend_open(struct backend *b, const char *name,
                          const struct backend_config *config) VD_MUST_USE;
 void backend_close(struct backend *b);
-/* All backends that were built, NULL-terminated. For tests that run on each. */
+/* All backends that are built in, NULL-terminated. */
 const struct backend_ops *const *backend_list(void);
 
 /* ---- for users of a backend ---- */

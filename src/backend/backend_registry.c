@@ -3,10 +3,11 @@
  * It includes every implementation, so it is not part of backend.c, which the
  * implementations use.
  *
- * built_backends[] lists what CMake built (VOCDIST_HAVE_CPU,
- * VOCDIST_HAVE_DEFERRED), the fastest one first. backend_open() looks a name
- * up there; "auto" takes the first entry whose unavailable() returns NULL. ref
- * is always built and always available, so that search ends.
+ * built_backends[] lists what CMake built (VOCDIST_HAVE_CPU), the fastest one
+ * first. A name that is not in it is looked for as a plugin
+ * (backend_plugin.h). "auto" takes the plugin PREFERRED_PLUGIN if its file
+ * exists, loads and can run here, else the first entry whose unavailable()
+ * returns NULL. ref is always built and always available, so that search ends.
  */
 #include "backend/backend.h"
 
@@ -14,13 +15,12 @@
 #ifdef VOCDIST_HAVE_CPU
 #include "backend/cpu/cpu.h"
 #endif
-#ifdef VOCDIST_HAVE_DEFERRED
-#include "backend/deferred/deferred.h"
-#endif
+#include "backend/backend_plugin.h"
 #include "base/log.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+#define PREFERRED_PLUGIN "cuda"
 
 /* Fastest first: "auto" takes the first that is available. */
 static const struct backend_ops *const built_backends[] = {
@@ -28,10 +28,6 @@ static const struct backend_ops *const built_backends[] = {
     &backend_cpu_ops,
 #endif
     &backend_ref_ops,
-#ifdef VOCDIST_HAVE_DEFERRED
-    &backend_deferred_ops,
-    &backend_deferred_check_ops,
-#endif
     NULL,
 };
 
@@ -40,48 +36,94 @@ const struct backend_ops *const *backend_list(void)
     return built_backends;
 }
 
-static enum vd_err fail_unknown_backend(const char *name)
+static bool is_plugin_name(const char *name)
 {
-    if (strcmp(name, "cuda") == 0)
-        return VD_FAIL(VD_UNSUPPORTED,
-                       "backend cuda: this version has no CUDA backend\n"
-                       "use --backend cpu");
+    return *name && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") ==
+                        strlen(name);
+}
+
+static enum vd_err fail_no_backend(const char *name, const char *searched)
+{
     if (strcmp(name, "cpu") == 0)
         return VD_FAIL(VD_UNSUPPORTED,
                        "backend cpu: was not built (it needs oneDNN)\n"
                        "install libdnnl-dev and build with "
                        "-DVOCDIST_ONEDNN=ON, or use --backend ref (slow)");
+    if (strcmp(name, PREFERRED_PLUGIN) == 0)
+        return VD_FAIL(VD_UNSUPPORTED,
+                       "backend %s: no libvocdist_backend_%s.so in %s\n"
+                       "use --backend cpu, or give its folder with "
+                       "--backend_dir",
+                       name, name, searched);
     return VD_FAIL(VD_CONFIG,
                    "backend %s: no such backend\n"
                    "use one of auto, cpu, cuda, ref",
                    name);
 }
 
+static enum vd_err find_plugin(const char *name, const struct backend_ops **out)
+{
+    if (!is_plugin_name(name))
+        return fail_no_backend(name, "");
+    struct backend_plugin_file f = backend_plugin_load(name);
+    enum vd_err err = VD_OK;
+    if (f.reason)
+        err = VD_FAIL(VD_UNSUPPORTED,
+                      "backend %s: %s: %s\n"
+                      "use --backend cpu, or install the plugin of this "
+                      "version of the program",
+                      name, f.path, f.reason);
+    else if (!f.ops)
+        err = fail_no_backend(name, f.searched);
+    *out = f.ops;
+    backend_plugin_clear(&f);
+    return err;
+}
+
 static enum vd_err find_backend(const char *name,
                                 const struct backend_ops **out)
 {
-    for (int i = 0; built_backends[i]; i++) {
-        if (strcmp(built_backends[i]->name, name) != 0)
-            continue;
-        const char *reason = built_backends[i]->unavailable();
-        if (reason)
-            return VD_FAIL(VD_UNSUPPORTED,
-                           "backend %s: %s\n"
-                           "use another machine, or --backend ref (slow)",
-                           name, reason);
-        *out = built_backends[i];
-        return VD_OK;
-    }
-    return fail_unknown_backend(name);
+    const struct backend_ops *found = NULL;
+    for (int i = 0; built_backends[i] && !found; i++)
+        if (strcmp(built_backends[i]->name, name) == 0)
+            found = built_backends[i];
+    if (!found)
+        VD_TRY(find_plugin(name, &found));
+    const char *reason = found->unavailable();
+    if (reason)
+        return VD_FAIL(VD_UNSUPPORTED,
+                       "backend %s: %s\n"
+                       "use another machine, or --backend ref (slow)",
+                       name, reason);
+    *out = found;
+    return VD_OK;
 }
 
+/* ---- auto ---- */
+
 /* Ends at ref, which is always built and always available. */
-static const struct backend_ops *best_available_backend(void)
+static const struct backend_ops *best_built_backend(void)
 {
     int i = 0;
     while (built_backends[i]->unavailable())
         i++;
     return built_backends[i];
+}
+
+/* A plugin that is installed but cannot be used is a warning. */
+static const struct backend_ops *best_available_backend(void)
+{
+    struct backend_plugin_file f = backend_plugin_load(PREFERRED_PLUGIN);
+    const struct backend_ops *ops = f.ops;
+    const char *reason = f.reason ? f.reason : ops ? ops->unavailable() : NULL;
+    if (reason) {
+        log_warn_global("backend auto: not " PREFERRED_PLUGIN ": %s: %s\n"
+                        "give --backend cpu if that is intended",
+                        f.path, reason);
+        ops = NULL;
+    }
+    backend_plugin_clear(&f);
+    return ops ? ops : best_built_backend();
 }
 
 static void log_auto_choice(struct backend *b)
@@ -104,17 +146,10 @@ static void log_auto_choice(struct backend *b)
 enum vd_err backend_open(struct backend *b, const char *name,
                          const struct backend_config *config)
 {
-#ifdef VOCDIST_HAVE_DEFERRED
-    /* Lets a test run a whole program on a backend that no option offers. */
-    const char *tested = getenv("TEST_VOCDIST_BACKEND");
-    if (tested)
-        name = tested;
-#endif
     bool is_auto = strcmp(name, "auto") == 0;
     *b = (struct backend){.ops = is_auto ? best_available_backend() : NULL};
     if (!is_auto)
         VD_TRY(find_backend(name, &b->ops));
-    VD_ASSERT(b->ops->abi == BACKEND_ABI);
     enum vd_err err = b->ops->open(b, config);
     if (err) {
         b->ops = NULL;

@@ -1,4 +1,4 @@
-#include "backend/backend.h"
+#include "backend/backend_plugin.h"
 #include "base/hash.h"
 #include "base/machine.h"
 #include "cli/command.h"
@@ -7,22 +7,42 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static enum vd_err print_backends(void)
+static enum vd_err print_backend(const struct backend_ops *ops)
 {
     const struct backend_config config = {.tune = "off"};
-    for (const struct backend_ops *const *ops = backend_list(); *ops; ops++) {
-        struct backend b;
-        const char *reason = (*ops)->unavailable();
-        if (reason) {
-            printf("backend    %s: not on this machine: %s\n", (*ops)->name,
-                   reason);
-            continue;
-        }
-        VD_TRY(backend_open(&b, (*ops)->name, &config));
-        printf("backend    %s (%s)\n", b.ops->name, b.ops->describe(&b));
-        backend_close(&b);
+    struct backend b;
+    const char *reason = ops->unavailable();
+    if (reason) {
+        printf("backend    %s: not on this machine: %s\n", ops->name, reason);
+        return VD_OK;
     }
+    VD_TRY(backend_open(&b, ops->name, &config));
+    printf("backend    %s (%s)\n", b.ops->name, b.ops->describe(&b));
+    backend_close(&b);
     return VD_OK;
+}
+
+static enum vd_err print_plugin(const char *name)
+{
+    enum vd_err err = VD_OK;
+    struct backend_plugin_file f = backend_plugin_load(name);
+    if (f.ops)
+        err = print_backend(f.ops);
+    else if (f.reason)
+        printf("backend    %s: %s: %s\n", name, f.path, f.reason);
+    else
+        printf("backend    %s: no libvocdist_backend_%s.so in %s\n", name, name,
+               f.searched);
+    backend_plugin_clear(&f);
+    return err;
+}
+
+static enum vd_err print_backends(void)
+{
+    backend_plugin_set_dir(getenv("VOCDIST_BACKEND_DIR"));
+    for (const struct backend_ops *const *ops = backend_list(); *ops; ops++)
+        VD_TRY(print_backend(*ops));
+    return print_plugin("cuda");
 }
 
 enum vd_err command_info(struct command_call *call)

@@ -123,11 +123,6 @@ static enum vd_err check_supported(const struct option_set *set,
                        "%s: tune: this version has no autotuning and no saved "
                        "plans\ngive --tune off",
                        options_origin(set, "tune"));
-    if (*c->backend_dir)
-        return VD_FAIL(VD_UNSUPPORTED,
-                       "%s: backend_dir: this version has no backend plugins\n"
-                       "leave this key out",
-                       options_origin(set, "backend_dir"));
     if (c->exchange.order != ORDER_FIXED)
         return VD_FAIL(VD_UNSUPPORTED,
                        "%s: exchange.order: this version supports fixed only\n"

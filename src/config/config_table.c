@@ -191,7 +191,9 @@ REAL("augment.hue", augment.hue, IDENTITY, 0, 0.5, "0.1",
 CHOICE("backend", backend, OPTION_BACKEND, "auto|cpu|cuda|ref", "auto",
      "compute backend; auto: the fastest that this machine supports"),
 TEXT("backend_dir", backend_dir, FREE, "DIR", "",
-     "folder of backend plugins; this version has none, leave it empty"),
+     "folder that is searched first for backend plugins "
+     "(libvocdist_backend_NAME.so); then the program's folder and "
+     "../lib/vocdist"),
 INT_AUTO("cpu.threads", cpu.threads, IDENTITY, 1, 1024, "auto",
      "compute threads per replica; auto: the rank's share of the cores. Fixed "
      "for the run, because the bits depend on it"),

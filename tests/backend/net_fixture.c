@@ -6,12 +6,28 @@
  */
 #include "backend/net_fixture.h"
 
+#include "backend/backend_plugin.h"
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "model/init.h"
 
 #define OPS(f)   ((f)->backend.ops)
 #define OK(call) assert_int_equal((call), VD_OK)
+
+const char *const *net_fixture_backends(void)
+{
+    static const char *names[16];
+    int n = 0;
+    for (const struct backend_ops *const *ops = backend_list(); *ops; ops++)
+        names[n++] = (*ops)->name;
+#ifdef PLUGIN_DIR
+    backend_plugin_set_dir(PLUGIN_DIR);
+    names[n++] = "deferred";
+    names[n++] = "deferred-check";
+#endif
+    names[n] = NULL;
+    return names;
+}
 
 struct optim net_fixture_adam(void)
 {

@@ -27,6 +27,10 @@ struct net_fixture {
     int n_ranges;
 };
 
+/* Names of all backends that were built, then of those in plugins of
+ * PLUGIN_DIR; NULL-terminated. */
+const char *const *net_fixture_backends(void);
+
 /* Adam's defaults. */
 struct optim net_fixture_adam(void);
 

@@ -18,12 +18,11 @@ import pace  # noqa: E402
 ARGUMENTS = sys.argv[1:]
 BACKEND = ARGUMENTS[0] if ARGUMENTS else 'ref'
 FULL = 'full' in ARGUMENTS
-if BACKEND.startswith('deferred'):
-    os.environ['TEST_VOCDIST_BACKEND'] = BACKEND
-    jobs.SMALL['backend'] = 'ref'
+if BACKEND.startswith('deferred'):  # a plugin that is called cuda there
+    jobs.SMALL['backend'] = 'cuda'
+    jobs.SMALL['backend_dir'] = os.path.join(os.environ['PLUGINS'], BACKEND)
 else:
     jobs.SMALL['backend'] = BACKEND
-REF = {'TEST_VOCDIST_BACKEND': 'ref'} if BACKEND != 'cpu' else {}
 SIGNALLED_S = 10  # long enough to be in progress when a signal comes
 ONECYCLE = {'optim__schedule': 'onecycle'}
 
@@ -55,7 +54,7 @@ class BitwiseEquality(unittest.TestCase):
     def test_a_backend_built_on_ref_equals_ref(self):
         for ranks in (1, 3):
             name = 'plain%d' % ranks
-            self.f.train(ranks, name, environment=REF)
+            self.f.train(ranks, name, backend='ref')
             self.check(name)
 
     @unittest.skipUnless(FULL, 'full only')
@@ -185,8 +184,7 @@ class BitwiseEquality(unittest.TestCase):
 
         start = weights(1, 'sgdstart', optim__lr=0)
         ours = weights(3, 'sgd', optim__lr=1e-3)
-        ref = weights(1, 'sgdref', optim__lr=1e-3, backend='ref',
-                      environment=REF)
+        ref = weights(1, 'sgdref', optim__lr=1e-3, backend='ref')
         apart = sum((x - y) ** 2 for x, y in zip(ours, ref)) ** 0.5
         moved = sum((x - y) ** 2 for x, y in zip(ref, start)) ** 0.5
         self.assertTrue(apart <= 1e-3 * moved, (apart, moved))

@@ -5,6 +5,7 @@
  */
 #include "mpi_check.h"
 
+#include "backend/backend_plugin.h"
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "exchange/exchange.h"
@@ -170,6 +171,7 @@ static void bits_follow_the_reduction_tree(void **state)
 static void device_memory_is_copied(void **state)
 {
     (void)state;
+    backend_plugin_set_dir(PLUGIN_DIR);
     on_all_sizes("deferred", any_number);
 }
 

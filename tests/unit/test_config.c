@@ -246,10 +246,8 @@ static void contradictions_are_rejected_with_a_remedy(void **state)
 static void unsupported_settings_are_rejected(void **state)
 {
     struct fixture *f = *state;
-    static const char *const keys[][2] = {{"tune", "on"},
-                                          {"tune", "plan.json"},
-                                          {"backend_dir", "/opt/vocdist"},
-                                          {"exchange.order", "fast"}};
+    static const char *const keys[][2] = {
+        {"tune", "on"}, {"tune", "plan.json"}, {"exchange.order", "fast"}};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         set(f, keys[i][0], keys[i][1]);
         assert_int_equal(config_check(&f->set, NULL), VD_UNSUPPORTED);

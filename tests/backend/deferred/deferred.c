@@ -1,13 +1,28 @@
 /*
- * Backend deferred: its backend_ops, except for the calls that enqueue
+ * Backend `deferred`, a plugin for tests: ref behind an asynchronous queue with
+ * capture and replay, like an accelerator. It makes a caller that breaks the
+ * rules of backend.h fail on any machine:
+ *
+ *   - Calls that enqueue compute nothing. The work runs when a call waits
+ *     (results, update_result, put, get, node_value, node_grad,
+ *     release_workspace, net_free), never earlier: a caller that does not wait
+ *     always reads old values.
+ *   - buf.data points to memory without access rights: touching it faults.
+ *   - `ready` is called while the work is captured, before any of it runs.
+ *   - begin captures the calls of a key the first time and replays them later:
+ *     a call or an argument that should differ from step to step does not.
+ *
+ * `deferred-check` (DEFERRED_CHECKS true) does not replay. It compares every
+ * later step with the captured one; a call that differs is VD_BUG.
+ *
+ * This file has the backend_ops, except for the calls that enqueue
  * (deferred_calls.c). Every call that waits executes the queue of the device
  * and then calls ref. put and get wait for the whole device, so no net may be
  * between begin and end. The calls of a net require this of that net only.
  */
-#include "backend/deferred/deferred.h"
-
 #include "backend/deferred/deferred_calls.h"
 #include "backend/deferred/deferred_device.h"
+#include "backend/plugin.h"
 #include "backend/ref/ref.h"
 #include "base/alloc.h"
 
@@ -75,9 +90,9 @@ static enum vd_err deferred_get(struct backend *b, const struct graph *g,
 
 /* ---- nets ---- */
 
-static enum vd_err deferred_net_create(struct backend *b,
-                                       const struct net_spec *spec, bool checks,
-                                       struct net **out)
+static enum vd_err deferred_net_new(struct backend *b,
+                                    const struct net_spec *spec,
+                                    struct net **out)
 {
     struct device *d = b->impl;
     const struct weights *w = spec->weights;
@@ -90,7 +105,7 @@ static enum vd_err deferred_net_create(struct backend *b,
                                     .v = device_inner(d, &w->v),
                                     .stats = device_inner(d, &w->stats)},
                         .key = -1,
-                        .checks = checks};
+                        .checks = DEFERRED_CHECKS};
     inner.weights = &net->weights;
     inner.share_from = NULL;
     enum vd_err err = backend_ref_ops.net_new(&d->inner, &inner, &net->inner);
@@ -100,20 +115,6 @@ static enum vd_err deferred_net_create(struct backend *b,
     }
     *out = net;
     return VD_OK;
-}
-
-static enum vd_err deferred_net_new(struct backend *b,
-                                    const struct net_spec *spec,
-                                    struct net **out)
-{
-    return deferred_net_create(b, spec, false, out);
-}
-
-static enum vd_err deferred_check_net_new(struct backend *b,
-                                          const struct net_spec *spec,
-                                          struct net **out)
-{
-    return deferred_net_create(b, spec, true, out);
 }
 
 static void deferred_net_free(struct net *net)
@@ -178,24 +179,32 @@ static enum vd_err deferred_node_grad(struct net *net, int node, float *out)
     return backend_ref_ops.node_grad(net->inner, node, out);
 }
 
-#define DEFERRED_OPS(name_, net_new_)                                         \
-    {                                                                         \
-        .name = name_, .abi = BACKEND_ABI, .caps = BACKEND_CAPTURE,           \
-        .unavailable = deferred_unavailable, .open = deferred_open,           \
-        .close = deferred_close, .describe = deferred_describe,               \
-        .alloc = deferred_alloc, .free = deferred_free, .put = deferred_put,  \
-        .get = deferred_get, .net_new = net_new_,                             \
-        .net_free = deferred_net_free,                                        \
-        .release_workspace = deferred_release_workspace,                      \
-        .stage = deferred_stage, .begin = deferred_begin,                     \
-        .forward = deferred_forward, .backward = deferred_backward,           \
-        .add = deferred_add, .divide = deferred_divide,                       \
-        .update = deferred_update, .end = deferred_end,                       \
-        .results = deferred_results, .update_result = deferred_update_result, \
-        .node_value = deferred_node_value, .node_grad = deferred_node_grad    \
-    }
+static const struct backend_ops deferred_ops = {
+    .name = DEFERRED_NAME,
+    .abi = BACKEND_ABI,
+    .caps = BACKEND_CAPTURE,
+    .unavailable = deferred_unavailable,
+    .open = deferred_open,
+    .close = deferred_close,
+    .describe = deferred_describe,
+    .alloc = deferred_alloc,
+    .free = deferred_free,
+    .put = deferred_put,
+    .get = deferred_get,
+    .net_new = deferred_net_new,
+    .net_free = deferred_net_free,
+    .release_workspace = deferred_release_workspace,
+    .stage = deferred_stage,
+    .begin = deferred_begin,
+    .forward = deferred_forward,
+    .backward = deferred_backward,
+    .add = deferred_add,
+    .divide = deferred_divide,
+    .update = deferred_update,
+    .end = deferred_end,
+    .results = deferred_results,
+    .update_result = deferred_update_result,
+    .node_value = deferred_node_value,
+    .node_grad = deferred_node_grad};
 
-const struct backend_ops backend_deferred_ops =
-    DEFERRED_OPS("deferred", deferred_net_new);
-const struct backend_ops backend_deferred_check_ops =
-    DEFERRED_OPS("deferred-check", deferred_check_net_new);
+VOCDIST_BACKEND_PLUGIN(&deferred_ops);
