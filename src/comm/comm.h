@@ -22,14 +22,14 @@
  * makes. A branch that selects the next Collective call may depend only on
  * results of Collective calls.
  *
- * Every wait has a time limit, `timeout_s`. A rank that has waited for half of
- * it sends a ping to all other ranks. A working rank answers in
- * comm_progress(), between two units of its work; a waiting rank answers while
- * it waits. If at the limit all ranks have answered and one of them is working,
- * the wait is extended by half of the limit. Otherwise one of the waiting ranks
- * logs the ranks that did not answer, and the call returns VD_COMM. No other
- * thread answers for the main thread, so a deadlocked rank does not appear to
- * be working.
+ * Every wait of a call below has a time limit, `timeout_s`. A rank that has
+ * waited for half of it sends a ping to all other ranks. A working rank answers
+ * in comm_progress(), between two units of its work; a waiting rank answers
+ * while it waits. If at the limit all ranks have answered and one of them is
+ * working, the wait is extended by half of the limit. Otherwise one of the
+ * waiting ranks logs the ranks that did not answer, and the call returns
+ * VD_COMM. No other thread answers for the main thread, so a deadlocked rank
+ * does not appear to be working.
  *
  * After VD_COMM, MPI may still write to the buffers of the call: end the job. A
  * rank that hangs in a library is ended by its own watchdog, which is armed

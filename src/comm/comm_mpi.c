@@ -3,7 +3,7 @@
  * comm_mpi_wait(), which has a time limit: MPI itself waits forever for a rank
  * that is frozen or has lost its network (measured).
  *
- * Layers: comm_mpi_check (return codes), comm_mpi_wait (waits and control
+ * Layers: comm_mpi_check (return codes), comm_mpi_peers (waits and control
  * messages, on a communicator of their own), and this file.
  *
  * Each public call first visits its site, so an injected fault happens before
@@ -11,7 +11,7 @@
  */
 #include "comm/comm_mpi.h"
 #include "comm/comm_internal.h"
-#include "comm/comm_mpi_wait.h"
+#include "comm/comm_mpi_peers.h"
 #include "comm/launch.h"
 
 #include "base/alloc.h"

@@ -8,9 +8,11 @@
  *     ... options_read_*(&set, ...) ...
  *     VD_TRY(config_check(&set, first_file));
  *
- * A value of -1 in a field that allows "auto" means auto. The first start of a
- * run resolves it to the same value on all ranks; the value is saved, and
- * every restart uses the saved one. All calls are Local.
+ * A value of -1 in a field that allows "auto" means auto. Most of these are
+ * resolved by the first start of a run to the same value on all ranks, saved,
+ * and used by every restart (train/train_plan.h). Two are resolved by each
+ * start: data.loader_threads, per rank, and train.steps, from the epochs. All
+ * calls are Local.
  */
 #ifndef VOCDIST_CONFIG_CONFIG_H
 #define VOCDIST_CONFIG_CONFIG_H
@@ -177,8 +179,8 @@ enum vd_err config_check(struct option_set *set,
 uint64_t config_digest(const struct option_set *set, unsigned classes);
 
 /*
- * Resume: applies the saved config of the run `name` (`yaml`: n bytes of its
- * config.yaml) to `set`, before any auto value is resolved again.
+ * Resume: applies the saved config of the run `name` (`yaml`: n bytes, as in
+ * the checkpoint) to `set`, before any auto value is resolved again.
  *
  * A key that is unset or auto in `set` gets the saved value; keys of class
  * OPTION_FREE are not changed. VD_CONFIG if a key of OPTION_IDENTITY differs

@@ -133,7 +133,7 @@ INT_AUTO("optim.schedule_steps", optim.schedule_steps, EXTENT, 1,
      "length of the schedule in steps; auto: the steps of the run at its first "
      "start. A resumed run may only increase it"),
 INT("optim.warmup", optim.warmup, IDENTITY, 0, MAX_INT, "0",
-     "steps of linear warmup, over which the learning rate rises from 0"),
+     "steps of linear warmup: step k of N has k/N of the learning rate"),
 INTS("optim.milestones", optim.milestones, IDENTITY, 1, MAX_INT, "",
      "optim.schedule step: numbers of the steps after which the learning rate "
      "is multiplied by optim.gamma"),
@@ -223,12 +223,15 @@ INT("eval.batch", eval.batch, FREE, 1, 4096, "32",
      "images per batch in validation and evaluation"),
 
 REAL("timeout.setup", timeout.setup, FREE, 1, 1e6, "600",
-     "time limit in seconds of each phase of the start, and of one batch of a "
-     "validation; a job that exceeds it is ended"),
+     "time limit in seconds of each wait for other ranks during the start and "
+     "per validation batch. The job ends if no rank makes progress for so "
+     "long"),
 REAL("timeout.step", timeout.step, FREE, 1, 1e6, "300",
-     "time limit in seconds of a step; a job that exceeds it is ended"),
+     "time limit in seconds of each wait for other ranks in a step. The job "
+     "ends if no rank makes progress for so long"),
 REAL("timeout.checkpoint", timeout.checkpoint, FREE, 1, 1e6, "420",
-     "time limit in seconds of a checkpoint; a job that exceeds it is ended"),
+     "time limit in seconds of each wait for other ranks at a checkpoint. The "
+     "job ends if no rank makes progress for so long"),
 
 CONFIG_ROW_LOG_LEVEL(FIELD(log.level)),
 INT("log.every", log.every, FREE, 1, 1e6, "10",

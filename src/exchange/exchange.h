@@ -15,10 +15,10 @@
  * ranges of the step.
  *
  * An exchange that is `in_step` is called between the backend's begin and end:
- * enqueue_mean() for a range once `ready` reported it. So it overlaps backward
- * (mpi, in place in host memory) or is part of the captured step (none). Any
- * other exchange is called after end, when the sums are complete: mpi then
- * copies them from the device to the host and the mean back.
+ * enqueue_mean() for a range once backward has reported it (ready_fn). So it
+ * overlaps backward (mpi, in place in host memory) or is part of the captured
+ * step (none). Any other exchange is called after end, when the sums are
+ * complete: mpi then copies them from the device to the host and the mean back.
  */
 #ifndef VOCDIST_EXCHANGE_EXCHANGE_H
 #define VOCDIST_EXCHANGE_EXCHANGE_H

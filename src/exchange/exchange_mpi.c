@@ -4,14 +4,14 @@
  * Each bucket (range) passes two stages. Reduce-scatter: every rank sends slice
  * i of its partial sums to rank i, which adds them in the order of the
  * reduction tree and divides by R. All-gather: the owner sends its slice of the
- * mean to all ranks. Point-to-point messages instead of MPI_Ireduce_scatter,
- * which does not fix the order of additions.
+ * mean to all ranks. Point-to-point messages: MPI_Ireduce_scatter does not fix
+ * the order of additions.
  *
- * Up to MAX_INFLIGHT buckets are in flight. There is no deadlock: all ranks
- * enqueue the same buckets in the same order, and a rank that waits always
- * waits for its oldest one. If the exchange is not in_step (device memory, or a
- * captured step), the partial sums are copied to the host before the first
- * bucket and the mean is copied back after the last.
+ * train/step.c sets the order of the buckets, the same on all ranks: batch
+ * statistics and the non-finite flag, then the gradients from head to stem.
+ * Up to MAX_INFLIGHT are in flight; a rank always waits for its oldest one, so
+ * there is no deadlock. An exchange that is not in_step copies its partial sums
+ * to the host first, and the mean back at the end.
  */
 #include "base/alloc.h"
 #include "comm/comm_mpi.h"

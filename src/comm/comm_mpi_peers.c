@@ -13,7 +13,7 @@
  *
  * A TAG_WAIT_SITE message makes every other waiting rank time out as well.
  */
-#include "comm/comm_mpi_wait.h"
+#include "comm/comm_mpi_peers.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -284,6 +284,7 @@ enum vd_err comm_mpi_peers_wait(struct comm_mpi_peers *p, enum fault_site site,
         if (waited_s > POLL_PEERS_S) {
             comm_mpi_peers_poll(p, PEER_WAITING);
             if (other_rank_timed_out(p))
+                /* a rank that pinged at half of the limit has answers by now */
                 return fail_timed_out(p, site, waited_s > 0.75 * limit_s);
         }
         if (waited_s > limit_s) {

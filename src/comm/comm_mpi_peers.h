@@ -2,8 +2,8 @@
  * Internal to comm_mpi.c: waits with a time limit, and the control messages
  * between ranks, which detect late ranks and serve comm_claim_index() (comm.h).
  */
-#ifndef VOCDIST_COMM_COMM_MPI_WAIT_H
-#define VOCDIST_COMM_COMM_MPI_WAIT_H
+#ifndef VOCDIST_COMM_COMM_MPI_PEERS_H
+#define VOCDIST_COMM_COMM_MPI_PEERS_H
 
 #include "comm/comm.h"
 #include "comm/comm_mpi_check.h"
@@ -40,7 +40,8 @@ void comm_mpi_peers_free(struct comm_mpi_peers *p);
  * answers to this rank's own ping. `mine` is the state of this rank. */
 void comm_mpi_peers_poll(struct comm_mpi_peers *p, enum liveness mine);
 
-/* Local: implements comm_mpi_wait(). */
+/* Local: completes `request` within the time limit, as comm.h describes.
+ * VD_COMM after a timeout, reported by one rank. */
 enum vd_err comm_mpi_peers_wait(struct comm_mpi_peers *p, enum fault_site site,
                                 MPI_Request *request) VD_MUST_USE;
 
