@@ -48,8 +48,10 @@ struct annotation {
 enum vd_err annotation_parse(struct annotation *a, const char *path,
                              const void *bytes, size_t n,
                              struct diagnostics *diagnostics) VD_MUST_USE;
+/* The same for a file; VD_NOINPUT if it cannot be opened. */
 enum vd_err annotation_read(struct annotation *a, const char *path,
                             struct diagnostics *diagnostics) VD_MUST_USE;
+/* May be a zeroed one. */
 void annotation_clear(struct annotation *a);
 
 #endif

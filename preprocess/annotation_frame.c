@@ -1,4 +1,4 @@
-/* See annotation_frame.h for the rules. */
+/* Frames by the rules in annotation_frame.h. */
 #include "preprocess/annotation_frame.h"
 
 #include <ctype.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Does the text contain a word VOC2005 .. VOC2012? */
+/* Whether the text contains a word VOC2005 .. VOC2012. */
 static bool names_voc_year(const char *text)
 {
     for (const char *p = text; (p = strstr(p, "VOC")); p += 3) {
@@ -109,10 +109,10 @@ bool annotation_frame_box(const struct annotation_frame *f,
 double annotation_frame_area(const struct annotation_frame *f,
                              const double coordinates[4])
 {
-    bool is_turned = f->orientation != 1;
+    bool is_rotated = f->orientation != 1;
     double low = f->one_based ? 1 : 0, side[2];
-    double high[2] = {is_turned ? f->stored_w : f->upright_w,
-                      is_turned ? f->stored_h : f->upright_h};
+    double high[2] = {is_rotated ? f->stored_w : f->upright_w,
+                      is_rotated ? f->stored_h : f->upright_h};
     for (int k = 0; k < 2; k++) {
         double from = fmin(fmax(coordinates[k], low), high[k]);
         double to = fmin(fmax(coordinates[k + 2], low), high[k]);

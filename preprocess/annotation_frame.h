@@ -34,8 +34,9 @@ struct annotation_frame {
     bool is_ambiguous; /* rotated image, and <size> fits both frames or none */
 };
 
-/* Is the file from an official VOC year? */
+/* Whether the file is from an official VOC year, by its <source>. */
 bool annotation_frame_is_official(const struct annotation *a);
+/* The frame of an annotation for the stored image `source`. */
 struct annotation_frame
 annotation_frame_find(const struct annotation *a,
                       const struct image_file_info *source);

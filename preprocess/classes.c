@@ -2,8 +2,8 @@
  * The class list: names in label order, and a permutation of the class numbers
  * sorted by name, which classes_find() searches by bisection.
  *
- * classes_read() and classes_collect() only differ in where the names come
- * from; both call sort_and_check_classes(), which sorts the permutation and
+ * classes_read() and classes_collect() differ only in the source of the names;
+ * both call sort_and_check_classes(), which sorts the permutation and
  * rejects duplicates. To collect or check, the names of all objects are sorted:
  * equal names are then adjacent, so each is added or counted once.
  */
@@ -52,8 +52,10 @@ static enum vd_err sort_and_check_classes(struct classes *c, const char *where)
     qsort_r(c->order, (size_t)c->n, sizeof *c->order, by_name, c->names);
     for (int i = 1; i < c->n; i++)
         if (!strcmp(c->names[c->order[i - 1]], c->names[c->order[i]]))
-            return VD_FAIL(VD_DATA, "%s: class \"%s\" is given twice", where,
-                           c->names[c->order[i]]);
+            return VD_FAIL(VD_DATA,
+                           "%s: class \"%s\" is given twice\n"
+                           "remove one of the two lines",
+                           where, c->names[c->order[i]]);
     return VD_OK;
 }
 

@@ -47,9 +47,9 @@ static void print_diagnostics(struct check_state *c,
                               const struct diagnostics *diagnostics)
 {
     for (size_t i = 0; i < diagnostics->n; i++) {
-        const struct diagnostic *f = &diagnostics->list[i];
-        c->found[f->kind]++;
-        fprintf(c->out, "%s:%d: %s\n", f->file, f->line, f->text);
+        const struct diagnostic *d = &diagnostics->list[i];
+        c->found[d->kind]++;
+        fprintf(c->out, "%s:%d: %s\n", d->file, d->line, d->text);
     }
 }
 
@@ -129,7 +129,8 @@ static size_t count_usable_members(const struct check_state *c,
     return n;
 }
 
-/* pack rejects a split without a usable image. */
+/* Adds a diagnostic for a split without a usable image, which vocpack pack
+ * rejects. */
 static void find_empty_splits(const struct check_state *c,
                               const struct split_image *images, size_t n)
 {
@@ -148,7 +149,8 @@ static void find_empty_splits(const struct check_state *c,
     }
 }
 
-/* Problems of the lists that pack and train would report. */
+/* Problems of the lists, which vocpack pack and vocdist train report as well.
+ */
 static void check_splits(struct check_state *c)
 {
     size_t n_splits = (size_t)c->dataset->n_splits, n_members = 0;
@@ -227,7 +229,10 @@ enum vd_err data_check_run(const struct data_check_options *options,
     VD_TRY_GOTO(out, err, check_images(&c, n_threads));
     size_t n_found = print_summary(&c);
     if (n_found && options->strict)
-        err = VD_FAIL(VD_DATA, "%zu problems found", n_found);
+        err = VD_FAIL(VD_DATA,
+                      "%zu problems found\n"
+                      "correct the files that are listed above",
+                      n_found);
 out:
     free(c.objects);
     free(c.difficult);

@@ -7,84 +7,84 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct kind {
+static const struct diagnostic_info {
     const char *key, *text;
     bool is_bad;
+} infos[DIAGNOSTIC_KINDS] = {
+#define DIAGNOSTIC_INFO(name, key, text, bad) [name] = {key, text, bad},
+    DIAGNOSTIC_MAP(DIAGNOSTIC_INFO)
+#undef DIAGNOSTIC_INFO
 };
-
-#define KIND(name, key, text, bad) [name] = {key, text, bad},
-static const struct kind kinds[DIAGNOSTIC_KINDS] = {DIAGNOSTIC_MAP(KIND)};
-#undef KIND
 
 const char *diagnostic_key(enum diagnostic_kind kind)
 {
-    return kinds[kind].key;
+    return infos[kind].key;
 }
 
 const char *diagnostic_text(enum diagnostic_kind kind)
 {
-    return kinds[kind].text;
+    return infos[kind].text;
 }
 
 bool diagnostic_is_bad(enum diagnostic_kind kind)
 {
-    return kinds[kind].is_bad;
+    return infos[kind].is_bad;
 }
 
-static struct diagnostic *append_diagnostic(struct diagnostics *f)
+static struct diagnostic *append_diagnostic(struct diagnostics *d)
 {
-    if ((f->n & (f->n - 1)) == 0)
-        f->list = xreallocarray(f->list, f->n ? 2 * f->n : 1, sizeof *f->list);
-    return &f->list[f->n++];
+    if ((d->n & (d->n - 1)) == 0)
+        d->list = xreallocarray(d->list, d->n ? 2 * d->n : 1, sizeof *d->list);
+    return &d->list[d->n++];
 }
 
-void diagnostics_add(struct diagnostics *f, enum diagnostic_kind kind,
+void diagnostics_add(struct diagnostics *d, enum diagnostic_kind kind,
                      const char *file, int line, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     char *text = xvasprintf(format, args);
     va_end(args);
-    *append_diagnostic(f) =
+    *append_diagnostic(d) =
         (struct diagnostic){kind, xstrdup(file), line, text};
 }
 
 void diagnostics_add_all(struct diagnostics *to, const struct diagnostics *from)
 {
     for (size_t i = 0; i < from->n; i++) {
-        const struct diagnostic *f = &from->list[i];
-        diagnostics_add(to, f->kind, f->file, f->line, "%s", f->text);
+        const struct diagnostic *d = &from->list[i];
+        diagnostics_add(to, d->kind, d->file, d->line, "%s", d->text);
     }
 }
 
-void diagnostics_clear(struct diagnostics *f)
+void diagnostics_clear(struct diagnostics *d)
 {
-    for (size_t i = 0; i < f->n; i++) {
-        free(f->list[i].file);
-        free(f->list[i].text);
+    for (size_t i = 0; i < d->n; i++) {
+        free(d->list[i].file);
+        free(d->list[i].text);
     }
-    free(f->list);
-    *f = (struct diagnostics){0};
+    free(d->list);
+    *d = (struct diagnostics){0};
 }
 
-size_t diagnostics_count(const struct diagnostics *f, enum diagnostic_kind kind)
+size_t diagnostics_count(const struct diagnostics *d, enum diagnostic_kind kind)
 {
     size_t n = 0;
-    for (size_t i = 0; i < f->n; i++)
-        n += f->list[i].kind == kind;
+    for (size_t i = 0; i < d->n; i++)
+        n += d->list[i].kind == kind;
     return n;
 }
 
-size_t diagnostics_count_bad(const struct diagnostics *f)
+size_t diagnostics_count_bad(const struct diagnostics *d)
 {
     size_t n = 0;
-    for (size_t i = 0; i < f->n; i++)
-        n += diagnostic_is_bad(f->list[i].kind);
+    for (size_t i = 0; i < d->n; i++)
+        n += diagnostic_is_bad(d->list[i].kind);
     return n;
 }
 
-/* A log sink. From "FILE:12: cause\nremedy" it takes the line and the text;
- * the diagnostic is one line. */
+/* A log sink. Takes line number and text from "FILE:12: cause\nremedy", and
+ * joins the text to one line. */
 static void capture_message(void *ctx, enum log_level level,
                             const char *message)
 {

@@ -64,21 +64,22 @@ struct diagnostics {
     size_t n;
 };
 
-void diagnostics_add(struct diagnostics *f, enum diagnostic_kind kind,
+void diagnostics_add(struct diagnostics *d, enum diagnostic_kind kind,
                      const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 /* Appends copies of all diagnostics of `from` to `to`. */
 void diagnostics_add_all(struct diagnostics *to,
                          const struct diagnostics *from);
-void diagnostics_clear(struct diagnostics *f);
+/* May be a zeroed one. */
+void diagnostics_clear(struct diagnostics *d);
 
-size_t diagnostics_count(const struct diagnostics *f,
+size_t diagnostics_count(const struct diagnostics *d,
                          enum diagnostic_kind kind);
-size_t diagnostics_count_bad(const struct diagnostics *f);
+size_t diagnostics_count_bad(const struct diagnostics *d);
 
 /*
  * Between start and end, errors that this thread logs are added to `to` as
- * diagnostics of this kind about this file; its other log lines are dropped.
+ * diagnostics of this kind about this file; its other log lines are discarded.
  * The end restores the log sink. The caller sets the first three fields.
  */
 struct diagnostics_capture {

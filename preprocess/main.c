@@ -1,6 +1,6 @@
 /*
  * vocpack: converts PASCAL VOC folders to data sets for vocdist. This file has
- * the subcommands with their option tables; the shared front cli/program.h
+ * the subcommands with their option tables; the shared front end cli/program.h
  * reads the options and runs the subcommand.
  */
 #include "base/clock.h"

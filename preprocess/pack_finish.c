@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "data/shard.h"
 #include "preprocess/pack_internal.h"
-#include "preprocess/report.h"
+#include "preprocess/pack_report.h"
 #include "preprocess/split_check.h"
 #include "store/atomic.h"
 
@@ -50,7 +50,7 @@ static void compare_splits(const struct pack *p, struct diagnostics *found)
                        p->outcomes[j].images.length);
     for (size_t s = 0; s < n_splits; s++)
         for (size_t c = 0; c < n_classes; c++)
-            counts[k++] = report_count_class_images(p, (int)s, (int)c);
+            counts[k++] = pack_report_count_class_images(p, (int)s, (int)c);
     split_check_pixels(&p->dataset, (struct split_image *)(void *)all.bytes,
                        all.length / sizeof(struct split_image), found);
     split_check_classes(&p->dataset, &p->classes, counts, found);
@@ -65,7 +65,7 @@ static enum vd_err check_diagnostics(const struct pack *p,
     size_t n_empty = diagnostics_count(found, DIAGNOSTIC_EMPTY);
     bool stop_bad = n_bad && !p->options->skip_bad;
     bool stop_empty = n_empty && p->options->empty == PACK_EMPTY_ERROR;
-    report_log_diagnostics(found, stop_bad, stop_empty);
+    pack_report_log_diagnostics(found, stop_bad, stop_empty);
     if (stop_bad)
         return VD_FAIL(VD_DATA,
                        "%zu files cannot be used; nothing was packed\n"
@@ -103,7 +103,7 @@ static enum vd_err write_manifest(const struct pack *p, int split,
                                   const struct diagnostics *found)
 {
     size_t n = 0;
-    struct shard_format format = report_format(p);
+    struct shard_format format = pack_report_format(p);
     struct shard_entry *entries = xcalloc(p->n_jobs, sizeof *entries);
     for (size_t j = 0; j < p->n_jobs; j++)
         if (p->jobs[j].split == split && p->outcomes[j].n_images)
@@ -112,7 +112,7 @@ static enum vd_err write_manifest(const struct pack *p, int split,
                 .n_images = p->outcomes[j].n_images,
                 .digest = p->outcomes[j].digest,
             };
-    char *report = report_json(p, split, found);
+    char *report = pack_report_json(p, split, found);
     char *folder = pack_staging_dir(p, split);
     enum vd_err err = shard_write_manifest(folder, &format, entries, n, report);
     free(folder);
@@ -126,7 +126,7 @@ static enum vd_err write_manifest(const struct pack *p, int split,
 static enum vd_err check_splits_not_empty(const struct pack *p)
 {
     for (int k = 0; k < p->dataset.n_splits; k++)
-        if (report_count_images(p, k) == 0)
+        if (pack_report_count_images(p, k) == 0)
             return VD_FAIL(VD_DATA,
                            "%s: no usable image; nothing was packed\nvocpack "
                            "check lists the problems",

@@ -6,9 +6,9 @@
  *      rename shards and labels.csv; fsync the folder
  *   2. for each split: rename pack.json; fsync the folder
  *
- * So a failed run leaves no files, and a data set that is to be replaced stays
- * until the new one is complete. A folder without pack.json is unfinished, so
- * the files of a killed run are never read as a data set.
+ * A failed run therefore leaves no files, and a data set that is to be replaced
+ * stays until the new one is complete. A folder without pack.json is
+ * unfinished, so the files of a killed run are never read as a data set.
  */
 #include "base/alloc.h"
 #include "base/file.h"

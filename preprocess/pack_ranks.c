@@ -18,7 +18,7 @@
 #include "base/hash.h"
 #include "comm/cores.h"
 #include "comm/phase.h"
-#include "preprocess/report.h"
+#include "preprocess/pack_report.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,11 +43,11 @@ static void serialize_outcome(const struct pack_outcome *o, int n_classes,
     serialize_text(out, o->images.bytes, o->images.length);
     text_add_bytes(out, &o->diagnostics.n, sizeof o->diagnostics.n);
     for (size_t i = 0; i < o->diagnostics.n; i++) {
-        const struct diagnostic *f = &o->diagnostics.list[i];
-        text_add_bytes(out, &f->kind, sizeof f->kind);
-        text_add_bytes(out, &f->line, sizeof f->line);
-        serialize_text(out, f->file, strlen(f->file));
-        serialize_text(out, f->text, strlen(f->text));
+        const struct diagnostic *d = &o->diagnostics.list[i];
+        text_add_bytes(out, &d->kind, sizeof d->kind);
+        text_add_bytes(out, &d->line, sizeof d->line);
+        serialize_text(out, d->file, strlen(d->file));
+        serialize_text(out, d->text, strlen(d->text));
     }
 }
 
@@ -201,7 +201,7 @@ static enum vd_err pack_with_ranks(struct pack *p, struct comm *comm)
     if (comm->rank == 0) {
         err = pack_finish(p);
         if (err == VD_OK)
-            report_log_summary(p, clock_now() - start);
+            pack_report_log_summary(p, clock_now() - start);
     }
     return comm_agree(comm, SITE_PACK, err);
 }

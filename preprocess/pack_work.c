@@ -14,7 +14,7 @@
 #include "base/progress.h"
 #include "data/shard.h"
 #include "preprocess/pack_internal.h"
-#include "preprocess/report.h"
+#include "preprocess/pack_report.h"
 #include "preprocess/sample.h"
 #include "preprocess/split_check.h"
 #include "preprocess/workers.h"
@@ -50,13 +50,13 @@ static enum vd_err open_shard_writer(struct pack_context *g)
 {
     const struct pack *p = g->pack;
     char *path = pack_shard_path(p, g->job, true);
-    struct shard_format format = report_format(p);
+    struct shard_format format = pack_report_format(p);
     enum vd_err err = shard_writer_new(&g->writer, path, &format);
     free(path);
     return err;
 }
 
-/* Recorded for compare_splits(). */
+/* Recorded for compare_splits() (pack_finish.c). */
 static void record_split_image(struct pack_context *g, size_t item,
                                const struct sample *s)
 {
@@ -83,7 +83,7 @@ static enum vd_err store_sample(void *ctx, size_t item, size_t slot)
         VD_TRY(open_shard_writer(g));
     VD_TRY(shard_writer_add(g->writer, &s->data));
     record_split_image(g, item, s);
-    report_add_label(&g->outcome->labels, &g->pack->classes, &s->data);
+    pack_report_add_label(&g->outcome->labels, &g->pack->classes, &s->data);
     g->outcome->class_counts[s->data.class]++;
     return VD_OK;
 }

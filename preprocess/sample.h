@@ -25,6 +25,7 @@ struct sample {
 
 /* Allocates pixels for images of side x side; 0: images are only decoded. */
 enum vd_err sample_init(struct sample *s, int side) VD_MUST_USE;
+/* May be a zeroed one. */
 void sample_clear(struct sample *s);
 
 /*

@@ -7,9 +7,9 @@
  * The names of the splits decide which must be disjoint: train..., val... and
  * test... must be; trainval... contains train and val. Any other name must be
  * disjoint from all others, and is for training if it is the first split. If
- * every list is read (voc_dataset_open_for_check), nothing is known about other
- * names, and they are not compared. The training split is the first split for
- * training.
+ * every list is read (voc_dataset_open_for_check), other names may overlap with
+ * any split, so they are not compared. The training split is the first split
+ * for training.
  */
 #ifndef VOCDIST_PREPROCESS_SPLIT_CHECK_H
 #define VOCDIST_PREPROCESS_SPLIT_CHECK_H

@@ -258,7 +258,10 @@ static enum vd_err fail_no_annotation(const struct voc_root *root,
                        "folder and the images into one folder, under unique "
                        "names",
                        root->annotation_dir, n_in_subfolders);
-    return VD_FAIL(VD_NOINPUT, "%s: no .xml file in it", root->annotation_dir);
+    return VD_FAIL(VD_NOINPUT,
+                   "%s: no .xml file in it\n"
+                   "give a folder that contains Annotations and JPEGImages",
+                   root->annotation_dir);
 }
 
 static void add_annotated_image(struct voc_dataset *dataset, int index,
@@ -447,7 +450,8 @@ enum vd_err voc_dataset_read(struct voc_dataset *dataset, bool only_in_split,
     });
 }
 
-/* [image_files.n]: is the file the image of an annotation? Owned. */
+/* [image_files.n]: whether the file is the image of an annotation. The caller
+ * frees it. */
 static bool *mark_used(const struct voc_dataset *dataset,
                        const struct voc_root *root)
 {

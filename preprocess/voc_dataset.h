@@ -99,13 +99,14 @@ void voc_dataset_find_unannotated(struct voc_dataset *dataset);
  */
 enum vd_err voc_dataset_read(struct voc_dataset *dataset, bool only_in_split,
                              int n_threads) VD_MUST_USE;
+/* May be a zeroed one. */
 void voc_dataset_close(struct voc_dataset *dataset);
 
-/* ROOT/ImageSets/Main/NAME.txt. Owned. */
+/* ROOT/ImageSets/Main/NAME.txt; the caller frees it. */
 char *voc_split_path(const struct voc_root *root, const char *name);
 
 /* "LABEL/Annotations/a.xml" for a path below one of the roots: a name that does
- * not depend on where the data are. Owned. */
+ * not depend on the location of the data. The caller frees it. */
 char *voc_dataset_relative_path(const struct voc_dataset *dataset,
                                 const char *path);
 

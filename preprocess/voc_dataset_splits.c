@@ -302,15 +302,16 @@ static enum vd_err open_voc_dataset(struct voc_dataset *dataset,
                                     const char *splits, bool for_check)
 {
     enum vd_err err = VD_OK;
-    struct voc_dataset t = {0};
-    VD_TRY_GOTO(out, err, voc_dataset_list_images(&t, roots, n_roots));
-    err = for_check ? open_check_splits(&t, splits) : open_splits(&t, splits);
+    struct voc_dataset opened = {0};
+    VD_TRY_GOTO(out, err, voc_dataset_list_images(&opened, roots, n_roots));
+    err = for_check ? open_check_splits(&opened, splits)
+                    : open_splits(&opened, splits);
     if (err != VD_OK)
         goto out;
-    *dataset = t;
-    t = (struct voc_dataset){0};
+    *dataset = opened;
+    opened = (struct voc_dataset){0};
 out:
-    voc_dataset_close(&t);
+    voc_dataset_close(&opened);
     return err;
 }
 

@@ -42,7 +42,7 @@ int workers_cores(void)
     cpu_set_t set;
     CPU_ZERO(&set);
     if (sched_getaffinity(0, sizeof set, &set) < 0)
-        return 1; /* more than 1024 cores: -j says how many to use */
+        return 1; /* more than 1024 cores: needs -j */
     int n = CPU_COUNT(&set);
     return n > 0 ? n : 1;
 }

@@ -139,7 +139,7 @@ struct net_spec {
                                new net may share its read-only data; both nets
                                may still compute at the same time */
     struct optim optim;           /* NET_TRAIN */
-    float mean[3], std[3];        /* input normalisation, of values in 0..1 */
+    float mean[3], std[3];        /* input normalization, of values in 0..1 */
 };
 
 struct net; /* defined by each backend */

@@ -55,7 +55,7 @@ static void pixels_warp(const float t[6], const uint8_t *pixels, int32_t size,
     }
 }
 
-/* ---- colour jitter, by torchvision's formulas ---- */
+/* ---- color jitter, by torchvision's formulas ---- */
 
 static double pixels_clamp(double x)
 {

@@ -1,8 +1,8 @@
 /*
- * Each part fills a table of timings, one row per repeat, gathered over the
- * ranks (bench/timing_table.h); the report takes the slowest rank's column.
- * Order: steps from shards, steps from memory, loader, exchange (it repeats the
- * ranges of the last step), checkpoints.
+ * Each part fills a table of timings, one row per repetition, and gathers it
+ * over the ranks (bench/timing_table.h); the report has the column of the
+ * slowest rank. Order: steps from shards, steps from memory, loader, exchange
+ * (which repeats the ranges of the last step), checkpoints.
  */
 #include "bench/bench.h"
 
@@ -21,7 +21,7 @@
 #define LOADER_BATCHES 10 /* per row: batches arrive in bursts */
 #define SAVES          3
 
-/* Gathers a table; its first column decides which rank is slowest. */
+/* Gathers a table and reduces its first column. */
 static enum vd_err gather_timing(struct timing_table *table, struct comm *comm,
                                  struct timing *first)
 {
@@ -38,8 +38,7 @@ static enum vd_err agree_not_stopped(struct session *s)
 
 /* ---- the input path ---- */
 
-/* One row: the mean time of a micro-batch. Before the first row the threads
- * have filled their buffers; it is not counted. */
+/* One row: the mean time of LOADER_BATCHES micro-batches. */
 static enum vd_err load_row(struct loader *l, double *row)
 {
     double start = clock_now();
@@ -52,6 +51,7 @@ static enum vd_err load_row(struct loader *l, double *row)
     return VD_OK;
 }
 
+/* The first row is not counted: it includes filling the threads' buffers. */
 static enum vd_err load_rows(struct session *s, struct timing_table *table)
 {
     enum vd_err err;
@@ -111,7 +111,7 @@ static size_t sent_bytes(const struct session *s, size_t bytes)
     return (most + 1) * (bytes / size) * (size - 1);
 }
 
-/* After at least one step. */
+/* Needs the ranges of at least one step. */
 static enum vd_err measure_exchange(struct session *s, int n,
                                     struct bench_report *out)
 {
@@ -120,7 +120,7 @@ static enum vd_err measure_exchange(struct session *s, int n,
     out->step_s = out->memory.phases[BENCH_TOTAL].seconds.median -
                   out->memory.phases[BENCH_EXCHANGE].seconds.median;
     if (!strcmp(s->engine.step.exchange.ops->name, "none"))
-        return VD_OK; /* nothing is sent: all zero */
+        return VD_OK; /* nothing is sent: the fields stay zero */
     out->sent_bytes = sent_bytes(s, out->exchange_bytes);
     out->messages = s->engine.step.n_sent;
     timing_table_init(&table, n, 1);
@@ -163,7 +163,7 @@ out:
     return err;
 }
 
-/* Rank 0 saves; its row is broadcast. */
+/* Collective: rank 0 saves a checkpoint, times it and broadcasts its row. */
 static enum vd_err save_once(struct session *s, double *row, int64_t *bytes)
 {
     double start = clock_now();
@@ -196,7 +196,7 @@ out:
     return err;
 }
 
-/* ---- all of it ---- */
+/* ---- all parts ---- */
 
 static enum vd_err find_peak_memory(struct comm *comm, struct bench_report *out)
 {

@@ -1,6 +1,6 @@
 /*
  * The report of a benchmark as text and as one JSON object. The JSON fields are
- * an interface (docs/bench.md); times in it are milliseconds.
+ * an interface (docs/bench.md). Times are printed in milliseconds.
  */
 #include "base/alloc.h"
 #include "base/machine.h"
@@ -9,9 +9,10 @@
 
 #include <stdlib.h>
 
-#define MS 1e3
+#define MS 1e3 /* milliseconds per second */
 #define MB 1e6
 
+/* The caller frees it. */
 static char *format_option(const struct session *s, const char *key)
 {
     struct text value = {0};
@@ -190,7 +191,7 @@ struct json *bench_to_json(const struct session *s,
     return o;
 }
 
-/* ---- for people ---- */
+/* ---- text ---- */
 
 static void add_setup(const struct session *s, const struct bench_report *r,
                       struct text *out)
@@ -205,7 +206,7 @@ static void add_setup(const struct session *s, const struct bench_report *r,
     text_add(out, "machine    %s, %s, load %.1f\n", r->processor, machine_isa(),
              r->load);
     text_add(out,
-             "ranks      %d on %d host%s, exchange %s; threads of each: %d to "
+             "ranks      %d on %d host%s, exchange %s; threads per rank: %d to "
              "compute, %d to load\n",
              s->comm->size, hosts, hosts > 1 ? "s" : "",
              s->engine.step.exchange.ops->name, s->plan.compute_threads,
@@ -226,7 +227,9 @@ static void add_setup(const struct session *s, const struct bench_report *r,
         text_add(out, "images     synthetic\n");
     else
         text_add(out, "images     %s\n", s->config->data.train);
-    text_add(out, "times      ms; each of %d after %d; of the slowest rank\n",
+    text_add(out,
+             "times      ms, of the slowest rank; %d repetitions after %d for "
+             "warmup\n",
              r->request.n_steps, BENCH_WARMUP);
     free(blocks);
     free(freeze);
@@ -255,15 +258,16 @@ static void add_steps(const struct session *s, const char *what,
     add_head(what, out);
     for (enum bench_phase p = BENCH_WAIT; p < BENCH_PHASES; p++)
         add_timing(bench_phase_name(p), &steps->phases[p], out);
-    add_timing(from_memory ? "stage, apart" : "stage, overlapped",
+    add_timing(from_memory ? "stage, excluded" : "stage, overlapped",
                &steps->phases[BENCH_STAGE], out);
     add_timing("processor time", &steps->processor, out);
-    text_add(out,
-             "  %.2f images/s, %.2f a rank; waiting for data %.1f %%; slowest "
-             "rank %d (%s)\n",
-             steps->images_per_s, steps->images_per_s / s->comm->size,
-             100 * steps->wait_share, steps->slowest,
-             s->comm->hosts[steps->slowest]);
+    text_add(
+        out,
+        "  %.2f images/s, %.2f per rank; waiting for data %.1f %%; slowest "
+        "rank %d (%s)\n",
+        steps->images_per_s, steps->images_per_s / s->comm->size,
+        100 * steps->wait_share, steps->slowest,
+        s->comm->hosts[steps->slowest]);
 }
 
 static void add_step(const struct session *s, const struct bench_report *r,
@@ -283,8 +287,8 @@ static void add_loader(const struct session *s, const struct bench_report *r,
 {
     add_head("loader", out);
     add_timing("micro-batch", &r->load_batch, out);
-    add_timing("staging it, apart", &r->memory.stage_one, out);
-    text_add(out, "  %.0f images/s, %.0f MB/s; %d threads a rank\n",
+    add_timing("staging it", &r->memory.stage_one, out);
+    text_add(out, "  %.0f images/s, %.0f MB/s; %d threads per rank\n",
              r->load_images_per_s, image_bytes(s) * r->load_images_per_s / MB,
              s->plan.loader_threads);
 }
@@ -292,25 +296,26 @@ static void add_loader(const struct session *s, const struct bench_report *r,
 static void add_exchange(const struct bench_report *r, struct text *out)
 {
     if (r->sent_bytes == 0) {
-        text_add(out, "\nexchange: nothing, with one rank\n");
+        text_add(out, "\nexchange: none (one rank)\n");
         return;
     }
     add_head("exchange", out);
     add_timing("alone", &r->exchange, out);
-    text_add(out,
-             "  %.1f MB in %d pieces; a rank sends %.1f MB, %.2f GB/s; %.1f %% "
-             "of a step of %.1f ms if nothing hid it\n",
-             (double)r->exchange_bytes / MB, r->messages,
-             (double)r->sent_bytes / MB, r->gb_per_s,
-             100 * r->exchange.seconds.median / r->step_s, MS * r->step_s);
+    text_add(
+        out,
+        "  %.1f MB in %d buckets; a rank sends %.1f MB, %.2f GB/s; %.1f %% "
+        "of a step of %.1f ms if not overlapped\n",
+        (double)r->exchange_bytes / MB, r->messages, (double)r->sent_bytes / MB,
+        r->gb_per_s, 100 * r->exchange.seconds.median / r->step_s,
+        MS * r->step_s);
 }
 
 static void add_checkpoint(const struct session *s,
                            const struct bench_report *r, struct text *out)
 {
     add_head("checkpoint", out);
-    add_timing("training stalls", &r->stall, out);
-    add_timing("written beside it", &r->write, out);
+    add_timing("training waits", &r->stall, out);
+    add_timing("write, overlapped", &r->write, out);
     add_timing("read back", &r->read, out);
     text_add(out, "  %.1f MB in %s, written at %.1f MB/s\n",
              (double)r->checkpoint_bytes / MB, s->config->train.dir,

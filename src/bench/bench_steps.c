@@ -1,8 +1,8 @@
 /*
- * Whole training steps, twice: on images from shards through the prefetch
- * thread, and on one batch in memory, staged by this thread. The difference is
- * the cost of the input path that the overlap does not hide. Staging from
- * memory is timed but excluded from the step, as if it were overlapped fully.
+ * Whole training steps, measured twice: on images from shards through the
+ * prefetch thread, and on one batch in memory, staged by this thread. The
+ * difference is the cost of the input path that is not overlapped. Staging from
+ * memory is timed but excluded from the step, as if it were fully overlapped.
  */
 #include "base/clock.h"
 #include "bench/bench.h"
@@ -26,15 +26,16 @@ const char *bench_phase_name(enum bench_phase phase)
 /* Cost of a step's input. */
 struct input {
     double stage_s, wait_s;
-    double apart_s, apart_processor_s; /* inside the step, but excluded */
+    double excluded_s, excluded_processor_s; /* within the step's time */
 };
 
-/* The row of the last step; PROCESSOR is the time to exclude. */
+/* The row of the last step. PROCESSOR is the time to exclude; time_rows()
+ * replaces it by the time of the step. */
 static void fill_row(const struct step *step, const struct input *input,
                      double *row)
 {
     const struct step_times *times = &step->times;
-    double total = times->end - times->begin - input->apart_s;
+    double total = times->end - times->begin - input->excluded_s;
     row[BENCH_STAGE] = input->stage_s;
     row[BENCH_WAIT] = input->wait_s;
     row[BENCH_FORWARD] = times->forward_s;
@@ -47,10 +48,10 @@ static void fill_row(const struct step *step, const struct input *input,
     row[BUSY] = total - times->exchange_s;
     row[WAIT_SHARE] = input->wait_s / total;
     row[STAGE_ONE] = input->stage_s / step->plan.n_inputs;
-    row[PROCESSOR] = input->apart_processor_s;
+    row[PROCESSOR] = input->excluded_processor_s;
 }
 
-/* Collective: one step, and its row. */
+/* Collective: one step; fills its row. */
 typedef enum vd_err one_step_fn(void *ctx, double *row);
 
 static enum vd_err time_rows(struct session *s, int n, one_step_fn *step,
@@ -118,8 +119,8 @@ struct memory_input {
     struct input input; /* of this step */
 };
 
-/* Replaces the prefetch thread. If that had already staged a micro-batch, each
- * step computes on the batch staged before: equal work. */
+/* Replaces the prefetch thread. If that has already staged a micro-batch, each
+ * step computes on the one staged before, which is the same amount of work. */
 static enum vd_err stage_from_memory(void *ctx)
 {
     struct memory_input *m = ctx;
@@ -132,18 +133,19 @@ static enum vd_err stage_from_memory(void *ctx)
     double start = clock_now(), processor = clock_cpu_time();
     VD_TRY(s->engine.backend.ops->stage(s->engine.net, &batch));
     m->input.stage_s += clock_now() - start;
-    m->input.apart_s = m->input.stage_s;
-    m->input.apart_processor_s += clock_cpu_time() - processor;
+    m->input.excluded_s = m->input.stage_s;
+    m->input.excluded_processor_s += clock_cpu_time() - processor;
     return VD_OK;
 }
 
-/* It is on all ranks; a step that changes nothing takes another time. */
+/* All ranks get here together. A step without an update would distort the
+ * timing. */
 static enum vd_err fail_non_finite_bench(struct session *s)
 {
     enum vd_err err = VD_NUMERIC;
     if (s->comm->rank == 0)
         err = VD_FAIL(VD_NUMERIC,
-                      "a step on images in memory: loss or gradient are not "
+                      "step from memory: the loss or the gradient is not "
                       "finite\ngive a smaller --optim.lr");
     return comm_agree(s->comm, SITE_STEP, err);
 }
@@ -165,7 +167,7 @@ static enum vd_err step_from_memory(void *ctx, double *row)
     return VD_OK;
 }
 
-/* Loads the first micro-batch once. */
+/* All steps use the first micro-batch, which is loaded once. */
 enum vd_err bench_steps_from_memory(struct session *s, int n,
                                     struct bench_steps *out)
 {

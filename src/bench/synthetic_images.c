@@ -58,14 +58,14 @@ static enum vd_err write_all(const char *folder, size_t n)
         snprintf(names[k], sizeof names[k], "class %d", k + 1);
         classes[k] = names[k];
     }
-    struct shard_format format = {SIZE, SIZE, classes, CLASSES, "made up"};
+    struct shard_format format = {SIZE, SIZE, classes, CLASSES, "synthetic"};
     return write_shard(folder, n, &format);
 }
 
 static enum vd_err create_images(struct synthetic_images *p, const char *dir,
                                  size_t n)
 {
-    VD_TRY(scratch_dir_open(&p->scratch, dir, "pictures"));
+    VD_TRY(scratch_dir_open(&p->scratch, dir, "images"));
     return write_all(p->scratch.folder, n);
 }
 

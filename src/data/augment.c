@@ -59,7 +59,7 @@ static void set_identity(const float box[4], struct batch_item *item)
 
 /* Maps a pixel of the network's input to the stored image: the inverse of the
  * rotation, then the inverse of the flip. Pixel indices are integers at pixel
- * centres, so the centre of rotation, size / 2 in box coordinates, is at
+ * centers, so the center of rotation, size / 2 in box coordinates, is at
  * m = (size - 1) / 2. */
 static void set_warp(bool flip, double degrees, int size,
                      struct batch_item *item)

@@ -3,8 +3,8 @@
  * (seed, position) alone; the backend transforms the pixels. Boxes are
  * transformed here. Local and pure.
  *
- * The horizontal flip comes first, then an anticlockwise rotation about the
- * centre. The box becomes the axis-aligned bounding box of its rotated corners,
+ * The horizontal flip comes first, then a counterclockwise rotation about the
+ * center. The box becomes the axis-aligned bounding box of its rotated corners,
  * clipped to the image.
  */
 #ifndef VOCDIST_DATA_AUGMENT_H

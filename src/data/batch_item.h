@@ -21,7 +21,7 @@
  *  2. Color: on values in 0..1, apply brightness, contrast, saturation and hue
  *     with the factors color[0..3], in the order order[0..3], by torchvision's
  *     formulas. A factor of 1 and a hue of 0 change nothing.
- *  3. Input normalisation: (value - mean) / std.
+ *  3. Input normalization: (value - mean) / std.
  *
  * backend/pixels.h is the reference.
  *

@@ -33,10 +33,10 @@ void box_rotate(const float in[4], double degrees, int width, int height,
     for (int corner = 0; corner < 4; corner++) {
         double x = (double)in[corner & 1 ? 2 : 0] - mx;
         double y = (double)in[corner & 2 ? 3 : 1] - my;
-        double turned[2] = {c * x + s * y + mx, -s * x + c * y + my};
+        double rotated[2] = {c * x + s * y + mx, -s * x + c * y + my};
         for (int k = 0; k < 2; k++) {
-            low[k] = fmin(low[k], turned[k]);
-            high[k] = fmax(high[k], turned[k]);
+            low[k] = fmin(low[k], rotated[k]);
+            high[k] = fmax(high[k], rotated[k]);
         }
     }
     out[0] = clip_to_side(low[0], width);

@@ -15,7 +15,7 @@ void box_scale(const double in[4], const int from[2], const int to[2],
 void box_flip(const float in[4], int width, float out[4]);
 
 /*
- * Rotates the image about its centre, anticlockwise as displayed (y points
+ * Rotates the image about its center, counterclockwise as displayed (y points
  * down), and returns the axis-aligned bounding box of the rotated corners,
  * clipped to the image. A small box near a corner of the image may be rotated
  * out of it; the result then lies on the border and has no area.

@@ -31,14 +31,15 @@ struct loaded_batch {
 };
 
 struct loader;
+/* Copies the spec and starts the threads. The caller frees *out. */
 enum vd_err loader_new(struct loader **out,
                        const struct loader_spec *spec) VD_MUST_USE;
-/* Waits for the next micro-batch. Fails if it cannot be read; errors are
- * reported in the order of the micro-batches, even if a thread met them
- * earlier. `out` is borrowed until loader_release(). */
+/* Waits for the next micro-batch; `out` is borrowed until loader_release().
+ * Fails if it cannot be read (shard_set_read()). Errors are returned in the
+ * order of the micro-batches, even if a thread detects them earlier. */
 enum vd_err loader_next(struct loader *l,
                         struct loaded_batch **out) VD_MUST_USE;
-/* Micro-batches are released in the order they were returned. */
+/* Call it in the order in which loader_next() returned the micro-batches. */
 void loader_release(struct loader *l, struct loaded_batch *batch);
 /* Stops and joins all threads, also before the last micro-batch. NULL is
  * allowed. */

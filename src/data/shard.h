@@ -115,7 +115,7 @@ struct shard_set {
     char **classes; /* owned */
     int n_classes;
     size_t n_images;
-    uint64_t digest; /* of the data set; a run is bound to it */
+    uint64_t digest; /* of the data set; a resumed run must have the same */
     /* labels of image i, in memory; owned */
     int32_t *class; /* [n_images] */
     float *box;     /* [n_images, 4] */
@@ -129,7 +129,8 @@ struct shard_set {
 /*
  * Opens and checks every shard of the manifest and reads all labels; images
  * stay on disk. VD_NOINPUT if there is no folder or no manifest (the remedy is
- * the command that makes them), VD_DATA if a check fails.
+ * the command that creates them), VD_DATA if a check fails. After an error
+ * there is nothing to close.
  */
 enum vd_err shard_set_open(struct shard_set *set,
                            const char *folder) VD_MUST_USE;
@@ -139,6 +140,7 @@ enum vd_err shard_set_open(struct shard_set *set,
  */
 enum vd_err shard_set_read(const struct shard_set *set, size_t i,
                            uint8_t *pixels) VD_MUST_USE;
+/* May be a zeroed one. */
 void shard_set_close(struct shard_set *set);
 
 /*

@@ -1,4 +1,5 @@
-/* Shared by the shard_*.c files and by the tests of malformed manifests. */
+/* Shared by the shard*.c files and by the tests of malformed manifests. Local.
+ */
 #ifndef VOCDIST_DATA_SHARD_INTERNAL_H
 #define VOCDIST_DATA_SHARD_INTERNAL_H
 

@@ -90,8 +90,9 @@ static char *format_lines(const struct json *root)
     return lines;
 }
 
-/* The manifest with the report, or without it if the reader would refuse a file
- * of that size: losing the report is better than losing the data set. */
+/* The manifest with the report, or without it if the reader would reject a file
+ * of that size: losing the report is better than losing the data set. The
+ * caller frees it. */
 static char *with_report(struct json *root, const char *path,
                          struct json *report)
 {

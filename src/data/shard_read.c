@@ -1,9 +1,9 @@
 /*
- * Reading a data set. shard_set_open() reads and checks the manifest, then
+ * Reads a data set. shard_set_open() reads and checks the manifest, then
  * opens the shards in its order: labels are read through HDF5 and appended to
  * the arrays of the set, every sample is checked, and the digest of the image
- * digests must equal the manifest's. The HDF5 file is closed again; what
- * remains is a file descriptor and, for each image, its file offset and digest.
+ * digests must equal the manifest's. The HDF5 file is then closed; the set
+ * keeps a file descriptor and, for each image, its file offset and digest.
  *
  * shard_set_read() finds the shard by binary search over the first image index
  * of each file, calls pread() and checks the digest, which covers pixels and
@@ -117,9 +117,10 @@ static enum vd_err read_ids(const struct shard_loading *l)
     VD_TRY(h5_shape(l->h5, "id", &shape));
     if (shape.type != H5_TYPE_TEXT || shape.text_bytes > SHARD_MAX_ID + 1 ||
         shape.rank != 1 || shape.dims[0] != l->n)
-        return VD_FAIL(VD_DATA,
-                       "%s: id: expected %zu strings of at most %d bytes",
-                       l->path, l->n, SHARD_MAX_ID);
+        return VD_FAIL(
+            VD_DATA,
+            "%s: id: expected %zu strings of at most %d bytes\n" SHARD_REMEDY,
+            l->path, l->n, SHARD_MAX_ID);
     size_t bytes = shape.text_bytes;
     char *block = xcalloc(l->n, bytes);
     enum vd_err err = h5_read(l->h5, "id", &shape, block);
@@ -142,7 +143,8 @@ static enum vd_err read_object_starts(struct shard_loading *l)
         rising = start[k + 1] >= start[k] &&
                  start[k + 1] - start[k] <= SHARD_MAX_OBJECTS;
     if (!rising)
-        return VD_FAIL(VD_DATA, "%s: object_start does not match objects",
+        return VD_FAIL(VD_DATA,
+                       "%s: object_start does not match objects\n" SHARD_REMEDY,
                        l->path);
     for (size_t k = 0; k <= l->n; k++)
         start[k] += (int64_t)l->first_object;
@@ -164,7 +166,8 @@ static enum vd_err read_shard_objects(struct shard_loading *l)
     struct shard_set *s = l->set;
     VD_TRY(h5_shape(l->h5, "objects", &shape));
     if (shape.type != H5_TYPE_FLOAT32 || shape.rank != 2 || shape.dims[1] != 6)
-        return VD_FAIL(VD_DATA, "%s: objects: expected float32 [M, 6]",
+        return VD_FAIL(VD_DATA,
+                       "%s: objects: expected float32 [M, 6]\n" SHARD_REMEDY,
                        l->path);
     size_t m = l->n_objects = shape.dims[0];
     s->objects =
@@ -321,7 +324,7 @@ static enum vd_err fail_missing(const char *folder, bool has_folder)
     return err;
 }
 
-/* Tells a missing folder from one that cannot be accessed. */
+/* Distinguishes a missing folder from one that cannot be accessed. */
 static enum vd_err check_folder(const char *folder, const char *path)
 {
     struct stat info;

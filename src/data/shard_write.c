@@ -1,7 +1,7 @@
 /*
- * Writing one shard. Pixels go to the HDF5 file as they come, one chunk per
- * image; labels and image digests are collected in growing arrays and written
- * at commit.
+ * Writes one shard. The pixels of each image go to the HDF5 file at once, one
+ * chunk per image; labels and image digests are collected in growing arrays and
+ * written at commit.
  *
  * The file has a temporary name until shard_writer_commit() renames it
  * (store/atomic.h). If the writer is freed before, the file is removed.

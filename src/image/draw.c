@@ -2,7 +2,7 @@
  * Drawing with cairo; no other file uses it. A function opens a canvas (a cairo
  * surface of the image's size), copies the RGB pixels into it, draws, checks
  * cairo's status once at the end (an error state makes later calls no-ops), and
- * copies the pixels back. So an image is unchanged after an error.
+ * copies the pixels back. An image is therefore unchanged after an error.
  *
  * Coordinates are whole pixels wherever lines must be sharp, and are clamped to
  * the image before they reach cairo, so NaN and infinite boxes are safe.
@@ -258,7 +258,7 @@ enum vd_err draw_box(struct image *im, const float box[4],
     return err;
 }
 
-/* Scales the image to the cell, centres it and aligns it with the bottom. */
+/* Scales the image to the cell, centers it and aligns it with the bottom. */
 static enum vd_err draw_scaled_image(struct cairo_canvas *c,
                                      const struct image *im, struct rect cell)
 {

@@ -15,11 +15,11 @@ struct image {
     int width, height;
 };
 
-/* A black image; width and height must be positive. Owned: image_clear() it. */
+/* A black image; width and height must be positive. The caller clears it. */
 enum vd_err image_new(struct image *im, int width, int height) VD_MUST_USE;
 void image_clear(struct image *im);
 
-/* Properties of the stored image, before it was turned upright. */
+/* Properties of the stored image, before it is turned upright. */
 struct image_file_info {
     int width, height; /* as stored */
     int orientation;   /* EXIF 1..8; 1 when absent */
@@ -52,10 +52,12 @@ struct image_file_info {
 enum vd_err image_decode(struct image *im, struct image_file_info *info,
                          const char *name, const void *bytes,
                          size_t n) VD_MUST_USE;
-/* The same for a file. */
+/* The same for a file. VD_NOINPUT if it cannot be opened. */
 enum vd_err image_read(struct image *im, struct image_file_info *info,
                        const char *path) VD_MUST_USE;
 
+/* Both replace `path` (store/atomic.h). VD_CREATE if it cannot be created,
+ * VD_IO if it cannot be written. */
 enum vd_err image_write_png(const struct image *im,
                             const char *path) VD_MUST_USE;
 /* Baseline JPEG, 4:2:0 chroma subsampling; quality 1..100. */

@@ -1,4 +1,4 @@
-/* Decoding a file: detects the format, decodes the stored image with
+/* Decodes a file: detects the format, decodes the stored image with
  * image_jpeg.c or image_png.c, and turns it upright. */
 #include "base/file.h"
 #include "image/image_internal.h"

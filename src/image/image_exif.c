@@ -9,7 +9,7 @@ int image_exif_orientation(const uint8_t *bytes, size_t n)
     ExifData *data = exif_data_new();
     if (!data)
         return orientation;
-    // By default libexif "corrects" a block and adds entries that it lacks.
+    /* by default libexif "corrects" a block and adds missing entries */
     exif_data_unset_option(data, EXIF_DATA_OPTION_FOLLOW_SPECIFICATION);
     exif_data_load_data(data, bytes, (unsigned)n);
 

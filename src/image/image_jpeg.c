@@ -40,7 +40,7 @@ static void on_jpeg_error(j_common_ptr common)
     longjmp(g->escape, 1);
 }
 
-/* Negative levels are warnings. A truncated file only gives a warning. */
+/* Negative levels are warnings. A truncated file causes only a warning. */
 static void on_jpeg_message(j_common_ptr common, int level)
 {
     if (level < 0)

@@ -135,7 +135,7 @@ static enum vd_err decode_png(struct png_reader *r)
                                     on_png_error, on_png_warning);
     r->info = r->png ? png_create_info_struct(r->png) : NULL;
     if (!r->info)
-        return VD_FAIL(VD_SYSTEM, "%s: libpng cannot be initialised",
+        return VD_FAIL(VD_SYSTEM, "%s: libpng cannot be initialized",
                        r->in->name);
     png_set_read_fn(r->png, r, read_png_bytes);
     set_png_limits(r);
@@ -187,7 +187,7 @@ static enum vd_err encode_png(struct png_writer *w)
                                      on_png_error, on_png_warning);
     w->info = w->png ? png_create_info_struct(w->png) : NULL;
     if (!w->info)
-        return VD_FAIL(VD_SYSTEM, "%s: libpng cannot be initialised",
+        return VD_FAIL(VD_SYSTEM, "%s: libpng cannot be initialized",
                        w->file.path);
     png_init_io(w->png, w->file.stream);
     png_set_IHDR(w->png, w->info, (png_uint_32)im->width,

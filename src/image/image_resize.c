@@ -21,7 +21,7 @@ struct axis {
 };
 
 /*
- * The weights are a triangle centred at the output pixel's position in the
+ * The weights are a triangle centered at the output pixel's position in the
  * input; its half width is one pixel of the coarser of the two grids.
  */
 static void axis_init(struct axis *a, int n_in, int n_out)
@@ -52,7 +52,7 @@ static void axis_clear(struct axis *a)
 }
 
 /* blend[i] = sum over k of weights[k] x rows[k][i]; `rows` is [n_rows, n]. The
- * loops over i are vectorised by the compiler. */
+ * loops over i are vectorized by the compiler. */
 static void blend_rows(float *restrict blend, const uint8_t *restrict rows,
                        size_t n, const float *weights, int n_rows)
 {

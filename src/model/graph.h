@@ -4,7 +4,7 @@
  * The graph defines what is computed; a backend decides how. It may fuse any
  * sequence of nodes and use its own layouts, as long as tests can read every
  * node's value. Loss and dropout are nodes. Shapes are per image, [c, h, w] (a
- * vector is [c, 1, 1]); the batch dimension is left to the backend.
+ * vector is [c, 1, 1]); the backend adds the batch dimension.
  *
  * Add node after node, then call graph_finish(), which lays out the flat
  * buffers:

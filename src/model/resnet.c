@@ -34,7 +34,8 @@ enum vd_err resnet_check(const struct resnet_spec *spec)
                        spec->head_dropout);
     if (spec->loss.classes < 1)
         return VD_FAIL(VD_CONFIG,
-                       "no classes: the data set has no class names");
+                       "data: no classes: the data set has no class names\n"
+                       "pack it again");
     return VD_OK;
 }
 
@@ -105,5 +106,5 @@ void resnet_build(struct graph *g, const struct resnet_spec *spec)
                             (i && !k) ? 2 : 1);
     }
     first[RESNET_FREEZE_BACKBONE] = add_resnet_head(g, x, spec);
-    graph_finish(g, first[spec->freeze], spec->freeze_bn_eval);
+    graph_finish(g, first[spec->freeze], spec->fixed_norms);
 }

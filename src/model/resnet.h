@@ -33,7 +33,7 @@ struct resnet_spec {
     int32_t blocks[4];
     double head_dropout; /* rate of both dropout nodes, 0 <= rate < 1 */
     enum resnet_freeze freeze;
-    bool freeze_bn_eval; /* frozen norms use running statistics in training */
+    bool fixed_norms; /* frozen norms use running statistics in training */
     struct graph_loss loss; /* loss.size is set from `size` */
 };
 

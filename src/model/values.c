@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-/* The loop has no branch, so that the compiler vectorises it: values are nearly
+/* The loop has no branch, so that the compiler vectorizes it: values are nearly
  * always valid. NaN fails both comparisons. */
 static bool all_valid(const float *values, size_t n, bool is_variance)
 {

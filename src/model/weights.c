@@ -8,7 +8,7 @@
  * The head is optional unless the caller needs it: without head tensors in the
  * file, or with head tensors of other shapes (other classes), it is skipped.
  * Example: torchvision's resnet34 gives "216/218 tensors loaded; fc.weight,
- * fc.bias unused; head initialised".
+ * fc.bias unused; head initialized".
  */
 #include "model/weights.h"
 
@@ -89,7 +89,9 @@ static enum vd_err find_file_tensor(const struct weights_loader *load,
             0)
             continue;
         if (*out < load->file.n)
-            return VD_FAIL(VD_DATA, "%s: both %s and %s match %s",
+            return VD_FAIL(VD_DATA,
+                           "%s: both %s and %s match %s\n"
+                           "remove one of the two from the file",
                            load->file.path, load->file.tensors[*out].name,
                            load->file.tensors[i].name, name);
         *out = i;
@@ -122,11 +124,11 @@ static enum vd_err check_tensor_shape(const struct weights_loader *load,
     const struct safetensors_tensor *have = &load->file.tensors[at];
     if (same_shape(have, t))
         return VD_OK;
-    int64_t want[4];
+    int64_t dims[4];
     for (int i = 0; i < t->n_dims; i++)
-        want[i] = t->dims[i];
+        dims[i] = t->dims[i];
     char *has = shape_text(have->rank, have->dims);
-    char *needs = shape_text(t->n_dims, want);
+    char *needs = shape_text(t->n_dims, dims);
     enum vd_err err = VD_FAIL(
         VD_DATA,
         "%s: %s has shape %s, the network needs %s\n"
@@ -261,7 +263,7 @@ static void make_report(const struct weights_loader *load, bool head,
     text_add(&text, "%zu/%zu tensors loaded", report->n_loaded, report->n_file);
     if (unused.n)
         text_add(&text, "; %s unused", unused.text.bytes);
-    text_add(&text, head ? "; head included" : "; head initialised");
+    text_add(&text, head ? "; head included" : "; head initialized");
     report->text = text.bytes;
     free(unused.text.bytes);
 }

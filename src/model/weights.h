@@ -11,9 +11,10 @@ struct weights_report {
     size_t n_file, n_loaded; /* tensors; batch counters count as loaded */
     bool head;               /* the head was loaded too */
     char *text; /* owned: "216/218 tensors loaded; fc.weight, fc.bias unused;
-                   head initialised", or "...; head included" */
+                   head initialized", or "...; head included" */
 };
 
+/* May be a zeroed one. */
 void weights_report_clear(struct weights_report *report);
 
 /*
@@ -35,12 +36,14 @@ struct weights_metadata {
     char **classes; /* [n_classes] names, owned */
     size_t n_classes;
     int32_t size, width, blocks[4];
-    float mean[3], std[3]; /* input normalisation, of values in 0..1 */
+    float mean[3], std[3]; /* input normalization, of values in 0..1 */
 };
 
+/* May be a zeroed one. */
 void weights_metadata_clear(struct weights_metadata *metadata);
 
-/* VD_DATA if the file was not written by weights_save(). */
+/* VD_DATA if the file was not written by weights_save(). On success the caller
+ * clears `metadata`. */
 enum vd_err weights_metadata_read(struct weights_metadata *metadata,
                                   const char *path) VD_MUST_USE;
 

@@ -1,7 +1,7 @@
 /*
- * Saving a weight file, and its metadata. The metadata is the safetensors
- * header's map of strings: "classes" is a JSON list, numbers are decimal and
- * lists of numbers have commas, for example
+ * Saves a weight file, and reads its metadata. The metadata is the map of
+ * strings in the safetensors header: "classes" is a JSON list, numbers are
+ * decimal and lists of numbers have commas, for example
  *
  *     "size": "224"   "blocks": "3,4,6,3"   "std": "0.25,0.25,0.5"
  *
@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define MAX_CLASSES 65536
+#define REMEDY      "give a file of a run, in runs/NAME/weights"
 
 void weights_metadata_clear(struct weights_metadata *metadata)
 {
@@ -107,7 +108,7 @@ static enum vd_err require_note(const struct safetensors *f, const char *key,
         return VD_OK;
     return VD_FAIL(VD_DATA,
                    "%s: no \"%s\" in its metadata: the file was not written "
-                   "by vocdist\ngive a file of a run, in runs/NAME/weights",
+                   "by vocdist\n" REMEDY,
                    f->path, key);
 }
 
@@ -117,8 +118,8 @@ static enum vd_err parse_classes(const struct json *list, const char *where,
     VD_TRY(json_check_list(list, where));
     size_t n = json_count(list);
     if (n == 0 || n > MAX_CLASSES)
-        return VD_FAIL(VD_DATA, "%s: %zu classes, must be 1 to %d", where, n,
-                       MAX_CLASSES);
+        return VD_FAIL(VD_DATA, "%s: %zu classes, must be 1 to %d\n" REMEDY,
+                       where, n, MAX_CLASSES);
     metadata->classes = xcalloc(n, sizeof *metadata->classes);
     for (size_t i = 0; i < n; i++) {
         const char *name;
@@ -155,9 +156,10 @@ static enum vd_err metadata_get_numbers(const struct safetensors *f,
     ok = ok && !rest;
     free(copy);
     if (!ok)
-        return VD_FAIL(VD_DATA,
-                       "%s: metadata \"%s\" is \"%s\", expected %zu numbers",
-                       f->path, key, note, n);
+        return VD_FAIL(
+            VD_DATA,
+            "%s: metadata \"%s\" is \"%s\", expected %zu numbers\n" REMEDY,
+            f->path, key, note, n);
     return VD_OK;
 }
 
@@ -168,7 +170,8 @@ static enum vd_err metadata_get_ints(const struct safetensors *f,
     VD_TRY(metadata_get_numbers(f, key, n, numbers));
     for (size_t i = 0; i < n; i++) {
         if (!(numbers[i] >= 1 && numbers[i] <= 65536))
-            return VD_FAIL(VD_DATA, "%s: metadata \"%s\": %g is out of range",
+            return VD_FAIL(VD_DATA,
+                           "%s: metadata \"%s\": %g is out of range\n" REMEDY,
                            f->path, key, numbers[i]);
         out[i] = (int32_t)numbers[i];
     }
@@ -187,7 +190,8 @@ static enum vd_err metadata_read_notes(const struct safetensors *f,
     VD_TRY(metadata_get_numbers(f, "std", 3, std));
     for (int i = 0; i < 3; i++) {
         if (!(std[i] > 0))
-            return VD_FAIL(VD_DATA, "%s: metadata \"std\": %g is not positive",
+            return VD_FAIL(VD_DATA,
+                           "%s: metadata \"std\": %g is not positive\n" REMEDY,
                            f->path, std[i]);
         metadata->mean[i] = (float)mean[i];
         metadata->std[i] = (float)std[i];

@@ -22,11 +22,12 @@ enum vd_err append_file_check(const char *path, int64_t length)
     if (lstat(path, &info) < 0 && errno != ENOENT)
         return VD_FAIL(VD_IO, "%s: %s", path, strerror(errno));
     if (info.st_size < length)
-        return VD_FAIL(VD_DATA,
-                       "%s: %lld bytes, but the checkpoint recorded %lld\n"
-                       "it was changed by hand; put the old one back, or start "
-                       "a run of another name",
-                       path, (long long)info.st_size, (long long)length);
+        return VD_FAIL(
+            VD_DATA,
+            "%s: %lld bytes, but the checkpoint recorded %lld\n"
+            "the file was changed: restore the old one, or start a run "
+            "of another name",
+            path, (long long)info.st_size, (long long)length);
     return VD_OK;
 }
 
@@ -38,7 +39,7 @@ static enum vd_err truncate_to(struct append_file *f, int fd, int64_t length)
     return VD_OK;
 }
 
-/* A new file's name must not get lost, either. */
+/* Also makes the name of a new file durable. */
 static enum vd_err init_new_file(struct append_file *f, const char *header)
 {
     char *folder = file_dirname(f->path);

@@ -1,10 +1,10 @@
 /*
  * A checkpoint as one HDF5 file.
  *
- * Written to a temporary name and renamed when it is on disk, so a file with a
- * checkpoint's name is complete. It contains a digest of all its contents:
- * reading computes it again and refuses a file that was damaged or edited. The
- * order of what the digest covers is part of the format.
+ * It is written under a temporary name and renamed when it is on disk, so a
+ * file with a checkpoint's name is complete. It contains a digest of all its
+ * contents; reading recomputes the digest and rejects a file that was damaged
+ * or edited. The order in which the digest covers them is part of the format.
  */
 #include "run/checkpoint.h"
 
@@ -21,9 +21,11 @@
 #include <string.h>
 
 #define FORMAT      2
-#define MAX_TEXT    ((size_t)1 << 20)
-#define MAX_NAME    255
+#define MAX_TEXT    ((size_t)1 << 20) /* bytes of config, of state */
+#define MAX_NAME    255               /* bytes of a class name */
 #define MAX_CLASSES 10000
+
+#define REMEDY "use an older checkpoint of the run"
 
 static enum vd_err alloc_floats(float **out, size_t n)
 {
@@ -61,7 +63,8 @@ void checkpoint_clear(struct checkpoint *c)
     *c = (struct checkpoint){0};
 }
 
-/* With its end, so that no two sequences of texts are alike. */
+/* Includes the terminating zero, so that different sequences of texts have
+ * different bytes. */
 static void hash_text(struct hash *h, const char *text)
 {
     hash_update(h, text, strlen(text) + 1);
@@ -94,7 +97,7 @@ static enum vd_err write_floats(struct h5_file *f, const char *name,
     return h5_write(f, name, &shape, values);
 }
 
-/* Where each tensor is, for people and other programs. */
+/* Names and offsets of the tensors, for other programs. */
 static enum vd_err write_tensor_index(struct h5_file *f, const struct graph *g)
 {
     size_t n = (size_t)g->n_param_tensors;
@@ -178,7 +181,8 @@ static enum vd_err read_length(struct h5_file *f, const char *path,
     struct h5_shape shape;
     VD_TRY(h5_shape(f, name, &shape));
     if (shape.type != H5_TYPE_FLOAT32 || shape.rank != 1)
-        return VD_FAIL(VD_DATA, "%s: %s is not a row of float32", path, name);
+        return VD_FAIL(VD_DATA, "%s: %s is not a float32 vector\n" REMEDY, path,
+                       name);
     *n = shape.dims[0];
     return VD_OK;
 }
@@ -196,8 +200,9 @@ static enum vd_err read_head(struct checkpoint *c, struct h5_file *f,
     VD_TRY(h5_get_int(f, "n_classes", &n_classes));
     if (step < 0 || size < 1 || size > INT32_MAX || n_classes < 1 ||
         n_classes > MAX_CLASSES)
-        return VD_FAIL(VD_DATA, "%s: step %lld, size %lld, %lld classes", path,
-                       (long long)step, (long long)size, (long long)n_classes);
+        return VD_FAIL(
+            VD_DATA, "%s: damaged: step %lld, size %lld, %lld classes\n" REMEDY,
+            path, (long long)step, (long long)size, (long long)n_classes);
     c->step = (uint64_t)step;
     c->size = (int32_t)size;
     c->best = best != 0;
@@ -232,8 +237,7 @@ static enum vd_err read_values(struct checkpoint *c, struct h5_file *f,
     VD_TRY(h5_get_int(f, "digest", &digest));
     if ((uint64_t)digest != checkpoint_digest(c))
         return VD_FAIL(VD_DATA,
-                       "%s: damaged: the contents' digest differs\n"
-                       "use an older checkpoint of the run",
+                       "%s: damaged: the contents' digest differs\n" REMEDY,
                        path);
     return VD_OK;
 }
@@ -273,7 +277,7 @@ enum vd_err checkpoint_check_graph(const struct checkpoint *c,
     if (c->n_params == g->n_params && c->n_trainable == g->n_trainable &&
         c->n_stats == g->n_stats && c->graph_digest == graph_digest(g))
         return VD_OK;
-    return VD_FAIL(VD_DATA, "%s: belongs to another network", path);
+    return VD_FAIL(VD_DATA, "%s: belongs to another network\n" REMEDY, path);
 }
 
 enum vd_err checkpoint_check_values(const struct checkpoint *c,

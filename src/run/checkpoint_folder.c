@@ -1,12 +1,11 @@
 /*
- * The folder of a run's checkpoints: which files are ours, which is the
- * newest, where the links `last` and `best` point.
+ * The folder of a run's checkpoints: which files belong to the run, which is
+ * the newest, where the links `last` and `best` point.
  *
  * A copy of a run's folder may lack the links (object stores, FAT, scp) or
- * have files in their place (cp -L). The links only cache what the files say:
- * the file with the highest step in its name is the last one, and each
- * checkpoint is marked if it was the best at its time, so the newest marked one
- * is the best.
+ * have files in their place (cp -L). The links are only a cache: the file with
+ * the highest step in its name is the last one, and a checkpoint is marked if
+ * it was the best at its time, so the newest marked one is the best.
  */
 #include "run/checkpoint_folder.h"
 
@@ -37,7 +36,7 @@ char *checkpoint_path(const char *folder, uint64_t step)
     return xasprintf("%s/step-%08llu.h5", folder, (unsigned long long)step);
 }
 
-/* As checkpoint_name() writes it: no sign, no blank, no other zeros. */
+/* Exactly as checkpoint_name() gives it: no sign, no blank, no other zeros. */
 static bool parse_name(const char *name, uint64_t *step)
 {
     static const char prefix[] = "step-";
@@ -82,7 +81,7 @@ enum vd_err checkpoint_list_read(struct checkpoint_list *list,
 
 /* ---- a path of the user ---- */
 
-/* The newest by name; owned, NULL: none. */
+/* The newest by name; the caller frees it; NULL: none. */
 static char *newest_path(const char *folder)
 {
     struct checkpoint_list list = {0};
@@ -97,7 +96,7 @@ static char *newest_path(const char *folder)
     return path;
 }
 
-/* Owned. */
+/* The file that checkpoint_open() reads for `path`; the caller frees it. */
 static char *resolve_folder(const char *path)
 {
     if (!file_is_folder(path))
@@ -113,7 +112,7 @@ static char *resolve_folder(const char *path)
     return newest;
 }
 
-/* A folder that cannot be searched is not one without checkpoints. */
+/* Distinguishes a missing file from a folder that cannot be searched. */
 static enum vd_err check_checkpoint_exists(const char *file, const char *given)
 {
     if (access(file, F_OK) == 0)
@@ -138,7 +137,7 @@ enum vd_err checkpoint_open(struct checkpoint *c, const char *path, bool values)
     return err;
 }
 
-/* ---- the newest whole one ---- */
+/* ---- the newest intact one ---- */
 
 static void keep_first_error(void *ctx, enum log_level level,
                              const char *message)
@@ -162,9 +161,9 @@ static enum vd_err read_step(struct checkpoint *c, const char *path,
     return err;
 }
 
-/* Damage is a warning here, and NULL in *path. Other reasons (no memory, no
- * permission) say nothing about the file, and an older one would be no better
- * for them. */
+/* Damage is a warning and sets *path to NULL. Other errors (no memory, no
+ * permission) are returned: they do not depend on the file, so trying an older
+ * one would not help. */
 static enum vd_err try_read(struct checkpoint *c, char **path, uint64_t step)
 {
     char why[MAX_WHY] = "";
@@ -200,9 +199,9 @@ enum vd_err checkpoint_read_newest(struct checkpoint *c, const char *folder,
     free(list.steps);
     if (err == VD_OK && list.n && !*path)
         err = VD_FAIL(VD_DATA,
-                      "%s: no checkpoint here is whole\n"
-                      "the warnings above say why; to start over, give "
-                      "--train.name another name",
+                      "%s: no intact checkpoint here\n"
+                      "see the warnings above for the reasons; to start a new "
+                      "run, give --train.name another name",
                       folder);
     return err;
 }
@@ -223,8 +222,8 @@ enum vd_err checkpoint_link(const struct checkpoint *c, const char *path)
     return err;
 }
 
-/* Is this step's file whole and marked as the best? Says nothing. */
-static bool is_whole_best(const char *folder, uint64_t step)
+/* Whether this step's file is intact and marked as the best; logs nothing. */
+static bool is_intact_best(const char *folder, uint64_t step)
 {
     struct checkpoint c = {0};
     char *path = checkpoint_path(folder, step);
@@ -239,17 +238,18 @@ static bool is_whole_best(const char *folder, uint64_t step)
     return best;
 }
 
-/* A checkpoint in the place of the link, whose own name no file has. */
+/* Renames a checkpoint in place of the link to its own name, if no file has it.
+ */
 static void rename_copy(const char *folder, const char *best)
 {
     struct checkpoint c = {0};
     struct log_sink before =
         log_swap_sink((struct log_sink){log_discard, NULL});
-    bool whole = checkpoint_read(&c, best) == VD_OK;
+    bool intact = checkpoint_read(&c, best) == VD_OK;
     log_swap_sink(before);
-    char *path = whole ? checkpoint_path(folder, c.step) : NULL;
+    char *path = intact ? checkpoint_path(folder, c.step) : NULL;
     checkpoint_clear(&c);
-    if (whole && !file_exists(path) && rename(best, path) == 0)
+    if (intact && !file_exists(path) && rename(best, path) == 0)
         log_info("%s: a regular file, renamed to %s", best,
                  file_basename(path));
     free(path);
@@ -262,7 +262,7 @@ static enum vd_err link_newest_best(const char *folder, const char *link,
     VD_TRY(checkpoint_list_read(&list, folder));
     size_t i = list.n;
     while (i > 0 && (list.steps[i - 1] > last ||
-                     !is_whole_best(folder, list.steps[i - 1])))
+                     !is_intact_best(folder, list.steps[i - 1])))
         i--;
     char *name = i > 0 ? checkpoint_name(list.steps[i - 1]) : NULL;
     free(list.steps);

@@ -5,6 +5,7 @@
 #define RUN_FOLDER                                   \
     "give a run's folder (runs/NAME) or one of its " \
     "checkpoints/step-*.h5"
+
 enum vd_err checkpoint_check_kind(const char *path)
 {
     enum file_kind kind;
@@ -52,7 +53,7 @@ enum vd_err checkpoint_check_contents(struct h5_file *f, const char *path)
         return VD_FAIL(
             VD_DATA,
             "%s: a shard of images, not a checkpoint\n"
-            "its folder is what --data takes; for the checkpoint " RUN_FOLDER,
+            "give its folder as --data; for the checkpoint " RUN_FOLDER,
             path);
     return VD_FAIL(VD_DATA,
                    "%s: an HDF5 file of another program, not a checkpoint of "

@@ -1,4 +1,4 @@
-/* Recognizes files that are given as checkpoints and are something else.
+/* Recognizes files that are given as a checkpoint but are of another kind.
  * Local. */
 #ifndef VOCDIST_RUN_CHECKPOINT_KIND_H
 #define VOCDIST_RUN_CHECKPOINT_KIND_H
@@ -8,7 +8,8 @@
 /* VD_DATA, with the remedy, for a file of another kind (safetensors, a .pth,
  * ...); VD_NOINPUT for one that cannot be opened. */
 enum vd_err checkpoint_check_kind(const char *path) VD_MUST_USE;
-/* The same for HDF5 that is no checkpoint: a shard, or another program's. */
+/* VD_DATA, with the remedy, for an HDF5 file that is not a checkpoint: a shard,
+ * or a file of another program. */
 enum vd_err checkpoint_check_contents(struct h5_file *f,
                                       const char *path) VD_MUST_USE;
 

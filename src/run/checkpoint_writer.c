@@ -1,10 +1,9 @@
 /*
- * One snapshot at a time: checkpoint_writer_start() waits for the thread of the
- * one before, hands the snapshot over and starts a new thread. The thread
- * checks that this process still owns the run, writes the file, checks again
- * (writing may have taken long), sets the links, reports and removes what is
- * older than the last `keep` checkpoints. Its error is returned by the next
- * start or wait.
+ * One snapshot at a time: checkpoint_writer_start() joins the previous thread,
+ * passes the snapshot to a new thread and returns. The thread checks that this
+ * process still owns the run, writes the file, checks again (writing may have
+ * taken long), sets the links, logs "saved PATH" and removes checkpoints older
+ * than the last `keep`. The next start or wait returns its error.
  */
 #include "run/checkpoint_writer.h"
 
@@ -43,7 +42,7 @@ static void remove_step(const struct checkpoint_writer *w, uint64_t step)
     free(path);
 }
 
-/* Does the link folder/name point to this step's file? */
+/* Whether the link folder/name points to this step's file. */
 static bool links_to(const struct checkpoint_writer *w, const char *name,
                      uint64_t step)
 {
@@ -58,10 +57,10 @@ static bool links_to(const struct checkpoint_writer *w, const char *name,
 }
 
 /*
- * Removes all but the newest `keep` up to the last one and the best one. What
- * is newer is damaged (a resumed run goes on from an older one then): it must
- * not push whole ones out, and is overwritten in time. Where `last` points to
- * none of them nothing is removed.
+ * Of the checkpoints up to `last`, removes all but the newest `keep` and the
+ * best one. Checkpoints after `last` are damaged (the run was resumed from an
+ * older one): they do not count, and are overwritten when the run reaches their
+ * steps. Removes nothing if `last` points to none of the files.
  */
 static enum vd_err prune_checkpoints(const struct checkpoint_writer *w)
 {
@@ -123,7 +122,7 @@ enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
     w->keep = (size_t)keep;
     atomic_remove_stale(folder);
     enum vd_err err =
-        prune_checkpoints(w); /* a killed process may not have come to it */
+        prune_checkpoints(w); /* a killed process may not have done it */
     if (err == VD_OK)
         *out = w;
     else

@@ -1,10 +1,10 @@
 /*
- * The thread that writes checkpoints beside training.
+ * A thread that writes checkpoints while training continues.
  *
  * In this order, each on disk before the next begins (store/atomic.h): the
- * file, the links to it, the line "saved PATH", the removal of old files. So
- * after a kill or a power loss a run resumes from what it last reported as
- * saved, or from something newer. Local.
+ * file, the links to it, the line "saved PATH", the removal of old files. After
+ * a kill or a power loss, a run therefore resumes from the checkpoint that it
+ * last reported as saved, or from a newer one. Local; one caller thread.
  */
 #ifndef VOCDIST_RUN_CHECKPOINT_WRITER_H
 #define VOCDIST_RUN_CHECKPOINT_WRITER_H
@@ -13,22 +13,26 @@
 
 struct checkpoint_writer;
 
-/* Keeps the last `keep` files and the one that `best` links to. Removes what
- * killed processes left in `folder`, which no other process may write into. */
+/* Keeps the last `keep` files and the one that `best` links to. Creates
+ * `folder`, which no other process may write into; completes or removes what a
+ * killed process left there. Borrows `g`. The caller frees *out. */
 enum vd_err checkpoint_writer_new(struct checkpoint_writer **out,
                                   const char *folder, const struct graph *g,
                                   int keep) VD_MUST_USE;
-/* From here on the thread calls `may_write` before it writes a checkpoint and
- * before it sets the links to it; an error fails that checkpoint. */
+/* Sets a guard: the thread calls it before it writes a checkpoint and before it
+ * sets the links; its error becomes that checkpoint's. `ctx` is borrowed. */
 void checkpoint_writer_set_guard(struct checkpoint_writer *w,
                                  enum vd_err (*may_write)(void *ctx),
                                  void *ctx);
-/* Waits for the checkpoint before, then starts writing *c, whose contents it
- * takes over, as step-XXXXXXXX.h5. */
+/* Waits for the previous checkpoint, then starts writing *c as
+ * step-XXXXXXXX.h5. Takes over the contents of *c and zeroes it. Returns the
+ * previous checkpoint's error; *c is then unchanged. */
 enum vd_err checkpoint_writer_start(struct checkpoint_writer *w,
                                     struct checkpoint *c) VD_MUST_USE;
-/* Waits for the last checkpoint started; returns its error. */
+/* Waits until the last checkpoint started is on disk; returns its error, once.
+ */
 enum vd_err checkpoint_writer_wait(struct checkpoint_writer *w) VD_MUST_USE;
+/* Joins the thread; ignores its error. May be NULL. */
 void checkpoint_writer_free(struct checkpoint_writer *w);
 
 #endif

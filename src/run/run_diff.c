@@ -8,37 +8,37 @@
 #include <string.h>
 
 #define MAX_RUN_JSON ((size_t)16 << 20) /* bytes of run.json */
-#define MAX_NAMED    8
+#define MAX_NAMED    8                  /* hosts in a line */
 
-static enum vd_err format_text(const struct json *run_info, const char *key,
+static enum vd_err format_text(const struct json *run_json, const char *key,
                                struct text *out)
 {
     const char *value = "";
-    VD_TRY(json_get_text(run_info, "run_info", key, &value));
+    VD_TRY(json_get_text(run_json, "run.json", key, &value));
     text_add(out, "%s", value);
     return VD_OK;
 }
 
-static enum vd_err format_number(const struct json *run_info, const char *key,
+static enum vd_err format_number(const struct json *run_json, const char *key,
                                  struct text *out)
 {
     int64_t value = 0;
-    VD_TRY(json_get_int(run_info, "run_info", key, 0, INT64_MAX, &value));
+    VD_TRY(json_get_int(run_json, "run.json", key, 0, INT64_MAX, &value));
     text_add(out, "%lld", (long long)value);
     return VD_OK;
 }
 
-/* One name per rank: consecutive ranks of one host once, in rank order; hosts
- * past MAX_NAMED are counted. */
-static enum vd_err format_hosts(const struct json *run_info, const char *key,
+/* Hosts in rank order; consecutive ranks of one host are named once. After
+ * MAX_NAMED hosts, only their number. */
+static enum vd_err format_hosts(const struct json *run_json, const char *key,
                                 struct text *out)
 {
     const struct json *list;
     const char *name, *before = "";
     size_t named = 0;
-    VD_TRY(json_get_list(run_info, "run_info", key, SIZE_MAX, &list));
+    VD_TRY(json_get_list(run_json, "run.json", key, SIZE_MAX, &list));
     for (size_t i = 0; i < json_count(list); i++) {
-        VD_TRY(json_text_at(list, "run_info", i, &name));
+        VD_TRY(json_text_at(list, "run.json", i, &name));
         if (strcmp(name, before) && named++ < MAX_NAMED)
             text_add(out, "%s%s", named > 1 ? ", " : "", name);
         before = name;
@@ -50,7 +50,7 @@ static enum vd_err format_hosts(const struct json *run_info, const char *key,
 
 static const struct run_field {
     const char *key;
-    enum vd_err (*add)(const struct json *run_info, const char *key,
+    enum vd_err (*add)(const struct json *run_json, const char *key,
                        struct text *out);
 } compared[] = {
     {"program", format_text},
@@ -59,7 +59,7 @@ static const struct run_field {
     {"hosts", format_hosts},
 };
 
-/* A field that an older version did not write is not compared. */
+/* Skips a field that an older version did not write. */
 static enum vd_err diff_field(const struct run_field *f, const struct json *old,
                               const struct json *now, struct text *out)
 {
@@ -105,8 +105,8 @@ static void diff_facts(const struct run_diff *diff, const char *path,
     enum vd_err err = diff_run_json(path, diff->now, lines);
     log_swap_sink(sink);
     if (err != VD_OK)
-        log_warn("%s: cannot be read: where the run was computed so far is "
-                 "not known",
+        log_warn("%s: cannot be read: changes since the previous start are not "
+                 "known; the file is replaced",
                  path);
 }
 

@@ -1,8 +1,9 @@
 /*
- * Paths, lock and growing files of a run. Opening checks that no symbolic link
+ * Paths, lock and append files of a run. Opening checks that no symbolic link
  * or special file is in place of an output, creates the folder, takes the lock
- * and redirects the log. Every row and every checkpoint is preceded by a check
- * that this process still owns the run (rows at most once per OWNER_CHECK_S).
+ * and adds log.txt to the log's outputs. Before each checkpoint, and before a
+ * row (at most once per OWNER_CHECK_S), it is checked that this process still
+ * owns the run.
  */
 #include "run/run_folder.h"
 
@@ -46,7 +47,7 @@ static enum vd_err check_owner_for_row(void *folder)
 
 /* ---- opening ---- */
 
-/* A file that the run writes: only a regular file may be in its place. */
+/* In place of a file that the run writes there may only be a regular file. */
 static enum vd_err check_outputs(const char *folder)
 {
     static const char *const names[] = {RUN_LOCK_NAME, "log.txt",
@@ -61,7 +62,7 @@ static enum vd_err check_outputs(const char *folder)
     return err;
 }
 
-/* What writing elsewhere would not find out. */
+/* Needed for scratch outputs, since nothing is written to this folder. */
 static enum vd_err check_writable(const char *folder)
 {
     if (file_exists(folder) && !file_is_folder(folder))
@@ -115,8 +116,8 @@ enum vd_err run_folder_open_scratch(struct run_folder *f, const char *dir,
     return create_outputs(f, f->scratch.folder);
 }
 
-/* Scratch outputs start empty, but the run's own file must be one that a
- * resume could continue. */
+/* Scratch outputs start empty, but the length of the run's own file is checked
+ * as a resumed run would do. */
 static enum vd_err open_append_file(struct run_folder *f,
                                     struct append_file *file, const char *name,
                                     const char *header, int64_t length)

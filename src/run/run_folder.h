@@ -1,12 +1,12 @@
 /*
- * The folder of a run, DIR/NAME: its paths, its lock and the files that grow.
+ * The folder of a run, DIR/NAME: its paths, its lock and its append files.
  *
  *     config.yaml run.json log.txt metrics.csv steps.jsonl
  *     checkpoints/step-XXXXXXXX.h5 last best
- *     weights/last.safetensors best.safetensors       (when it is finished)
+ *     weights/last.safetensors best.safetensors     (when the run is finished)
  *
- * A session with scratch outputs writes to another folder, which is removed by
- * run_folder_close(), and only reads DIR/NAME. Rank 0 only. Local.
+ * A session with scratch outputs only reads DIR/NAME. It writes to another
+ * folder, which run_folder_close() removes. Local, on rank 0.
  */
 #ifndef VOCDIST_RUN_RUN_FOLDER_H
 #define VOCDIST_RUN_RUN_FOLDER_H
@@ -25,11 +25,11 @@ struct run_folder {
     bool is_scratch;
     struct scratch_dir scratch;
     struct run_lock lock;
-    double owner_checked; /* clock_now() of the last check for a row */
+    double owner_checked; /* clock_now() of the last check before a row */
     struct append_file metrics, steps;
 };
 
-/* One that run_folder_close() accepts. */
+/* A run_folder that is not open; run_folder_close() accepts it. */
 #define RUN_FOLDER_CLOSED ((struct run_folder){.lock = {.fd = -1}})
 
 #define RUN_METRICS_HEADER                                            \
@@ -38,19 +38,21 @@ struct run_folder {
 
 /*
  * Creates and locks DIR/NAME, which may be a symbolic link; its files may not.
- * log.txt gets the log from here on. VD_CREATE when another process is in the
- * run; the message names its host and process.
+ * The log is written to log.txt as well until run_folder_close(), which must be
+ * called also after an error. VD_CREATE if another process has the lock (the
+ * message names host and process) or if the folder cannot be written.
  */
 enum vd_err run_folder_open(struct run_folder *f, const char *dir,
                             const char *name) VD_MUST_USE;
 /*
- * The same with outputs in a scratch folder. VD_CREATE where DIR/NAME could not
- * be written; it is not locked, and a process that is in it is not disturbed.
+ * The same with outputs in a scratch folder. DIR/NAME is not locked, so a
+ * process that uses it is not disturbed. VD_CREATE if DIR/NAME could not be
+ * written.
  */
 enum vd_err run_folder_open_scratch(struct run_folder *f, const char *dir,
                                     const char *name) VD_MUST_USE;
-/* metrics.csv and steps.jsonl, truncated to the lengths in `state`; empty ones
- * for scratch outputs. */
+/* Opens metrics.csv and steps.jsonl, truncated to the lengths in `state`; empty
+ * ones for scratch outputs. VD_DATA if the run's own file is shorter. */
 enum vd_err
 run_folder_open_append_files(struct run_folder *f,
                              const struct train_state *state) VD_MUST_USE;
@@ -60,7 +62,7 @@ void run_folder_close(struct run_folder *f);
  * run_folder. Any thread. */
 enum vd_err run_folder_check_owner(void *folder) VD_MUST_USE;
 
-/* PATH/NAME. Owned. */
+/* PATH/NAME; the caller frees it. */
 char *run_folder_path(const struct run_folder *f, const char *name);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Log lines for people at the start, and run.json for programs: where, when and
- * with what a run is computed. run.json is rewritten at each start; before
- * that, it is compared with this start, and differences are logged.
+ * Log lines at the start, and run.json with the same facts for programs. Each
+ * start replaces run.json; before that, it compares the old one with its own
+ * values and logs the differences.
  */
 #include "run/run_info.h"
 

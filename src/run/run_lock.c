@@ -16,8 +16,8 @@
 
 enum lock_state { LOCK_ACQUIRED, LOCK_TAKEN, LOCK_UNSUPPORTED };
 
-/* Some file systems (Lustre mounted without) have only one of the two kinds,
- * or none. */
+/* Some file systems support only one of the two kinds of locks, or none (Lustre
+ * without the mount option flock). */
 static enum lock_state try_lock(int fd)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -30,7 +30,7 @@ static enum lock_state try_lock(int fd)
     return errno == EACCES || errno == EAGAIN ? LOCK_TAKEN : LOCK_UNSUPPORTED;
 }
 
-/* A line for messages, and one that no other process has. Owned. */
+/* A line for messages and a unique line; the caller frees them. */
 static char *describe_owner(void)
 {
     static unsigned count;
@@ -56,7 +56,7 @@ static enum vd_err fail_taken(const struct run_lock *l)
     ssize_t n = read(l->fd, owner, sizeof owner - 1);
     owner[n > 0 ? n : 0] = '\0';
     return VD_FAIL(VD_CREATE,
-                   "%s: %.*s is in this run\n"
+                   "%s: in use by %.*s\n"
                    "wait for it, end it, or give --train.name another name",
                    l->folder, (int)strcspn(owner, "\n"),
                    *owner ? owner : "another process");
@@ -72,8 +72,8 @@ enum vd_err run_lock_acquire(struct run_lock *l, const char *folder)
     VD_TRY(file_open_output(l->path, O_RDWR, &l->fd));
     enum lock_state state = try_lock(l->fd);
     if (state == LOCK_UNSUPPORTED)
-        log_warn("%s: this file system has no locks (%s): make sure that no "
-                 "second job is in this run",
+        log_warn("%s: this file system has no locks (%s)\n"
+                 "make sure that no second job uses this run",
                  l->path, strerror(errno));
     return state == LOCK_TAKEN ? fail_taken(l)
                                : write_owner(l->fd, l->path, l->owner);
@@ -81,16 +81,19 @@ enum vd_err run_lock_acquire(struct run_lock *l, const char *folder)
 
 /* ---- still the owner? ---- */
 
-static enum vd_err recreate(struct run_lock *l)
+static enum vd_err recreate_lock_file(struct run_lock *l)
 {
     int fd = -1;
     VD_TRY(file_open_output(l->path, O_RDWR | O_EXCL, &fd));
-    log_warn("%s: was removed while this process is in the run; written again",
+    log_warn("%s: was removed while this process uses the run; recreated",
              l->path);
     close(l->fd);
     l->fd = fd;
     return try_lock(fd) == LOCK_TAKEN
-               ? VD_FAIL(VD_CREATE, "%s: taken by another process", l->path)
+               ? VD_FAIL(VD_CREATE,
+                         "%s: locked by another process\n"
+                         "this process ends; wait for the other one",
+                         l->path)
                : write_owner(fd, l->path, l->owner);
 }
 
@@ -104,8 +107,8 @@ static enum vd_err compare_owner(const struct run_lock *l)
         same ? VD_OK
              : VD_FAIL(VD_CREATE,
                        "%s: taken over by %.*s\n"
-                       "this process ends; what it did since its last "
-                       "checkpoint is done again there",
+                       "this process ends; the other one repeats the steps "
+                       "since the last checkpoint",
                        l->folder, (int)strcspn(now, "\n"),
                        *now ? now : "another process");
     free(now);
@@ -115,7 +118,8 @@ static enum vd_err compare_owner(const struct run_lock *l)
 enum vd_err run_lock_check(struct run_lock *l)
 {
     pthread_mutex_lock(&l->mutex);
-    enum vd_err err = file_exists(l->path) ? compare_owner(l) : recreate(l);
+    enum vd_err err =
+        file_exists(l->path) ? compare_owner(l) : recreate_lock_file(l);
     pthread_mutex_unlock(&l->mutex);
     return err;
 }

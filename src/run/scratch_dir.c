@@ -1,9 +1,9 @@
 /*
- * A scratch folder that is removed however its process ends: see scratch_dir.h.
- * Order: remove scratch folders of dead processes, start the cleaning shell,
- * create the folder. The shell reads from a pipe whose write end only this
- * process holds (close-on-exec), so end of file means that it closed the folder
- * or died.
+ * A scratch folder that is removed however its process ends (see
+ * scratch_dir.h). Order: remove scratch folders of dead processes, start the
+ * cleaning shell, create the folder. The shell reads from a pipe whose write
+ * end only this process holds (close-on-exec), so end of file means that this
+ * process closed the scratch folder or ended.
  */
 #include "run/scratch_dir.h"
 
@@ -75,7 +75,9 @@ static void wait_for_cleaner(pid_t pid, const char *folder)
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
     if (status != 0)
-        log_warn("%s: of a scratch session; cannot be removed", folder);
+        log_warn("%s: this scratch folder cannot be removed\n"
+                 "remove it by hand",
+                 folder);
 }
 
 /* ---- folders of killed sessions ---- */
@@ -85,7 +87,7 @@ static void remove_stale_folder(const char *dir, const char *name)
     pid_t pid;
     char *folder = xasprintf("%s/%s", dir, name);
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    log_info("removing %s, of a scratch session that was killed", folder);
+    log_info("removing %s, left by a killed scratch session", folder);
     if (spawn_cleaner(&pid, folder, "", nothing) == VD_OK)
         wait_for_cleaner(pid, folder);
     if (nothing >= 0)
@@ -93,8 +95,8 @@ static void remove_stale_folder(const char *dir, const char *name)
     free(folder);
 }
 
-/* Process ids are unique within one PID namespace only; containers may share
- * the host's name. */
+/* Process ids are unique within a PID namespace; containers may share a host
+ * name. */
 static unsigned long process_namespace(void)
 {
     struct stat info;
@@ -120,9 +122,10 @@ static void remove_stale_folders(const char *dir, const char *prefix)
     file_list_clear(&list);
 }
 
-/* ---- */
+/* ---- opening and closing ---- */
 
-/* The highest missing folder of a path; owned, "": none is missing. */
+/* The highest missing folder of a path, "": none is missing. The caller frees
+ * it. */
 static char *highest_missing(const char *folder)
 {
     char *missing = xstrdup(""), *path = xstrdup(folder);
@@ -141,7 +144,7 @@ static enum vd_err start_cleaner(struct scratch_dir *s, const char *made)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
-        return VD_FAIL(VD_SYSTEM, "no pipe: %s", strerror(errno));
+        return VD_FAIL(VD_SYSTEM, "cannot create a pipe: %s", strerror(errno));
     enum vd_err err = spawn_cleaner(&s->cleaner, s->folder, made, ends[0]);
     close(ends[0]);
     s->alive_pipe = ends[1];

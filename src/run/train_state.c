@@ -13,7 +13,7 @@ static const char *const sum_keys[2][4] = {
     {"next_images", "next_l1", "next_ce", "next_loss"},
 };
 
-/* JSON has no whole numbers of 64 bits. */
+/* As text, since JSON integers of 64 bits are signed. */
 static void put_digest(struct json *root, const char *key, uint64_t digest)
 {
     char text[20];
@@ -27,8 +27,10 @@ static enum vd_err get_digest(const struct json *root, const char *where,
     const char *text;
     VD_TRY(json_get_text(root, where, key, &text));
     if (strspn(text, "0123456789abcdef") != 16 || text[16])
-        return VD_FAIL(VD_DATA, "%s: %s: '%s' is not 16 digits", where, key,
-                       text);
+        return VD_FAIL(VD_DATA,
+                       "%s: %s: '%s' is not 16 hexadecimal digits\n"
+                       "use an older checkpoint of the run",
+                       where, key, text);
     *digest = strtoull(text, NULL, 16);
     return VD_OK;
 }

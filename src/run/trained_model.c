@@ -1,8 +1,8 @@
 /*
  * Every rank reads the head (settings, classes, sizes) and builds the graph;
- * rank 0 alone reads the values, checks them, and broadcasts them. The digest
- * of the graph is compared over the ranks before. In a weight file the metadata
- * takes the place of settings and head.
+ * rank 0 also reads and checks the values. All ranks compare the digest of the
+ * graph, then rank 0 broadcasts the values. In a weight file, the metadata has
+ * the facts that a checkpoint has in its settings and head.
  */
 #include "run/trained_model.h"
 
@@ -164,11 +164,12 @@ enum vd_err trained_model_check_data(const struct trained_model *m,
                        "pack them with --size %d",
                        folder, data->width, m->values.size, m->values.size);
     if (!shard_set_has_classes(data, m->values.classes, m->values.n_classes))
-        return VD_FAIL(VD_DATA,
-                       "%s: its %d classes are not the network's %d\n"
-                       "pack it with --classes and the list the network was "
-                       "trained with",
-                       folder, data->n_classes, m->values.n_classes);
+        return VD_FAIL(
+            VD_DATA,
+            "%s: its %d classes are not the network's %d\n"
+            "pack it with --classes and the list that the network was "
+            "trained with",
+            folder, data->n_classes, m->values.n_classes);
     return VD_OK;
 }
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_RUN_JSON ((size_t)1 << 20)
+#define MAX_RUN_JSON ((size_t)1 << 20) /* bytes of run.json */
 
 enum vd_err validation_data_of_checkpoint(const struct trained_model *m,
                                           struct validation_data *out)
@@ -21,7 +21,8 @@ enum vd_err validation_data_of_checkpoint(const struct trained_model *m,
     return VD_OK;
 }
 
-/* RUN/run.json of RUN/weights/FILE; NULL where there is none. Owned. */
+/* RUN/run.json of RUN/weights/FILE; NULL if there is none. The caller frees it.
+ */
 static char *find_run_json(const char *weights)
 {
     char *real = realpath(weights, NULL), *json = NULL;

@@ -1,11 +1,12 @@
 /*
- * Measures once, extrapolates, reports.
+ * Measures each part once and extrapolates to the whole run.
  *
- * Steps: the first one (cold) apart, then as many as fit into STEPS_S seconds;
- * rank 0 decides when that is enough and all ranks agree by a flag reduction.
- * Validation: one batch per thread and rank, scaled to the whole set. Disk:
- * checkpoint.keep files plus the best one and the one being written. Run: steps
- * that are left, and validations after every eval.every epochs.
+ * Steps: the first one, which is cold, is timed separately. Then rank 0 counts
+ * MIN_STEPS to MAX_STEPS steps until their sum reaches STEPS_S seconds, and all
+ * ranks agree on the end by a flag reduction.
+ * Validation: one batch per thread and rank, scaled to the whole set.
+ * Disk: checkpoint.keep files, the best one, and the one being written.
+ * Run: the remaining steps, and a validation every eval.every epochs.
  */
 #include "train/dry_run.h"
 
@@ -57,8 +58,8 @@ struct dry_run {
 
 enum { FLAG_STOP = 1, FLAG_DONE = 2 };
 
-/* Collective: whether rank 0 has measured enough. VD_STOPPED, agreed, after a
- * signal on any rank. */
+/* Collective: rank 0's `done`, on all ranks. VD_STOPPED, agreed, after a signal
+ * on any rank. */
 static enum vd_err agree_done(struct session *s, bool done, bool *all_done)
 {
     uint32_t any = 0;
@@ -70,7 +71,7 @@ static enum vd_err agree_done(struct session *s, bool done, bool *all_done)
     return any & FLAG_STOP ? comm_agree(s->comm, SITE_STEP, VD_STOPPED) : VD_OK;
 }
 
-/* With its row in steps.jsonl, as in training. */
+/* Also writes its row of steps.jsonl, as in training. */
 static enum vd_err time_first_step(struct dry_run *d)
 {
     struct session *s = d->session;
@@ -127,7 +128,7 @@ static enum vd_err time_validation(struct dry_run *d)
     return agree_done(s, false, &done);
 }
 
-/* Estimate for the whole set: rounds of as many batches as were timed. */
+/* Estimate for the whole set: as many rounds of the timed batches as it has. */
 static double validation_s(const struct dry_run *d)
 {
     const struct session *s = d->session;
@@ -164,7 +165,7 @@ static bool is_weights(const char *name)
 }
 
 /* Free space for the run: what is free now, plus what the scratch folder
- * takes. */
+ * occupies. */
 static enum vd_err measure_disk(struct dry_run *d)
 {
     struct statvfs disk;
@@ -267,7 +268,8 @@ static void report_steps(const struct dry_run *d)
     text_add(out, ", %.1f images/s (mean of %d; the first took ", n / d->step_s,
              d->n_steps);
     add_duration(out, d->first_s);
-    text_add(out, ")\nwaiting      %.1f %% of that for data (rank %d, %s)\n",
+    text_add(out,
+             ")\nwaiting      %.1f %% of that time for data (rank %d, %s)\n",
              100 * d->max_usage.waited_s / (d->step_s * d->n_steps),
              d->waited_rank, s->comm->hosts[d->waited_rank]);
     text_add(out, "epoch        ");
@@ -276,14 +278,14 @@ static void report_steps(const struct dry_run *d)
              s->data.train.n_images);
     if (s->data.has_val) {
         add_duration(out, validation_s(d));
-        text_add(out, " of %zu images (estimate; %zu of %zu batches tried)\n",
+        text_add(out, " of %zu images (estimate; %zu of %zu batches timed)\n",
                  s->data.val.n_images, d->n_timed_batches, n_batches(s));
     } else {
         text_add(out, "none: data.val is empty\n");
     }
 }
 
-/* Most bytes that the run occupies at once. */
+/* The most bytes that the run occupies at a time. */
 static int64_t needed_bytes(const struct dry_run *d)
 {
     int64_t n = d->session->config->checkpoint.keep + EXTRA_CHECKPOINTS;
@@ -298,12 +300,12 @@ static void report_files(const struct dry_run *d)
     add_size(out, d->bytes);
     text_add(out, ", written and read back in ");
     add_duration(out, d->write_s);
-    text_add(out, ": the same bits\ndisk         ");
+    text_add(out, ": bit-identical\ndisk         ");
     add_size(out, needed_bytes(d));
     text_add(out, " for the run (checkpoint.keep %lld), ",
              (long long)s->config->checkpoint.keep);
     add_size(out, d->kept_bytes);
-    text_add(out, " of them there; ");
+    text_add(out, " of it in use now; ");
     add_size(out, d->free_bytes);
     text_add(out, " free in %s\nmemory       ", s->config->train.dir);
     add_size(out, d->max_usage.peak_bytes);
@@ -311,7 +313,7 @@ static void report_files(const struct dry_run *d)
              s->comm->hosts[d->peak_rank]);
 }
 
-/* Validations that are left, with the one before step 1. */
+/* Remaining validations, including the one before step 1. */
 static double validations(const struct dry_run *d, uint64_t first)
 {
     const struct session *s = d->session;
@@ -319,7 +321,8 @@ static double validations(const struct dry_run *d, uint64_t first)
              every = (uint64_t)s->config->eval.every;
     uint64_t batch = (uint64_t)s->plan.batch.global_batch;
     uint64_t epochs = s->plan.last_step * batch / n;
-    uint64_t all = (epochs + every - 1) / every; /* the last one always */
+    uint64_t all =
+        (epochs + every - 1) / every; /* always after the last epoch */
     uint64_t done = first * batch / n / every;
     return (double)(all - done) + (first == 0);
 }
@@ -345,10 +348,11 @@ static void warn_of_disk(const struct dry_run *d)
     add_size(&free_room, d->free_bytes);
     add_size(&more, missing);
     if (missing > d->free_bytes)
-        log_warn("%s: %s free, the run needs %s more\n"
-                 "make room, lower --checkpoint.keep, or give --train.dir a "
-                 "folder on another disk",
-                 d->session->config->train.dir, free_room.bytes, more.bytes);
+        log_warn(
+            "%s: %s free, the run needs %s more\n"
+            "free disk space, lower --checkpoint.keep, or set --train.dir to a "
+            "folder on another disk",
+            d->session->config->train.dir, free_room.bytes, more.bytes);
     free(free_room.bytes);
     free(more.bytes);
 }

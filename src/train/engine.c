@@ -1,11 +1,11 @@
 /*
- * Opening and stepping the parts of a training step.
+ * Opens the parts of a training step and runs steps.
  *
- * Life of a step: prefetch has staged one micro-batch for each of this rank's
- * replicas; step_run() computes forward and backward of each, averages the
- * gradients over all ranks beside the last backward, and updates the weights.
- * The verdict "finite" comes out of the averaged gradient, so it is the same on
- * all ranks; a step that is not finite has changed nothing.
+ * A step: prefetch stages one micro-batch for each of this rank's replicas;
+ * step_run() computes forward and backward of each, averages the gradients over
+ * all ranks during the last backward pass, and updates the weights. Whether the
+ * step is finite follows from the averaged gradient, so all ranks agree without
+ * communication. The weights do not change in a step that is not finite.
  */
 #include "train/engine.h"
 
@@ -83,10 +83,10 @@ enum vd_err engine_compare_devices(struct engine *e)
     if (err == VD_OK && odd < c->size) {
         err = VD_CONFIG;
         if (c->rank == 0)
-            log_error("rank 0 (%s) computes on %s, rank %d (%s) on %s\n"
-                      "take machines of one kind, or let all processors be "
-                      "used as the oldest: ONEDNN_MAX_CPU_ISA=AVX2, or "
-                      "AVX512_CORE, for every rank",
+            log_error("rank 0 (%s) computes on %s, but rank %d (%s) on %s\n"
+                      "use machines of one kind, or limit every rank to the "
+                      "instruction set of the oldest machine: "
+                      "ONEDNN_MAX_CPU_ISA=AVX2 (or AVX512_CORE)",
                       c->hosts[0], all[0], odd, c->hosts[odd], all[odd]);
         err = comm_agree(e->comm, SITE_DEVICE, err);
     }
@@ -229,7 +229,7 @@ uint64_t engine_image_index(const struct engine *e, uint64_t n_steps, int i)
 /* ---- a step ---- */
 
 #define MAX_NAMED  8    /* images of a rank in a message */
-#define MAX_LISTED 2048 /* bytes of all ranks; a line of the log has an end */
+#define MAX_LISTED 2048 /* bytes of all ranks: limits the log line */
 
 /* Images of this rank whose loss is not finite: "rank 1 (host): a, b". */
 static void list_non_finite(const struct engine *e, uint64_t step,
@@ -254,7 +254,8 @@ static void list_non_finite(const struct engine *e, uint64_t step,
         text_add(out, " and %d more", n - MAX_NAMED);
 }
 
-/* Collective: rank 0 reports for all; nothing of this step is published. */
+/* Collective: rank 0 reports the images of all ranks; nothing of this step is
+ * written to a file. */
 static enum vd_err fail_non_finite(struct engine *e, uint64_t step)
 {
     struct text mine = {0};
@@ -271,7 +272,7 @@ static enum vd_err fail_non_finite(struct engine *e, uint64_t step)
         err = VD_FAIL(VD_NUMERIC,
                       "step %llu: %s%.*s%s\n"
                       "start a run of another name with a smaller --optim.lr "
-                      "or --optim.clip_norm 1; it can begin with the last "
+                      "or --optim.clip_norm 1; it can start from the last "
                       "checkpoint's weights (vocdist export, then "
                       "--model.weights)",
                       (unsigned long long)step,
@@ -285,10 +286,10 @@ static enum vd_err fail_non_finite(struct engine *e, uint64_t step)
     return err == VD_NUMERIC ? comm_agree(e->comm, SITE_STEP, err) : err;
 }
 
-/* Waiting for prefetched data, and how long that took. */
+/* The context of wait_staged(). */
 struct input_wait {
     struct engine *engine;
-    double seconds;
+    double seconds; /* spent waiting for prefetched data */
 };
 
 static enum vd_err wait_staged(void *ctx)

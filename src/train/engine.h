@@ -1,10 +1,12 @@
 /*
- * What one training step needs: graph, backend, weights, network, gradient
- * exchange and prefetched input. Sessions and benchmarks step through it; it
- * knows nothing of runs, epochs or files.
+ * The parts of a training step: graph, backend, weights, network, gradient
+ * exchange and prefetched input. Sessions and benchmarks call it for each step.
+ * It is independent of runs, epochs and output files.
  *
- * Opened in this order, each call once: engine_init, build_graph, open_device,
- * compare_devices, build_net, connect, put, start_prefetch.
+ * Call order, each once: engine_init, engine_build_graph, engine_open_device,
+ * engine_compare_devices, engine_build_net, engine_connect, engine_put,
+ * engine_start_prefetch; then engine_step() as often as needed, and
+ * engine_close(), which may follow any of them, also after an error.
  */
 #ifndef VOCDIST_TRAIN_ENGINE_H
 #define VOCDIST_TRAIN_ENGINE_H
@@ -35,51 +37,57 @@ struct engine {
     int n_local;               /* images of this rank in a step */
 };
 
-/* Local. */
+/* Local. Nothing to free until engine_build_graph(). */
 void engine_init(struct engine *e, struct comm *comm,
                  const struct config *config, const struct shard_set *data);
+/* Local: joins the prefetch thread and frees everything that is owned. */
 void engine_close(struct engine *e);
 
-/* Local: the graph, with class weights where loss.weights is balanced. */
+/* Local: the graph of the config, with class weights if loss.weights is
+ * balanced. */
 enum vd_err engine_build_graph(struct engine *e) VD_MUST_USE;
-/* Local. */
+/* Local: opens the backend of the config, one device per rank of a node. */
 enum vd_err engine_open_device(struct engine *e) VD_MUST_USE;
 /* Collective: VD_CONFIG unless all ranks compute on devices of one kind;
  * gradients are exchanged in the device's own layout. */
 enum vd_err engine_compare_devices(struct engine *e) VD_MUST_USE;
-/* Local: weights, training network and the step's buffers, by the plan. */
+/* Local: allocates weights, the training net and the step's buffers for the
+ * plan's batch and compute threads. */
 enum vd_err engine_build_net(struct engine *e,
                              const struct train_plan *plan) VD_MUST_USE;
-/* Local. Collective on MPI: opens the exchange that the config names. */
+/* Collective: opens the exchange of the config. Errors as exchange_open(). */
 enum vd_err engine_connect(struct engine *e) VD_MUST_USE;
 
 /* Local: copies values to the device; moments only if `moments` (they are
  * zeros until then). */
 enum vd_err engine_put(struct engine *e, const struct checkpoint *values,
                        bool moments) VD_MUST_USE;
-/* Local: copies all values from the device into a new checkpoint. */
+/* Local: copies all values from the device into a new checkpoint, which the
+ * caller clears, also after an error. */
 enum vd_err engine_get(struct engine *e, struct checkpoint *values) VD_MUST_USE;
 
-/* Local: prefetches for `n_steps` steps (0: none) after step `first`; with
- * `repeat` each of them gets the images of the first one. */
+/* Local: starts prefetching for the `n_steps` steps after step `first`; 0:
+ * starts no thread, and engine_step() must not be called. With `repeat`, each
+ * step gets the images of the first one. */
 enum vd_err engine_start_prefetch(struct engine *e,
                                   const struct train_plan *plan, uint64_t first,
                                   uint64_t n_steps, bool repeat) VD_MUST_USE;
 
 /*
  * Collective: trains step `step` (from 1) on the next prefetched batches.
- * VD_NUMERIC, agreed, when a loss or the gradient is not finite: nothing is
- * changed. An error that one rank has alone (data, device) is not agreed and
- * ends the job.
+ * `done` gets its timings, results its losses. VD_NUMERIC, agreed, if a loss or
+ * the gradient is not finite: weights and moments are unchanged. An error on
+ * one rank only (data, device) is not agreed and must end the job.
  */
 enum vd_err engine_step(struct engine *e, uint64_t step,
                         struct step_stats *done) VD_MUST_USE;
 
-/* Local: a net of the engine's graph and weights, without an optimizer. */
+/* Local: the spec of a net on the engine's graph and weights, which it borrows;
+ * without an optimizer. */
 struct net_spec engine_net_spec(struct engine *e, enum net_mode mode,
                                 int micro_batch, int threads);
 
-/* Local: what computes, "cpu (oneDNN 2.6.3, avx2)". */
+/* Local: backend and library, such as "cpu (oneDNN 2.6.3, avx2)". */
 #define ENGINE_DEVICE_MAX 128
 void engine_describe_device(struct engine *e, char *out, size_t size);
 

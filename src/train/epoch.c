@@ -1,7 +1,7 @@
 /*
- * Rank 0 has the losses of all images (train/loss_meter.h) and the means of
- * the validation; it alone decides and writes. What the loop's condition
- * depends on, epochs_without_improvement, is broadcast.
+ * Rank 0 has the losses of all images (train/loss_meter.h) and the validation
+ * means, so it alone decides and writes. The condition of the training loop
+ * depends on epochs_without_improvement, which is therefore broadcast.
  */
 #include "train/epoch.h"
 
@@ -66,7 +66,7 @@ static void log_epoch(const struct session *s, const struct loss_sums *sum,
     free(line.bytes);
 }
 
-/* False where the epoch has no value: before training, or not validated. */
+/* False if the epoch has no value: before training, or not validated. */
 static bool get_metric(const struct session *s, const struct loss_sums *sum,
                        const struct eval_means *means, double *value)
 {
@@ -89,7 +89,7 @@ static bool update_best(struct train_state *state, double value)
     return best;
 }
 
-/* Rank 0; the caller agrees on the verdict. */
+/* Rank 0; the caller agrees on the result. */
 static enum vd_err record_epoch(struct session *s, const struct loss_sums *sum,
                                 const struct eval_means *means, bool *best)
 {

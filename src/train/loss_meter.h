@@ -1,10 +1,11 @@
 /*
  * Training losses: the sums of each epoch, and one row per step in steps.jsonl.
  *
- * Each rank buffers the losses of its own images for some steps. A flush
+ * Each rank buffers the losses of its own images for `capacity` steps. A flush
  * gathers them on rank 0, which adds them in double precision in the order of
  * positions, so the sums are equal at any rank count. A step may contain images
- * of two epochs; those of the next epoch have a sum of their own.
+ * of two epochs; those of the next epoch have a sum of their own. Box losses
+ * are in pixels, class losses in nats.
  */
 #ifndef VOCDIST_TRAIN_LOSS_METER_H
 #define VOCDIST_TRAIN_LOSS_METER_H
@@ -19,37 +20,44 @@
 /* A step without its losses. */
 struct step_stats {
     uint64_t step; /* from 1 */
-    double lr, grad_norm, seconds;
+    double lr, grad_norm;
+    double seconds;  /* of the whole step, with waited_s */
     double waited_s; /* for prefetched data */
 };
 
 struct loss_meter {
+    /* set by the caller before loss_meter_init(); pointers are borrowed */
     struct comm *comm;
     const struct shard_set *data;
     const struct graph_loss *loss;
     struct sampler sampler;
-    struct append_file *steps_jsonl; /* rank 0; borrowed */
-    int replicas, micro_batch;
+    struct append_file *steps_jsonl; /* rank 0 */
+    int replicas, micro_batch;       /* of the run */
+
     int n_local; /* images of this rank in a step */
     /* not yet flushed */
     int capacity, n_steps;
     struct step_stats *steps; /* [capacity], owned */
     float *losses;            /* [capacity, n_local, 2]: l1, ce; owned */
-    /* rank 0 only: epoch `epoch` (from 0) and the one after it */
+    /* sums of epoch `epoch` (from 0) and of the one after it, on rank 0; the
+     * caller may set both before the first step, to resume */
     uint64_t epoch;
     struct loss_sums sums[2];
 };
 
-/* `capacity`: steps between flushes. Local. */
+/* Local: allocates buffers for `capacity` steps between flushes. */
 void loss_meter_init(struct loss_meter *m, int capacity);
+/* Local. May be a zeroed one. */
 void loss_meter_clear(struct loss_meter *m);
-/* Local. True when a flush is due. */
+/* Local: buffers a step; `results` is [n_local]. True if the buffer is full:
+ * all ranks must flush before the next step. */
 bool loss_meter_add(struct loss_meter *m, const struct step_stats *step,
                     const struct result *results);
-/* Collective: sums and rows of the buffered steps. */
+/* Collective: on rank 0, adds the buffered steps to the sums and writes their
+ * rows. An error of writing (append_file_printf()) is rank 0's alone. */
 enum vd_err loss_meter_flush(struct loss_meter *m) VD_MUST_USE;
-/* Ends the epoch: returns its sums; those of the next one become the first.
- * Local. */
+/* Local, after a flush: ends the epoch and returns its sums, which are valid on
+ * rank 0 only; those of the next epoch become the first. */
 struct loss_sums loss_meter_end_epoch(struct loss_meter *m);
 
 #endif

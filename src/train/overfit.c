@@ -1,7 +1,8 @@
 /*
- * Each step trains on the same batch; after each, the mean losses over all
- * images are reduced over the ranks, so all ranks decide alike when both losses
- * have fallen far enough.
+ * Each step trains on the same batch. After each step the mean losses are
+ * summed over the ranks, so all ranks stop at the same step: when both losses
+ * have fallen to OVERFIT_MAX_FRACTION of their first value, or after the given
+ * number of steps.
  */
 #include "train/overfit.h"
 
@@ -26,7 +27,7 @@ struct overfit {
 
 /* ---- settings ---- */
 
-/* Turns off what keeps the loss up, and validation. */
+/* Turns off what would keep the loss from falling, and validation. */
 static enum vd_err set_overfit_options(struct option_set *set)
 {
     static const char *const options[][2] = {
@@ -34,22 +35,23 @@ static enum vd_err set_overfit_options(struct option_set *set)
         {"optim.schedule", "constant"}, {"optim.milestones", ""},
         {"optim.warmup", "0"},          {"data.val", ""},
     };
-    struct text said = {0};
+    struct text settings = {0};
     enum vd_err err = VD_OK;
     for (size_t i = 0; err == VD_OK && i < sizeof options / sizeof *options;
          i++) {
-        text_add(&said, "%s %s %s", i ? "," : "", options[i][0],
+        text_add(&settings, "%s %s %s", i ? "," : "", options[i][0],
                  *options[i][1] ? options[i][1] : "empty");
         err = options_set(set, options[i][0], options[i][1], "--overfit-batch");
     }
-    log_info("overfitting a single batch, with%s", said.bytes);
-    free(said.bytes);
+    log_info("overfitting a single batch, with%s", settings.bytes);
+    free(settings.bytes);
     return err;
 }
 
 /* ---- steps ---- */
 
-/* Collective: of the last step. VD_STOPPED, agreed, after a signal. */
+/* Collective: means of the last step, over all ranks. VD_STOPPED, agreed, after
+ * a signal. */
 static enum vd_err mean_losses(struct session *s, struct losses *out)
 {
     const struct engine *e = &s->engine;
@@ -98,7 +100,7 @@ static enum vd_err train_steps(struct overfit *o)
     return VD_OK;
 }
 
-/* ---- the verdict ---- */
+/* ---- the result ---- */
 
 static void report_losses(const struct overfit *o, const char *name,
                           const struct losses *l)
@@ -121,15 +123,15 @@ static enum vd_err report_verdict(const struct overfit *o)
              100 * o->last.box / o->first.box,
              100 * o->last.class / o->first.class, (long long)o->done, lr);
     if (has_fallen(o)) {
-        text_add(o->report, "passed       both are under %g %%\n",
+        text_add(o->report, "passed       both are at most %g %%\n",
                  100 * OVERFIT_MAX_FRACTION);
         return VD_OK;
     }
     return VD_FAIL(
         VD_NUMERIC,
-        "one batch, %lld steps at learning rate %g: %.1f %% of the box loss "
-        "and %.1f %% of the class loss are left, not under %g %%\n"
-        "try another --optim.lr or more steps; if neither helps, look at the "
+        "--overfit-batch: after %lld steps at learning rate %g, %.1f %% of the "
+        "box loss and %.1f %% of the class loss remain (at most %g %% pass)\n"
+        "try another --optim.lr or more steps; if neither helps, check the "
         "labels",
         (long long)o->done, lr, 100 * o->last.box / o->first.box,
         100 * o->last.class / o->first.class, 100 * OVERFIT_MAX_FRACTION);

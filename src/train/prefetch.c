@@ -1,10 +1,10 @@
 /*
- * A bounded pipeline of depth two: the net has two staged batches, one in use
- * and one being filled. The thread stages micro-batch k once k - 1 was taken,
- * so it never blocks inside the backend and can be stopped at any time.
- * `staged` and `taken` count micro-batches; the consumer waits for staged >
- * taken. An error of loading or staging ends the thread and is returned when
- * the consumer reaches it.
+ * A bounded producer-consumer pipeline of depth two: the net has two staged
+ * batches, one in use and one being filled. The thread stages micro-batch k
+ * when k micro-batches have been taken, so it never blocks inside the backend
+ * and can be stopped at any time. `staged` and `taken` count micro-batches; the
+ * consumer waits for staged > taken. An error of loading or staging ends the
+ * thread and is returned when the consumer reaches that micro-batch.
  */
 #include "train/prefetch.h"
 
@@ -63,12 +63,12 @@ void prefetch_fill(void *ctx, size_t k, struct batch_item *items)
     uint64_t first = prefetch_position(spec, k);
     for (int i = 0; i < spec->micro_batch; i++) {
         uint64_t position = first + (uint64_t)i;
-        uint64_t sample = sampler_at(&spec->sampler, position, NULL);
+        uint64_t index = sampler_at(&spec->sampler, position, NULL);
         items[i] = (struct batch_item){.position = position,
-                                       .index = (int64_t)sample,
-                                       .class = spec->data->class[sample]};
+                                       .index = (int64_t)index,
+                                       .class = spec->data->class[index]};
         augment_draw(&spec->augment, spec->seed, spec->data->width,
-                     &spec->data->box[4 * sample], &items[i]);
+                     &spec->data->box[4 * index], &items[i]);
     }
 }
 

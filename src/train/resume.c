@@ -1,11 +1,11 @@
 /*
- * Resuming: newest whole checkpoint, settings, state, values (see resume.h for
+ * Resuming: newest intact checkpoint, settings, state, values (see resume.h for
  * the order of calls).
  *
  * Rank 0 alone reads files, so a checkpoint is read once and all ranks start
- * from the same bytes. The state in a checkpoint says the same thing in three
- * ways (steps, epochs, images of the epoch under way); a file in which they
- * disagree is refused as damaged. A branch (option `resume` names a checkpoint
+ * from the same bytes. The state in a checkpoint has the position in three
+ * forms (steps, epochs, images of the current epoch); a file in which they
+ * disagree is rejected as damaged. A branch (option `resume` names a checkpoint
  * of another run) keeps weights, moments and position, but has new outputs and
  * no best value.
  */
@@ -23,28 +23,28 @@
 
 /* ---- find ---- */
 
-/* A path counts for a run's first start. Later starts (the same command again,
- * after a stop) resume the run's own checkpoints: an older one of those would
- * mix two histories in one folder. */
+/* A path in `resume` applies to the first start of a run. Later starts (the
+ * same command again, after a stop) resume from the run's own newest
+ * checkpoint: an older one would mix two histories in one folder. */
 static enum vd_err check_resume_path(const struct resume_state *r,
                                      const struct run_folder *folder,
                                      const char *path)
 {
-    char *wanted = realpath(path, NULL), *own = realpath(r->path, NULL);
+    char *given = realpath(path, NULL), *own = realpath(r->path, NULL);
     char *checkpoints = realpath(folder->own_checkpoints, NULL);
     enum vd_err err = VD_OK;
     size_t n = checkpoints ? strlen(checkpoints) : 0;
-    bool is_newest = wanted && own && !strcmp(wanted, own);
-    bool is_inside = wanted && checkpoints &&
-                     !strncmp(wanted, checkpoints, n) && wanted[n] == '/';
+    bool is_newest = given && own && !strcmp(given, own);
+    bool is_inside = given && checkpoints && !strncmp(given, checkpoints, n) &&
+                     given[n] == '/';
     if (is_inside && !is_newest)
         err = VD_FAIL(VD_CREATE,
                       "%s: the run has continued to %s\n"
-                      "start another run from there with --train.name NAME",
+                      "start another run from it with --train.name NAME",
                       path, file_basename(r->path));
     else if (!is_newest)
         log_info("resuming from the run's own %s, not from %s", r->path, path);
-    free(wanted);
+    free(given);
     free(own);
     free(checkpoints);
     return err;
@@ -60,12 +60,12 @@ static enum vd_err find_checkpoint(struct resume_state *r,
         checkpoint_read_newest(&r->values, folder->own_checkpoints, &r->path));
     if (r->path && !strcmp(resume, "none"))
         return VD_FAIL(VD_CREATE,
-                       "%s: has checkpoints, and resume is none\n"
+                       "%s: has checkpoints, but resume is none\n"
                        "give --train.name another name, or --resume auto",
                        folder->own_folder);
     if (r->path && is_path)
         VD_TRY(check_resume_path(r, folder, resume));
-    if (r->path) /* a killed process may not have set the links */
+    if (r->path) /* a killed process may have left the links unset */
         return folder->is_scratch ? VD_OK
                                   : checkpoint_link(&r->values, r->path);
     r->is_branch = is_path;
@@ -84,7 +84,7 @@ enum vd_err resume_find(struct resume_state *r, const struct run_folder *folder,
 
 /* ---- settings ---- */
 
-/* A string of rank 0, or NULL, to all. */
+/* Collective: a string of rank 0, or NULL. */
 static enum vd_err broadcast_text(struct comm *c, char **text)
 {
     uint64_t n = c->rank == 0 && *text ? strlen(*text) + 1 : 0;
@@ -112,7 +112,7 @@ enum vd_err resume_apply_settings(struct resume_state *r,
         return VD_OK;
     return config_resume(
         options, config->train.name, r->saved_config, strlen(r->saved_config),
-        r->is_branch ? "begin with the checkpoint's weights alone: vocdist "
+        r->is_branch ? "start from the checkpoint's weights only: vocdist "
                        "export, then --model.weights"
                      : "start another run with --train.name NAME");
 }
@@ -143,31 +143,33 @@ static enum vd_err check_state(const struct resume_state *r,
                        r->path, run->config->data.train);
     if (!is_consistent(r, run, s))
         return VD_FAIL(VD_DATA,
-                       "%s: step %llu of epoch %llu: damaged or edited\n"
+                       "%s: step %llu and epoch %llu do not match: damaged or "
+                       "edited\n"
                        "use an older checkpoint of the run",
                        r->path, (unsigned long long)s->step,
                        (unsigned long long)s->epoch);
     if (last_step < s->total)
         return VD_FAIL(VD_CONFIG,
-                       "%s: %llu steps here, %llu in the run, which may only "
-                       "grow\ngive more --train.epochs%s",
+                       "%s: %llu steps here, but %llu in the checkpoint: the "
+                       "number of steps may only grow\n"
+                       "give more --train.epochs%s",
                        run->config->train.name, (unsigned long long)last_step,
                        (unsigned long long)s->total,
                        r->is_branch ? "" : ", or start a run of another name");
     if (r->is_branch && s->step >= last_step)
         return VD_FAIL(VD_CONFIG,
-                       "%s: has all its %llu steps, so nothing is left to "
+                       "%s: has all its %llu steps: nothing is left to "
                        "train\ngive more --train.epochs",
                        r->path, (unsigned long long)last_step);
     return VD_OK;
 }
 
-/* A loss on other data says nothing about the best value so far. */
+/* Losses on different validation data cannot be compared. */
 static void update_best_metric_data(struct train_state *s, uint64_t digest)
 {
     if (s->has_best && s->best_metric_data != digest) {
-        log_info("the validation data changed: the best value so far and "
-                 "train.patience restart");
+        log_info("the validation data changed: the best value and the count of "
+                 "train.patience are reset");
         s->has_best = false;
         s->epochs_without_improvement = 0;
     }

@@ -1,7 +1,8 @@
 /*
- * Learning rates: pure functions of the step. Step 0 is the first one.
+ * Learning-rate schedules: pure functions of the step. Step 0 is the first one.
+ * The rate is the peak rate times the factors of warmup and of the schedule:
  *
- *     warmup      rate x (step + 1) / warmup for the first `warmup` steps
+ *     warmup      (step + 1) / warmup for the first `warmup` steps, then 1
  *     constant    1
  *     step        gamma ^ (milestones passed)
  *     cosine      (1 + cos(pi t)) / 2,  t = step / steps
@@ -9,9 +10,9 @@
  *                 to 1/250000, both along a cosine (as torch.optim's
  *                 OneCycleLR with its defaults, without its momentum cycle)
  *
- * After the last step the rate keeps its value of that step. A resumed run
- * evaluates the same function at its next step, so it needs no saved rate.
- * Local.
+ * After the schedule's last step the rate keeps the value of that step. A
+ * resumed run evaluates the same function at its next step, so no rate is
+ * saved. Local.
  */
 #ifndef VOCDIST_TRAIN_SCHEDULE_H
 #define VOCDIST_TRAIN_SCHEDULE_H
@@ -22,18 +23,21 @@
 
 struct schedule {
     enum config_schedule kind;
-    double lr; /* peak */
-    uint64_t steps, warmup;
+    double lr;       /* peak */
+    uint64_t steps;  /* optim.schedule_steps; 0: without an end */
+    uint64_t warmup; /* steps */
     double gamma;
     const int64_t *milestones; /* steps, ascending; borrowed */
     int n_milestones;
 };
 
-/* The schedule of a config. The rate is scaled with the global batch
- * (optim.lr_scale), relative to CONFIG_GLOBAL_BATCH. Borrows its milestones. */
+/* The schedule of a config. The peak rate is scaled with the global batch
+ * (optim.lr_scale), relative to CONFIG_GLOBAL_BATCH. Borrows the config's
+ * milestones. */
 struct schedule schedule_from_config(const struct config *config,
                                      int64_t global_batch);
 
+/* Learning rate of a step, from 0. */
 double schedule_lr(const struct schedule *s, uint64_t step);
 
 /*

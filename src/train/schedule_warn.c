@@ -1,4 +1,5 @@
-/* Warnings about parts of a schedule that the run does not reach. */
+/* Warnings about parts of a schedule that the run does not reach, or that end
+ * before it. */
 #include "base/log.h"
 #include "train/schedule.h"
 

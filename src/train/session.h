@@ -1,8 +1,8 @@
 /*
  * A session: one start of a run, from its settings to its last checkpoint.
- * Training, a dry run, an overfit check and a benchmark are sessions that
- * differ in their policy alone: all open the same parts in the same order, so
- * what a dry run finds is what the run would meet.
+ * Training, a dry run, overfitting a single batch and a benchmark are sessions
+ * that differ only in their policy. All open the same parts in the same order,
+ * so a dry run finds the errors that the run would have.
  */
 #ifndef VOCDIST_TRAIN_SESSION_H
 #define VOCDIST_TRAIN_SESSION_H
@@ -31,16 +31,16 @@ struct session_policy {
     bool scratch_outputs;
     bool fresh; /* start from step 0, whatever the run's folder holds */
     bool repeat_first_batch; /* each step gets the images of the first one */
-    /* Steps to prefetch data for; 0: up to the last step of the run, none
-     * where it is finished. */
+    /* Steps to prefetch data for; 0: up to the last step of the run, none if
+     * it is finished. */
     uint64_t n_steps;
-    /* Collective: what the session does once it is open. Its error is agreed,
-     * or its rank's alone as any other. */
+    /* Collective: the work of the open session. It returns an agreed error, or
+     * one that only this rank has and that must end the job. */
     enum vd_err (*body)(struct session *s, void *ctx);
-    void *ctx;
+    void *ctx; /* for body; borrowed */
 };
 
-/* More steps than any session without an end takes. */
+/* n_steps of a body that ends itself: more steps than it can take. */
 #define SESSION_UNLIMITED_STEPS ((uint64_t)1 << 32)
 
 struct session {
@@ -58,21 +58,24 @@ struct session {
     struct evaluator *evaluator;      /* NULL: no validation set */
     struct checkpoint_writer *writer; /* rank 0 */
     struct loss_meter losses;
-    struct train_state state; /* progress: what a checkpoint remembers */
+    struct train_state state; /* position in the run, saved in checkpoints */
     struct progress progress;
 };
 
 /*
- * Collective: opens a session, runs policy->body, closes it. The verdict is
- * the same on all ranks, or the job must be aborted (comm_close() does).
+ * Collective: opens a session, runs policy->body, closes it. Arguments are
+ * borrowed; settings of the run being resumed are written into `options` and
+ * `config`. The result is the same on all ranks, or the job must be aborted
+ * (comm_close() does that).
  */
 enum vd_err session_run(struct comm *comm, struct option_set *options,
                         struct config *config, char *const *argv,
                         const struct session_policy *policy) VD_MUST_USE;
 
-/* Collective: everything up to the first step (session_open.c). */
+/* Collective: everything before the first step (session_open.c). */
 enum vd_err session_open(struct session *s) VD_MUST_USE;
-/* Local. Also after an error of session_open(). */
+/* Local: waits for the session's threads and frees its parts, also after an
+ * error of session_open(). Removes scratch outputs. */
 void session_close(struct session *s);
 
 /* ---- for bodies ---- */
@@ -83,29 +86,33 @@ bool session_has_all_steps(const struct session *s);
  * done or train.patience has run out. */
 bool session_is_finished(const struct session *s);
 
-/* Collective: trains the next step; state.step counts it. As engine_step(). */
+/* Collective: trains the next step and counts it in state.step. Errors as
+ * engine_step(). */
 enum vd_err session_step(struct session *s,
                          struct step_stats *done) VD_MUST_USE;
 
-/* Collective: evaluates the validation set, or the evaluator's limit of it.
- * Only where data.has_val. */
+/* Collective: evaluates the validation set, or the first batches of it up to
+ * evaluator_limit(). `means` are equal on all ranks. Needs data.has_val. */
 enum vd_err session_validate(struct session *s,
                              struct eval_means *means) VD_MUST_USE;
 
-/* Collective, after the first step: warns where the ranks of a node need more
- * memory together than it has (session_memory.c). */
+/* Collective, after the first step: warns if the ranks of a node together need
+ * more memory than it has (session_memory.c). */
 enum vd_err session_check_memory(struct session *s) VD_MUST_USE;
 
 /* Collective: starts writing a checkpoint of the state after state.step
- * (session_save.c). VD_NUMERIC where a value is not finite. */
+ * (session_save.c); `best` marks it as the best so far. VD_NUMERIC, agreed, if
+ * a value is not finite. Returns the error of writing the checkpoint before;
+ * the writer has its own (checkpoint_writer_wait()). */
 enum vd_err session_save(struct session *s, bool best) VD_MUST_USE;
 /*
  * Collective: waits until that checkpoint is on disk, reads it back and
- * compares it bit for bit with what is in memory. VD_IO where they differ.
- * `bytes` is the file's length, on rank 0.
+ * compares it bit by bit with the values on the device. VD_IO, agreed, if they
+ * differ. Sets `bytes` to the file's length, on rank 0 only.
  */
 enum vd_err session_verify_saved(struct session *s, int64_t *bytes) VD_MUST_USE;
-/* Collective: the last and the best weights, as safetensors. */
+/* Collective: writes weights/last.safetensors and weights/best.safetensors from
+ * the checkpoints of that name. */
 enum vd_err session_export(struct session *s) VD_MUST_USE;
 
 #endif

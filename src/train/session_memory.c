@@ -1,4 +1,5 @@
-/* Warning before the kernel kills a rank: the memory of a node's ranks. */
+/* Warns before the kernel kills a rank: compares the memory of a node's ranks
+ * with the node's memory or control group limit. */
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -8,7 +9,7 @@
 
 struct memory_need {
     uint64_t bytes;
-    int node_root; /* rank: the first of the node */
+    int node_root; /* first rank of the node */
 };
 
 /* Rank 0 holds a copy of the whole state while a checkpoint is written. */

@@ -1,15 +1,15 @@
 /*
- * Opening a session: a table of phases, each agreed by all ranks before the
- * next begins, so an error of one rank ends all of them at one place with one
- * message. Local phases run on every rank; Root phases on rank 0 while the
- * others wait for its verdict; Collective phases communicate themselves.
+ * Opens a session by a table of phases. All ranks agree on each phase before
+ * the next begins, so an error on one rank ends all of them at the same place
+ * with one message. Local phases run on every rank; Root phases run on rank 0
+ * while the others wait for the result; Collective phases communicate.
  *
  * Example, resuming on two ranks: open_data reads the manifests on both;
  * open_folder (Root) locks the run and reads its newest checkpoint;
  * broadcast_resume and apply_settings give both ranks its settings, so from
  * compare_config on both resolve the same batch, graph and network;
  * load_values, send_values and put_values copy rank 0's tensors to both
- * devices; start_input prefetches from the checkpoint's step on.
+ * devices; start_input prefetches for the steps after the checkpoint's.
  */
 #include "base/alloc.h"
 #include "base/log.h"
@@ -69,7 +69,7 @@ static enum vd_err divide_cores(struct session *s)
     return train_plan_divide_cores(&s->plan, s->comm, s->config);
 }
 
-/* A resumed run keeps its replicas. */
+/* The hints of a resumed run do not propose another batch, which is fixed. */
 static void set_memory_hints(const struct session *s)
 {
     struct memory_hints hints = {
@@ -102,10 +102,12 @@ static enum vd_err check_precision(const struct session *s)
     if (s->config->train.precision == PRECISION_FP32)
         return VD_OK;
     options_format(s->options, "train.precision", &name);
-    enum vd_err err = VD_FAIL(VD_UNSUPPORTED,
-                              "backend %s computes in fp32 only, not in %s\n"
-                              "give --train.precision fp32",
-                              s->engine.backend.ops->name, name.bytes);
+    enum vd_err err =
+        VD_FAIL(VD_UNSUPPORTED,
+                "train.precision: backend %s computes in fp32 only, not "
+                "in %s\n"
+                "give --train.precision fp32",
+                s->engine.backend.ops->name, name.bytes);
     free(name.bytes);
     return err;
 }
@@ -193,20 +195,21 @@ static enum vd_err start_input(struct session *s)
     return VD_OK;
 }
 
-/* Bits depend on device and instruction set, so a change is a warning. */
+/* Results depend on device and instruction set to the bit; warns of a change.
+ */
 static void update_machine(struct session *s)
 {
     char device[ENGINE_DEVICE_MAX], now[TRAIN_STATE_MACHINE_MAX];
     engine_describe_device(&s->engine, device, sizeof device);
     snprintf(now, sizeof now, "%s, %s", device, machine_isa());
     if (s->resume.path && strcmp(now, s->state.machine))
-        log_warn("was computed on %s, continues on %s: from here on the bits "
-                 "differ from those of an uninterrupted run",
-                 s->state.machine, now);
+        log_warn("%s: was computed on %s, continues on %s: from here on the "
+                 "bits differ from those of an uninterrupted run",
+                 s->config->train.name, s->state.machine, now);
     memcpy(s->state.machine, now, sizeof now);
 }
 
-/* Settings without the effect that they seem to have. */
+/* Settings that have no effect, or another one than expected. */
 static void warn_of_settings(const struct session *s)
 {
     uint64_t step = s->state.step, stop_at = s->plan.stop_at;
@@ -217,7 +220,7 @@ static void warn_of_settings(const struct session *s)
     if (stop_at > 0 && stop_at <= step)
         log_warn("train.stop_at: %llu is not after step %llu, from which this "
                  "run resumes: ignored\n"
-                 "give a later step, or leave it out",
+                 "give a later step, or omit it",
                  (unsigned long long)stop_at, (unsigned long long)step);
 }
 
@@ -277,9 +280,9 @@ static enum vd_err open_outputs(struct session *s)
 /* ---- the order of phases ---- */
 
 enum phase_kind {
-    PHASE_LOCAL,      /* every rank; messages in common are written once */
-    PHASE_ROOT,       /* rank 0 alone */
-    PHASE_COLLECTIVE, /* its verdict is agreed already */
+    PHASE_LOCAL,      /* every rank; equal messages are printed once */
+    PHASE_ROOT,       /* rank 0 only */
+    PHASE_COLLECTIVE, /* agrees on its result itself */
 };
 
 struct phase {
@@ -309,7 +312,7 @@ static const struct phase phases[] = {
     {SITE_RUN_FOLDER, open_outputs, PHASE_ROOT},
 };
 
-/* One call of a phase, as comm_phase()'s context. */
+/* The context of open_phase(). */
 struct phase_call {
     struct session *session;
     const struct phase *phase;

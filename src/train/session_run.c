@@ -17,15 +17,16 @@ enum vd_err session_run(struct comm *comm, struct option_set *options,
                           .argv = argv,
                           .policy = policy,
                           .folder = RUN_FOLDER_CLOSED};
-    stop_install_handlers(); /* a signal during the start: after one step */
+    /* before the opening, so that a signal during it stops the first steps */
+    stop_install_handlers();
     enum vd_err err = session_open(s);
     if (err == VD_OK)
         err = policy->body(s, policy->ctx);
     if (policy->scratch_outputs && err == VD_STOPPED)
-        log_info("the session was stopped; its scratch outputs are removed");
+        log_info("stopped by a signal; the scratch outputs are removed");
     comm_enter(comm, SITE_SHUTDOWN, -1, config->timeout.setup);
-    /* A rank that is alone with its error must not wait for its threads, which
-     * use the session until comm_close() ends the process. */
+    /* After an error that only this rank has, do not wait for its threads: they
+     * may use the session until comm_close() ends the process. */
     if (err == VD_OK || err == comm->agreed_err) {
         session_close(s);
         free(s);

@@ -1,11 +1,11 @@
 /*
- * Saving a session: checkpoints while it trains, weight files at its end.
+ * Saves a session: checkpoints during training, weight files at the end.
  *
- * Rank 0 copies all values from the device into a snapshot and hands it to the
- * writer thread (run/checkpoint_writer.h), so training waits for the copy only.
+ * Rank 0 copies all values from the device into a snapshot and passes it to the
+ * writer thread (run/checkpoint_writer.h), so training waits only for the copy.
  * Order on disk: first metrics.csv and steps.jsonl, whose lengths the snapshot
- * records, then the checkpoint, then its links. A state that would be refused
- * when it is read back (non-finite values) is not written.
+ * records, then the checkpoint, then its links. Non-finite values, which
+ * reading would reject, are not written.
  */
 #include "base/alloc.h"
 #include "base/file.h"
@@ -87,8 +87,8 @@ static enum vd_err verify_file(struct session *s, const char *path,
     fill_metadata(s, &memory, disk.best);
     if (checkpoint_digest(&memory) != checkpoint_digest(&disk))
         err = VD_FAIL(VD_IO,
-                      "%s: read back, it differs from what was written\n"
-                      "give --train.dir a folder on another disk",
+                      "%s: differs from what was written when read back\n"
+                      "set --train.dir to a folder on another disk",
                       path);
 out:
     checkpoint_clear(&memory);
@@ -111,7 +111,7 @@ enum vd_err session_verify_saved(struct session *s, int64_t *bytes)
 
 /* ---- weight files of a finished run ---- */
 
-/* checkpoints/NAME, if there is one, as weights/NAME.safetensors. */
+/* Writes checkpoints/NAME, if it exists, as weights/NAME.safetensors. */
 static enum vd_err export_weights(const struct run_folder *folder,
                                   const char *name)
 {

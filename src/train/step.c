@@ -1,5 +1,5 @@
 /*
- * One step with backward and exchange overlapped.
+ * One step in which the exchange overlaps the backward pass.
  *
  * Replica by replica: wait for a staged batch, forward, backward into an
  * exchange buffer. After the backward pass of a replica other than the last,
@@ -8,9 +8,9 @@
  * it adds the range to the partial sums, appends it to the current bucket, and
  * enqueues a full bucket. Then the step waits for the means and updates.
  *
- * Two orders of the end: an exchange with `in_step` is part of the work between
- * begin and end of the last replica (a device may capture and replay it);
- * otherwise exchange and update follow behind it.
+ * An exchange with `in_step` is part of the work between begin and end of the
+ * last replica (a device may capture and replay it); with any other, exchange
+ * and update follow after that end.
  */
 #include "train/step.h"
 
@@ -68,7 +68,7 @@ static bool is_last(const struct step *s)
     return s->local_replica == s->plan.n_inputs - 1;
 }
 
-/* The additions of the plan after replica `local_replica`, over `range`. */
+/* Performs the additions that follow replica `local_replica`, over `range`. */
 static enum vd_err add_partials(struct step *s, struct range range)
 {
     for (int k = s->plan.add_start[s->local_replica];
@@ -88,7 +88,8 @@ static void record_sent(struct step *s, struct range range)
     s->sent[s->n_sent++] = range;
 }
 
-/* In buckets, so that one is summed while the next one is in flight. */
+/* Splits the range into buckets, so that one is summed while the next one is in
+ * flight. */
 static enum vd_err enqueue_range(struct step *s, struct range range)
 {
     if (s->times.first_exchange == 0)
@@ -233,7 +234,7 @@ out:
 enum vd_err step_time_exchange(struct step *s, double *seconds)
 {
     const struct exchange_ops *ops = s->exchange.ops;
-    /* Repeated means of one buffer would become denormal numbers. */
+    /* The values would shrink to denormal numbers, which are slow. */
     VD_TRY(comm_agree(s->comm, SITE_REDUCE, zero_partials(s)));
     double start = clock_now();
     for (int k = 0; k < s->n_sent; k++)

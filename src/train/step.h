@@ -3,11 +3,11 @@
  * other, addition of their gradients along the reduction tree, the mean over
  * all ranks, the update.
  *
- * Gradients leave for the other ranks during the backward pass of this rank's
+ * Gradients are sent to the other ranks during the backward pass of this rank's
  * last replica, in backward order (the head first): each range is added to the
  * partial sums of the earlier replicas, collected into buckets of
  * EXCHANGE_BUCKET_ELEMENTS elements, and enqueued. An exchange that is not
- * `in_step` gets them after that backward pass.
+ * `in_step` gets all of them after that backward pass.
  */
 #ifndef VOCDIST_TRAIN_STEP_H
 #define VOCDIST_TRAIN_STEP_H
@@ -17,10 +17,10 @@
 #include "exchange/exchange.h"
 
 /*
- * Times of the last step on this thread, in seconds, and clock_now() at events
- * beside the backward pass. For work that is only enqueued or recorded they are
- * the host's time of enqueueing, and zero in a replayed step: then the device's
- * time is the rest of end - begin, where the host waits for results.
+ * Times of the last step on this thread: durations (_s) in seconds, and
+ * clock_now() at events. For work that is only enqueued or recorded, a duration
+ * is the host's time of enqueueing, and zero in a replayed step: the device's
+ * time is then the rest of end - begin, in which the host waits for results.
  */
 struct step_times {
     double begin, end;            /* the first wait for data; the update done */
@@ -33,47 +33,50 @@ struct step_times {
 };
 
 struct step {
-    struct comm *comm;
-    struct backend *backend;
-    struct net *net;
-    const struct graph *graph;
+    struct comm *comm;         /* borrowed */
+    struct backend *backend;   /* borrowed */
+    struct net *net;           /* borrowed */
+    const struct graph *graph; /* borrowed */
     struct exchange exchange;
-    int replicas;
+    int replicas;               /* of the run */
     struct reduction_plan plan; /* of this rank's replicas */
     struct buf *buffers;        /* [plan.n_buffers], owned */
     struct buf **partials;      /* [plan.n_partials], owned array */
-    struct range bucket;        /* computed, not yet queued */
+    struct range bucket;        /* computed, not yet enqueued */
     int local_replica;          /* index of the current one of this rank */
-    struct range *sent;         /* [n_sent] as queued in the last step, owned */
+    struct range *sent;         /* [n_sent] enqueued in the last step, owned */
     int n_sent;
     struct step_times times;
 };
 
-/* Local: plan and buffers. `net` (NET_TRAIN) and the others are borrowed until
- * close. */
+/* Local: reduction plan and exchange buffers for `replicas` of the run. `net`
+ * is a NET_TRAIN net. Call step_close() also after an error. */
 enum vd_err step_init(struct step *s, struct comm *comm,
                       struct backend *backend, struct net *net,
                       const struct graph *graph, int replicas) VD_MUST_USE;
-/* Collective: opens the exchange of that name. */
+/* Collective: opens the exchange of that name. Errors as exchange_open(). */
 enum vd_err step_open_exchange(struct step *s,
                                const char *exchange) VD_MUST_USE;
+/* Local. May be a zeroed one. */
 void step_close(struct step *s);
 
-/*
- * Collective: one step on the next staged batches, one for each replica of this
- * rank; `wait` returns when one more is staged. `results` is [replicas of this
- * rank, micro_batch]. An error is not agreed: other ranks wait for this rank's
- * ranges, so the caller must end the job.
- */
+/* Returns when one more micro-batch is staged. */
 typedef enum vd_err step_wait_fn(void *ctx);
+/*
+ * Collective: one step on the next staged micro-batches, one for each replica
+ * of this rank; calls `wait` before each. `results` is [replicas of this rank,
+ * micro_batch]. If update->finite is false, the weights are unchanged. An error
+ * is not agreed: other ranks wait for this rank's ranges, so the caller must
+ * end the job.
+ */
 enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
                      struct result *results, int micro_batch,
                      struct update_result *update) VD_MUST_USE;
 
 /*
- * Collective, for benchmarks: repeats the last step's exchange alone, the same
- * ranges in the same order, on zeros. Changes the exchange's buffers only. Not
- * for exchange none.
+ * Collective, for benchmarks: repeats only the exchange of the last step, the
+ * same ranges in the same order, on zeros. Changes only the exchange buffers.
+ * Not for exchange none.
  */
 enum vd_err step_time_exchange(struct step *s, double *seconds) VD_MUST_USE;
 

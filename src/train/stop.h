@@ -4,17 +4,19 @@
  * process at once (status 128 + signal). USR1 and USR2 may arrive twice: the
  * launcher forwards them, and Slurm may also signal the ranks.
  *
- *     USR1 USR2    always (what Slurm's --signal sends)
- *     TERM         except under mpirun, which follows it with a kill
- *     INT          only without a launcher (a person at a terminal)
+ *     USR1 USR2    always (sent by Slurm's --signal)
+ *     TERM         except under mpirun, which sends KILL soon after it
+ *     INT          only without a launcher (an interactive start)
  *
- * Local; process-wide.
+ * Local. Handlers and flag are those of the process; any thread may read the
+ * flag.
  */
 #ifndef VOCDIST_TRAIN_STOP_H
 #define VOCDIST_TRAIN_STOP_H
 
+/* Also clears a signal that was received before. */
 void stop_install_handlers(void);
-/* The signal that was received, 0: none. */
+/* The signal number that was received, 0: none. */
 int stop_signal(void);
 
 #endif

@@ -12,11 +12,12 @@ static void warn_of_shared_images(const struct train_data *d,
     size_t example = 0;
     size_t n = shard_set_count_shared(&d->train, &d->val, &example);
     if (n)
-        log_warn_global("%s: %zu of its %zu images are in %s as well, such as "
-                        "\"%s\"\nvalidation must be of other images: vocpack "
-                        "pack VOCROOT --split train,val -o DIR",
-                        config->data.val, n, d->val.n_images,
-                        config->data.train, d->val.id[example]);
+        log_warn_global(
+            "%s: %zu of its %zu images are in %s as well, such as "
+            "\"%s\"\nvalidate on other images: vocpack pack VOCROOT "
+            "--split train,val -o DIR",
+            config->data.val, n, d->val.n_images, config->data.train,
+            d->val.id[example]);
 }
 
 static void warn_of_unlearned_class(const struct train_data *d,
@@ -37,7 +38,7 @@ static void warn_of_unlearned_class(const struct train_data *d,
         log_warn_global(
             "%s: %zu of its %zu images have a class that is never "
             "in %s, such as \"%s\"\nit cannot be learned: pack with "
-            "lists that have every class in train",
+            "split lists that have every class in train",
             config->data.val, n_images, d->val.n_images, config->data.train,
             d->val.classes[example]);
 }
@@ -51,7 +52,7 @@ static enum vd_err check_val(const struct train_data *d,
         return VD_OK;
     return VD_FAIL(VD_DATA,
                    "%s and %s differ in classes or size\n"
-                   "pack both in one go (--split train,val), or with the "
+                   "pack both in one call (--split train,val), or with the "
                    "same --classes and --size",
                    config->data.train, config->data.val);
 }

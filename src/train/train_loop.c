@@ -3,13 +3,13 @@
  *
  * Each step is followed by a reduction of flags (stop, save) over all ranks.
  * It is started after step k and completed after step k + 1, so no step waits
- * for it; all ranks act on the same flags in the same step. Before anything is
- * saved, the flags of all steps in it are completed.
+ * for it; all ranks act on the same flags at the same step. A checkpoint is
+ * started only after the flags of all its steps are complete.
  *
  * A checkpoint is written at the end of each epoch, every checkpoint.every
- * steps, when rank 0's clock says so (checkpoint.minutes), and before an early
- * stop. The last step of an epoch is the last one with an image of it; a step
- * may contain images of two epochs, whose losses are kept apart
+ * steps, every checkpoint.minutes of rank 0's clock, and before a stop. The
+ * last step of an epoch is the last one with an image of it; a step may contain
+ * images of two epochs, whose losses are summed separately
  * (train/loss_meter.h).
  */
 #include "train/train_loop.h"
@@ -23,7 +23,7 @@
 #include <stdio.h>
 
 enum flag {
-    FLAG_STOP = 1, /* a rank was asked to stop */
+    FLAG_STOP = 1, /* a signal, or train.max_time is over */
     FLAG_SAVE = 2, /* a checkpoint is due */
 };
 
@@ -126,7 +126,7 @@ static enum vd_err save_epoch(struct loop *l)
 
 /* ---- the loop ---- */
 
-/* `step` is 0-based in the sampler and counted from 1 in the state. */
+/* The sampler counts steps from 0, the state from 1. */
 static bool ends_epoch(const struct session *s)
 {
     uint64_t batch = (uint64_t)s->plan.batch.global_batch;
@@ -165,11 +165,12 @@ static void log_early_stop(const struct session *s)
              s->data.has_val ? "val_loss" : "train_loss", s->state.best);
 }
 
-/* The export may be what an earlier start did not finish. */
-static enum vd_err finish_again(struct session *s)
+/* Exports again: an earlier start may have been killed during its export. */
+static enum vd_err export_finished_run(struct session *s)
 {
     if (session_has_all_steps(s))
-        log_info("%s has all its %llu steps; more with --train.epochs",
+        log_info("%s has all its %llu steps; to continue, give more "
+                 "--train.epochs",
                  s->config->train.name, (unsigned long long)s->plan.last_step);
     else
         log_early_stop(s);
@@ -201,7 +202,7 @@ static enum vd_err train_body(struct session *s, void *ctx)
                      .saved = clock_now(),
                      .saved_step = s->state.step};
     if (session_is_finished(s))
-        return finish_again(s);
+        return export_finished_run(s);
     progress_start(&s->progress, "step", s->state.step, s->plan.last_step,
                    s->comm->rank != 0 || s->config->log.level < 2);
     VD_TRY(epoch_validate_initial(s));

@@ -1,6 +1,7 @@
 /*
- * Training: the session body that takes all steps of a run, validates and
- * saves at the ends of epochs, and stops early on request.
+ * Training: the session body that computes all steps of a run, validates and
+ * saves at the end of each epoch, and stops on signals, time limits and early
+ * stopping.
  */
 #ifndef VOCDIST_TRAIN_TRAIN_LOOP_H
 #define VOCDIST_TRAIN_TRAIN_LOOP_H
@@ -8,9 +9,9 @@
 #include "train/session.h"
 
 /*
- * Collective: the whole run, or what is left of it. VD_STOPPED when it stopped
- * early on request: everything up to there is saved. The verdict is
- * session_run()'s.
+ * Collective: the whole run, or the rest of it. VD_STOPPED, agreed, if it
+ * stopped before its end because of a signal, train.max_time or train.stop_at;
+ * everything up to there is saved. Else the result of session_run().
  */
 enum vd_err train_run(struct comm *comm, struct option_set *options,
                       struct config *config, char *const *argv) VD_MUST_USE;

@@ -32,11 +32,11 @@ enum vd_err train_plan_take_start_options(struct train_plan *p,
 
 /* ---- threads ---- */
 
-#define FIXES_THREADS                                                          \
-    "give --cpu.threads N for another number: the first start of a run fixes " \
-    "it"
+#define FIXES_THREADS                                                      \
+    "give --cpu.threads N at the first start of the run, which fixes the " \
+    "number"
 
-/* Users do not see these two limits. */
+/* These two limits are not visible otherwise. */
 static void warn_of_thread_limit(const struct cores_threads *mine)
 {
     if (mine->limited_by_omp)

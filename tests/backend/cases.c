@@ -76,7 +76,7 @@ void op_case_build(struct graph *g, const struct op_case *c)
 }
 
 void small_net_build(struct graph *g, double dropout, int freeze,
-                     bool freeze_bn_eval)
+                     bool fixed_norms)
 {
     struct resnet_spec spec = {
         .size = 64,
@@ -84,7 +84,7 @@ void small_net_build(struct graph *g, double dropout, int freeze,
         .blocks = {1, 1, 1, 1},
         .head_dropout = dropout,
         .freeze = (enum resnet_freeze)freeze,
-        .freeze_bn_eval = freeze_bn_eval,
+        .fixed_norms = fixed_norms,
         .loss = {.classes = CASES_CLASSES, .box_scale = 1, .class_scale = 25}};
     resnet_build(g, &spec);
 }

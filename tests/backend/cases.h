@@ -29,6 +29,6 @@ void op_case_build(struct graph *g, const struct op_case *c);
 /* A small ResNet: width 8, blocks 1,1,1,1, 64 pixels. `freeze` is an enum
  * resnet_freeze. The caller calls graph_clear(). */
 void small_net_build(struct graph *g, double dropout, int freeze,
-                     bool freeze_bn_eval);
+                     bool fixed_norms);
 
 #endif

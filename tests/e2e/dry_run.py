@@ -36,14 +36,14 @@ REPORT = {
              r"|resume after step \d+ of \d+, from \S+\.h5)"
              r"|runs/\w+ ended after step \d+ of \d+: nothing left to train",
     "step": rf"{TIME}, [\d.]+ images/s \(mean of \d+; the first took {TIME}\)",
-    "waiting": r"[\d.]+ % of that for data \(rank \d+, \S+\)",
+    "waiting": r"[\d.]+ % of that time for data \(rank \d+, \S+\)",
     "epoch": rf"{TIME} of \d+ images \(estimate\)",
     "validation": rf"{TIME} of \d+ images "
-                  r"\(estimate; \d+ of \d+ batches tried\)"
+                  r"\(estimate; \d+ of \d+ batches timed\)"
                   r"|none: data.val is empty",
-    "checkpoint": rf"{SIZE}, written and read back in {TIME}: the same bits",
-    "disk": rf"{SIZE} for the run \(checkpoint.keep \d+\), {SIZE} of them "
-            rf"there; {SIZE} free in \S+",
+    "checkpoint": rf"{SIZE}, written and read back in {TIME}: bit-identical",
+    "disk": rf"{SIZE} for the run \(checkpoint.keep \d+\), {SIZE} of it "
+            rf"in use now; {SIZE} free in \S+",
     "memory": rf"{SIZE} at most \(rank \d+, \S+\)",
     "whole run": rf"{TIME} for \d+ steps and their validations \(estimate\)",
 }
@@ -227,7 +227,7 @@ class DryRun(unittest.TestCase):
         self.check_leaves_nothing(65, "--dry-run", "steps.jsonl: 0 bytes")
         path = "runs/default/checkpoints/step-00000001.h5"
         os.truncate(path, 2000)
-        self.check_leaves_nothing(65, "--dry-run", "no checkpoint here is whole")
+        self.check_leaves_nothing(65, "--dry-run", "no intact checkpoint here")
 
     def test_a_diverging_learning_rate_is_reported(self):
         for ranks in RANKS:
@@ -308,7 +308,7 @@ class DryRun(unittest.TestCase):
             self.assertNotEqual(p.returncode, 0, text)
             if not ranks:
                 self.assertEqual(p.returncode, 75, text)
-                self.assertIn("the session was stopped; its scratch outputs are", text)
+                self.assertIn("stopped by a signal; the scratch outputs are", text)
             self.wait_for_snapshot(before, text)
 
     # ---- overfitting a single batch
@@ -353,7 +353,7 @@ class DryRun(unittest.TestCase):
         subprocess.run([VOCPACK, "pack", "voc", "--size", "32", "-o", "odd"],
                        check=True, capture_output=True)
         self.check_leaves_nothing(76, "--overfit-batch 60 --optim.lr 5e-3 "
-                                  "--data.train odd", "look at the labels")
+                                  "--data.train odd", "check the labels")
 
     def write_one_image_with_many_labels(self, root):
         for name in "JPEGImages", "Annotations":

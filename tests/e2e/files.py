@@ -98,7 +98,7 @@ class Files(unittest.TestCase):
             old.send_signal(signal.SIGCONT)
             time.sleep(0.02)
             old.send_signal(signal.SIGSTOP)
-        self.train('a', 73, 'process %d on ' % old.pid, 'is in this run')
+        self.train('a', 73, 'in use by process %d on ' % old.pid)
         os.unlink(self.f.file('a', '.lock'))
         self.train('a', 75, train__stop_at=80, **options)
         last, rows = self.link('a', 'last'), self.f.steps_rows('a')

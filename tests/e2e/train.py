@@ -265,11 +265,11 @@ class Train(unittest.TestCase):
     def test_resume_none_and_resume_path(self):
         self.start(75, "--train.epochs 2 --train.stop_at 2")
         self.start(73, "--train.epochs 2 --resume none",
-                   expect="has checkpoints, and resume is none")
+                   expect="has checkpoints, but resume is none")
         path = "runs/default/checkpoints/step-00000002.h5"
         self.start(0, "--train.epochs 2")
         self.start(73, "--train.epochs 2 --resume", path,
-                   expect="start another run from there")
+                   expect="start another run from it with --train.name")
         branch = f"--train.epochs 2 --train.name branch --resume {path}"
         self.start(75, branch, "--train.stop_at 4", ranks=2)
         self.start(0, branch, ranks=2, expect="run's own")
@@ -323,7 +323,7 @@ class Train(unittest.TestCase):
             if name.startswith("step"):
                 os.truncate("runs/whole/checkpoints/" + name, 2000)
         self.start(65, "--train.epochs 3 --train.name whole",
-                   expect="no checkpoint here is whole")
+                   expect="no intact checkpoint here")
 
     # ---- early stopping
 
@@ -343,7 +343,7 @@ class Train(unittest.TestCase):
         run = "--train.patience 1 --optim.lr 1e-9 --train.epochs 9"
         self.start(0, run, "--data.val=", expect="a lower train_loss than")
         ended = int(self.metrics()[-1]["epoch"])
-        self.start(0, run, expect="train.patience restart")
+        self.start(0, run, expect="the count of train.patience are reset")
         self.assertGreaterEqual(int(self.metrics()[-1]["epoch"]), ended + 2)
         best = os.readlink("runs/default/checkpoints/best")
         self.assertNotIn(self.metrics()[ended - 1]["step"], best)
@@ -451,7 +451,7 @@ class Train(unittest.TestCase):
 
     def test_a_run_in_use_is_refused(self):
         p = self.begin(0)
-        self.start(73, expect=[f"process {p.pid} on ", "is in this run"])
+        self.start(73, expect=f"in use by process {p.pid} on ")
         p.kill()
         p.communicate()
         self.start(75, NO_END, "--train.max_time 0.001")

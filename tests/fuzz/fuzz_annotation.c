@@ -27,18 +27,11 @@ static void check_object(const struct annotation_object *o,
     check(annotation_frame_area(f, o->box) > 0 && isfinite(overrun));
 }
 
-static void ignore(void *ctx, enum log_level level, const char *message)
-{
-    (void)ctx;
-    (void)level;
-    (void)message;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct annotation a = {0};
     struct diagnostics diagnostics = {0};
-    log_set_sink(ignore, NULL);
+    log_set_sink(log_discard, NULL);
     if (annotation_parse(&a, "a.xml", bytes, n, &diagnostics) == VD_OK) {
         int orientation = (int)(n % 8) + 1;
         struct image_file_info source = {500, 375, orientation};

@@ -4,19 +4,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
-static void drop(void *ctx, enum log_level level, const char *message)
-{
-    (void)ctx;
-    (void)level;
-    (void)message;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct image im = {0};
-    // At most 65536 pixels: many small inputs find more than a few large ones.
+    /* at most 65536 pixels: many small inputs find more than a few large ones
+     */
     const struct image_input in = {"fuzz", bytes, n, 1 << 16};
-    log_set_sink(drop, NULL);
+    log_set_sink(log_discard, NULL);
     if (image_decode_input(&in, &im, NULL) == VD_OK)
         image_clear(&im);
     log_set_sink(NULL, NULL);

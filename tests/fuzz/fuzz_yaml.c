@@ -10,19 +10,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
-static void ignore(void *ctx, enum log_level level, const char *message)
-{
-    (void)ctx;
-    (void)level;
-    (void)message;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct config config, again;
     struct option_set set, other;
     struct text first = {0}, second = {0};
-    log_set_sink(ignore, NULL);
+    log_set_sink(log_discard, NULL);
     options_init(&set);
     options_init(&other);
     options_add(&set, &config_table, &config);

@@ -1,6 +1,6 @@
 /*
- * Runs a fuzz target on files and folders of files, without a fuzzer. It makes
- * the corpus, with every input that once crashed, an ordinary test.
+ * Runs a fuzz target on files and folders of files, without a fuzzer. The
+ * corpus, which has every input that once crashed, is thus a normal test.
  *
  *     replay_yaml corpus/yaml crash-1234
  */
@@ -22,7 +22,8 @@ static enum vd_err replay_file(const char *path, size_t *n_done)
     char *bytes = NULL;
     size_t n = 0;
     VD_TRY(file_read(path, MAX_INPUT, &bytes, &n));
-    // A copy of the exact size: a sanitizer then detects a read past the end.
+    /* a copy of the exact size, so that a sanitizer detects reads past its end
+     */
     uint8_t *exact = xcalloc(n, 1);
     for (size_t i = 0; i < n; i++)
         exact[i] = (uint8_t)bytes[i];

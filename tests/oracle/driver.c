@@ -176,7 +176,7 @@ static enum vd_err driver_build_graph(struct driver *d)
         return VD_FAIL(VD_USAGE, "blocks=%s: not four numbers", blocks);
     r->head_dropout = number_of(d, "dropout", 0);
     r->freeze = (enum resnet_freeze)whole_of(d, "freeze", 0);
-    r->freeze_bn_eval = whole_of(d, "bn_eval", 0);
+    r->fixed_norms = whole_of(d, "bn_eval", 0);
     r->loss = (struct graph_loss){.classes = whole_of(d, "classes", 20),
                                   .box_scale = 1,
                                   .class_scale = 25};

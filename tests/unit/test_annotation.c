@@ -19,12 +19,12 @@
 #endif
 
 static struct diagnostics found;
-static struct check_log said;
+static struct check_log captured;
 
 static enum vd_err parse(struct annotation *a, const char *text)
 {
     diagnostics_clear(&found);
-    check_log_start(&said);
+    check_log_start(&captured);
     enum vd_err err = annotation_parse(a, "a.xml", text, strlen(text), &found);
     check_log_end();
     return err;
@@ -258,14 +258,14 @@ static void assert_bytes_rejected(const void *bytes, size_t n,
 {
     struct annotation a;
     diagnostics_clear(&found);
-    check_log_start(&said);
+    check_log_start(&captured);
     clock_t start = clock();
     enum vd_err err = annotation_parse(&a, "a.xml", bytes, n, &found);
     double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
     check_log_end();
     assert_int_equal(err, VD_DATA);
-    assert_logged(&said, "a.xml:");
-    assert_logged(&said, message);
+    assert_logged(&captured, "a.xml:");
+    assert_logged(&captured, message);
     if (!(seconds <= MAX_SECONDS * SLOWER))
         fail_msg("%s took %.2f s", message, seconds);
 }
@@ -441,10 +441,10 @@ static void a_large_file_is_not_even_opened(void **state)
     char *path = xasprintf("%s/a.xml", folder);
     char *huge = xcalloc(ANNOTATION_MAX_BYTES + 1, 1);
     voc_write(folder, "a.xml", huge, ANNOTATION_MAX_BYTES + 1);
-    check_log_start(&said);
+    check_log_start(&captured);
     assert_int_equal(annotation_read(&a, path, &found), VD_DATA);
     check_log_end();
-    assert_logged(&said, "4194305 bytes, more than");
+    assert_logged(&captured, "4194305 bytes, more than");
     free(huge);
     free(path);
     check_folder_remove(folder);

@@ -6,7 +6,7 @@
 
 #include "preprocess/annotation_frame.h"
 
-static struct annotation note(const char *source, int w, int h)
+static struct annotation make_annotation(const char *source, int w, int h)
 {
     return (struct annotation){
         .source = (char *)(uintptr_t)source, .width = w, .height = h};
@@ -45,7 +45,7 @@ static void official_years_are_recognized_by_whole_words(void **state)
         {"VOCdevkit/VOC2010", true},
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        struct annotation a = note(cases[k].source, 0, 0);
+        struct annotation a = make_annotation(cases[k].source, 0, 0);
         if (annotation_frame_is_official(&a) != cases[k].official)
             fail_msg("source %s", cases[k].source);
     }
@@ -56,7 +56,7 @@ static void the_folder_element_does_not_change_boxes(void **state)
 {
     (void)state;
     struct image_file_info source = {500, 375, 1};
-    struct annotation a = note("Unknown ", 500, 375);
+    struct annotation a = make_annotation("Unknown ", 500, 375);
     static char folder[] = "VOC2007";
     a.folder = folder;
     assert_box(&a, source, (double[]){7, 9, 40, 50}, (double[]){7, 9, 40, 50});
@@ -66,7 +66,7 @@ static void official_pixels_become_edges(void **state)
 {
     (void)state;
     struct image_file_info source = {500, 375, 1};
-    struct annotation a = note("VOC2007", 500, 375);
+    struct annotation a = make_annotation("VOC2007", 500, 375);
     assert_box(&a, source, (double[]){156, 97, 351, 270},
                (double[]){155, 96, 351, 270});
     assert_box(&a, source, (double[]){1, 1, 500, 375},
@@ -78,7 +78,7 @@ static void other_files_are_read_as_edges(void **state)
 {
     (void)state;
     struct image_file_info source = {500, 375, 1};
-    struct annotation a = note("Unknown ", 500, 375);
+    struct annotation a = make_annotation("Unknown ", 500, 375);
     double box[4], overrun = 0;
     assert_box(&a, source, (double[]){0, 97, 500, 270.5},
                (double[]){0, 97, 500, 270.5});
@@ -93,7 +93,7 @@ static void overruns_are_clipped_and_measured(void **state)
 {
     (void)state;
     struct image_file_info source = {100, 50, 1};
-    struct annotation a = note("", 100, 50);
+    struct annotation a = make_annotation("", 100, 50);
     struct annotation_frame f = annotation_frame_find(&a, &source);
     double box[4], overrun = 0;
     assert_true(
@@ -122,7 +122,7 @@ static void rotations_follow_exif(void **state)
                  * column 0 is at the top for 5 and 6, bottom for 7 and 8 */
                 int ux = (o == 5 || o == 8) ? y : H - 1 - y;
                 int uy = (o == 5 || o == 6) ? x : W - 1 - x;
-                struct annotation a = note("", W, H);
+                struct annotation a = make_annotation("", W, H);
                 assert_box(&a, (struct image_file_info){W, H, o},
                            (double[]){x, y, x + 1, y + 1},
                            (double[]){ux, uy, ux + 1, uy + 1});
@@ -133,9 +133,9 @@ static void size_selects_the_frame_of_rotated_images(void **state)
 {
     (void)state;
     struct image_file_info source = {400, 300, 6};
-    struct annotation upright = note("", 300, 400);
-    struct annotation stored = note("", 400, 300);
-    struct annotation missing = note("", 0, 0);
+    struct annotation upright = make_annotation("", 300, 400);
+    struct annotation stored = make_annotation("", 400, 300);
+    struct annotation missing = make_annotation("", 0, 0);
     struct annotation_frame f = annotation_frame_find(&upright, &source);
     assert_int_equal(f.orientation, 1);
     assert_int_equal(f.upright_w, 300);
@@ -158,8 +158,8 @@ static void the_image_overrides_a_wrong_size(void **state)
 {
     (void)state;
     struct image_file_info source = {500, 375, 1};
-    struct annotation swapped = note("", 375, 500);
-    struct annotation missing = note("", 0, 500);
+    struct annotation swapped = make_annotation("", 375, 500);
+    struct annotation missing = make_annotation("", 0, 500);
     struct annotation_frame f = annotation_frame_find(&swapped, &source);
     assert_true(f.size_differs);
     assert_int_equal(f.upright_w, 500);
@@ -172,7 +172,8 @@ static void areas_include_both_ends(void **state)
 {
     (void)state;
     struct image_file_info source = {100, 50, 1};
-    struct annotation a = note("", 100, 50), official = note("VOC2007", 0, 0);
+    struct annotation a = make_annotation("", 100, 50),
+                      official = make_annotation("VOC2007", 0, 0);
     struct annotation_frame f = annotation_frame_find(&a, &source),
                             g = annotation_frame_find(&official, &source);
     assert_near(annotation_frame_area(&f, (double[]){10, 20, 19, 24}), 50, 0);
@@ -187,7 +188,8 @@ static void areas_outside_the_image_do_not_count(void **state)
 {
     (void)state;
     struct image_file_info source = {100, 50, 1};
-    struct annotation a = note("", 100, 50), official = note("VOC2007", 0, 0);
+    struct annotation a = make_annotation("", 100, 50),
+                      official = make_annotation("VOC2007", 0, 0);
     struct annotation_frame f = annotation_frame_find(&a, &source),
                             g = annotation_frame_find(&official, &source);
     assert_near(annotation_frame_area(&f, (double[]){90, 10, 1000, 19}), 110,
@@ -196,8 +198,8 @@ static void areas_outside_the_image_do_not_count(void **state)
     assert_near(annotation_frame_area(&g, (double[]){-500, -9, 10, 5}), 50, 0);
     /* stored 100 x 50, boxes in that frame, packed upright as 50 x 100 */
     source.orientation = 6;
-    struct annotation_frame turned = annotation_frame_find(&a, &source);
-    assert_near(annotation_frame_area(&turned, (double[]){90, 10, 1000, 19}),
+    struct annotation_frame rotated = annotation_frame_find(&a, &source);
+    assert_near(annotation_frame_area(&rotated, (double[]){90, 10, 1000, 19}),
                 110, 0);
 }
 

@@ -1,4 +1,4 @@
-/* report/append_file: one header, no gap, no doubled row. */
+/* run/append_file: one header, no gap, no duplicate row. */
 #include "check.h"
 
 #include "base/alloc.h"

@@ -22,7 +22,7 @@ static struct batch_item draw(const struct augment *a, uint64_t seed,
 }
 
 /* The inverse of item->warp: maps the point (u, v) of the stored image, in
- * coordinates with pixel centres at + 1/2, to the network's input. */
+ * coordinates with pixel centers at + 1/2, to the network's input. */
 static void to_input(const struct batch_item *s, double u, double v,
                      double out[2])
 {
@@ -61,7 +61,7 @@ static void the_box_bounds_the_warped_corners(void **state)
     assert_true(n_flipped > 200 && n_flipped < 300);
 }
 
-/* Flip, then anticlockwise rotation, computed as in the PyTorch script that
+/* Flip, then counterclockwise rotation, computed as in the PyTorch script that
  * produced the reference results. */
 static void the_box_equals_the_reference(void **state)
 {

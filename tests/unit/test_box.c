@@ -43,7 +43,7 @@ static void a_quarter_rotation_moves_the_right_to_the_top(void **state)
 {
     (void)state;
     float b[4] = {80, 40, 100, 50};
-    box_rotate(b, 90, 100, 100, b); /* anticlockwise as seen, y down */
+    box_rotate(b, 90, 100, 100, b); /* counterclockwise as seen, y down */
     assert_box(b, 40, 0, 50, 20);
 }
 
@@ -51,7 +51,7 @@ static void a_rotation_gives_the_bounding_box(void **state)
 {
     (void)state;
     float out[4];
-    /* A square of side 20 about the centre has half extent 10 sqrt 2 after 45
+    /* A square of side 20 about the center has half extent 10 sqrt 2 after 45
      * degrees, and 10 (cos 10 + sin 10) after 10 degrees. */
     const float square[4] = {40, 40, 60, 60};
     box_rotate(square, 45, 100, 100, out);
@@ -60,7 +60,7 @@ static void a_rotation_gives_the_bounding_box(void **state)
     assert_box(out, 38.415441, 38.415441, 61.584559, 61.584559);
     box_rotate(square, 0, 100, 100, out);
     assert_box(out, 40, 40, 60, 60);
-    /* Off centre, 30 degrees: the rotated corners of {70,50,90,60}, relative
+    /* Off center, 30 degrees: the rotated corners of {70,50,90,60}, relative
      * to (50,50), are (17.32,-10) (34.64,-20) (22.32,-1.34) (39.64,-11.34). */
     box_rotate((float[]){70, 50, 90, 60}, 30, 100, 100, out);
     assert_box(out, 67.320508, 30, 89.641016, 48.660254);

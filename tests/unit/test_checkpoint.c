@@ -1,5 +1,5 @@
-/* train/checkpoint: what is written is read; nothing damaged gets through;
- * the writer beside training. */
+/* run/checkpoint, checkpoint_folder, checkpoint_writer: contents round-trip,
+ * damage is detected, links and old files are maintained. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -161,13 +161,13 @@ static void write_bytes(const char *path, const char *bytes, size_t n)
     fclose(out);
 }
 
-/* An error, or (where the bytes do not matter) the very same contents. */
+/* True for an error; otherwise the contents must be equal (padding bytes). */
 static bool is_detected(const struct fixture *f)
 {
     struct checkpoint back;
     enum vd_err err = read_all(&back, &f->graph, f->path);
     if (err == VD_OK && !is_equal(&back, &f->c))
-        fail_msg("silently wrong");
+        fail_msg("damage was not detected");
     checkpoint_clear(&back);
     return err != VD_OK;
 }
@@ -185,7 +185,7 @@ static void damage_is_always_detected(void **state)
     for (uint64_t i = 0; i < 300; i++) {
         uint32_t w[4];
         rng_words(4, RNG_TEST, i, 0, w);
-        /* every third one where the structure is dense */
+        /* every third one in the first 4 KiB, where HDF5 has its structure */
         size_t at = w[0] % (i % 3 ? n : 4096), kept = (unsigned char)bytes[at];
         bytes[at] = (char)(kept ^ (1u << (w[1] % 8)));
         write_bytes(f.path, bytes, n);
@@ -205,14 +205,14 @@ static void damage_is_always_detected(void **state)
     fixture_clear(&f);
 }
 
-/* Does `what` to the file with h5py, which keeps HDF5's own checksums right;
- * false where there is no h5py. */
-static bool edit(const char *path, const char *what)
+/* Runs Python code on the file `f` with h5py, which keeps HDF5's own checksums
+ * correct; false if there is no h5py. */
+static bool edit_with_h5py(const char *path, const char *code)
 {
     char *command = xasprintf(PYTHON " -c \"import h5py\n"
                                      "f = h5py.File('%s', 'r+')\n%s\""
                                      " 2>/dev/null",
-                              path, what);
+                              path, code);
     int status = system(command);
     free(command);
     return status == 0;
@@ -231,7 +231,7 @@ static void edited_files_are_rejected(void **state)
         struct check_log log;
         struct checkpoint back;
         fixture_init(&f);
-        bool done = edit(f.path, edits[i][0]);
+        bool done = edit_with_h5py(f.path, edits[i][0]);
         if (done) {
             check_log_start(&log);
             assert_int_equal(read_all(&back, &f.graph, f.path), VD_DATA);
@@ -298,14 +298,14 @@ static void user_copies_are_not_the_newest(void **state)
     write_step(&f, "step-00000009-good.h5", 9, false);
     write_step(&f, "step-9.h5", 9, false);
     assert_newest(&f, 7);
-    /* of a right name, but another step's */
+    /* a valid name, but the contents of another step */
     write_step(&f, "step-00000012.h5", 4, false);
     check_log_start(&log);
     assert_newest(&f, 7);
     check_log_end();
     assert_logged(&log, "step-00000012.h5: contains step 4");
     assert_logged(&log, "trying the checkpoint before this one");
-    /* by number, not by letters */
+    /* in numerical, not in lexical order */
     write_step(&f, "step-99999999.h5", 99999999, false);
     write_step(&f, "step-100000000.h5", 100000000, false);
     assert_newest(&f, 100000000);
@@ -345,7 +345,7 @@ static void the_newest_intact_checkpoint_is_found(void **state)
     free(found);
     free(stray);
 
-    /* None whole is an error, none at all is not. */
+    /* No intact file is an error, no file at all is not. */
     write_bytes(f.path, "", 0);
     char *path = xasprintf("%s/step-00000100.h5", f.folder);
     write_bytes(path, "", 0);
@@ -354,7 +354,7 @@ static void the_newest_intact_checkpoint_is_found(void **state)
     assert_int_equal(checkpoint_read_newest(&c, f.folder, &found), VD_DATA);
     check_log_end();
     assert_null(found);
-    assert_logged(&log, "no checkpoint here is whole");
+    assert_logged(&log, "no intact checkpoint here");
     assert_int_equal(checkpoint_read_newest(&c, "/no/such", &found), VD_OK);
     assert_null(found);
     fixture_clear(&f);
@@ -399,7 +399,7 @@ static void links_are_set_and_old_checkpoints_pruned(void **state)
     assert_int_equal(readlink(link, to, sizeof to - 1), 16);
     assert_string_equal(to, "step-00000011.h5");
 
-    /* A folder and a link stand for the file. */
+    /* A folder or a link can be given instead of the file. */
     struct checkpoint c;
     assert_int_equal(checkpoint_open(&c, link, false), VD_OK);
     assert_int_equal(c.step, 11);
@@ -461,7 +461,7 @@ static void write_one(struct fixture *f, int keep, uint64_t step)
 static void a_lost_best_link_is_restored(void **state)
 {
     (void)state;
-    static const char *const damages[] = {"gone", "dangling", "a file",
+    static const char *const damages[] = {"missing", "dangling", "a file",
                                           "only file"};
     for (size_t k = 0; k < 4; k++) {
         struct fixture f;
@@ -476,7 +476,7 @@ static void a_lost_best_link_is_restored(void **state)
         assert_link(&f, "best", "step-00000010.h5");
         rename_in(&f, "best", NULL);
         if (!strcmp(damages[k], "dangling"))
-            rename_in(&f, "last", "best"); /* to what is removed next */
+            rename_in(&f, "last", "best"); /* its target is removed below */
         else if (!strcmp(damages[k], "a file"))
             write_step(&f, "best", 10, true);
         else if (!strcmp(damages[k], "only file"))
@@ -494,12 +494,12 @@ static void a_lost_best_link_is_restored(void **state)
     }
 }
 
-/* How often it was asked; says no from the `ctx`th time on. */
-static int asked;
+/* A guard that fails from its nth call on; `ctx` points to n. */
+static int n_guard_calls;
 
-static enum vd_err refuse_later(void *ctx)
+static enum vd_err deny_from_nth_call(void *ctx)
 {
-    return ++asked >= *(int *)ctx ? VD_CREATE : VD_OK;
+    return ++n_guard_calls >= *(int *)ctx ? VD_CREATE : VD_OK;
 }
 
 static void a_writer_without_ownership_changes_nothing(void **state)
@@ -512,8 +512,8 @@ static void a_writer_without_ownership_changes_nothing(void **state)
         write_one(&f, 9, 8);
         assert_int_equal(checkpoint_writer_new(&w, f.folder, &f.graph, 1),
                          VD_OK);
-        asked = 0;
-        checkpoint_writer_set_guard(w, refuse_later, &first);
+        n_guard_calls = 0;
+        checkpoint_writer_set_guard(w, deny_from_nth_call, &first);
         start(w, &f, 9, true);
         assert_int_equal(checkpoint_writer_wait(w), VD_CREATE);
         checkpoint_writer_free(w);
@@ -570,7 +570,7 @@ static void a_folder_without_links_resolves_to_its_newest(void **state)
     fixture_clear(&f);
 }
 
-/* A run whose newest file was damaged goes on from an older one. */
+/* A run whose newest file was damaged resumes from an older one. */
 static void damaged_newer_checkpoints_do_not_evict_intact_ones(void **state)
 {
     (void)state;
@@ -587,16 +587,16 @@ static void damaged_newer_checkpoints_do_not_evict_intact_ones(void **state)
     assert_int_equal(checkpoint_open(&c, f.folder, false), VD_OK);
     assert_int_equal(c.step, 15);
     checkpoint_clear(&c);
-    assert_false(file_exists(f.path)); /* step 7 is one too many */
+    assert_false(file_exists(f.path)); /* step 7 is beyond `keep` */
     start(w, &f, 21, false);
     assert_int_equal(checkpoint_writer_wait(w), VD_OK);
-    assert_false(file_exists(damaged)); /* it is an old one now */
+    assert_false(file_exists(damaged)); /* now older than the last one */
     checkpoint_writer_free(w);
     free(damaged);
     fixture_clear(&f);
 }
 
-/* The largest file this process may write, as a full disk would. */
+/* Limits the file size of this process, which acts like a full disk. */
 static void limit_files(rlim_t bytes)
 {
     struct rlimit r;
@@ -624,14 +624,14 @@ static void a_full_disk_keeps_the_old_checkpoint_and_is_reported(void **state)
     assert_logged(&log, "(HDF5: File too large)\n");
     assert_string_equal(strchr(log.text, '\n'), "\n" FILE_WRITE_REMEDY "\n");
     limit_files(100000);
-    start(w, &f, 20, true); /* its error comes with the next call */
+    start(w, &f, 20, true); /* its error is returned by the next call */
     make_checkpoint(&c, &f.graph, 21);
     assert_int_equal(checkpoint_writer_start(w, &c), VD_IO);
     assert_non_null(c.param); /* still the caller's */
     checkpoint_clear(&c);
     start(w, &f, 22, false);
     assert_int_equal(checkpoint_writer_wait(w), VD_IO);
-    assert_int_equal(checkpoint_writer_wait(w), VD_OK); /* told once */
+    assert_int_equal(checkpoint_writer_wait(w), VD_OK); /* returned once */
     limit_files(RLIM_INFINITY);
     assert_int_equal(file_list_read(&list, f.folder), VD_OK);
     assert_int_equal(list.n, 1);

@@ -188,7 +188,7 @@ static void boxes_are_tight_and_inside(void **state)
     }
 }
 
-/* The mean colour of an object's pixels in the finished image. */
+/* The mean color of an object's pixels in the finished image. */
 static void mean_color(const struct demo_image *p, int k, double rgb[3])
 {
     size_t pixels = (size_t)p->image.width * (size_t)p->image.height, n = 0;
@@ -204,8 +204,8 @@ static void mean_color(const struct demo_image *p, int k, double rgb[3])
         rgb[c] /= (double)n;
 }
 
-/* Pearson correlation of the channels of two colours, -1..1. */
-static double likeness(const double a[3], const double b[3])
+/* Pearson correlation of the channels of two colors, -1..1. */
+static double correlation(const double a[3], const double b[3])
 {
     double ma = (a[0] + a[1] + a[2]) / 3, mb = (b[0] + b[1] + b[2]) / 3;
     double ab = 0, aa = 0, bb = 0;
@@ -225,10 +225,10 @@ static void objects_have_their_class_color(void **state)
         struct demo_image p;
         assert_int_equal(demo_image_draw(&p, 9, i, SIZE), VD_OK);
         for (int k = 0; k < p.n_objects; k++) {
-            double seen[3], meant[3];
-            mean_color(&p, k, seen);
-            demo_class_color(p.objects[k].class, meant);
-            worst = fmin(worst, likeness(seen, meant));
+            double drawn_color[3], class_color[3];
+            mean_color(&p, k, drawn_color);
+            demo_class_color(p.objects[k].class, class_color);
+            worst = fmin(worst, correlation(drawn_color, class_color));
         }
         demo_image_clear(&p);
     }

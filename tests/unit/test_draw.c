@@ -10,7 +10,7 @@
 static const struct draw_color orange = {1, 0.6, 0.1}, blue = {0.1, 0.2, 0.8};
 
 /* A color gradient in which every drawn pixel is a visible change. */
-static struct image slope(int width, int height)
+static struct image make_gradient(int width, int height)
 {
     struct image im;
     assert_int_equal(image_new(&im, width, height), VD_OK);
@@ -35,7 +35,7 @@ static bool same_color(const uint8_t *p, struct draw_color c)
            fabs(p[2] - 255 * c.b) <= 1;
 }
 
-static void save_if_asked(const struct image *im, const char *name)
+static void save_if_requested(const struct image *im, const char *name)
 {
     const char *to = getenv("VOCDIST_TEST_KEEP");
     if (!to)
@@ -48,7 +48,7 @@ static void save_if_asked(const struct image *im, const char *name)
 static void a_box_changes_its_outline_only(void **state)
 {
     (void)state;
-    struct image im = slope(224, 224), before = slope(224, 224);
+    struct image im = make_gradient(224, 224), before = make_gradient(224, 224);
     const float box[4] = {40.2f, 59.7f, 140, 180};
     assert_int_equal(draw_box(&im, box, orange, NULL), VD_OK);
     // 1 dark, 2 colored, 1 dark pixel on every side
@@ -87,7 +87,8 @@ static void labels_stay_inside_the_image(void **state)
     const int n = sizeof boxes / sizeof *boxes;
     int first = 0;
     for (int i = 0; i < n; i++) {
-        struct image im = slope(224, 224), bare = slope(224, 224);
+        struct image im = make_gradient(224, 224),
+                     bare = make_gradient(224, 224);
         assert_int_equal(draw_box(&im, boxes[i], blue, "dog 0.97"), VD_OK);
         assert_int_equal(draw_box(&bare, boxes[i], blue, NULL), VD_OK);
         // The label has the same size everywhere; it may cover the outline.
@@ -116,7 +117,7 @@ static bool has_edge(const struct image *im, int x1, int y1, int x2, int y2)
 
 static int count_changed(const struct image *im)
 {
-    struct image before = slope(im->width, im->height);
+    struct image before = make_gradient(im->width, im->height);
     int n = 0;
     for (int i = 0; i < im->width * im->height; i++)
         n += memcmp(im->rgb + 3 * i, before.rgb + 3 * i, 3) != 0;
@@ -131,20 +132,20 @@ static void a_box_without_area_has_no_outline(void **state)
         {180, 150, 40, 60}, {180, 60, 40, 150}, {40, 150, 180, 60}};
     static const float points[][4] = {{50, 50, 50, 90}, {60, 60, 60, 60}};
     const float proper[4] = {40, 60, 180, 150};
-    struct image im = slope(224, 224);
+    struct image im = make_gradient(224, 224);
     assert_int_equal(draw_box(&im, proper, orange, NULL), VD_OK);
     assert_true(has_edge(&im, 40, 60, 180, 150));
     image_clear(&im);
     for (int i = 0; i < 3; i++) {
-        im = slope(224, 224);
+        im = make_gradient(224, 224);
         assert_int_equal(draw_box(&im, swapped[i], orange, NULL), VD_OK);
         assert_true(count_changed(&im) > 50); /* the diagonal is drawn */
         assert_false(has_edge(&im, 40, 60, 180, 150));
-        save_if_asked(&im, "swapped.png");
+        save_if_requested(&im, "swapped.png");
         image_clear(&im);
     }
     for (int i = 0; i < 2; i++) {
-        im = slope(224, 224);
+        im = make_gradient(224, 224);
         assert_int_equal(draw_box(&im, points[i], orange, NULL), VD_OK);
         assert_true(count_changed(&im) > 0);
         image_clear(&im);
@@ -163,7 +164,7 @@ static void invalid_boxes_and_labels_are_still_drawn(void **state)
         "a label that is far longer than the image is wide, and then some"};
     for (size_t i = 0; i < sizeof boxes / sizeof *boxes; i++)
         for (size_t k = 0; k < sizeof labels / sizeof *labels; k++) {
-            struct image im = slope(120, 90), dot = slope(1, 1);
+            struct image im = make_gradient(120, 90), dot = make_gradient(1, 1);
             assert_int_equal(draw_box(&im, boxes[i], orange, labels[k]), VD_OK);
             assert_true(k == 0 || count_color(&im, orange) > 100);
             assert_int_equal(draw_box(&dot, boxes[i], orange, labels[k]),
@@ -198,7 +199,7 @@ static void a_sheet_shows_every_image(void **state)
         "a long caption that has to be made smaller", "pottedplant"};
     for (int i = 0; i < 5; i++) {
         const float box[4] = {20.0f * (float)i, 10, 120, 100};
-        images[i] = slope(150 + 40 * i, 150);
+        images[i] = make_gradient(150 + 40 * i, 150);
         assert_int_equal(draw_box(&images[i], box, i % 2 ? blue : orange,
                                   i == 3 ? "person" : "cat 0.87"),
                          VD_OK);
@@ -219,7 +220,7 @@ static void a_sheet_shows_every_image(void **state)
     // The last image covers the middle of its cell; the next cell is empty.
     assert_true(pixel(&sheet, 8 + 168 + 80, 8 + 190 + 120)[2] < 130);
     assert_int_equal(pixel(&sheet, 8 + 2 * 168 + 80, 8 + 190 + 80)[2], 245);
-    save_if_asked(&sheet, "sheet.png");
+    save_if_requested(&sheet, "sheet.png");
     image_clear(&sheet);
     assert_int_equal(draw_sheet(&sheet, images, NULL, 2, 3, 100), VD_OK);
     assert_int_equal(sheet.width, 8 + 2 * 108);

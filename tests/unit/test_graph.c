@@ -166,7 +166,7 @@ static void freezing_takes_the_tail(void **state)
         struct resnet_spec spec = resnet34();
         struct graph g;
         spec.freeze = (enum resnet_freeze)level;
-        spec.freeze_bn_eval = true;
+        spec.fixed_norms = true;
         resnet_build(&g, &spec);
         int at = graph_find_param(&g, last_trainable[level]);
         for (int i = 0; i < g.n_param_tensors; i++)

@@ -160,17 +160,18 @@ static enum vd_err decode_copy(const char *bytes, size_t n, int64_t max_pixels)
     return err;
 }
 
-/* Asserts VD_DATA and a message with the file name and `says`. */
-static void assert_bytes_rejected(const char *bytes, size_t n, const char *says)
+/* Asserts VD_DATA and a message with the file name and `expected`. */
+static void assert_bytes_rejected(const char *bytes, size_t n,
+                                  const char *expected)
 {
     struct check_log log;
     check_log_start(&log);
     enum vd_err err = decode_copy(bytes, n, IMAGE_MAX_PIXELS);
     check_log_end();
     if (err != VD_DATA)
-        fail_msg("not rejected as bad data (%d), \"%s\"", (int)err, says);
+        fail_msg("not rejected as bad data (%d), \"%s\"", (int)err, expected);
     assert_logged(&log, "some/file: ");
-    assert_logged(&log, says);
+    assert_logged(&log, expected);
 }
 
 static void a_truncated_file_is_always_rejected(void **state)

@@ -1,5 +1,5 @@
-/* train/loss_meter: every loss goes to its image's epoch, in position order,
- * however steps are grouped. */
+/* train/loss_meter: losses are added to the epoch of their image, in position
+ * order, at any flush interval. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -49,14 +49,14 @@ static void fixture_clear(struct fixture *f)
     check_folder_remove(f->folder);
 }
 
-/* Losses whose sum in float, or in another order, has other bits. */
+/* Losses whose sum has other bits in float or in another order. */
 static struct result result_at(uint64_t position)
 {
     return (struct result){.l1 = 1e4f / (float)(3 * position + 1),
                            .ce = (float)position * 0.37f + 1e-3f};
 }
 
-static void take(struct fixture *f, uint64_t step)
+static void add_step(struct fixture *f, uint64_t step)
 {
     struct result results[BATCH];
     struct step_stats row = {.step = step + 1, .lr = 0.5, .seconds = 2};
@@ -83,13 +83,13 @@ static struct loss_sums expected(uint64_t epoch, uint64_t end)
     return sum;
 }
 
-static void a_step_can_straddle_two_epochs(void **state)
+static void a_step_may_span_two_epochs(void **state)
 {
     (void)state;
     struct fixture f;
     fixture_init(&f, 100);
     for (uint64_t step = 0; step < 3; step++)
-        take(&f, step); /* positions 0 .. 11 */
+        add_step(&f, step); /* positions 0 .. 11 */
     assert_int_equal(loss_meter_flush(&f.loss_meter), VD_OK);
     struct loss_sums sum = loss_meter_end_epoch(&f.loss_meter);
     struct loss_sums first = expected(0, 12), next = expected(1, 12);
@@ -111,7 +111,7 @@ static void sums_and_rows_are_equal_at_any_flush_interval(void **state)
         size_t n = 0;
         fixture_init(&f, capacity);
         for (uint64_t step = 0; step < STEPS; step++) {
-            take(&f, step);
+            add_step(&f, step);
             uint64_t epoch = f.loss_meter.epoch;
             if (step != sampler_last_step(IMAGES, epoch, BATCH))
                 continue;
@@ -142,7 +142,7 @@ static void sums_and_rows_are_equal_at_any_flush_interval(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_step_can_straddle_two_epochs),
+        cmocka_unit_test(a_step_may_span_two_epochs),
         cmocka_unit_test(sums_and_rows_are_equal_at_any_flush_interval),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

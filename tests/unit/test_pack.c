@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct check_log said;
+static struct check_log captured;
 
 /* ---- a scratch VOC folder ---- */
 
@@ -49,7 +49,7 @@ static void end_voc_fixture(struct voc_fixture *w)
     check_folder_remove(w->folder);
 }
 
-/* An image in which each position has its own colour. */
+/* An image in which each position has its own color. */
 static void add_image(const struct voc_fixture *w, const char *name, int width,
                       int height)
 {
@@ -92,12 +92,12 @@ static void set_orientation(const struct voc_fixture *w, const char *name,
     char *path = xasprintf("%s/%s", w->root, file), *bytes = NULL;
     size_t n = 0;
     assert_int_equal(file_read(path, 1 << 20, &bytes, &n), VD_OK);
-    char *turned = xcalloc(n + sizeof exif, 1);
-    memcpy(turned, bytes, 2);
-    memcpy(turned + 2, exif, sizeof exif);
-    memcpy(turned + 2 + sizeof exif, bytes + 2, n - 2);
-    voc_write(w->root, file, turned, n + sizeof exif);
-    free(turned);
+    char *with_exif = xcalloc(n + sizeof exif, 1);
+    memcpy(with_exif, bytes, 2);
+    memcpy(with_exif + 2, exif, sizeof exif);
+    memcpy(with_exif + 2 + sizeof exif, bytes + 2, n - 2);
+    voc_write(w->root, file, with_exif, n + sizeof exif);
+    free(with_exif);
     free(bytes);
     free(path);
     free(file);
@@ -159,7 +159,7 @@ static enum vd_err pack_as(struct voc_fixture *w, int size)
 
 static enum vd_err pack(struct voc_fixture *w)
 {
-    check_log_start(&said);
+    check_log_start(&captured);
     enum vd_err err = pack_as(w, 1);
     check_log_end();
     return err;
@@ -224,9 +224,9 @@ static void largest_objects_become_labels(void **state)
                  VOC_OBJECT("dog", "0", "100", "2", "100", "60")
                      VOC_OBJECT("ape", "0", "-2", "0", "64.5", "70")));
     assert_int_equal(pack(&w), VD_OK);
-    assert_logged(&said,
+    assert_logged(&captured,
                   "e.xml:3: the box 100 2 100 60 of \"dog\" has no area");
-    assert_logged(&said,
+    assert_logged(&captured,
                   "e.xml:4: the box -2 0 64.5 70 of \"ape\" extends 6.00");
 
     struct shard_set s = open_set(&w);
@@ -343,7 +343,7 @@ static void boxes_rotate_with_exif_if_size_is_of_stored_pixels(void **state)
         assert_true(pixels[3 * 63 + 1] < 10);   /* shrinks rightwards */
     }
     shard_set_close(&s);
-    assert_logged(&said, "stored.jpg:1: EXIF orientation 6");
+    assert_logged(&captured, "stored.jpg:1: EXIF orientation 6");
     free(pixels);
     end_voc_fixture(&w);
 }
@@ -374,11 +374,11 @@ static void all_bad_files_are_reported(void **state)
     struct voc_fixture w;
     make_bad_voc_fixture(&w);
     assert_int_equal(pack(&w), VD_DATA);
-    assert_logged(&said, "b-broken-xml.xml:1: not well-formed");
-    assert_logged(&said, "JPEGImages/c-cut.jpg:1: ");
-    assert_logged(&said, "e-alone.xml:1: no image");
-    assert_logged(&said, "3 files cannot be used; nothing was packed");
-    assert_logged(&said, "--skip-bad");
+    assert_logged(&captured, "b-broken-xml.xml:1: not well-formed");
+    assert_logged(&captured, "JPEGImages/c-cut.jpg:1: ");
+    assert_logged(&captured, "e-alone.xml:1: no image");
+    assert_logged(&captured, "3 files cannot be used; nothing was packed");
+    assert_logged(&captured, "--skip-bad");
     char *manifest = xasprintf("%s/pack.json", w.out);
     char *shard = xasprintf("%s/shard-00000.h5", w.out);
     assert_false(file_exists(manifest));
@@ -388,7 +388,7 @@ static void all_bad_files_are_reported(void **state)
 
     w.options.skip_bad = true;
     assert_int_equal(pack(&w), VD_OK);
-    assert_logged(&said, "d-empty.xml:1: no object with a usable box");
+    assert_logged(&captured, "d-empty.xml:1: no object with a usable box");
     struct shard_set s = open_set(&w);
     assert_int_equal(s.n_images, 1);
     assert_string_equal(s.id[0], "a");
@@ -411,7 +411,7 @@ static void images_without_objects_can_be_an_error(void **state)
     w.options.skip_bad = true;
     w.options.empty = PACK_EMPTY_ERROR;
     assert_int_equal(pack(&w), VD_DATA);
-    assert_logged(&said, "1 images have no usable object");
+    assert_logged(&captured, "1 images have no usable object");
     end_voc_fixture(&w);
 }
 
@@ -424,7 +424,7 @@ static void unknown_classes_stop_packing(void **state)
     w.options.classes = xasprintf("%s/classes.txt", w.folder);
     voc_text(w.folder, "classes.txt", "persons\n");
     assert_int_equal(pack(&w), VD_DATA);
-    assert_logged(&said, "did you mean \"persons\"?");
+    assert_logged(&captured, "did you mean \"persons\"?");
     assert_false(file_exists(w.out));
     free(w.options.classes);
     end_voc_fixture(&w);
@@ -458,7 +458,7 @@ static void bytes_do_not_depend_on_threads_or_ranks(void **state)
         free(name);
     }
     w.options.shard_mib = 1;
-    check_log_start(&said);
+    check_log_start(&captured);
     for (int k = 0; k < 4; k++) {
         outs[k] = w.options.output = xasprintf("%s/out%d", w.folder, k);
         w.options.threads = runs[k].threads;
@@ -491,8 +491,8 @@ static void each_split_has_its_own_folder(void **state)
     voc_text(w.root, "ImageSets/Main/val.txt", "b\na\n");
     w.options.split = splits;
     assert_int_equal(pack(&w), VD_OK);
-    assert_logged(&said, "Main/val.txt:2: \"a\" is in train as well");
-    assert_null(strstr(said.text, "same pixels"));
+    assert_logged(&captured, "Main/val.txt:2: \"a\" is in train as well");
+    assert_null(strstr(captured.text, "same pixels"));
     char *out = w.out;
     w.out = xasprintf("%s/train", out);
     struct shard_set s = open_set(&w);
@@ -540,12 +540,13 @@ static void equal_pixels_in_two_splits_are_reported(void **state)
     w.options.split = splits;
     for (int ranks = 1; ranks <= 2; ranks++) {
         w.options.overwrite = ranks > 1;
-        check_log_start(&said);
+        check_log_start(&captured);
         assert_int_equal(pack_as(&w, ranks), VD_OK);
         check_log_end();
-        assert_logged(&said, "JPEGImages/b.jpg:1: \"b\" of val has the same "
-                             "pixels as \"a\" of train");
-        assert_null(strstr(said.text, "\"c\""));
+        assert_logged(&captured,
+                      "JPEGImages/b.jpg:1: \"b\" of val has the same "
+                      "pixels as \"a\" of train");
+        assert_null(strstr(captured.text, "\"c\""));
         char *json = read_text(w.out, "val/pack.json");
         assert_non_null(strstr(json, "\"in_several_splits\": 1"));
         free(json);
@@ -573,7 +574,7 @@ static void only_splits_that_must_be_disjoint_are_compared(void **state)
         write_split(&w, cases[k].second, 0, 1);
         w.options.split = xasprintf("%s,%s", cases[k].first, cases[k].second);
         assert_int_equal(pack(&w), VD_OK);
-        assert_int_equal(strstr(said.text, "as well") != NULL,
+        assert_int_equal(strstr(captured.text, "as well") != NULL,
                          cases[k].is_reported);
         free(w.options.split);
         end_voc_fixture(&w);
@@ -598,10 +599,10 @@ static void classes_without_training_images_are_reported(void **state)
         w.options.split = k ? other : splits;
         w.options.overwrite = k > 0;
         assert_int_equal(pack(&w), VD_OK);
-        assert_logged(&said,
+        assert_logged(&captured,
                       "val.txt:1: class \"fox\" is the label of 1 images "
                       "here and never in train; it cannot be learned");
-        assert_null(strstr(said.text, "class \"cat\""));
+        assert_null(strstr(captured.text, "class \"cat\""));
     }
     end_voc_fixture(&w);
 }
@@ -626,8 +627,8 @@ static void finished_sets_are_kept_and_leftovers_replaced(void **state)
     char *before = read_text(w.out, "pack.json");
     w.options.size = 32;
     assert_int_equal(pack(&w), VD_CREATE);
-    assert_logged(&said, "already contains a finished data set");
-    assert_logged(&said, "--overwrite");
+    assert_logged(&captured, "already contains a finished data set");
+    assert_logged(&captured, "--overwrite");
     char *after = read_text(w.out, "pack.json");
     assert_string_equal(before, after);
     w.options.overwrite = true;
@@ -755,7 +756,7 @@ static void output_errors_are_reported(void **state)
     voc_text(w.folder, "file", "not a folder");
     w.options.output = xasprintf("%s/file/out", w.folder);
     assert_int_equal(pack(&w), VD_CREATE);
-    assert_logged(&said, "file");
+    assert_logged(&captured, "file");
     free(w.options.output);
     w.options.output = w.out;
 
@@ -771,7 +772,7 @@ static void options_are_checked(void **state)
     (void)state;
     struct voc_fixture w = make_voc_fixture();
     struct pack p;
-    check_log_start(&said);
+    check_log_start(&captured);
     assert_int_equal(pack_open(&p, &w.options, &w.root, 0), VD_USAGE);
     w.options.size = 100;
     assert_int_equal(pack_open(&p, &w.options, &w.root, 1), VD_USAGE);
@@ -780,9 +781,9 @@ static void options_are_checked(void **state)
     w.options.output = empty;
     assert_int_equal(pack_open(&p, &w.options, &w.root, 1), VD_USAGE);
     check_log_end();
-    assert_logged(&said, "no VOC folder given");
-    assert_logged(&said, "the next multiple is 128");
-    assert_logged(&said, "set it with -o DIR");
+    assert_logged(&captured, "no VOC folder given");
+    assert_logged(&captured, "the next multiple is 128");
+    assert_logged(&captured, "set it with -o DIR");
     end_voc_fixture(&w);
 }
 
@@ -800,7 +801,7 @@ static void data_check_reports_all_problems(void **state)
         size_t n = 0;
         FILE *out = open_memstream(&text, &n);
         options.strict = strict;
-        check_log_start(&said);
+        check_log_start(&captured);
         assert_int_equal(data_check_run(&options, &w.root, 1, out),
                          strict ? VD_DATA : VD_OK);
         check_log_end();
@@ -813,7 +814,7 @@ static void data_check_reports_all_problems(void **state)
         assert_null(strstr(text, "no problems found"));
         free(text);
     }
-    assert_logged(&said, "4 problems found");
+    assert_logged(&captured, "4 problems found");
     end_voc_fixture(&w);
 }
 
@@ -833,7 +834,7 @@ static void data_check_reports_when_no_image_is_usable(void **state)
     assert_non_null(strstr(text, "0 of 1 annotated images are usable"));
     free(text);
     assert_int_equal(pack(&w), VD_DATA);
-    assert_logged(&said, "1 files cannot be used");
+    assert_logged(&captured, "1 files cannot be used");
     end_voc_fixture(&w);
 }
 
@@ -846,7 +847,7 @@ static char *check_text(struct voc_fixture *w, char *split,
     char *text = NULL;
     size_t n = 0;
     FILE *out = open_memstream(&text, &n);
-    check_log_start(&said);
+    check_log_start(&captured);
     assert_int_equal(data_check_run(&options, &w->root, 1, out), expected);
     check_log_end();
     fclose(out);
@@ -910,12 +911,12 @@ static void data_check_reads_split_lists(void **state)
         {"Annotations/d.xml", "", 0, "d.xml:1: the file is empty"},
     };
     static char none[] = "";
-    struct voc_fixture sound = make_split_voc_fixture();
-    char *text = check_text(&sound, none, VD_OK);
+    struct voc_fixture valid = make_split_voc_fixture();
+    char *text = check_text(&valid, none, VD_OK);
     assert_non_null(strstr(text, "no problems found"));
     assert_non_null(strstr(text, "2 of 2 images in list train are usable\n"));
     free(text);
-    end_voc_fixture(&sound);
+    end_voc_fixture(&valid);
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         struct voc_fixture w = make_split_voc_fixture();
         if (strstr(cases[k].name, "val.txt/")) {
@@ -929,7 +930,7 @@ static void data_check_reads_split_lists(void **state)
         if (!strstr(text, cases[k].message))
             fail_msg("no message %s in:\n%s", cases[k].message, text);
         assert_null(strstr(text, "no problems found"));
-        assert_logged(&said, "problems found");
+        assert_logged(&captured, "problems found");
         free(text);
         end_voc_fixture(&w);
     }

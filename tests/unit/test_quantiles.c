@@ -1,4 +1,4 @@
-/* report/quantiles, and bench/timing_table over ranks. */
+/* base/quantiles, and bench/timing_table over ranks. */
 #include "check.h"
 
 #include "bench/timing_table.h"

@@ -1,4 +1,4 @@
-/* run/run_folder, run/run_lock: one process at a time is in a run. */
+/* run/run_folder, run/run_lock: one process at a time writes into a run. */
 #include "run_holder.h"
 
 #include "base/alloc.h"
@@ -46,15 +46,15 @@ static void check_second_process(void)
     struct check_log log;
     pid_t child = fork_run_holder(folder, run_folder_open);
     gethostname(host, sizeof host - 1);
-    snprintf(who, sizeof who, "/a: process %ld on %s is in this run",
-             (long)child, host);
+    snprintf(who, sizeof who, "/a: in use by process %ld on %s", (long)child,
+             host);
     check_log_start(&log);
     assert_int_equal(run_folder_open(&r, folder, "a"), VD_CREATE);
     check_log_end();
     assert_logged(&log, who);
     assert_logged(&log, "--train.name");
     run_folder_close(&r);
-    /* Another name is free, and so is this one once that process is dead. */
+    /* Another name can be used; this one also, once that process is dead. */
     assert_int_equal(run_folder_open(&r, folder, "b"), VD_OK);
     run_folder_close(&r);
     kill(child, SIGKILL);
@@ -84,8 +84,8 @@ static void a_file_system_without_locks_warns(void **state)
     assert_int_equal(run_folder_open(&r, folder, "a"), VD_OK);
     check_log_end();
     no_flock = no_fcntl = false;
-    assert_logged(&log, "this file system has no locks (No locks available): "
-                        "make sure that no second job is in this run");
+    assert_logged(&log, "this file system has no locks (No locks available)\n"
+                        "make sure that no second job uses this run");
     run_folder_close(&r);
     check_folder_remove(folder);
 }
@@ -112,7 +112,7 @@ static void assert_no_rows(const char *folder)
     free(path);
 }
 
-/* By a process that could not see the lock of the first. */
+/* The new process could not see the lock of the old one. */
 static void a_process_that_lost_the_lock_writes_nothing(void **state)
 {
     (void)state;
@@ -157,7 +157,7 @@ static void a_removed_lock_file_is_recreated(void **state)
     assert_int_equal(run_folder_check_owner(&r), VD_OK);
     assert_int_equal(run_folder_open(&other, folder, "a"), VD_CREATE);
     check_log_end();
-    assert_logged(&log, "is in this run");
+    assert_logged(&log, "in use by process ");
     run_folder_close(&other);
     run_folder_close(&r);
     free(lock);

@@ -8,8 +8,9 @@ static void assert_permutation(const struct sampler *s, uint64_t epoch)
 {
     uint8_t *seen = calloc(s->n, 1);
     for (uint64_t k = 0; k < s->n; k++) {
-        uint64_t turn = 0, at = sampler_at(s, epoch * s->n + k, &turn);
-        assert_int_equal(turn, epoch);
+        uint64_t found_epoch = 0,
+                 at = sampler_at(s, epoch * s->n + k, &found_epoch);
+        assert_int_equal(found_epoch, epoch);
         assert_true(at < s->n);
         assert_int_equal(seen[at]++, 0);
     }
@@ -87,24 +88,24 @@ static void all_orders_of_few_images_are_equally_likely(void **state)
 }
 
 /* Over many epochs: the image at one position, and the distance between the
- * images at two neighbouring positions. */
-static void positions_and_neighbours_are_equally_likely(void **state)
+ * images at two neighboring positions. */
+static void positions_and_neighbors_are_equally_likely(void **state)
 {
     (void)state;
     const uint64_t sizes[] = {16, 64, 65, 100, 256, 300};
     for (size_t z = 0; z < sizeof sizes / sizeof *sizes; z++) {
         const uint64_t n = sizes[z];
         const struct sampler s = {11, n, true};
-        uint32_t place[300] = {0}, step[300] = {0};
+        uint32_t at_position[300] = {0}, distance[300] = {0};
         for (uint64_t epoch = 0; epoch < 30000; epoch++) {
             uint64_t a = sampler_at(&s, epoch * n + 3, NULL);
             uint64_t b = sampler_at(&s, epoch * n + 4, NULL);
-            place[a]++;
-            step[(b + n - a) % n]++;
+            at_position[a]++;
+            distance[(b + n - a) % n]++;
         }
-        assert_int_equal(step[0], 0);
-        assert_uniform(place, n);
-        assert_uniform(step + 1, n - 1);
+        assert_int_equal(distance[0], 0);
+        assert_uniform(at_position, n);
+        assert_uniform(distance + 1, n - 1);
     }
 }
 
@@ -169,7 +170,7 @@ int main(void)
         cmocka_unit_test(every_epoch_contains_every_image_once),
         cmocka_unit_test(epochs_and_seeds_differ),
         cmocka_unit_test(all_orders_of_few_images_are_equally_likely),
-        cmocka_unit_test(positions_and_neighbours_are_equally_likely),
+        cmocka_unit_test(positions_and_neighbors_are_equally_likely),
         cmocka_unit_test(without_shuffling_the_order_is_data_order),
         cmocka_unit_test(a_step_may_span_two_epochs),
         cmocka_unit_test(steps_and_epochs_are_consistent),

@@ -1,4 +1,4 @@
-/* train/schedule: the rates of torch.optim.lr_scheduler, step by step. */
+/* train/schedule: equal to torch.optim.lr_scheduler at each step; warnings. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -114,7 +114,7 @@ static void the_shortest_schedules_are_finite(void **state)
         }
 }
 
-/* What is said at the start of a run of `last` steps that has done `first`. */
+/* The warning for a run of `last` steps that resumes after `first`. */
 static void assert_warns(struct schedule s, uint64_t first, uint64_t last,
                          const char *cause, const char *remedy)
 {

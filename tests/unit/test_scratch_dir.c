@@ -1,5 +1,4 @@
-/* run/scratch_dir: nothing is left of a scratch folder, whatever ends its
- * process. */
+/* run/scratch_dir: a scratch folder is removed however its process ends. */
 #include "run_holder.h"
 
 #include "base/alloc.h"
@@ -44,7 +43,7 @@ static void nothing_is_left_after_closing(void **state)
     write_file(r.checkpoints, "step-00000001.h5");
     run_folder_close(&r);
     assert_int_equal(check_count_files(folder),
-                     0); /* x and y were made for it */
+                     0); /* x and y were created for it */
     free(dir);
     check_folder_remove(folder);
 }
@@ -55,7 +54,7 @@ static void other_files_are_kept(void **state)
     char *folder = check_folder(), *dir = xasprintf("%s/x", folder);
     struct run_folder r;
     assert_int_equal(run_folder_open_scratch(&r, dir, "a"), VD_OK);
-    write_file(dir, "of somebody who came later");
+    write_file(dir, "a later file of another process");
     run_folder_close(&r);
     assert_int_equal(check_count_files(folder), 1);
     assert_int_equal(check_count_files(dir), 1);
@@ -99,7 +98,7 @@ static void an_unwritable_folder_is_reported(void **state)
     check_folder_remove(folder);
 }
 
-/* Up to 5 minutes: the shell is nobody's child by now. */
+/* Waits up to 5 minutes: the shell is no longer a child of this process. */
 static bool becomes_empty(const char *folder)
 {
     const struct timespec moment = {.tv_nsec = 10000000};
@@ -121,7 +120,7 @@ static void a_killed_session_leaves_nothing(void **state)
     check_folder_remove(folder);
 }
 
-/* As after a crash of the machine, or where a whole job is killed. */
+/* As after a crash of the machine, or if all processes of a job are killed. */
 static void stale_scratch_folders_are_removed(void **state)
 {
     (void)state;
@@ -148,9 +147,9 @@ static void stale_scratch_folders_are_removed(void **state)
     assert_int_equal(run_folder_open_scratch(&r, folder, "a"), VD_OK);
     run_folder_close(&r);
     check_log_end();
-    assert_logged(&log, "of a scratch session that was killed");
+    assert_logged(&log, "left by a killed scratch session");
     assert_false(file_exists(left));
-    assert_true(file_exists(other)); /* who knows */
+    assert_true(file_exists(other)); /* its process may be alive */
     assert_int_equal(check_count_files(folder), 2);
     kill(alive, SIGKILL);
     waitpid(alive, NULL, 0);

@@ -1,4 +1,4 @@
-/* train/session_memory: a node without enough memory for its ranks. */
+/* train/session_memory: warns of a node without enough memory for its ranks. */
 #include "check.h"
 
 #include "base/memory.h"
@@ -6,7 +6,7 @@
 
 static struct comm comm = {.size = 1, .node_size = 1};
 
-static void a_node_that_is_too_small_is_warned_of(void **state)
+static void a_node_with_too_little_memory_warns(void **state)
 {
     (void)state;
     struct check_log log;
@@ -29,7 +29,7 @@ static void a_node_that_is_too_small_is_warned_of(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_node_that_is_too_small_is_warned_of),
+        cmocka_unit_test(a_node_with_too_little_memory_warns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

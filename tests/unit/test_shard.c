@@ -105,7 +105,7 @@ static bool is_test_sample(const struct shard_set *set, size_t i,
            !memcmp(pixels, p.pixels, PIXELS);
 }
 
-/* Reads the whole data set; VD_OK means that every label and pixel is right. */
+/* Reads the data set; VD_OK means that every label and pixel is correct. */
 static enum vd_err read_all(const struct fixture *f)
 {
     struct shard_set set;
@@ -117,7 +117,7 @@ static enum vd_err read_all(const struct fixture *f)
     for (size_t i = 0; err == VD_OK && i < N; i++) {
         err = shard_set_read(&set, i, pixels);
         if (err == VD_OK && !is_test_sample(&set, i, pixels))
-            fail_msg("image %zu is silently wrong", i);
+            fail_msg("image %zu: damage was not detected", i);
     }
     shard_set_close(&set);
     return err;
@@ -197,7 +197,7 @@ static void hostile_shards_are_rejected(void **state)
 {
     (void)state;
     static const struct {
-        const char *kind, *says;
+        const char *kind, *message;
     } cases[] = {
         {"external_storage", "class: external storage"},
         {"external_link", "class: a soft or external link"},
@@ -263,7 +263,7 @@ static void hostile_shards_are_rejected(void **state)
         if (err != VD_DATA)
             fail_msg("%s was not rejected", cases[k].kind);
         assert_logged(&log, f.shard);
-        assert_logged(&log, cases[k].says);
+        assert_logged(&log, cases[k].message);
     }
     fixture_clear(&f);
 }
@@ -480,7 +480,7 @@ static void damaged_manifests_are_rejected(void **state)
 {
     (void)state;
     static const struct {
-        const char *from, *to, *says;
+        const char *from, *to, *message;
     } cases[] = {
         {"\"format\": 1", "\"format\": 2", "format 2; this program reads"},
         {"\"format\": 1", "\"format\": \"1\"", "\"format\": expected"},
@@ -508,7 +508,7 @@ static void damaged_manifests_are_rejected(void **state)
         check_log_start(&log);
         assert_int_not_equal(read_all(&f), VD_OK);
         check_log_end();
-        assert_logged(&log, cases[k].says);
+        assert_logged(&log, cases[k].message);
         fixture_clear(&f);
     }
 }

@@ -1,4 +1,4 @@
-/* run/train_state: every bit comes back; damage is refused. */
+/* run/train_state: round trip of every bit; damage is rejected. */
 #include "check.h"
 
 #include "base/alloc.h"
@@ -70,7 +70,7 @@ static void states_without_patience_are_read(void **state)
     free(text);
 }
 
-/* Cut off or changed anywhere: an error, or a state that says the same. */
+/* Truncated or changed text is an error. */
 static void damage_is_rejected_and_leaves_the_state_unchanged(void **state)
 {
     (void)state;

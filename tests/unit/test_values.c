@@ -59,12 +59,12 @@ static void expect_fault(struct fixture *x, float *buffer, const char *tensor,
                          size_t index, float value)
 {
     struct invalid_value fault = {.tensor = ""};
-    float *place = buffer + value_index(x, tensor) + index, kept = *place;
-    *place = value;
+    float *target = buffer + value_index(x, tensor) + index, kept = *target;
+    *target = value;
     assert_true(values_find_invalid(&x->g, &x->values, &fault));
     assert_string_equal(fault.tensor, tensor);
     assert_int_equal(fault.index, index);
-    *place = kept;
+    *target = kept;
     assert_false(values_find_invalid(&x->g, &x->values, &fault));
 }
 
@@ -180,7 +180,7 @@ static void a_checkpoint_with_nan_is_not_loaded(void **state)
     trained_model_clear(&m);
     struct {
         float *place, value;
-        const char *says;
+        const char *message;
     } faults[] = {
         {c.param + value_index(&x, "bn1.weight"), NAN,
          "bn1.weight: parameter 0 is nan"},
@@ -197,7 +197,7 @@ static void a_checkpoint_with_nan_is_not_loaded(void **state)
         assert_int_equal(trained_model_load_local(&m, path), VD_DATA);
         check_log_end();
         assert_logged(&log, path);
-        assert_logged(&log, faults[k].says);
+        assert_logged(&log, faults[k].message);
         trained_model_clear(&m);
         *faults[k].place = kept;
     }

@@ -8,7 +8,7 @@
 #include "preprocess/classes.h"
 #include "preprocess/voc_dataset.h"
 
-static struct check_log said;
+static struct check_log captured;
 
 #define DOG VOC_FILE("", VOC_OBJECT("dog", "0", "1", "1", "5", "5"))
 #define CAT VOC_FILE("", VOC_OBJECT("cat", "0", "1", "1", "5", "5"))
@@ -45,44 +45,44 @@ static void end_voc_fixture(struct voc_fixture *w)
     check_folder_remove(w->folder);
 }
 
-static enum vd_err open_voc_dataset(struct voc_dataset *t,
+static enum vd_err open_voc_dataset(struct voc_dataset *dataset,
                                     struct voc_fixture *w, int n_roots,
                                     const char *splits)
 {
-    check_log_start(&said);
-    enum vd_err err = voc_dataset_open(t, w->roots, n_roots, splits);
+    check_log_start(&captured);
+    enum vd_err err = voc_dataset_open(dataset, w->roots, n_roots, splits);
     if (err == VD_OK)
-        err = voc_dataset_read(t, false, 2);
+        err = voc_dataset_read(dataset, false, 2);
     check_log_end();
     return err;
 }
 
-static const struct annotated_image *member(const struct voc_dataset *t,
+static const struct annotated_image *member(const struct voc_dataset *dataset,
                                             int split, size_t i)
 {
-    assert_true(i < t->splits[split].n);
-    return &t->images[t->splits[split].members[i]];
+    assert_true(i < dataset->splits[split].n);
+    return &dataset->images[dataset->splits[split].members[i]];
 }
 
 static void without_splits_all_annotations_are_used(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     voc_text(w.roots[0], "Annotations/readme.txt", "not an annotation");
     voc_text(w.roots[0], "JPEGImages/z.jpg", "");
-    assert_int_equal(open_voc_dataset(&t, &w, 1, ""), VD_OK);
-    assert_int_equal(t.n_splits, 1);
-    assert_int_equal(t.splits[0].n, 4);
-    assert_string_equal(member(&t, 0, 0)->id, "a-b");
-    assert_string_equal(member(&t, 0, 1)->id, "a");
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, ""), VD_OK);
+    assert_int_equal(dataset.n_splits, 1);
+    assert_int_equal(dataset.splits[0].n, 4);
+    assert_string_equal(member(&dataset, 0, 0)->id, "a-b");
+    assert_string_equal(member(&dataset, 0, 1)->id, "a");
     char *path = xasprintf("%s/JPEGImages/a.jpg", w.roots[0]);
-    assert_string_equal(member(&t, 0, 1)->image_path, path);
-    char *relative = voc_dataset_relative_path(&t, path);
+    assert_string_equal(member(&dataset, 0, 1)->image_path, path);
+    char *relative = voc_dataset_relative_path(&dataset, path);
     assert_string_equal(relative, "VOC2007/JPEGImages/a.jpg");
     free(relative);
     free(path);
-    voc_dataset_close(&t);
+    voc_dataset_close(&dataset);
     end_voc_fixture(&w);
 }
 
@@ -90,23 +90,24 @@ static void split_files_may_have_columns_blank_lines_and_crlf(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     voc_text(w.roots[0], "ImageSets/Main/one.txt", "c\r\n\r\na-b\r\n");
     voc_text(w.roots[0], "ImageSets/Main/two.txt", "b  1\nc -1\na 0\n\n");
     voc_text(w.roots[0], "ImageSets/Main/three.txt", "a 1 0\na 2 1\nc\t1 -1");
-    assert_int_equal(open_voc_dataset(&t, &w, 1, "one,two, three"), VD_OK);
-    assert_int_equal(t.n_splits, 3);
-    assert_int_equal(t.splits[0].n, 2);
-    assert_string_equal(member(&t, 0, 0)->id, "c");
-    assert_string_equal(member(&t, 0, 1)->id, "a-b");
-    assert_int_equal(t.splits[1].n, 2);
-    assert_string_equal(member(&t, 1, 0)->id, "b");
-    assert_string_equal(member(&t, 1, 1)->id, "a");
-    assert_string_equal(t.splits[2].name, "three");
-    assert_int_equal(t.splits[2].n, 2);
-    assert_string_equal(member(&t, 2, 0)->id, "a");
-    assert_string_equal(member(&t, 2, 1)->id, "c");
-    voc_dataset_close(&t);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, "one,two, three"),
+                     VD_OK);
+    assert_int_equal(dataset.n_splits, 3);
+    assert_int_equal(dataset.splits[0].n, 2);
+    assert_string_equal(member(&dataset, 0, 0)->id, "c");
+    assert_string_equal(member(&dataset, 0, 1)->id, "a-b");
+    assert_int_equal(dataset.splits[1].n, 2);
+    assert_string_equal(member(&dataset, 1, 0)->id, "b");
+    assert_string_equal(member(&dataset, 1, 1)->id, "a");
+    assert_string_equal(dataset.splits[2].name, "three");
+    assert_int_equal(dataset.splits[2].n, 2);
+    assert_string_equal(member(&dataset, 2, 0)->id, "a");
+    assert_string_equal(member(&dataset, 2, 1)->id, "c");
+    voc_dataset_close(&dataset);
     end_voc_fixture(&w);
 }
 
@@ -114,19 +115,19 @@ static void split_lines_without_annotation_are_reported(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     voc_text(w.roots[0], "ImageSets/Main/s.txt",
              "a\nnone\n../../VOC2012/Annotations/d\nb\n");
     voc_text(w.folder, "none.xml", DOG);
-    assert_int_equal(open_voc_dataset(&t, &w, 1, "s"), VD_OK);
-    assert_int_equal(t.splits[0].n, 2);
-    const struct diagnostics *f = &t.splits[0].diagnostics;
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, "s"), VD_OK);
+    assert_int_equal(dataset.splits[0].n, 2);
+    const struct diagnostics *f = &dataset.splits[0].diagnostics;
     assert_int_equal(f->n, 2);
     assert_int_equal(f->list[0].line, 2);
     assert_int_equal(f->list[0].kind, DIAGNOSTIC_ANNOTATION);
     assert_non_null(strstr(f->list[0].file, "ImageSets/Main/s.txt"));
     assert_int_equal(f->list[1].line, 3);
-    voc_dataset_close(&t);
+    voc_dataset_close(&dataset);
     end_voc_fixture(&w);
 }
 
@@ -135,19 +136,19 @@ static void split_lines_without_annotation_are_reported(void **state)
 /* The members' stems in order, then each diagnostic as KEY:LINE. Owned. */
 static char *members_of(struct voc_fixture *w, const char *list, size_t n)
 {
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     struct text all = {0};
     voc_write(w->roots[0], "ImageSets/Main/s.txt", list, n);
     text_add(&all, "%s", "");
-    if (open_voc_dataset(&t, w, 1, "s") != VD_OK)
+    if (open_voc_dataset(&dataset, w, 1, "s") != VD_OK)
         return all.bytes;
-    for (size_t i = 0; i < t.splits[0].n; i++)
-        text_add(&all, "%s|", member(&t, 0, i)->stem);
-    for (size_t i = 0; i < t.splits[0].diagnostics.n; i++)
+    for (size_t i = 0; i < dataset.splits[0].n; i++)
+        text_add(&all, "%s|", member(&dataset, 0, i)->stem);
+    for (size_t i = 0; i < dataset.splits[0].diagnostics.n; i++)
         text_add(&all, "%s:%d|",
-                 diagnostic_key(t.splits[0].diagnostics.list[i].kind),
-                 t.splits[0].diagnostics.list[i].line);
-    voc_dataset_close(&t);
+                 diagnostic_key(dataset.splits[0].diagnostics.list[i].kind),
+                 dataset.splits[0].diagnostics.list[i].line);
+    voc_dataset_close(&dataset);
     return all.bytes;
 }
 
@@ -220,12 +221,12 @@ static void lists_that_are_not_text_are_rejected(void **state)
     };
     struct voc_fixture w = make_voc_fixture();
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        struct voc_dataset t;
+        struct voc_dataset dataset;
         voc_write(w.roots[0], "ImageSets/Main/s.txt", cases[k].bytes,
                   cases[k].n);
-        assert_int_equal(open_voc_dataset(&t, &w, 1, "s"), VD_DATA);
-        assert_logged(&said, cases[k].message);
-        assert_logged(&said, "save it as UTF-8");
+        assert_int_equal(open_voc_dataset(&dataset, &w, 1, "s"), VD_DATA);
+        assert_logged(&captured, cases[k].message);
+        assert_logged(&captured, "save it as UTF-8");
     }
     end_voc_fixture(&w);
 }
@@ -234,13 +235,13 @@ static void excluded_lines_are_counted(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     voc_text(w.roots[0], "ImageSets/Main/dog_s.txt", "a  1\nb -1\nc -1\n");
-    assert_int_equal(open_voc_dataset(&t, &w, 1, "dog_s"), VD_OK);
-    assert_int_equal(t.splits[0].n, 1);
-    assert_int_equal(t.splits[0].n_excluded, 2);
-    assert_logged(&said, "dog_s.txt: 2 of 3 lines are marked -1");
-    voc_dataset_close(&t);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, "dog_s"), VD_OK);
+    assert_int_equal(dataset.splits[0].n, 1);
+    assert_int_equal(dataset.splits[0].n_excluded, 2);
+    assert_logged(&captured, "dog_s.txt: 2 of 3 lines are marked -1");
+    voc_dataset_close(&dataset);
     end_voc_fixture(&w);
 }
 
@@ -248,22 +249,22 @@ static void uppercase_extensions_are_accepted(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     voc_text(w.roots[0], "Annotations/D.XML", DOG);
     voc_text(w.roots[0], "Annotations/E f.Xml", DOG);
     voc_text(w.roots[0], "JPEGImages/D.JPG", "");
     voc_text(w.roots[0], "JPEGImages/E f.png", "");
     voc_text(w.roots[0], "ImageSets/Main/s.txt", "E f\nD\na\na-b\n");
-    assert_int_equal(open_voc_dataset(&t, &w, 1, "s"), VD_OK);
-    assert_int_equal(t.n_images, 6);
-    assert_int_equal(t.splits[0].n, 4);
-    assert_string_equal(member(&t, 0, 0)->id, "E f");
-    assert_non_null(member(&t, 0, 0)->image_path);
-    assert_string_equal(member(&t, 0, 1)->id, "D");
-    voc_dataset_close(&t);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, "s"), VD_OK);
+    assert_int_equal(dataset.n_images, 6);
+    assert_int_equal(dataset.splits[0].n, 4);
+    assert_string_equal(member(&dataset, 0, 0)->id, "E f");
+    assert_non_null(member(&dataset, 0, 0)->image_path);
+    assert_string_equal(member(&dataset, 0, 1)->id, "D");
+    voc_dataset_close(&dataset);
     voc_text(w.roots[0], "Annotations/a.XML", DOG);
-    assert_int_equal(open_voc_dataset(&t, &w, 1, ""), VD_DATA);
-    assert_logged(&said, "both would get the id");
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, ""), VD_DATA);
+    assert_logged(&captured, "both would get the id");
     end_voc_fixture(&w);
 }
 
@@ -271,31 +272,31 @@ static void errors_of_missing_splits_list_the_available_ones(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     voc_text(w.roots[0], "ImageSets/Main/train.txt", "a\n");
     voc_text(w.roots[0], "ImageSets/Main/val.txt", "b\n");
     voc_text(w.roots[0], "ImageSets/Main/dog_val.txt", "b 1\n");
-    assert_int_equal(open_voc_dataset(&t, &w, 1, "vale"), VD_NOINPUT);
-    assert_logged(&said, "there is no split \"vale\"");
-    assert_logged(&said, "train");
-    assert_null(strstr(said.text, "dog_val"));
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, "vale"), VD_NOINPUT);
+    assert_logged(&captured, "there is no split \"vale\"");
+    assert_logged(&captured, "train");
+    assert_null(strstr(captured.text, "dog_val"));
     voc_text(w.roots[1], "ImageSets/Main/dog_val.txt", "b 1\n");
     char *first = w.roots[0];
     w.roots[0] = w.roots[1];
-    assert_int_equal(open_voc_dataset(&t, &w, 1, "val"), VD_NOINPUT);
-    assert_logged(&said, "available: dog_val");
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, "val"), VD_NOINPUT);
+    assert_logged(&captured, "available: dog_val");
     w.roots[0] = first;
-    assert_int_equal(open_voc_dataset(&t, &w, 1, "val,val"), VD_USAGE);
-    assert_int_equal(open_voc_dataset(&t, &w, 1, "../val"), VD_USAGE);
-    assert_int_equal(open_voc_dataset(&t, &w, 1, "val,"), VD_USAGE);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, "val,val"), VD_USAGE);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, "../val"), VD_USAGE);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, "val,"), VD_USAGE);
 
     char *other = w.roots[0];
     w.roots[0] = w.folder;
-    assert_int_equal(open_voc_dataset(&t, &w, 1, ""), VD_NOINPUT);
-    assert_logged(&said, "no folder Annotations in it");
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, ""), VD_NOINPUT);
+    assert_logged(&captured, "no folder Annotations in it");
     w.roots[0] = xasprintf("%s/no-such", w.folder);
-    assert_int_equal(open_voc_dataset(&t, &w, 1, ""), VD_NOINPUT);
-    assert_logged(&said, "no-such: no such folder");
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, ""), VD_NOINPUT);
+    assert_logged(&captured, "no-such: no such folder");
     free(w.roots[0]);
     w.roots[0] = other;
     end_voc_fixture(&w);
@@ -305,7 +306,7 @@ static void images_are_found_by_stem_then_by_filename(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     char *root = w.roots[0] = (free(w.roots[0]), xasprintf("%s/x", w.folder));
     static const struct {
         const char *stem, *filename, *image;
@@ -340,9 +341,9 @@ static void images_are_found_by_stem_then_by_filename(void **state)
         free(text);
         free(xml);
     }
-    assert_int_equal(open_voc_dataset(&t, &w, 1, ""), VD_OK);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, ""), VD_OK);
     for (size_t k = 0; k < N; k++) {
-        const struct annotated_image *p = member(&t, 0, k);
+        const struct annotated_image *p = member(&dataset, 0, k);
         assert_string_equal(p->id, cases[k].stem);
         if (cases[k].image) {
             assert_non_null(p->image_path);
@@ -353,7 +354,7 @@ static void images_are_found_by_stem_then_by_filename(void **state)
             assert_int_equal(p->diagnostics.list[0].kind, DIAGNOSTIC_MISSING);
         }
     }
-    voc_dataset_close(&t);
+    voc_dataset_close(&dataset);
     end_voc_fixture(&w);
 }
 
@@ -377,18 +378,18 @@ static void filename_selects_between_images_of_one_stem(void **state)
     voc_text(w.roots[1], "JPEGImages/a.jpg", "");
     w.roots[0] = (free(w.roots[0]), xstrdup(w.roots[1]));
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        struct voc_dataset t;
+        struct voc_dataset dataset;
         char *text = xasprintf("<annotation><filename>%s</filename>"
                                "</annotation>",
                                cases[k].filename);
         voc_text(w.roots[1], "Annotations/b.xml", text);
-        assert_int_equal(open_voc_dataset(&t, &w, 1, ""), VD_OK);
-        const struct annotated_image *p = member(&t, 0, 0);
+        assert_int_equal(open_voc_dataset(&dataset, &w, 1, ""), VD_OK);
+        const struct annotated_image *p = member(&dataset, 0, 0);
         assert_string_equal(file_basename(p->image_path), cases[k].image);
         assert_int_equal(
             diagnostics_count(&p->diagnostics, DIAGNOSTIC_AMBIGUOUS),
             cases[k].n_diagnostics);
-        voc_dataset_close(&t);
+        voc_dataset_close(&dataset);
         free(text);
     }
     end_voc_fixture(&w);
@@ -398,24 +399,24 @@ static void stems_in_two_roots_are_prefixed_with_labels(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     voc_text(w.roots[0], "ImageSets/Main/s.txt", "a\nb\n");
     voc_text(w.roots[1], "ImageSets/Main/s.txt", "b\n");
-    assert_int_equal(open_voc_dataset(&t, &w, 2, "s"), VD_OK);
-    assert_int_equal(t.splits[0].n, 3);
-    assert_string_equal(member(&t, 0, 0)->id, "a");
-    assert_string_equal(member(&t, 0, 1)->id, "VOC2007-b");
-    assert_string_equal(member(&t, 0, 2)->id, "VOC2012-b");
-    voc_dataset_close(&t);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 2, "s"), VD_OK);
+    assert_int_equal(dataset.splits[0].n, 3);
+    assert_string_equal(member(&dataset, 0, 0)->id, "a");
+    assert_string_equal(member(&dataset, 0, 1)->id, "VOC2007-b");
+    assert_string_equal(member(&dataset, 0, 2)->id, "VOC2012-b");
+    voc_dataset_close(&dataset);
 
     voc_text(w.roots[0], "Annotations/VOC2012-b.xml", DOG);
-    assert_int_equal(open_voc_dataset(&t, &w, 2, ""), VD_DATA);
-    assert_logged(&said, "both would get the id VOC2012-b");
+    assert_int_equal(open_voc_dataset(&dataset, &w, 2, ""), VD_DATA);
+    assert_logged(&captured, "both would get the id VOC2012-b");
 
     free(w.roots[1]);
     w.roots[1] = xasprintf("%s/VOC2012/../VOC2007/", w.folder);
-    assert_int_equal(open_voc_dataset(&t, &w, 2, ""), VD_USAGE);
-    assert_logged(&said, "are the same folder");
+    assert_int_equal(open_voc_dataset(&dataset, &w, 2, ""), VD_USAGE);
+    assert_logged(&captured, "are the same folder");
     end_voc_fixture(&w);
 }
 
@@ -423,16 +424,16 @@ static void roots_of_the_same_name_get_numbered_labels(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     free(w.roots[1]);
     w.roots[1] = xasprintf("%s/more/VOC2007", w.folder);
     voc_text(w.roots[1], "Annotations/b.xml", CAT);
     voc_text(w.roots[1], "JPEGImages/b.jpg", "");
-    assert_int_equal(open_voc_dataset(&t, &w, 2, ""), VD_OK);
-    assert_int_equal(t.splits[0].n, 5);
-    assert_string_equal(member(&t, 0, 2)->id, "VOC2007-b");
-    assert_string_equal(member(&t, 0, 4)->id, "VOC2007-2-b");
-    voc_dataset_close(&t);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 2, ""), VD_OK);
+    assert_int_equal(dataset.splits[0].n, 5);
+    assert_string_equal(member(&dataset, 0, 2)->id, "VOC2007-b");
+    assert_string_equal(member(&dataset, 0, 4)->id, "VOC2007-2-b");
+    voc_dataset_close(&dataset);
     end_voc_fixture(&w);
 }
 
@@ -440,18 +441,18 @@ static void unreadable_annotations_are_diagnostics(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     voc_text(w.roots[0], "Annotations/b.xml", "<annotation>\n<object>");
-    assert_int_equal(open_voc_dataset(&t, &w, 1, ""), VD_OK);
-    const struct annotated_image *p = member(&t, 0, 2);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, ""), VD_OK);
+    const struct annotated_image *p = member(&dataset, 0, 2);
     assert_string_equal(p->id, "b");
     assert_false(p->readable);
     assert_int_equal(p->diagnostics.n, 1);
     assert_int_equal(p->diagnostics.list[0].kind, DIAGNOSTIC_ANNOTATION);
     assert_int_equal(p->diagnostics.list[0].line, 2);
     assert_string_equal(p->diagnostics.list[0].file, p->xml_path);
-    assert_true(member(&t, 0, 3)->readable);
-    voc_dataset_close(&t);
+    assert_true(member(&dataset, 0, 3)->readable);
+    voc_dataset_close(&dataset);
     end_voc_fixture(&w);
 }
 
@@ -461,7 +462,7 @@ static void annotations_may_be_next_to_their_images(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     w.roots[0] = (free(w.roots[0]), xasprintf("%s/flat", w.folder));
     voc_text(w.roots[0], "x.xml", DOG);
     voc_text(w.roots[0], "x.jpg", "");
@@ -469,14 +470,15 @@ static void annotations_may_be_next_to_their_images(void **state)
     voc_text(w.roots[0], "y.png", "");
     voc_text(w.roots[0], "z.png", "");
     voc_text(w.roots[0], "ImageSets/Main/s.txt", "y\n");
-    assert_int_equal(open_voc_dataset(&t, &w, 1, "s"), VD_OK);
-    assert_int_equal(t.n_images, 2);
-    assert_string_equal(member(&t, 0, 0)->id, "y");
-    assert_string_equal(file_basename(member(&t, 0, 0)->image_path), "y.png");
-    voc_dataset_find_unannotated(&t);
-    assert_int_equal(t.diagnostics.n, 1);
-    assert_non_null(strstr(t.diagnostics.list[0].file, "flat/z.png"));
-    voc_dataset_close(&t);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, "s"), VD_OK);
+    assert_int_equal(dataset.n_images, 2);
+    assert_string_equal(member(&dataset, 0, 0)->id, "y");
+    assert_string_equal(file_basename(member(&dataset, 0, 0)->image_path),
+                        "y.png");
+    voc_dataset_find_unannotated(&dataset);
+    assert_int_equal(dataset.diagnostics.n, 1);
+    assert_non_null(strstr(dataset.diagnostics.list[0].file, "flat/z.png"));
+    voc_dataset_close(&dataset);
     end_voc_fixture(&w);
 }
 
@@ -484,19 +486,20 @@ static void subfolders_are_reported(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     voc_text(w.roots[0], "Annotations/clip1/f.xml", DOG);
     voc_text(w.roots[0], "Annotations/clip1/deep/g.xml", DOG);
     voc_text(w.roots[0], "Annotations/notes/readme.txt", "");
-    assert_int_equal(open_voc_dataset(&t, &w, 1, ""), VD_OK);
-    assert_int_equal(t.diagnostics.n, 1);
-    assert_non_null(strstr(t.diagnostics.list[0].text, "with 2 annotations"));
-    voc_dataset_close(&t);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, ""), VD_OK);
+    assert_int_equal(dataset.diagnostics.n, 1);
+    assert_non_null(
+        strstr(dataset.diagnostics.list[0].text, "with 2 annotations"));
+    voc_dataset_close(&dataset);
     w.roots[0] = (free(w.roots[0]), xasprintf("%s/only", w.folder));
     voc_text(w.roots[0], "Annotations/clip1/f.xml", DOG);
     voc_text(w.roots[0], "JPEGImages/clip1/f.jpg", "");
-    assert_int_equal(open_voc_dataset(&t, &w, 1, ""), VD_NOINPUT);
-    assert_logged(&said, "no .xml file in it, but 1 in its subfolders");
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, ""), VD_NOINPUT);
+    assert_logged(&captured, "no .xml file in it, but 1 in its subfolders");
     end_voc_fixture(&w);
 }
 
@@ -506,14 +509,14 @@ static void classes_are_collected_from_all_splits(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     struct classes c;
     voc_text(w.roots[0], "ImageSets/Main/s.txt", "a\n");
     voc_text(w.roots[0], "Annotations/c.xml",
              VOC_FILE("", VOC_OBJECT("zebra", "1", "x", "1", "5", "5")
                               VOC_OBJECT("Ape", "0", "1", "1", "5", "5")));
-    assert_int_equal(open_voc_dataset(&t, &w, 1, "s"), VD_OK);
-    assert_int_equal(classes_collect(&c, &t), VD_OK);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, "s"), VD_OK);
+    assert_int_equal(classes_collect(&c, &dataset), VD_OK);
     assert_int_equal(c.n, 3);
     assert_string_equal(c.names[0], "Ape");
     assert_string_equal(c.names[1], "dog");
@@ -521,7 +524,7 @@ static void classes_are_collected_from_all_splits(void **state)
     assert_int_equal(classes_find(&c, "zebra"), 2);
     assert_int_equal(classes_find(&c, "cat"), -1);
     classes_clear(&c);
-    voc_dataset_close(&t);
+    voc_dataset_close(&dataset);
     end_voc_fixture(&w);
 }
 
@@ -539,7 +542,7 @@ static void class_files_keep_their_order(void **state)
     assert_int_equal(classes_find(&c, "dog"), 2);
     classes_clear(&c);
 
-    check_log_start(&said);
+    check_log_start(&captured);
     voc_text(w.folder, "classes.txt",
              "\xef\xbb\xbf"
              "dog\rtraffic\t light");
@@ -549,20 +552,21 @@ static void class_files_keep_their_order(void **state)
     classes_clear(&c);
     voc_text(w.folder, "classes.txt", "dog\n\nca\x01t\n");
     assert_int_equal(classes_read(&c, path), VD_DATA);
-    assert_logged(&said, "classes.txt:3: the class name contains a control");
+    assert_logged(&captured,
+                  "classes.txt:3: the class name contains a control");
     voc_write(w.folder, "classes.txt",
               "\xff\xfe"
               "d\0\n\0",
               6);
     assert_int_equal(classes_read(&c, path), VD_DATA);
-    assert_logged(&said, "classes.txt:1: text in UTF-16");
+    assert_logged(&captured, "classes.txt:1: text in UTF-16");
     voc_text(w.folder, "classes.txt", "dog\ncat\ndog\n");
     assert_int_equal(classes_read(&c, path), VD_DATA);
     voc_text(w.folder, "classes.txt", "\n\n");
     assert_int_equal(classes_read(&c, path), VD_DATA);
     check_log_end();
-    assert_logged(&said, "\"dog\" is given twice");
-    assert_logged(&said, "classes.txt: contains no class name");
+    assert_logged(&captured, "\"dog\" is given twice");
+    assert_logged(&captured, "classes.txt: contains no class name");
     free(path);
     end_voc_fixture(&w);
 }
@@ -571,21 +575,21 @@ static void unknown_classes_are_counted_with_a_suggestion(void **state)
 {
     (void)state;
     struct voc_fixture w = make_voc_fixture();
-    struct voc_dataset t;
+    struct voc_dataset dataset;
     struct classes c;
     char *path = xasprintf("%s/classes.txt", w.folder);
     voc_text(w.folder, "classes.txt", "dogs\nperson\n");
     voc_text(w.roots[0], "Annotations/b.xml", CAT);
-    assert_int_equal(open_voc_dataset(&t, &w, 1, ""), VD_OK);
+    assert_int_equal(open_voc_dataset(&dataset, &w, 1, ""), VD_OK);
     assert_int_equal(classes_read(&c, path), VD_OK);
-    check_log_start(&said);
-    assert_int_equal(classes_check(&c, &t, path), VD_DATA);
+    check_log_start(&captured);
+    assert_int_equal(classes_check(&c, &dataset, path), VD_DATA);
     check_log_end();
-    assert_logged(&said, "2 class names are missing from this list");
-    assert_logged(&said, "\"cat\" (1 object)");
-    assert_logged(&said, "\"dog\" (3 objects; did you mean \"dogs\"?)");
+    assert_logged(&captured, "2 class names are missing from this list");
+    assert_logged(&captured, "\"cat\" (1 object)");
+    assert_logged(&captured, "\"dog\" (3 objects; did you mean \"dogs\"?)");
     classes_clear(&c);
-    voc_dataset_close(&t);
+    voc_dataset_close(&dataset);
     free(path);
     end_voc_fixture(&w);
 }

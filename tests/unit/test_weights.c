@@ -100,7 +100,7 @@ static void prefixes_are_stripped(void **state)
     size_t n = (size_t)(x.g.n_param_tensors + x.g.n_stats_tensors) - 8 + 2;
     char *text =
         xasprintf("%zu/%zu tensors loaded; module.backbone.fc.bias unused; "
-                  "head initialised",
+                  "head initialized",
                   n - 1, n);
     assert_string_equal(report.text, text);
     assert_memory_equal(x.params + x.g.n_head, x.params2 + x.g.n_head,
@@ -151,7 +151,7 @@ static void a_head_of_another_shape_is_skipped(void **state)
         weights_load(&x.g, x.path, false, params, x.stats2, &report), VD_OK);
     assert_false(report.head);
     assert_non_null(strstr(report.text, "head.fc2.weight"));
-    assert_non_null(strstr(report.text, "unused; head initialised"));
+    assert_non_null(strstr(report.text, "unused; head initialized"));
     assert_true(x.g.n_params - x.g.n_head == n_backbone);
     assert_memory_equal(x.params + n_head, params + x.g.n_head,
                         n_backbone * sizeof(float));
@@ -197,7 +197,7 @@ static void invalid_values_are_rejected(void **state)
         const char *tensor;
         size_t index;
         float value;
-        const char *says;
+        const char *message;
     } faults[] = {
         {"conv1.weight", 3, NAN, "module.conv1.weight: value 3 is nan"},
         {"layer3.0.bn2.bias", 0, INFINITY, "layer3.0.bn2.bias: value 0 is inf"},
@@ -220,7 +220,7 @@ static void invalid_values_are_rejected(void **state)
         assert_int_equal(load_weight_file(&x, true, &report), VD_DATA);
         check_log_end();
         assert_logged(&log, x.path);
-        assert_logged(&log, faults[k].says);
+        assert_logged(&log, faults[k].message);
         if (k == 2) { /* the invalid head is not in the file */
             write_some(&x, "", false, "");
             assert_int_equal(load_weight_file(&x, false, &report), VD_OK);
@@ -297,7 +297,7 @@ static void torchvisions_file_is_loaded(void **state)
     assert_int_equal(weights_load(&g, path, false, params, stats, &report),
                      VD_OK);
     assert_string_equal(report.text, "216/218 tensors loaded; fc.weight, "
-                                     "fc.bias unused; head initialised");
+                                     "fc.bias unused; head initialized");
     const struct graph_tensor *t =
         &g.stats[graph_find_stats(&g, "layer4.2.bn2.running_var")];
     for (size_t i = 0; i < t->count; i++)

@@ -1,8 +1,8 @@
 /*
  * The demo data set: an ordered worker pool draws the images and writes a JPEG
  * and an annotation for each. All files are then synced with one syncfs() and
- * the lists are written, each by rename: a set with lists is complete after a
- * crash, too.
+ * the lists are written, each by rename, so a set with lists is complete also
+ * after a crash.
  */
 #include "tools/demo/demo.h"
 

@@ -27,7 +27,8 @@ struct demo_options {
     int64_t threads; /* -1: one per core */
 };
 
-/* Creates `folder`; VD_CREATE if it already contains a data set. */
+/* Creates `folder`. VD_CREATE if it already contains a data set or cannot be
+ * created, VD_IO if a file cannot be written. */
 enum vd_err demo_write(const char *folder,
                        const struct demo_options *options) VD_MUST_USE;
 

@@ -1,12 +1,12 @@
 /*
- * Draws one image:
+ * Generates one image:
  *
  *   1. background: gradient and bilinear noise; then 2 to 4 random strokes
  *   2. sketches: class, area and look of 2 to 5 objects, the largest first
  *   3. placement by rejection sampling: up to 80 tries to separate the boxes of
  *      the two largest; 20 tries for each other, which is dropped if all fail
  *   4. painting from back to front with 3 x 3 samples per pixel; `owner` has
- * the visible object of each pixel, and the boxes are computed from it
+ *      the visible object of each pixel, and the boxes are computed from it
  *   5. camera model: light, white balance, saturation, noise, rounding
  *
  * All random numbers come from one stream of (seed, index). The order of the
@@ -48,7 +48,7 @@ static bool draw_chance(struct random_stream *d, double p)
     return draw_between(d, 0, 1) < p;
 }
 
-/* The image before the camera model; colours are 0..1. */
+/* The image before the camera model; colors are 0..1. */
 struct linear_image {
     double *rgb; /* [height, width, 3], owned */
     int width, height;
@@ -58,7 +58,7 @@ struct linear_image {
 struct sketch {
     int class;
     double cosine, sine, stretch;   /* of its frame */
-    double left, top, right, below; /* its box around the centre, in radii */
+    double left, top, right, below; /* its box around the center, in radii */
     double x, y, radius;            /* pixels */
     double color[3], mark[3], rim[3];
     double period;   /* of the texture, in radii */
@@ -79,8 +79,8 @@ static void mix_color(double *rgb, const double *other, double share)
 
 /* ---- background ------------------------------------------------------- */
 
-/* A random colour, in half of the cases near the colour of a class, so that the
- * colour histogram of an image reveals little about its objects. */
+/* A random color, in half of the cases near the color of a class, so that the
+ * color histogram of an image reveals little about its objects. */
 static void draw_color(struct random_stream *d, double rgb[3])
 {
     double any[3];
@@ -155,7 +155,7 @@ static void paint_spot(struct linear_image *c, double x, double y,
         }
 }
 
-/* A quadratic Bezier curve in a random colour; a distractor, not an object. */
+/* A quadratic Bezier curve in a random color; a distractor, not an object. */
 static void paint_stroke(struct linear_image *c, struct random_stream *d)
 {
     double p[3][2], color[3];
@@ -205,7 +205,7 @@ static void sketch_measure(struct sketch *s)
     }
 }
 
-/* Colour and texture of the class with random variations; marks are nearly
+/* Color and texture of the class with random variations; marks are nearly
  * white. */
 static void sketch_choose_colors(struct sketch *s, struct random_stream *d)
 {
@@ -283,7 +283,7 @@ static double sketch_overlap(const struct sketch *a, const struct sketch *b)
     return fmax(0, w + gap) * fmax(0, h + gap);
 }
 
-/* The colour of the object at (u, v) of its frame. */
+/* The color of the object at (u, v) of its frame. */
 static const double *sketch_color(const struct sketch *s, double level,
                                   double u, double v)
 {
@@ -292,7 +292,7 @@ static const double *sketch_color(const struct sketch *s, double level,
     return demo_texture_mark(s->class, s->period, u, v) ? s->mark : s->color;
 }
 
-/* Number of samples of the pixel inside the object; `sum`: of their colours. */
+/* Number of samples of the pixel inside the object; `sum`: of their colors. */
 static int sketch_pixel(const struct sketch *s, int x, int y, double sum[3])
 {
     int inside = 0;

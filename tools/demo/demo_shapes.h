@@ -1,12 +1,12 @@
 /*
  * The classes of the generated images: 20 combinations of shape, texture and
- * colour.
+ * color.
  *
- *     5 shapes, each in 2 of 5 colours, each plain and dotted. Every colour is
+ *     5 shapes, each in 2 of 5 colors, each plain and dotted. Every color is
  *     used by 2 shapes, so any two of the three properties leave 2 classes to
  *     choose from.
  *
- * Coordinates are in the frame of the shape: centre 0, radius about 1. All
+ * Coordinates are in the frame of the shape: center 0, radius about 1. All
  * calls are Local and pure.
  */
 #ifndef VOCDIST_TOOLS_DEMO_DEMO_SHAPES_H
@@ -19,14 +19,14 @@
 /* "blue_dotted_star". Classes are numbered in the order of their names. */
 const char *demo_class_name(int class);
 
-/* Less than 1 inside the shape; it grows with the distance from the centre line
- * of the shape. No point of a shape is further than 1 from its centre. */
+/* Less than 1 inside the shape; it grows with the distance from the center line
+ * of the shape. No point of a shape is further than 1 from its center. */
 double demo_shape_level(int class, double x, double y);
 
-/* Is (x, y) on a dot of the texture? Dots are `period` apart. */
+/* Whether (x, y) is on a dot of the texture. Dots are `period` apart. */
 bool demo_texture_mark(int class, double period, double x, double y);
 
-/* The colour of the class, 0..1. */
+/* The color of the class, 0..1. */
 void demo_class_color(int class, double rgb[3]);
 
 #endif

@@ -2,10 +2,11 @@
  * The texts of packing. Counts are sums over the outcomes of a split's jobs.
  *
  * pack.json lists diagnostics by kind, the most severe first, up to
- * REPORT_MAX_DIAGNOSTICS; paths are relative to the roots. It has no times, no
- * hosts and no absolute paths, so its bytes depend on data and options only.
+ * PACK_REPORT_MAX_DIAGNOSTICS; paths are relative to the roots. It has no
+ * times, no hosts and no absolute paths, so its bytes depend on data and
+ * options only.
  */
-#include "preprocess/report.h"
+#include "preprocess/pack_report.h"
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -16,7 +17,7 @@
 
 #define MAX_LOGGED 5 /* diagnostics of one kind */
 
-struct shard_format report_format(const struct pack *p)
+struct shard_format pack_report_format(const struct pack *p)
 {
     return (struct shard_format){
         .width = (int)p->options->size,
@@ -29,8 +30,8 @@ struct shard_format report_format(const struct pack *p)
 
 /* ---- labels.csv ---- */
 
-void report_add_label(struct text *out, const struct classes *classes,
-                      const struct shard_sample *sample)
+void pack_report_add_label(struct text *out, const struct classes *classes,
+                           const struct shard_sample *sample)
 {
     const float *b = sample->box;
     text_add_csv(out, sample->id);
@@ -42,7 +43,7 @@ void report_add_label(struct text *out, const struct classes *classes,
 
 /* ---- counts ---- */
 
-size_t report_count_images(const struct pack *p, int split)
+size_t pack_report_count_images(const struct pack *p, int split)
 {
     size_t n = 0;
     for (size_t j = 0; j < p->n_jobs; j++)
@@ -51,7 +52,8 @@ size_t report_count_images(const struct pack *p, int split)
     return n;
 }
 
-size_t report_count_class_images(const struct pack *p, int split, int class)
+size_t pack_report_count_class_images(const struct pack *p, int split,
+                                      int class)
 {
     size_t n = 0;
     for (size_t j = 0; j < p->n_jobs; j++)
@@ -77,14 +79,14 @@ static struct json *options_json(const struct pack *p, int split)
 }
 
 static struct json *diagnostic_json(const struct pack *p,
-                                    const struct diagnostic *f)
+                                    const struct diagnostic *d)
 {
     struct json *out = json_new_object();
-    char *file = voc_dataset_relative_path(&p->dataset, f->file);
-    json_put_text(out, "kind", diagnostic_key(f->kind));
+    char *file = voc_dataset_relative_path(&p->dataset, d->file);
+    json_put_text(out, "kind", diagnostic_key(d->kind));
     json_put_text(out, "file", file);
-    json_put_int(out, "line", f->line);
-    json_put_text(out, "text", f->text);
+    json_put_int(out, "line", d->line);
+    json_put_text(out, "text", d->text);
     free(file);
     return out;
 }
@@ -96,7 +98,7 @@ static struct json *diagnostics_json(const struct pack *p,
     size_t n = 0;
     struct json *list = json_new_list();
     for (int kind = 0; kind < DIAGNOSTIC_KINDS; kind++)
-        for (size_t i = 0; i < found->n && n < REPORT_MAX_DIAGNOSTICS; i++)
+        for (size_t i = 0; i < found->n && n < PACK_REPORT_MAX_DIAGNOSTICS; i++)
             if ((int)found->list[i].kind == kind) {
                 json_add(list, diagnostic_json(p, &found->list[i]));
                 n++;
@@ -104,14 +106,14 @@ static struct json *diagnostics_json(const struct pack *p,
     return list;
 }
 
-char *report_json(const struct pack *p, int split,
-                  const struct diagnostics *found)
+char *pack_report_json(const struct pack *p, int split,
+                       const struct diagnostics *found)
 {
     struct json *out = json_new_object(), *classes = json_new_object();
     struct json *counts = json_new_object();
     for (int c = 0; c < p->classes.n; c++)
         json_put_int(classes, p->classes.names[c],
-                     (int64_t)report_count_class_images(p, split, c));
+                     (int64_t)pack_report_count_class_images(p, split, c));
     for (int k = 0; k < DIAGNOSTIC_KINDS; k++)
         json_put_int(
             counts, diagnostic_key((enum diagnostic_kind)k),
@@ -119,7 +121,7 @@ char *report_json(const struct pack *p, int split,
     json_put_int(out, "listed", (int64_t)p->dataset.splits[split].n);
     json_put_int(out, "excluded_by_mark",
                  (int64_t)p->dataset.splits[split].n_excluded);
-    json_put_int(out, "packed", (int64_t)report_count_images(p, split));
+    json_put_int(out, "packed", (int64_t)pack_report_count_images(p, split));
     json_put(out, "options", options_json(p, split));
     json_put(out, "pictures_by_class", classes);
     json_put(out, "found", counts);
@@ -131,12 +133,12 @@ char *report_json(const struct pack *p, int split,
 
 /* ---- log ---- */
 
-static void log_diagnostic(const struct diagnostic *f, bool is_error)
+static void log_diagnostic(const struct diagnostic *d, bool is_error)
 {
     if (is_error)
-        log_error("%s:%d: %s", f->file, f->line, f->text);
+        log_error("%s:%d: %s", d->file, d->line, d->text);
     else
-        log_warn("%s:%d: %s", f->file, f->line, f->text);
+        log_warn("%s:%d: %s", d->file, d->line, d->text);
 }
 
 static void log_diagnostics_of_kind(const struct diagnostics *found,
@@ -153,8 +155,8 @@ static void log_diagnostics_of_kind(const struct diagnostics *found,
                  diagnostic_text(kind), n);
 }
 
-void report_log_diagnostics(const struct diagnostics *found, bool all_bad,
-                            bool all_empty)
+void pack_report_log_diagnostics(const struct diagnostics *found, bool all_bad,
+                                 bool all_empty)
 {
     for (int k = 0; k < DIAGNOSTIC_KINDS; k++) {
         enum diagnostic_kind kind = (enum diagnostic_kind)k;
@@ -164,16 +166,16 @@ void report_log_diagnostics(const struct diagnostics *found, bool all_bad,
     }
 }
 
-void report_log_summary(const struct pack *p, double seconds)
+void pack_report_log_summary(const struct pack *p, double seconds)
 {
     size_t total = 0;
     for (int k = 0; k < p->dataset.n_splits; k++) {
         struct text classes = {0};
-        size_t n = report_count_images(p, k);
+        size_t n = pack_report_count_images(p, k);
         total += n;
         for (int c = 0; c < p->classes.n; c++)
             text_add(&classes, "%s%s %zu", c ? ", " : "", p->classes.names[c],
-                     report_count_class_images(p, k, c));
+                     pack_report_count_class_images(p, k, c));
         log_info("%s: %zu of %zu images, %d classes: %.3000s", p->folders[k], n,
                  p->dataset.splits[k].n, p->classes.n, classes.bytes);
         free(classes.bytes);
