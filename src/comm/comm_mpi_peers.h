@@ -41,7 +41,8 @@ void comm_mpi_peers_free(struct comm_mpi_peers *p);
 void comm_mpi_peers_poll(struct comm_mpi_peers *p, enum liveness mine);
 
 /* Local: completes `request` within the time limit, as comm.h describes.
- * VD_COMM after a timeout, reported by one rank. */
+ * VD_COMM after a timeout; the lowest rank that has answers to its ping logs
+ * the late ranks, 1 s after the limit. */
 enum vd_err comm_mpi_peers_wait(struct comm_mpi_peers *p, enum fault_site site,
                                 MPI_Request *request) VD_MUST_USE;
 

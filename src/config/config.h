@@ -8,6 +8,9 @@
  *     ... options_read_*(&set, ...) ...
  *     VD_TRY(config_check(&set, first_file));
  *
+ * A new option needs a field here and a row in config_table.c; command line,
+ * YAML, environment, help, saved config and resume check follow from the row.
+ *
  * A value of -1 in a field that allows "auto" means auto. Most of these are
  * resolved by the first start of a run to the same value on all ranks, saved,
  * and used by every restart (train/train_plan.h). Two are resolved by each

@@ -9,10 +9,12 @@
  *            slice i of a range, finishes the tree and divides by R once.
  *            All-gather: all ranks receive all slices.
  *
- * Every rank calls enqueue_mean() for the same ranges in the same order; it
- * only starts a transfer. Call test() regularly while the device computes,
- * because MPI makes progress only inside MPI calls. wait_all() completes all
- * ranges of the step.
+ * Every rank calls enqueue_mean() for the same ranges in the same order, which
+ * train/step.h defines: in_step, batch statistics and the non-finite flag, then
+ * the gradients from head to stem as backward completes them; else all elements
+ * in ascending order after backward. enqueue_mean() only starts a transfer.
+ * Call test() regularly while the device computes, because MPI makes progress
+ * only inside MPI calls. wait_all() completes all ranges of the step.
  *
  * An exchange that is `in_step` is called between the backend's begin and end:
  * enqueue_mean() for a range once backward has reported it (ready_fn). So it

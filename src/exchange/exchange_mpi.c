@@ -7,8 +7,8 @@
  * mean to all ranks. Point-to-point messages: MPI_Ireduce_scatter does not fix
  * the order of additions.
  *
- * train/step.c sets the order of the buckets, the same on all ranks: batch
- * statistics and the non-finite flag, then the gradients from head to stem.
+ * train/step.c sets the order of the buckets, the same on all ranks (in_step:
+ * batch statistics and non-finite flag, then gradients from head to stem).
  * Up to MAX_INFLIGHT are in flight; a rank always waits for its oldest one, so
  * there is no deadlock. An exchange that is not in_step copies its partial sums
  * to the host first, and the mean back at the end.

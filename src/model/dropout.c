@@ -1,3 +1,6 @@
+/* A mask depends on the seed, the position of the image in the training, the
+ * layer and the element: not on the rank, thread or backend that computes it.
+ */
 #include "model/dropout.h"
 
 #include "base/rng.h"

@@ -5,7 +5,7 @@
  * [c, h, w]) of the image with key `position`:
  *
  *     stream    RNG_DROPOUT
- *     position  struct batch_item's position
+ *     position  struct batch_item's position, the same on any rank
  *     element   (ordinal << 24) + index / 4
  *     word      index % 4
  *

@@ -1,6 +1,7 @@
 /*
  * The folder of a run's checkpoints: file names, the newest file, the links
- * `last` and `best`. Local.
+ * `last` and `best`. train/epoch.h decides at the end of an epoch whether its
+ * checkpoint is the best so far (the lowest val_loss) and marks it. Local.
  */
 #ifndef VOCDIST_RUN_CHECKPOINT_FOLDER_H
 #define VOCDIST_RUN_CHECKPOINT_FOLDER_H

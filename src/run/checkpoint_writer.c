@@ -4,6 +4,11 @@
  * process still owns the run, writes the file, checks again (writing may have
  * taken long), sets the links, logs "saved PATH" and removes checkpoints older
  * than the last `keep`. The next start or wait returns its error.
+ *
+ * If a write fails (disk full, quota), checkpoint_write() removes the temporary
+ * file and logs path and reason; the links and all older checkpoints stay. The
+ * caller agrees on the error with all ranks at the next save or at the end
+ * (train/session_save.c), and the job ends with exit code 74.
  */
 #include "run/checkpoint_writer.h"
 

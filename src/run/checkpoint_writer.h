@@ -5,6 +5,11 @@
  * file, the links to it, the line "saved PATH", the removal of old files. After
  * a kill or a power loss, a run therefore resumes from the checkpoint that it
  * last reported as saved, or from a newer one. Local; one caller thread.
+ *
+ * If writing fails (disk full, quota), the temporary file is removed, path and
+ * reason are logged, and the links and older checkpoints stay. The next start
+ * or wait returns the error; all ranks agree on it and the job ends with exit
+ * code 74 (train/session_save.c).
  */
 #ifndef VOCDIST_RUN_CHECKPOINT_WRITER_H
 #define VOCDIST_RUN_CHECKPOINT_WRITER_H

@@ -2,7 +2,9 @@
  * Opens a session by a table of phases. All ranks agree on each phase before
  * the next begins, so an error on one rank ends all of them at the same place
  * with one message. Local phases run on every rank; Root phases run on rank 0
- * while the others wait for the result; Collective phases communicate.
+ * while the others wait for the result; Collective phases return an agreed
+ * result. (A Local phase may communicate, as connect does, but its result is
+ * its rank's own and is agreed afterwards.)
  *
  * Example, resuming on two ranks: open_data reads the manifests on both;
  * open_folder (Root) locks the run and reads its newest checkpoint;

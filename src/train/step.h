@@ -4,10 +4,11 @@
  * all ranks, the update.
  *
  * Gradients are sent to the other ranks during the backward pass of this rank's
- * last replica, in backward order (the head first): each range is added to the
- * partial sums of the earlier replicas, collected into buckets of
+ * last replica: first the batch statistics and the non-finite flag, then the
+ * gradients in backward order, from the head to the stem. Each range is added
+ * to the partial sums of the earlier replicas, collected into buckets of
  * EXCHANGE_BUCKET_ELEMENTS elements, and enqueued. An exchange that is not
- * `in_step` gets all of them after that backward pass.
+ * `in_step` gets all elements in ascending order after that backward pass.
  */
 #ifndef VOCDIST_TRAIN_STEP_H
 #define VOCDIST_TRAIN_STEP_H

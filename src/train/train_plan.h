@@ -1,7 +1,9 @@
 /*
  * The size of a run and its division: replicas, micro-batch, threads, steps.
  * Options that are `auto` are replaced by the values that this start resolves.
- * They are saved with the run, so later starts use the same values.
+ * They are saved with the run, so later starts use the same values; except for
+ * data.loader_threads (per rank, every start) and train.steps (from the epochs,
+ * which may grow).
  *
  * `config` is the struct that `options` write to; both are borrowed.
  */
