@@ -96,7 +96,7 @@ def check_mixed_processors(bed, *options):
                *bed.settings('two', *options, '--backend', 'auto')]
     p = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     check(p.returncode == 78 and p.stderr.count('error: ') == 1 and
-          ', rank 1 (' in p.stderr and 'on ref (' in p.stderr, p)
+          ', but rank 1 (' in p.stderr and ' on ref (' in p.stderr, p)
     print('train: processors of two kinds are refused')
 
 
