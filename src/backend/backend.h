@@ -168,7 +168,6 @@ struct backend {
 
 struct backend_ops {
     const char *name;
-    unsigned abi;  /* BACKEND_ABI */
     unsigned caps; /* enum backend_caps */
 
     /* The reason why this machine cannot run the backend, a static string;

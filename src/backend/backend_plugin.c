@@ -34,30 +34,19 @@ static enum vd_err host_raise(enum vd_err err, const char *file, int line,
     return err_raise(err, file, line, "%s", message);
 }
 
-static _Noreturn void host_bug(const char *file, int line, const char *what)
-{
-    err_bug(file, line, what);
-}
-
 static void host_warn_global(const char *message)
 {
     log_warn_global("%s", message);
 }
 
-static _Noreturn void host_exit_oom(size_t bytes)
-{
-    memory_exit_oom(bytes);
-}
-
 static const struct plugin_host host = {
-    .abi = BACKEND_ABI,
     .raise = host_raise,
-    .bug = host_bug,
+    .bug = err_bug,
     .log_write = log_write,
     .log_warn_global = host_warn_global,
     .memory_raise_oom = memory_raise_oom,
     .memory_raise_no_thread = memory_raise_no_thread,
-    .memory_exit_oom = host_exit_oom,
+    .memory_exit_oom = memory_exit_oom,
     .memory_check_available = memory_check_available,
     .memory_is_low = memory_is_low,
     .memory_thread_stacks = memory_thread_stacks,

@@ -9,9 +9,8 @@
  * limits.
  *
  * Program and plugin are compiled apart, so before any call the program
- * compares the ABI number, the size of the table of operations and a digest of
- * the shared structs' layout. `abi` stays the first member of both structs for
- * ever.
+ * compares the ABI number, the size of the table of operations and the layout
+ * of the shared structs. `abi` stays the first member of struct backend_plugin.
  */
 #ifndef VOCDIST_BACKEND_PLUGIN_H
 #define VOCDIST_BACKEND_PLUGIN_H
@@ -28,7 +27,6 @@
 /* What a plugin calls in the program. All functions are those of base/err.h,
  * base/log.h and base/memory.h with the same meaning. */
 struct plugin_host {
-    unsigned abi; /* BACKEND_ABI */
     enum vd_err (*raise)(enum vd_err err, const char *file, int line,
                          const char *message);
     void (*bug)(const char *file, int line, const char *what)

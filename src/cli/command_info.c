@@ -10,15 +10,15 @@
 static enum vd_err print_backend(const struct backend_ops *ops)
 {
     const struct backend_config config = {.tune = "off"};
-    struct backend b;
+    struct backend b = {.ops = ops};
     const char *reason = ops->unavailable();
     if (reason) {
         printf("backend    %s: not on this machine: %s\n", ops->name, reason);
         return VD_OK;
     }
-    VD_TRY(backend_open(&b, ops->name, &config));
-    printf("backend    %s (%s)\n", b.ops->name, b.ops->describe(&b));
-    backend_close(&b);
+    VD_TRY(ops->open(&b, &config));
+    printf("backend    %s (%s)\n", ops->name, ops->describe(&b));
+    ops->close(&b);
     return VD_OK;
 }
 

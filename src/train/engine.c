@@ -121,14 +121,13 @@ struct net_spec engine_net_spec(struct engine *e, enum net_mode mode,
 
 enum vd_err engine_build_net(struct engine *e, const struct train_plan *plan)
 {
-    e->batch = plan->batch;
     struct net_spec spec = engine_net_spec(
-        e, NET_TRAIN, (int)e->batch.micro_batch, plan->compute_threads);
+        e, NET_TRAIN, (int)plan->batch.micro_batch, plan->compute_threads);
     spec.optim = optim_from_config(e->config);
     VD_TRY(weights_alloc(&e->backend, &e->graph, &e->weights));
     VD_TRY(e->backend.ops->net_new(&e->backend, &spec, &e->net));
     return step_init(&e->step, e->comm, &e->backend, e->net, &e->graph,
-                     (int)e->batch.replicas);
+                     (int)plan->batch.replicas);
 }
 
 enum vd_err engine_connect(struct engine *e)

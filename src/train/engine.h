@@ -25,7 +25,6 @@ struct engine {
     struct comm *comm;            /* borrowed */
     const struct config *config;  /* borrowed */
     const struct shard_set *data; /* borrowed: the training set */
-    struct batch_plan batch;
     struct graph graph;
     struct backend backend;
     struct weights weights;

@@ -163,7 +163,6 @@ static enum vd_err cpu_end(struct net *net)
 
 const struct backend_ops backend_cpu_ops = {
     .name = "cpu",
-    .abi = BACKEND_ABI,
     .caps = BACKEND_HOST_MEMORY,
     .unavailable = cpu_unavailable,
     .open = cpu_open,

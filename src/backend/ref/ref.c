@@ -257,7 +257,6 @@ static enum vd_err ref_node_grad(struct net *net, int node, float *out)
 
 const struct backend_ops backend_ref_ops = {
     .name = "ref",
-    .abi = BACKEND_ABI,
     .caps = BACKEND_HOST_MEMORY,
     .unavailable = ref_unavailable,
     .open = ref_open,

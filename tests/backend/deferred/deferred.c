@@ -181,7 +181,6 @@ static enum vd_err deferred_node_grad(struct net *net, int node, float *out)
 
 static const struct backend_ops deferred_ops = {
     .name = DEFERRED_NAME,
-    .abi = BACKEND_ABI,
     .caps = BACKEND_CAPTURE,
     .unavailable = deferred_unavailable,
     .open = deferred_open,
