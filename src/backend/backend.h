@@ -15,7 +15,12 @@
  *         add(...)                              additions of the reduction tree
  *         divide(...)  update(net, grad)        last replica only
  *         end(net)
- *     results(net, ...)                         when needed; waits
+ *     done(net, ...)                            poll until the step is computed
+ *     results(net, ...)                         once for each replica
+ *     update_result(net, ...)
+ *
+ * Up to `depth` steps may be in flight: enqueued up to their last end, with
+ * results that were not read yet. Results are read in the order of the steps.
  *
  * (An exchange that is not `in_step` runs after the last end instead, see
  * exchange/exchange.h; the update then has its own begin, end and key.)
@@ -48,7 +53,7 @@
 #include <stdint.h>
 
 /* Version of this interface and of plugin.h. */
-#define BACKEND_ABI 1
+#define BACKEND_ABI 2
 
 /* Elements [first, first + n) of a flat buffer. */
 struct range {
@@ -135,6 +140,7 @@ struct net_spec {
     int micro_batch;
     enum net_mode mode;
     int threads; /* compute threads of this net; results depend on the number */
+    int max_unread; /* forwards whose results are not read yet, at most; 0: 1 */
     const struct net *share_from; /* an open net of the same spec, or NULL. The
                                new net may share its read-only data; both nets
                                may still compute at the same time */
@@ -169,6 +175,7 @@ struct backend {
 struct backend_ops {
     const char *name;
     unsigned caps; /* enum backend_caps */
+    int depth;     /* training steps in flight at a time, at least 1 */
 
     /* The reason why this machine cannot run the backend, a static string;
      * NULL: open can be called. */
@@ -201,8 +208,11 @@ struct backend_ops {
      * For long pauses. */
     enum vd_err (*release_workspace)(struct net *net) VD_MUST_USE;
 
-    /* Fills the next of two staging buffers; blocks while both are in use. May
-     * be called from another thread than the one that computes. */
+    /* Fills the next of two staging buffers. A buffer is in use until the
+     * device has read it: in NET_EVAL by forward, in NET_TRAIN by backward, or
+     * by forward if the next forward follows without a backward. Blocks while
+     * both are in use. May be called from another thread than the one that
+     * computes. */
     enum vd_err (*stage)(struct net *net,
                          const struct batch *batch) VD_MUST_USE;
 
@@ -224,11 +234,17 @@ struct backend_ops {
     enum vd_err (*update)(struct net *net, struct buf *exchange) VD_MUST_USE;
     enum vd_err (*end)(struct net *net) VD_MUST_USE;
 
+    /* *done: the oldest update whose result was not read yet (NET_EVAL: the
+     * oldest such forward) is computed, so results and update_result of its
+     * step do not wait. Never waits itself; an error of the device is returned
+     * here. Call it after that step's last end. */
+    enum vd_err (*done)(struct net *net, bool *done) VD_MUST_USE;
     /* Results [micro_batch] of the oldest forward whose results were not read
-     * yet; call it after that forward's end. Waits, then releases the staging
-     * buffer. */
+     * yet; call it after that forward's end. Waits without a limit unless the
+     * step is done. */
     enum vd_err (*results)(struct net *net, struct result *out) VD_MUST_USE;
-    /* Result of the last update; waits. */
+    /* Result of the oldest update whose result was not read yet; waits in the
+     * same way. */
     enum vd_err (*update_result)(struct net *net,
                                  struct update_result *out) VD_MUST_USE;
 

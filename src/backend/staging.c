@@ -17,7 +17,6 @@ enum vd_err staging_init(struct staging *p, const struct net_spec *spec,
     for (int i = 0; i < STAGING_DEPTH; i++) {
         struct staged_batch *staged = &p->batches[i];
         staged->items = xcalloc(n, sizeof *staged->items);
-        staged->results = xcalloc(n, sizeof *staged->results);
         VD_TRY(alloc_aligned(&staged->input, n, image_bytes, "input images"));
     }
     return VD_OK;
@@ -27,7 +26,6 @@ void staging_clear(struct staging *p)
 {
     for (int i = 0; i < STAGING_DEPTH; i++) {
         free(p->batches[i].items);
-        free(p->batches[i].results);
         alloc_aligned_free(p->batches[i].input);
     }
     pthread_cond_destroy(&p->batch_released);
@@ -61,7 +59,8 @@ void staging_take(struct staging *p)
 {
     pthread_mutex_lock(&p->lock);
     VD_ASSERT(p->n_taken < p->n_staged);
-    p->n_taken++;
+    p->n_released = p->n_taken++;
+    pthread_cond_signal(&p->batch_released);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -70,14 +69,10 @@ struct staged_batch *staging_current(struct staging *p)
     return &p->batches[(p->n_taken - 1) % STAGING_DEPTH];
 }
 
-void staging_pop_results(struct staging *p, struct result *out)
+void staging_release(struct staging *p)
 {
     pthread_mutex_lock(&p->lock);
-    VD_ASSERT(p->n_released < p->n_taken);
-    const struct staged_batch *staged =
-        &p->batches[p->n_released % STAGING_DEPTH];
-    memcpy(out, staged->results, (size_t)p->spec->micro_batch * sizeof *out);
-    p->n_released++;
+    p->n_released = p->n_taken;
     pthread_cond_signal(&p->batch_released);
     pthread_mutex_unlock(&p->lock);
 }

@@ -1,7 +1,7 @@
 /*
  * The staging buffers of a net (double buffering), for backends that compute in
  * host memory: one thread stages batch k + 1 while another computes on batch k.
- * A buffer is in use from staging_push() to staging_pop_results(). Local.
+ * A buffer is in use from staging_push() to staging_release(). Local.
  */
 #ifndef VOCDIST_BACKEND_STAGING_H
 #define VOCDIST_BACKEND_STAGING_H
@@ -17,7 +17,6 @@ struct staged_batch {
     struct batch_item *items; /* [micro_batch], owned copy */
     void *input;              /* [micro_batch] prepared images, owned */
     struct step_scalars scalars;
-    struct result *results; /* [micro_batch], owned */
 };
 
 /* A ring: batch k (0, 1, ...) is in batches[k % STAGING_DEPTH]. Invariant:
@@ -45,12 +44,12 @@ void staging_clear(struct staging *p);
  * becomes an input of zeros. */
 void staging_push(struct staging *p, const struct batch *batch,
                   staging_prepare_fn *prepare);
-/* Takes the oldest staged batch that was not taken yet; asserts that there is
- * one. staging_current() returns that batch until the next call. */
+/* Releases the current batch if it was not, and takes the oldest staged batch
+ * that was not taken yet; asserts that there is one. staging_current() returns
+ * that batch until it is released: staging_push() may then overwrite it. */
 void staging_take(struct staging *p);
 struct staged_batch *staging_current(struct staging *p);
-/* Implements backend_ops.results: copies the results of the oldest batch that
- * was taken and not released, and releases its buffer. */
-void staging_pop_results(struct staging *p, struct result *out);
+/* The current batch has been read. May be called once more than necessary. */
+void staging_release(struct staging *p);
 
 #endif

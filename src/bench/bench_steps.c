@@ -97,7 +97,7 @@ static enum vd_err step_from_shards(void *ctx, double *row)
     struct session *s = ctx;
     struct step_stats done;
     double before = prefetch_staged_s(s->engine.prefetch);
-    VD_TRY(session_step(s, &done));
+    VD_TRY(session_step(s, 0, &done));
     struct input input = {.stage_s =
                               prefetch_staged_s(s->engine.prefetch) - before,
                           .wait_s = done.waited_s};
@@ -158,8 +158,9 @@ static enum vd_err step_from_memory(void *ctx, double *row)
     comm_enter(s->comm, SITE_STEP, (int64_t)s->state.step + 1,
                s->config->timeout.step);
     m->input = (struct input){0};
-    VD_TRY(step_run(&s->engine.step, stage_from_memory, m, s->engine.results,
-                    (int)s->plan.batch.micro_batch, &update));
+    VD_TRY(step_launch(&s->engine.step, stage_from_memory, m));
+    VD_TRY(step_collect(&s->engine.step, s->engine.results,
+                        (int)s->plan.batch.micro_batch, &update));
     if (!update.finite)
         return fail_non_finite_bench(s);
     s->state.step++;

@@ -15,13 +15,17 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define GRACE_S   5.0
 #define MAX_NAMED 8
 #define SUM_CHUNK ((size_t)1 << 17) /* doubles gathered at a time */
+#define SPIN_S    10e-6             /* of a wait: until then do nothing, */
+#define YIELD_S   200e-6            /* until then yield, then sleep */
 
 /* The ranks that wait for this one need up to one more limit until they report
  * it; the watchdog must not expire before that. */
@@ -65,6 +69,18 @@ void comm_enter(struct comm *c, enum fault_site site, int64_t step,
 void comm_heartbeat(struct comm *c)
 {
     watchdog_heartbeat(&c->watchdog);
+}
+
+void comm_backoff(double waited_s)
+{
+    if (waited_s < SPIN_S)
+        return;
+    if (waited_s < YIELD_S) {
+        sched_yield();
+        return;
+    }
+    double sleep_s = waited_s / 10 < 1e-3 ? waited_s / 10 : 1e-3;
+    nanosleep(&(struct timespec){.tv_nsec = (long)(sleep_s * 1e9)}, NULL);
 }
 
 int comm_count_hosts(const struct comm *c)

@@ -46,6 +46,7 @@
 #include "base/fault.h"
 #include "base/watchdog.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -154,6 +155,18 @@ enum vd_err comm_sum(struct comm *c, enum fault_site site, double *values,
                      size_t n) VD_MUST_USE;
 enum vd_err comm_sum_int64(struct comm *c, enum fault_site site,
                            int64_t *values, size_t n) VD_MUST_USE;
+
+/* Sets *done; called again and again until it is true or an error is returned.
+ * Must not block. */
+typedef enum vd_err comm_poll_fn(void *ctx, bool *done);
+/*
+ * Local: polls until done, with the time limit of a Collective call: for work
+ * of this rank, such as a device's, that may itself wait for other ranks.
+ * Answers the pings of other ranks. VD_COMM after the time limit. Does not
+ * visit the site.
+ */
+enum vd_err comm_wait(struct comm *c, enum fault_site site, comm_poll_fn *poll,
+                      void *ctx) VD_MUST_USE;
 
 /* Collective: returns when all ranks have called it. */
 enum vd_err comm_barrier(struct comm *c, enum fault_site site) VD_MUST_USE;

@@ -1,6 +1,7 @@
 /*
  * Internal to comm*.c: what the implementation that CMake selects (comm_mpi.c,
- * comm_serial.c) provides to comm_open() and comm_close().
+ * comm_serial.c) provides to comm_open() and comm_close(), and the backoff of
+ * both.
  */
 #ifndef VOCDIST_COMM_COMM_INTERNAL_H
 #define VOCDIST_COMM_COMM_INTERNAL_H
@@ -15,5 +16,9 @@ enum vd_err comm_impl_open(struct comm *c) VD_MUST_USE;
  * flight, waits in a barrier (SITE_SHUTDOWN), ends the library and frees
  * `c->impl`. */
 enum vd_err comm_impl_close(struct comm *c) VD_MUST_USE;
+
+/* Between two polls: the longer the wait so far, the longer it sleeps, up to
+ * 1 ms. */
+void comm_backoff(double waited_s);
 
 #endif

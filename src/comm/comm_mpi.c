@@ -61,7 +61,7 @@ MPI_Comm comm_mpi_world(const struct comm *c)
 enum vd_err comm_mpi_wait(struct comm *c, enum fault_site site,
                           MPI_Request *request)
 {
-    return comm_mpi_peers_wait(&comm_mpi_impl(c)->peers, site, request);
+    return comm_mpi_peers_wait_request(&comm_mpi_impl(c)->peers, site, request);
 }
 
 /* ---- collectives without fault injection ---------------------------- */
@@ -281,6 +281,12 @@ enum vd_err comm_sum_int64(struct comm *c, enum fault_site site,
     MPI_TRY(MPI_Iallreduce(MPI_IN_PLACE, values, (int)n, MPI_INT64_T, MPI_SUM,
                            comm_mpi_world(c), &request));
     return comm_mpi_wait(c, site, &request);
+}
+
+enum vd_err comm_wait(struct comm *c, enum fault_site site, comm_poll_fn *poll,
+                      void *ctx)
+{
+    return comm_mpi_peers_wait(&comm_mpi_impl(c)->peers, site, poll, ctx);
 }
 
 enum vd_err comm_barrier(struct comm *c, enum fault_site site)

@@ -1,6 +1,6 @@
 /*
- * A wait with a time limit L that detects late ranks. It polls its request with
- * backoff (spin, yield, sleep) and is a state machine in the time waited.
+ * A wait with a time limit L that detects late ranks. It polls with backoff
+ * (spin, yield, sleep) and is a state machine in the time waited.
  * Example, L = 60 s:
  *
  *   0.1 s  from here on answer pings and claims of other ranks
@@ -14,13 +14,13 @@
  * A TAG_WAIT_SITE message makes every other waiting rank time out as well.
  */
 #include "comm/comm_mpi_peers.h"
+#include "comm/comm_internal.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 
-#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
@@ -31,11 +31,9 @@
 #define TAG_CLAIM     5 /* to rank 0: claims a number; the value is unused */
 #define TAG_INDEX     6 /* the number */
 
-#define SPIN_S       10e-6  /* until then test the request only, */
-#define YIELD_S      200e-6 /* until then also yield, then sleep */
-#define POLL_PEERS_S 0.1    /* from then on answer other ranks */
-#define COLLECT_S    1.0    /* for the sites of the other waiting ranks */
-#define REPORT_S     2 /* for the reporting rank, before others end the job */
+#define POLL_PEERS_S 0.1 /* from then on answer other ranks */
+#define COLLECT_S    1.0 /* for the sites of the other waiting ranks */
+#define REPORT_S     2   /* for the reporting rank, before others end the job */
 #define MAX_NAMED    8
 
 enum vd_err comm_mpi_peers_open(struct comm_mpi_peers *p, struct comm *c)
@@ -214,12 +212,14 @@ static void report_late_ranks(const struct comm_mpi_peers *p,
                   silent.bytes, n_silent > MAX_NAMED ? ", ..." : "");
     else if (n_elsewhere)
         log_error("ranks wait for each other for %.0f s: this one while %s, "
-                  "but %s\nthis is a bug in the program; please report it",
+                  "but %s\nif a disk or a device of these hosts hangs, restart "
+                  "without them; otherwise this is a bug in the program: "
+                  "please report it",
                   c->timeout_s, fault_site_activity(site), elsewhere.bytes);
     else
-        log_error("%d ranks did not arrive within %.0f s while %s, but all of "
-                  "them arrived a moment later\n"
-                  "the ranks are only slow: set a larger timeout",
+        log_error("all %d ranks waited %.0f s while %s\n"
+                  "if the ranks are only slow, set a larger timeout; "
+                  "otherwise check their devices and the network between them",
                   c->size, c->timeout_s, fault_site_activity(site));
     free(silent.bytes);
     free(elsewhere.bytes);
@@ -252,29 +252,14 @@ static bool other_rank_timed_out(const struct comm_mpi_peers *p)
     return found;
 }
 
-/* Called between two tests of the request: the longer the wait, the longer the
- * sleep, up to 1 ms. */
-static void backoff(double waited_s)
-{
-    if (waited_s < SPIN_S)
-        return;
-    if (waited_s < YIELD_S) {
-        sched_yield();
-        return;
-    }
-    double sleep_s = waited_s / 10 < 1e-3 ? waited_s / 10 : 1e-3;
-    nanosleep(&(struct timespec){.tv_nsec = (long)(sleep_s * 1e9)}, NULL);
-}
-
 enum vd_err comm_mpi_peers_wait(struct comm_mpi_peers *p, enum fault_site site,
-                                MPI_Request *request)
+                                comm_poll_fn *poll, void *ctx)
 {
     const double limit_s = p->comm->timeout_s;
     double start = clock_now(), last = start, waited_s = 0;
-    bool pinged = false;
+    bool pinged = false, done = false;
     for (;;) {
-        int done = 0;
-        MPI_TRY(MPI_Test(request, &done, MPI_STATUS_IGNORE));
+        VD_TRY(poll(ctx, &done));
         if (done)
             return VD_OK;
         double now = clock_now();
@@ -298,8 +283,23 @@ enum vd_err comm_mpi_peers_wait(struct comm_mpi_peers *p, enum fault_site site,
             ping_all(p);
             pinged = true;
         }
-        backoff(waited_s);
+        comm_backoff(waited_s);
     }
+}
+
+static enum vd_err poll_request(void *ctx, bool *done)
+{
+    int is_done = 0;
+    MPI_TRY(MPI_Test(ctx, &is_done, MPI_STATUS_IGNORE));
+    *done = is_done;
+    return VD_OK;
+}
+
+enum vd_err comm_mpi_peers_wait_request(struct comm_mpi_peers *p,
+                                        enum fault_site site,
+                                        MPI_Request *request)
+{
+    return comm_mpi_peers_wait(p, site, poll_request, request);
 }
 
 enum vd_err comm_mpi_peers_claim(struct comm_mpi_peers *p, enum fault_site site,
@@ -314,5 +314,5 @@ enum vd_err comm_mpi_peers_claim(struct comm_mpi_peers *p, enum fault_site site,
     MPI_TRY(
         MPI_Irecv(index, 1, MPI_UINT64_T, 0, TAG_INDEX, p->control, &request));
     MPI_TRY(MPI_Send(&nothing, 1, MPI_INT, 0, TAG_CLAIM, p->control));
-    return comm_mpi_peers_wait(p, site, &request);
+    return comm_mpi_peers_wait_request(p, site, &request);
 }

@@ -40,11 +40,15 @@ void comm_mpi_peers_free(struct comm_mpi_peers *p);
  * answers to this rank's own ping. `mine` is the state of this rank. */
 void comm_mpi_peers_poll(struct comm_mpi_peers *p, enum liveness mine);
 
-/* Local: completes `request` within the time limit, as comm.h describes.
- * VD_COMM after a timeout; the lowest rank that has answers to its ping logs
- * the late ranks, 1 s after the limit. */
+/* Local: polls until done within the time limit, as comm.h describes. VD_COMM
+ * after a timeout; the lowest rank that has answers to its ping logs the late
+ * ranks, 1 s after the limit. */
 enum vd_err comm_mpi_peers_wait(struct comm_mpi_peers *p, enum fault_site site,
-                                MPI_Request *request) VD_MUST_USE;
+                                comm_poll_fn *poll, void *ctx) VD_MUST_USE;
+/* Completes an MPI request in the same way. */
+enum vd_err comm_mpi_peers_wait_request(struct comm_mpi_peers *p,
+                                        enum fault_site site,
+                                        MPI_Request *request) VD_MUST_USE;
 
 /* Implements comm_claim_index(), without fault injection. */
 enum vd_err comm_mpi_peers_claim(struct comm_mpi_peers *p, enum fault_site site,

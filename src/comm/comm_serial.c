@@ -1,8 +1,12 @@
-/* The serial implementation: one rank, same interface and checks, no MPI. */
+/*
+ * The serial implementation: one rank, same interface and checks, no MPI.
+ * Collective calls copy the rank's own values; flags in flight are a ring.
+ */
 #include "comm/comm_internal.h"
 #include "comm/launch.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/stderr_queue.h"
 
@@ -108,6 +112,22 @@ enum vd_err comm_claim_index(struct comm *c, enum fault_site site,
     VD_TRY(fault_at(site, 0));
     *index = s->next_index++;
     return VD_OK;
+}
+
+/* The watchdog limits the time. */
+enum vd_err comm_wait(struct comm *c, enum fault_site site, comm_poll_fn *poll,
+                      void *ctx)
+{
+    double start = clock_now();
+    bool done = false;
+    (void)c;
+    (void)site;
+    for (;;) {
+        VD_TRY(poll(ctx, &done));
+        if (done)
+            return VD_OK;
+        comm_backoff(clock_now() - start);
+    }
 }
 
 enum vd_err comm_barrier(struct comm *c, enum fault_site site)

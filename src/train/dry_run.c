@@ -77,7 +77,7 @@ static enum vd_err time_first_step(struct dry_run *d)
     struct session *s = d->session;
     struct step_stats step;
     bool done;
-    VD_TRY(session_step(s, &step));
+    VD_TRY(session_step(s, 0, &step));
     d->first_s = step.seconds;
     loss_meter_add(&s->losses, &step, s->engine.results);
     VD_TRY(loss_meter_flush(&s->losses));
@@ -89,7 +89,7 @@ static enum vd_err time_steps(struct dry_run *d)
     double sum = 0, waited = 0;
     for (bool done = false; !done;) {
         struct step_stats step;
-        VD_TRY(session_step(d->session, &step));
+        VD_TRY(session_step(d->session, 0, &step));
         sum += step.seconds;
         waited += step.waited_s;
         d->n_steps++;

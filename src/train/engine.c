@@ -2,10 +2,12 @@
  * Opens the parts of a training step and runs steps.
  *
  * A step: prefetch stages one micro-batch for each of this rank's replicas;
- * step_run() computes forward and backward of each, averages the gradients over
- * all ranks during the last backward pass, and updates the weights. Whether the
- * step is finite follows from the averaged gradient, so all ranks agree without
- * communication. The weights do not change in a step that is not finite.
+ * step_launch() computes forward and backward of each, averages the gradients
+ * over all ranks during the last backward pass, and updates the weights.
+ * Whether the step is finite follows from the averaged gradient, so all ranks
+ * agree without communication. The weights do not change in a step that is not
+ * finite. Steps are launched ahead up to the depth of the backend: all ranks
+ * launch the same steps, because that depends on counters and `until` only.
  */
 #include "train/engine.h"
 
@@ -119,11 +121,21 @@ struct net_spec engine_net_spec(struct engine *e, enum net_mode mode,
     return spec;
 }
 
+static int n_local_replicas(const struct engine *e,
+                            const struct train_plan *plan)
+{
+    int rank = e->comm->rank, size = e->comm->size;
+    int replicas = (int)plan->batch.replicas;
+    return reduction_first_replica(rank + 1, size, replicas) -
+           reduction_first_replica(rank, size, replicas);
+}
+
 enum vd_err engine_build_net(struct engine *e, const struct train_plan *plan)
 {
     struct net_spec spec = engine_net_spec(
         e, NET_TRAIN, (int)plan->batch.micro_batch, plan->compute_threads);
     spec.optim = optim_from_config(e->config);
+    spec.max_unread = n_local_replicas(e, plan) * e->backend.ops->depth;
     VD_TRY(weights_alloc(&e->backend, &e->graph, &e->weights));
     VD_TRY(e->backend.ops->net_new(&e->backend, &spec, &e->net));
     return step_init(&e->step, e->comm, &e->backend, e->net, &e->graph,
@@ -181,8 +193,6 @@ static void fill_prefetch_spec(struct engine *e, const struct train_plan *plan)
     const struct config *c = e->config;
     int rank = e->comm->rank, size = e->comm->size;
     int replicas = (int)plan->batch.replicas;
-    int first = reduction_first_replica(rank, size, replicas);
-    int end = reduction_first_replica(rank + 1, size, replicas);
     e->input = (struct prefetch_spec){
         .data = e->data,
         .sampler = {.seed = (uint64_t)c->train.seed,
@@ -194,8 +204,8 @@ static void fill_prefetch_spec(struct engine *e, const struct train_plan *plan)
         .seed = (uint64_t)c->train.seed,
         .micro_batch = (int)plan->batch.micro_batch,
         .replicas = replicas,
-        .first_replica = first,
-        .n_replicas = end - first,
+        .first_replica = reduction_first_replica(rank, size, replicas),
+        .n_replicas = n_local_replicas(e, plan),
         .loader_threads = plan->loader_threads,
         .rank = rank,
         .backend = e->backend.ops,
@@ -285,6 +295,12 @@ static enum vd_err fail_non_finite(struct engine *e, uint64_t step)
     return err == VD_NUMERIC ? comm_agree(e->comm, SITE_STEP, err) : err;
 }
 
+static enum vd_err poll_staged(void *ctx, bool *done)
+{
+    const struct engine *e = ctx;
+    return prefetch_take(e->prefetch, done);
+}
+
 /* The context of wait_staged(). */
 struct input_wait {
     struct engine *engine;
@@ -294,20 +310,44 @@ struct input_wait {
 static enum vd_err wait_staged(void *ctx)
 {
     struct input_wait *w = ctx;
-    return prefetch_wait(w->engine->prefetch, &w->seconds);
+    double start = clock_now();
+    enum vd_err err =
+        comm_wait(w->engine->comm, SITE_STEP, poll_staged, w->engine);
+    w->seconds += clock_now() - start;
+    return err;
 }
 
-enum vd_err engine_step(struct engine *e, uint64_t step,
+uint64_t engine_last_launched(const struct engine *e)
+{
+    return e->input.first_step + e->launched;
+}
+
+/* Launches steps ahead, up to the depth of the backend. */
+static enum vd_err launch_steps(struct engine *e, uint64_t until,
+                                struct input_wait *wait)
+{
+    uint64_t depth = (uint64_t)e->backend.ops->depth;
+    while (e->launched == e->collected || (e->launched - e->collected < depth &&
+                                           engine_last_launched(e) < until)) {
+        VD_TRY(step_launch(&e->step, wait_staged, wait));
+        e->launched++;
+    }
+    return VD_OK;
+}
+
+enum vd_err engine_step(struct engine *e, uint64_t until,
                         struct step_stats *done)
 {
     struct update_result update = {0};
     struct input_wait wait = {.engine = e};
+    uint64_t step = e->input.first_step + e->collected + 1;
     comm_enter(e->comm, SITE_STEP, (int64_t)step, e->config->timeout.step);
     double begin = clock_now();
-    VD_TRY(step_run(&e->step, wait_staged, &wait, e->results,
-                    e->input.micro_batch, &update));
+    VD_TRY(launch_steps(e, until, &wait));
+    VD_TRY(step_collect(&e->step, e->results, e->input.micro_batch, &update));
     if (!update.finite)
         return fail_non_finite(e, step);
+    e->collected++;
     *done = (struct step_stats){.step = step,
                                 .lr = schedule_lr(&e->input.schedule, step - 1),
                                 .grad_norm = update.grad_norm,

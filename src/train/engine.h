@@ -32,8 +32,10 @@ struct engine {
     struct step step;
     struct prefetch_spec input;
     struct prefetch *prefetch; /* NULL: no steps to prefetch for */
-    struct result *results;    /* [n_local], of the last step */
+    struct result *results;    /* [n_local], of the last collected step */
     int n_local;               /* images of this rank in a step */
+    uint64_t launched;         /* steps launched since the prefetch started */
+    uint64_t collected;        /* of those, collected */
 };
 
 /* Local. Nothing to free until engine_build_graph(). */
@@ -73,13 +75,18 @@ enum vd_err engine_start_prefetch(struct engine *e,
                                   uint64_t n_steps, bool repeat) VD_MUST_USE;
 
 /*
- * Collective: trains step `step` (from 1) on the next prefetched batches.
- * `done` gets its timings, results its losses. VD_NUMERIC, agreed, if a loss or
- * the gradient is not finite: weights and moments are unchanged. An error on
- * one rank only (data, device) is not agreed and must end the job.
+ * Collective: trains the next step on the next prefetched batches and waits for
+ * it. `until`, equal on all ranks, is the last step (from 1) that may already
+ * be launched: the device then computes it while the host is between steps. No
+ * step is in flight after the one that `until` names. `done` gets the step's
+ * timings, results its losses. VD_NUMERIC, agreed, if a loss or the gradient is
+ * not finite: weights and moments are unchanged, also by the steps in flight.
+ * An error on one rank only (data, device) is not agreed and must end the job.
  */
-enum vd_err engine_step(struct engine *e, uint64_t step,
+enum vd_err engine_step(struct engine *e, uint64_t until,
                         struct step_stats *done) VD_MUST_USE;
+/* Local, equal on all ranks: the last step that was launched. */
+uint64_t engine_last_launched(const struct engine *e);
 
 /* Local: the spec of a net on the engine's graph and weights, which it borrows;
  * without an optimizer. */

@@ -89,7 +89,7 @@ static enum vd_err train_steps(struct overfit *o)
          o->done < o->n_steps && !(o->done > 1 && has_fallen(o));) {
         struct step_stats step;
         char note[64];
-        VD_TRY(session_step(s, &step));
+        VD_TRY(session_step(s, 0, &step));
         VD_TRY(mean_losses(s, &o->last));
         if (o->done++ == 0)
             o->first = o->last;

@@ -1,10 +1,10 @@
 /*
- * A bounded producer-consumer pipeline of depth two: the net has two staged
- * batches, one in use and one being filled. The thread stages micro-batch k
- * when k micro-batches have been taken, so it never blocks inside the backend
- * and can be stopped at any time. `staged` and `taken` count micro-batches; the
- * consumer waits for staged > taken. An error of loading or staging ends the
- * thread and is returned when the consumer reaches that micro-batch.
+ * A bounded producer-consumer pipeline: at most one staged micro-batch waits
+ * for the consumer. The thread stages micro-batch k when k of them have been
+ * taken. backend_ops.stage then waits at most for work that the consumer has
+ * enqueued, which ends without the consumer, so the thread can be stopped.
+ * `staged` and `taken` count micro-batches. An error of loading or staging ends
+ * the thread and is returned when the consumer reaches that micro-batch.
  */
 #include "train/prefetch.h"
 
@@ -25,7 +25,7 @@ struct prefetch {
     pthread_t thread;
     bool started;
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    pthread_cond_t changed;   /* for the thread: `taken` or `stopping` */
     size_t staged, taken;     /* micro-batches */
     double stage_s, staged_s; /* of the newest one; of all that were taken */
     enum vd_err err;
@@ -106,7 +106,6 @@ static void *prefetch_thread(void *ctx)
         if (err == VD_OK)
             p->staged = k + 1;
         p->err = err;
-        pthread_cond_broadcast(&p->changed);
         pthread_mutex_unlock(&p->lock);
         if (err != VD_OK)
             break;
@@ -144,18 +143,17 @@ fail:
     return err;
 }
 
-enum vd_err prefetch_wait(struct prefetch *p, double *waited_s)
+enum vd_err prefetch_take(struct prefetch *p, bool *taken)
 {
-    double start = clock_now();
     pthread_mutex_lock(&p->lock);
-    while (p->staged <= p->taken && p->err == VD_OK)
-        pthread_cond_wait(&p->changed, &p->lock);
-    enum vd_err err = p->staged > p->taken ? VD_OK : p->err;
-    p->taken++;
-    p->staged_s += p->stage_s;
-    pthread_cond_broadcast(&p->changed);
+    *taken = p->staged > p->taken;
+    enum vd_err err = *taken ? VD_OK : p->err;
+    if (*taken) {
+        p->taken++;
+        p->staged_s += p->stage_s;
+        pthread_cond_broadcast(&p->changed);
+    }
     pthread_mutex_unlock(&p->lock);
-    *waited_s += clock_now() - start;
     return err;
 }
 

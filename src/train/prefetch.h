@@ -40,12 +40,13 @@ struct prefetch;
 /* Copies the spec and starts the threads. The caller frees *out. */
 enum vd_err prefetch_new(struct prefetch **out,
                          const struct prefetch_spec *spec) VD_MUST_USE;
-/* Waits until the next micro-batch is staged, and takes it. Adds the seconds
- * spent waiting to *waited_s. Returns the error of loading or staging it. */
-enum vd_err prefetch_wait(struct prefetch *p, double *waited_s) VD_MUST_USE;
+/* Takes the next micro-batch if it is staged; *taken: it was. Does not wait.
+ * Returns the error of loading or staging it. */
+enum vd_err prefetch_take(struct prefetch *p, bool *taken) VD_MUST_USE;
 /* Seconds spent staging all micro-batches taken so far. */
 double prefetch_staged_s(const struct prefetch *p);
-/* Stops and joins the threads; at any time. May be NULL. */
+/* Stops and joins the threads, at any time; waits for the device if that still
+ * reads a staged batch. May be NULL. */
 void prefetch_free(struct prefetch *p);
 
 /* The step scalars of a step (from 0), as the prefetch thread stages them. */

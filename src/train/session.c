@@ -27,9 +27,10 @@ bool session_is_finished(const struct session *s)
            (patience > 0 && s->state.epochs_without_improvement >= patience);
 }
 
-enum vd_err session_step(struct session *s, struct step_stats *done)
+enum vd_err session_step(struct session *s, uint64_t until,
+                         struct step_stats *done)
 {
-    VD_TRY(engine_step(&s->engine, s->state.step + 1, done));
+    VD_TRY(engine_step(&s->engine, until, done));
     s->state.step++;
     return VD_OK;
 }

@@ -86,9 +86,9 @@ bool session_has_all_steps(const struct session *s);
  * done or train.patience has run out. */
 bool session_is_finished(const struct session *s);
 
-/* Collective: trains the next step and counts it in state.step. Errors as
- * engine_step(). */
-enum vd_err session_step(struct session *s,
+/* Collective: trains the next step and counts it in state.step. With `until`
+ * 0 no step is launched ahead; else, and for errors, see engine_step(). */
+enum vd_err session_step(struct session *s, uint64_t until,
                          struct step_stats *done) VD_MUST_USE;
 
 /* Collective: evaluates the validation set, or the first batches of it up to

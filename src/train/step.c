@@ -1,12 +1,12 @@
 /*
- * One step in which the exchange overlaps the backward pass.
- *
- * Replica by replica: wait for a staged batch, forward, backward into an
- * exchange buffer. After the backward pass of a replica other than the last,
+ * Launching replica by replica: wait for a staged batch, forward, backward into
+ * an exchange buffer. After the backward pass of a replica other than the last,
  * its whole buffer is added along the reduction plan. During that of the last
  * replica, range_ready() is called for each range of gradients as it completes:
  * it adds the range to the partial sums, appends it to the current bucket, and
- * enqueues a full bucket. Then the step waits for the means and updates.
+ * enqueues a full bucket. Then the step waits for the means and updates. All of
+ * this only enqueues work if the backend computes asynchronously; collecting
+ * polls until that work is done.
  *
  * An exchange with `in_step` is part of the work between begin and end of the
  * last replica (a device may capture and replay it); with any other, exchange
@@ -191,27 +191,48 @@ static enum vd_err exchange_and_update(struct step *s)
     return ops->end(s->net);
 }
 
-enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
-                     struct result *results, int micro_batch,
-                     struct update_result *update)
+/* A replayed step calls no exchange, so the site of the exchange is visited
+ * here, before this rank takes part in it. */
+static enum vd_err launch_replica(struct step *s)
 {
     const struct backend_ops *ops = s->backend->ops;
+    bool replayed = false;
+    if (is_last(s))
+        VD_TRY(fault_at(SITE_REDUCE, s->comm->rank));
+    VD_TRY(ops->begin(s->net, s->local_replica, &replayed));
+    if (!replayed)
+        VD_TRY(enqueue_replica(s));
+    return ops->end(s->net);
+}
+
+enum vd_err step_launch(struct step *s, step_wait_fn *wait, void *ctx)
+{
     s->times = (struct step_times){.begin = clock_now()};
     VD_TRY(fault_at(SITE_STEP, s->comm->rank));
     for (s->local_replica = 0; s->local_replica < s->plan.n_inputs;
          s->local_replica++) {
-        bool replayed = false;
         VD_TRY(wait(ctx));
-        VD_TRY(ops->begin(s->net, s->local_replica, &replayed));
-        if (!replayed)
-            VD_TRY(enqueue_replica(s));
-        VD_TRY(ops->end(s->net));
-        VD_TRY(ops->results(s->net, results + s->local_replica * micro_batch));
+        VD_TRY(launch_replica(s));
         comm_progress(s->comm);
     }
-    if (!s->exchange.in_step)
-        VD_TRY(exchange_and_update(s));
+    return s->exchange.in_step ? VD_OK : exchange_and_update(s);
+}
+
+static enum vd_err poll_done(void *ctx, bool *done)
+{
+    const struct step *s = ctx;
+    return s->backend->ops->done(s->net, done);
+}
+
+enum vd_err step_collect(struct step *s, struct result *results,
+                         int micro_batch, struct update_result *update)
+{
+    const struct backend_ops *ops = s->backend->ops;
+    VD_TRY(comm_wait(s->comm, SITE_STEP, poll_done, s));
+    for (int i = 0; i < s->plan.n_inputs; i++)
+        VD_TRY(ops->results(s->net, results + i * micro_batch));
     VD_TRY(ops->update_result(s->net, update));
+    comm_progress(s->comm);
     s->times.end = clock_now();
     return VD_OK;
 }

@@ -1,7 +1,9 @@
 /*
  * One training step: forward and backward of this rank's replicas one after the
  * other, addition of their gradients along the reduction tree, the mean over
- * all ranks, the update.
+ * all ranks, the update. step_launch() enqueues a step, step_collect() waits
+ * for the oldest launched one and reads its results, so that a device computes
+ * without a pause while the host is between steps.
  *
  * Gradients are sent to the other ranks during the backward pass of this rank's
  * last replica: first the batch statistics and the non-finite flag, then the
@@ -18,13 +20,14 @@
 #include "exchange/exchange.h"
 
 /*
- * Times of the last step on this thread: durations (_s) in seconds, and
- * clock_now() at events. For work that is only enqueued or recorded, a duration
- * is the host's time of enqueueing, and zero in a replayed step: the device's
- * time is then the rest of end - begin, in which the host waits for results.
+ * Times of the last launched step on this thread: durations (_s) in seconds,
+ * and clock_now() at events. For work that is only enqueued or recorded, a
+ * duration is the host's time of enqueueing, and zero in a replayed step: the
+ * device's time is then the rest of end - begin, in which the host waits for
+ * results.
  */
 struct step_times {
-    double begin, end;            /* the first wait for data; the update done */
+    double begin, end; /* of step_launch(), of the last step_collect() */
     double forward_s, backward_s; /* of all replicas; additions in backward */
     double exchange_s;            /* exposed: backward_end to the last mean */
     double update_s;
@@ -64,20 +67,28 @@ void step_close(struct step *s);
 /* Returns when one more micro-batch is staged. */
 typedef enum vd_err step_wait_fn(void *ctx);
 /*
- * Collective: one step on the next staged micro-batches, one for each replica
- * of this rank; calls `wait` before each. `results` is [replicas of this rank,
- * micro_batch]. If update->finite is false, the weights are unchanged. An error
- * is not agreed: other ranks wait for this rank's ranges, so the caller must
- * end the job.
+ * Collective: enqueues one step on the next staged micro-batches, one for each
+ * replica of this rank; calls `wait` before each. At most backend->ops->depth
+ * steps may be launched and not collected. An error is not agreed: other ranks
+ * wait for this rank's ranges, so the caller must end the job.
  */
-enum vd_err step_run(struct step *s, step_wait_fn *wait, void *ctx,
-                     struct result *results, int micro_batch,
-                     struct update_result *update) VD_MUST_USE;
+enum vd_err step_launch(struct step *s, step_wait_fn *wait,
+                        void *ctx) VD_MUST_USE;
+/*
+ * Local, but may wait for the other ranks' parts of the exchange: waits for the
+ * oldest step that was launched and not collected, within the time limit of the
+ * comm. `results` is [replicas of this rank, micro_batch]. If update->finite is
+ * false, the weights are unchanged. VD_COMM after the time limit; an error is
+ * not agreed.
+ */
+enum vd_err step_collect(struct step *s, struct result *results,
+                         int micro_batch,
+                         struct update_result *update) VD_MUST_USE;
 
 /*
- * Collective, for benchmarks: repeats only the exchange of the last step, the
- * same ranges in the same order, on zeros. Changes only the exchange buffers.
- * Not for exchange none.
+ * Collective, for benchmarks, with no step in flight: repeats only the exchange
+ * of the last step, the same ranges in the same order, on zeros. Changes only
+ * the exchange buffers. Not for exchange none.
  */
 enum vd_err step_time_exchange(struct step *s, double *seconds) VD_MUST_USE;
 

@@ -78,11 +78,47 @@ static void show_progress(struct session *s, const struct step_stats *step)
     progress_show(&s->progress, (size_t)s->state.step, note);
 }
 
+static uint64_t next_checkpoint(const struct loop *l)
+{
+    uint64_t every = (uint64_t)l->session->config->checkpoint.every;
+    return every > 0 ? (l->session->state.step / every + 1) * every
+                     : UINT64_MAX;
+}
+
+/* The sampler counts steps from 0, the state from 1. */
+static uint64_t epoch_end_step(const struct session *s)
+{
+    uint64_t batch = (uint64_t)s->plan.batch.global_batch;
+    return sampler_last_step(s->data.train.n_images, s->state.epoch, batch) + 1;
+}
+
+/* The last step that may be launched now: the device must be idle when values
+ * are read from it, at the end of an epoch, for a checkpoint, and at the end.
+ * If the flags demand a stop or a checkpoint, 0: only the steps in flight are
+ * completed. */
+static uint64_t next_barrier(const struct loop *l)
+{
+    const struct session *s = l->session;
+    const uint64_t barriers[] = {
+        epoch_end_step(s), next_checkpoint(l), s->plan.last_step,
+        s->plan.stop_at > s->state.step ? s->plan.stop_at : UINT64_MAX};
+    uint64_t first = barriers[0];
+    for (size_t i = 1; i < sizeof barriers / sizeof *barriers; i++)
+        if (barriers[i] < first)
+            first = barriers[i];
+    return l->stop || l->save ? 0 : first;
+}
+
+static bool is_in_flight(const struct session *s)
+{
+    return engine_last_launched(&s->engine) > s->state.step;
+}
+
 static enum vd_err train_step(struct loop *l)
 {
     struct session *s = l->session;
     struct step_stats step;
-    VD_TRY(session_step(s, &step));
+    VD_TRY(session_step(s, next_barrier(l), &step));
     s->state.epoch_seconds += step.seconds;
     VD_TRY(comm_flags_start(s->comm, SITE_FLAGS, local_flags(l)));
     l->flags_pending++;
@@ -113,8 +149,10 @@ static enum vd_err save_mid_epoch(struct loop *l)
 
 static bool is_save_due(const struct loop *l)
 {
-    uint64_t every = (uint64_t)l->session->config->checkpoint.every;
-    return l->save || (every > 0 && l->session->state.step % every == 0);
+    const struct session *s = l->session;
+    uint64_t every = (uint64_t)s->config->checkpoint.every;
+    return (l->save && !is_in_flight(s)) ||
+           (every > 0 && s->state.step % every == 0);
 }
 
 static enum vd_err save_epoch(struct loop *l)
@@ -126,24 +164,15 @@ static enum vd_err save_epoch(struct loop *l)
 
 /* ---- the loop ---- */
 
-/* The sampler counts steps from 0, the state from 1. */
-static bool ends_epoch(const struct session *s)
-{
-    uint64_t batch = (uint64_t)s->plan.batch.global_batch;
-    uint64_t last =
-        sampler_last_step(s->data.train.n_images, s->state.epoch, batch);
-    return s->state.step == last + 1;
-}
-
 static enum vd_err train_steps(struct loop *l)
 {
     struct session *s = l->session;
     uint64_t first = s->state.step + 1, stop_at = s->plan.stop_at;
-    while (!session_is_finished(s) && !l->stop) {
+    while (!session_is_finished(s) && (!l->stop || is_in_flight(s))) {
         VD_TRY(train_step(l));
         if (s->state.step == first)
             VD_TRY(session_check_memory(s));
-        if (ends_epoch(s))
+        if (s->state.step == epoch_end_step(s))
             VD_TRY(save_epoch(l));
         else if (is_save_due(l))
             VD_TRY(save_mid_epoch(l));

@@ -1,8 +1,9 @@
 /*
  * The fixture opens a backend, allocates weights and an exchange buffer, and
  * creates one net with one thread. Each kind of step has a key of its own
- * (forward 0, backward 1, update 2), so backends with capture can replay it.
- * Numbers come from base/rng.h, by position: equal on every backend.
+ * (forward 0, both passes 1, update 2, backward 3), so backends with capture
+ * can replay it. Numbers come from base/rng.h, by position: equal on every
+ * backend.
  */
 #include "backend/net_fixture.h"
 
@@ -49,6 +50,7 @@ void net_fixture_open(struct net_fixture *f, const char *backend,
                             .micro_batch = batch,
                             .mode = mode,
                             .threads = 1,
+                            .max_unread = FIXTURE_MAX_UNREAD,
                             .optim = *optim,
                             .std = {1, 1, 1}};
     OK(OPS(f)->net_new(&f->backend, &spec, &f->net));
@@ -127,6 +129,16 @@ void net_fixture_fill(struct net_fixture *f, uint64_t seed)
     }
 }
 
+void net_fixture_reset(struct net_fixture *f)
+{
+    float *zeros = xcalloc(f->weights.m.n + 1, sizeof *zeros);
+    struct buf *moments[] = {&f->weights.m, &f->weights.v};
+    net_fixture_fill(f, 3);
+    for (int i = 0; i < 2; i++)
+        OK(OPS(f)->put(&f->backend, f->graph, moments[i], zeros));
+    free(zeros);
+}
+
 /* ---- steps ---- */
 
 static enum vd_err record_range(void *ctx, struct range range)
@@ -164,13 +176,31 @@ void net_fixture_backward(struct net_fixture *f)
     OK(OPS(f)->end(f->net));
 }
 
-void net_fixture_update(struct net_fixture *f)
+void net_fixture_backward_only(struct net_fixture *f)
+{
+    bool replayed;
+    f->n_ranges = 0;
+    OK(OPS(f)->begin(f->net, 3, &replayed));
+    if (!replayed)
+        OK(OPS(f)->backward(f->net, &f->exchange, record_range, f));
+    OK(OPS(f)->end(f->net));
+}
+
+void net_fixture_launch_update(struct net_fixture *f)
 {
     bool replayed;
     OK(OPS(f)->begin(f->net, 2, &replayed));
     if (!replayed)
         OK(OPS(f)->update(f->net, &f->exchange));
     OK(OPS(f)->end(f->net));
+}
+
+struct update_result net_fixture_update(struct net_fixture *f)
+{
+    struct update_result update;
+    net_fixture_launch_update(f);
+    OK(OPS(f)->update_result(f->net, &update));
+    return update;
 }
 
 void net_fixture_results(struct net_fixture *f, struct result *out)

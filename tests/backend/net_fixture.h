@@ -11,6 +11,7 @@
 #include "backend/backend.h"
 
 #define FIXTURE_MAX_RANGES 256
+#define FIXTURE_MAX_UNREAD 4 /* forwards, and updates, with unread results */
 
 struct net_fixture {
     struct backend backend;
@@ -41,15 +42,21 @@ void net_fixture_close(struct net_fixture *f);
 
 /* Random images, boxes, classes and weights; norms differ from 1 and 0. */
 void net_fixture_fill(struct net_fixture *f, uint64_t seed);
+/* The same with seed 3, and moments of zero: the state before the first step.
+ */
+void net_fixture_reset(struct net_fixture *f);
 /* An item that leaves its pixels unchanged: no warp, no jitter. */
 void net_fixture_identity_item(struct batch_item *item);
 
 void net_fixture_stage(struct net_fixture *f);
-/* begin, forward, end on a staged batch; _backward adds backward, _update runs
- * update alone. */
+/* begin, forward, end on a staged batch; _backward adds backward;
+ * _backward_only follows _forward; _launch_update runs update alone, _update
+ * also reads its result. */
 void net_fixture_forward(struct net_fixture *f);
 void net_fixture_backward(struct net_fixture *f);
-void net_fixture_update(struct net_fixture *f);
+void net_fixture_backward_only(struct net_fixture *f);
+void net_fixture_launch_update(struct net_fixture *f);
+struct update_result net_fixture_update(struct net_fixture *f);
 void net_fixture_results(struct net_fixture *f, struct result *out);
 
 /* Canonical copies; the caller frees them. */

@@ -84,10 +84,7 @@ static void check_non_finite_element(struct net_fixture *f, size_t at,
     size_t n;
     float *before = whole_state(f, &n);
     uint64_t version = f->weights.version;
-    net_fixture_update(f);
-    struct update_result update;
-    assert_int_equal(f->backend.ops->update_result(f->net, &update), VD_OK);
-    assert_false(update.finite);
+    assert_false(net_fixture_update(f).finite);
     float *after = whole_state(f, &n);
     assert_memory_equal(before, after, n * sizeof *after);
     assert_true(f->weights.version == version);
@@ -199,14 +196,7 @@ static void add_is_exact(void **state)
 static float *two_steps(struct net_fixture *f, bool releases, size_t *n)
 {
     struct result results[2];
-    net_fixture_fill(f, 3);
-    float *zeros = calloc(f->weights.m.n + 1, sizeof *zeros);
-    struct buf *moments[] = {&f->weights.m, &f->weights.v};
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(
-            f->backend.ops->put(&f->backend, f->graph, moments[i], zeros),
-            VD_OK);
-    free(zeros);
+    net_fixture_reset(f);
     for (f->scalars.step = 1; f->scalars.step <= 2; f->scalars.step++) {
         net_fixture_stage(f);
         if (releases)
@@ -262,8 +252,9 @@ static void wait_for_staged(struct staging_thread *s, int n)
     fail_msg("%d batches were not staged", n);
 }
 
-/* Two batches can be staged. The third stage call returns when results releases
- * the first batch. Each forward computes the next batch in order. */
+/* Two batches can be staged. The third stage call returns once the first batch
+ * has been read, before its results are. Each forward computes the next batch
+ * in order, and results come in that order. */
 static void check_staging(struct net_fixture *f)
 {
     struct staging_thread s = {f, 0};
@@ -271,16 +262,15 @@ static void check_staging(struct net_fixture *f)
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, staging_thread_main, &s), 0);
     wait_for_staged(&s, 2);
-    net_fixture_forward(f);
-    net_fixture_forward(f);
     usleep(20000);
     assert_int_equal(__atomic_load_n(&s.staged, __ATOMIC_SEQ_CST), 2);
-    net_fixture_results(f, results[0]);
+    net_fixture_forward(f);
     wait_for_staged(&s, 3);
     pthread_join(thread, NULL);
-    net_fixture_results(f, results[1]);
     net_fixture_forward(f);
-    net_fixture_results(f, results[2]);
+    net_fixture_forward(f);
+    for (int i = 0; i < 3; i++)
+        net_fixture_results(f, results[i]);
     for (int i = 0; i < 3; i++) {
         assert_true(results[i][1].ce == results[0][1].ce);
         assert_true(results[i][0].score == results[0][0].score);
@@ -289,10 +279,79 @@ static void check_staging(struct net_fixture *f)
     assert_true(results[1][0].ce != results[2][0].ce);
 }
 
+/* Backward reads the batch, too. */
+static void check_training_staging(struct net_fixture *f)
+{
+    struct staging_thread s = {f, 0};
+    struct result results[2];
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, staging_thread_main, &s), 0);
+    wait_for_staged(&s, 2);
+    net_fixture_forward(f);
+    usleep(20000);
+    assert_int_equal(__atomic_load_n(&s.staged, __ATOMIC_SEQ_CST), 2);
+    net_fixture_backward_only(f);
+    wait_for_staged(&s, 3);
+    pthread_join(thread, NULL);
+    net_fixture_results(f, results);
+}
+
 static void two_batches_may_be_staged(void **state)
 {
     (void)state;
     on_every_backend(check_staging, NET_EVAL);
+}
+
+static void a_training_batch_stays_until_backward(void **state)
+{
+    (void)state;
+    on_every_backend(check_training_staging, NET_TRAIN);
+}
+
+/* Reads the losses of three steps and the state after them; `ahead` steps are
+ * launched before the results of the first are read. */
+static float *train_ahead(struct net_fixture *f, int ahead,
+                          struct result (*results)[2],
+                          struct update_result *updates, size_t *n)
+{
+    net_fixture_reset(f);
+    for (int launched = 0, read = 0; read < 3; read++) {
+        for (; launched < 3 && launched < read + ahead; launched++) {
+            f->scalars.step = (uint64_t)launched + 1;
+            f->items[0].class = launched;
+            net_fixture_stage(f);
+            net_fixture_backward(f);
+            net_fixture_launch_update(f);
+        }
+        for (bool done = false; !done;)
+            assert_int_equal(f->backend.ops->done(f->net, &done), VD_OK);
+        net_fixture_results(f, results[read]);
+        assert_int_equal(f->backend.ops->update_result(f->net, &updates[read]),
+                         VD_OK);
+    }
+    return whole_state(f, n);
+}
+
+static void check_in_flight(struct net_fixture *f)
+{
+    struct result a[3][2], b[3][2];
+    struct update_result x[3], y[3];
+    size_t n;
+    float *one = train_ahead(f, 1, a, x, &n);
+    float *ahead = train_ahead(f, f->backend.ops->depth, b, y, &n);
+    assert_memory_equal(one, ahead, n * sizeof *ahead);
+    assert_memory_equal(a, b, sizeof a);
+    for (int i = 0; i < 3; i++)
+        assert_true(x[i].grad_norm == y[i].grad_norm);
+    assert_true(x[0].grad_norm != x[1].grad_norm);
+    free(one);
+    free(ahead);
+}
+
+static void steps_in_flight_change_no_bits(void **state)
+{
+    (void)state;
+    on_every_backend(check_in_flight, NET_TRAIN);
 }
 
 static void check_padding(struct net_fixture *f)
@@ -396,6 +455,8 @@ int main(void)
         cmocka_unit_test(add_is_exact),
         cmocka_unit_test(a_released_workspace_changes_no_bits),
         cmocka_unit_test(two_batches_may_be_staged),
+        cmocka_unit_test(a_training_batch_stays_until_backward),
+        cmocka_unit_test(steps_in_flight_change_no_bits),
         cmocka_unit_test(a_padding_item_changes_nothing),
         cmocka_unit_test(non_finite_values_reach_the_result),
         cmocka_unit_test(a_missing_backend_reports_the_remedy),

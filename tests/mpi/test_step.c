@@ -52,6 +52,7 @@ static void build_net(struct step_fixture *f)
         .micro_batch = BATCH,
         .mode = NET_TRAIN,
         .threads = 1,
+        .max_unread = 2,
         .optim = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8},
         .std = {1, 1, 1}};
     float *param = xcalloc(f->graph.n_params, sizeof *param);
@@ -95,6 +96,13 @@ static void step_fixture_close(struct step_fixture *f)
     free(f->pixels);
 }
 
+static void run_step(struct step_fixture *f, struct result *results,
+                     struct update_result *update)
+{
+    OK(step_launch(&f->step, stage, f));
+    OK(step_collect(&f->step, results, BATCH, update));
+}
+
 /* The phases include all replicas; the rest of the time is staging. */
 static void assert_phases_add_up(const struct step_times *t)
 {
@@ -114,7 +122,7 @@ static void the_exchange_overlaps_backward(void **state)
     struct update_result update;
     step_fixture_open(&f, "auto");
     for (int i = 0; i < STEPS; i++) {
-        OK(step_run(&f.step, stage, &f, results, BATCH, &update));
+        run_step(&f, results, &update);
         const struct step_times *t = &f.step.times;
         assert_true(update.finite);
         assert_true(t->begin < t->last_backward);
@@ -142,7 +150,7 @@ static void the_timed_exchange_has_the_ranges_of_a_step(void **state)
     double seconds = 0;
     size_t sent = 0;
     step_fixture_open(&f, "auto");
-    OK(step_run(&f.step, stage, &f, results, BATCH, &update));
+    run_step(&f, results, &update);
     for (int i = 0; i < f.step.n_sent; i++)
         sent += f.step.sent[i].n;
     assert_int_equal(sent, f.graph.n_exchange);
@@ -150,7 +158,7 @@ static void the_timed_exchange_has_the_ranges_of_a_step(void **state)
     assert_true(f.step.sent[0].first == f.graph.n_trainable);
     OK(step_time_exchange(&f.step, &seconds));
     assert_true(seconds > 0);
-    OK(step_run(&f.step, stage, &f, results, BATCH, &update));
+    run_step(&f, results, &update);
     assert_true(update.finite && update.grad_norm > 0);
     step_fixture_close(&f);
 }

@@ -333,6 +333,9 @@ static enum vd_err driver_run_step(struct driver *d, int step)
             VD_TRY(ops->update(d->net, &d->exchange));
     }
     VD_TRY(ops->end(d->net));
+    struct update_result update;
+    if (d->updates)
+        VD_TRY(ops->update_result(d->net, &update));
     VD_TRY(write_results(d, step));
     VD_TRY(write_node(d, "input", step, 0));
     VD_TRY(write_node(d, "y", step, d->graph.n_nodes - 2));

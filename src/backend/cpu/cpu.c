@@ -164,6 +164,7 @@ static enum vd_err cpu_end(struct net *net)
 const struct backend_ops backend_cpu_ops = {
     .name = "cpu",
     .caps = BACKEND_HOST_MEMORY,
+    .depth = 1,
     .unavailable = cpu_unavailable,
     .open = cpu_open,
     .close = cpu_close,
@@ -183,6 +184,7 @@ const struct backend_ops backend_cpu_ops = {
     .divide = cpu_divide,
     .update = cpu_update,
     .end = cpu_end,
+    .done = cpu_done,
     .results = cpu_results,
     .update_result = cpu_update_result,
     .node_value = cpu_node_value,

@@ -75,6 +75,7 @@ void cpu_net_free(struct net *net)
     for (int i = 0; net->units && i < net->plan.n_units; i++)
         unit_clear(&net->units[i]);
     staging_clear(&net->staging);
+    result_queue_clear(&net->unread);
     free(net->units);
     free(net->dropout_mask);
     free(net->overflowed);
@@ -196,6 +197,7 @@ static enum vd_err net_complete(struct net *net)
     size_t image_bytes =
         graph_node_count(&net->graph->nodes[0]) * sizeof(float);
     VD_TRY(staging_init(&net->staging, &net->spec, image_bytes));
+    result_queue_init(&net->unread, &net->spec);
     VD_TRY(dnn_commit(net->dnn));
     const struct net *other = net->spec.share_from;
     VD_TRY(packed_weights_open(other ? other->packed_weights : NULL, &net->plan,
@@ -265,9 +267,16 @@ enum vd_err cpu_stage(struct net *net, const struct batch *batch)
     return VD_OK;
 }
 
+enum vd_err cpu_done(struct net *net, bool *done)
+{
+    (void)net;
+    *done = true;
+    return VD_OK;
+}
+
 enum vd_err cpu_results(struct net *net, struct result *out)
 {
-    staging_pop_results(&net->staging, out);
+    result_queue_pop(&net->unread, out);
     return VD_OK;
 }
 
@@ -322,14 +331,15 @@ enum vd_err cpu_update(struct net *net, struct buf *exchange)
     const struct optim_step step = {
         .graph = net->graph,
         .optim = &net->spec.optim,
-        .scalars = &staging_current(&net->staging)->scalars,
+        .scalars = &net->scalars,
         .weights = w,
         .simd = net->simd,
         .threads = net->spec.threads,
         .partials = net->norm_partials,
     };
-    net->update_result = optim_update(&step, exchange->data);
-    if (!net->update_result.finite)
+    struct update_result result = optim_update(&step, exchange->data);
+    result_queue_push_update(&net->unread, result);
+    if (!result.finite)
         return VD_OK;
     packed_weights_keep_frozen(net->packed_weights, w->version);
     w->version++;
@@ -338,7 +348,7 @@ enum vd_err cpu_update(struct net *net, struct buf *exchange)
 
 enum vd_err cpu_update_result(struct net *net, struct update_result *out)
 {
-    *out = net->update_result;
+    result_queue_pop_update(&net->unread, out);
     return VD_OK;
 }
 

@@ -11,6 +11,7 @@
 #include "backend/cpu/cpu_plan.h"
 #include "backend/cpu/cpu_simd.h"
 #include "backend/cpu/cpu_unit.h"
+#include "backend/result_queue.h"
 #include "backend/staging.h"
 
 struct net {
@@ -30,11 +31,13 @@ struct net {
     uint8_t *dropout_mask; /* [micro_batch, n]; NULL in evaluation */
     double *norm_partials; /* partial sums of the gradient norm; or NULL */
     struct staging staging;
+    struct result_queue unread;
 
     /* Written by the last forward (cpu_pass.c) and the last update. */
+    struct step_scalars scalars;
+    struct result *results; /* [micro_batch], in `unread` */
     bool *overflowed; /* [micro_batch], owned: values may have overflowed */
     bool loss_finite; /* all losses were finite */
-    struct update_result update_result;
 };
 
 enum vd_err cpu_net_new(struct backend *b, const struct net_spec *spec,
@@ -48,6 +51,7 @@ void cpu_net_free(struct net *net);
 enum vd_err cpu_release_workspace(struct net *net) VD_MUST_USE;
 
 enum vd_err cpu_stage(struct net *net, const struct batch *batch) VD_MUST_USE;
+enum vd_err cpu_done(struct net *net, bool *done) VD_MUST_USE;
 enum vd_err cpu_results(struct net *net, struct result *out) VD_MUST_USE;
 enum vd_err cpu_node_value(struct net *net, int node, float *out) VD_MUST_USE;
 enum vd_err cpu_node_grad(struct net *net, int node, float *out) VD_MUST_USE;

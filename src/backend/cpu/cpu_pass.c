@@ -112,7 +112,7 @@ static void forward_dropout(struct net *net, const struct plan_unit *u)
         .node = &net->graph->nodes[u->node],
         .n = net->spec.micro_batch,
         .items = staged->items,
-        .seed = staged->scalars.seed,
+        .seed = net->scalars.seed,
         .block = value->blocked ? net->plan.block : 1,
         .padded = n / (size_t)net->spec.micro_batch,
         .threads = net->spec.threads,
@@ -171,9 +171,8 @@ static struct loss_batch loss_batch_of(struct net *net,
 static void forward_loss(struct net *net, const struct plan_unit *u)
 {
     const struct loss_batch batch = loss_batch_of(net, u);
-    net->loss_finite =
-        loss_forward(&batch, net->overflowed, net_value(net, u->out),
-                     staging_current(&net->staging)->results);
+    net->loss_finite = loss_forward(&batch, net->overflowed,
+                                    net_value(net, u->out), net->results);
 }
 
 static enum vd_err forward_unit(struct net *net, int i)
@@ -226,6 +225,8 @@ static enum vd_err refresh_packed_weights(struct net *net)
 enum vd_err cpu_forward(struct net *net)
 {
     staging_take(&net->staging);
+    net->scalars = staging_current(&net->staging)->scalars;
+    net->results = result_queue_push(&net->unread);
     VD_TRY(net_ensure_workspace(net));
     int before = net_set_threads(net->spec.threads);
     enum vd_err err = refresh_packed_weights(net);
@@ -234,6 +235,8 @@ enum vd_err cpu_forward(struct net *net)
     for (int i = 0; !err && i < net->plan.n_units; i++)
         err = forward_unit(net, i);
     net_restore_threads(before);
+    if (net->spec.mode == NET_EVAL)
+        staging_release(&net->staging);
     return err;
 }
 
@@ -456,5 +459,6 @@ enum vd_err cpu_backward(struct net *net, struct buf *exchange, ready_fn *ready,
     int before = net_set_threads(net->spec.threads);
     enum vd_err err = backward_all(net, exchange->data, ready, ctx);
     net_restore_threads(before);
+    staging_release(&net->staging);
     return err;
 }

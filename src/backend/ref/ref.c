@@ -93,6 +93,7 @@ static void ref_net_free(struct net *net)
         free(net->nodes[i].unbiased);
     }
     staging_clear(&net->staging);
+    result_queue_clear(&net->unread);
     free(net->nodes);
     free(net->dropout_mask);
     alloc_aligned_free(net->param);
@@ -156,6 +157,7 @@ static enum vd_err ref_net_new(struct backend *b, const struct net_spec *spec,
     enum vd_err err;
     size_t image_bytes = graph_node_count(&g->nodes[0]) * sizeof(double);
     VD_TRY_GOTO(out, err, staging_init(&net->staging, &net->spec, image_bytes));
+    result_queue_init(&net->unread, &net->spec);
     for (int i = 0; i < g->n_nodes; i++)
         VD_TRY_GOTO(out, err, alloc_node(net, i));
     VD_TRY_GOTO(out, err, alloc_scratch(net));
@@ -222,15 +224,22 @@ static enum vd_err ref_divide(struct net *net, struct buf *buf,
     return VD_OK;
 }
 
+static enum vd_err ref_done(struct net *net, bool *done)
+{
+    (void)net;
+    *done = true;
+    return VD_OK;
+}
+
 static enum vd_err ref_results(struct net *net, struct result *out)
 {
-    staging_pop_results(&net->staging, out);
+    result_queue_pop(&net->unread, out);
     return VD_OK;
 }
 
 static enum vd_err ref_update_result(struct net *net, struct update_result *out)
 {
-    *out = net->update_result;
+    result_queue_pop_update(&net->unread, out);
     return VD_OK;
 }
 
@@ -258,6 +267,7 @@ static enum vd_err ref_node_grad(struct net *net, int node, float *out)
 const struct backend_ops backend_ref_ops = {
     .name = "ref",
     .caps = BACKEND_HOST_MEMORY,
+    .depth = 1,
     .unavailable = ref_unavailable,
     .open = ref_open,
     .close = ref_close,
@@ -277,6 +287,7 @@ const struct backend_ops backend_ref_ops = {
     .divide = ref_divide,
     .update = ref_update,
     .end = ref_end,
+    .done = ref_done,
     .results = ref_results,
     .update_result = ref_update_result,
     .node_value = ref_node_value,

@@ -3,6 +3,7 @@
 #define VOCDIST_BACKEND_REF_REF_NET_H
 
 #include "backend/backend.h"
+#include "backend/result_queue.h"
 #include "backend/staging.h"
 
 /* Data of one node, for the whole micro-batch. */
@@ -19,9 +20,10 @@ struct net {
     uint8_t *dropout_mask;      /* scratch for one image of any node, owned */
 
     struct staging staging;
+    struct result_queue unread;
     struct step_scalars scalars; /* of the last forward */
+    struct result *results;      /* of the last forward, in `unread` */
     bool loss_finite;
-    struct update_result update_result;
 };
 
 #endif

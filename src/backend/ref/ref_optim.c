@@ -95,7 +95,8 @@ enum vd_err ref_update(struct net *net, struct buf *exchange)
     bool finite = isfinite(squares) && stats[g->n_stats] == 0;
     for (size_t i = 0; i < g->n_stats; i++)
         finite = finite && isfinite(stats[i]);
-    net->update_result = (struct update_result){sqrt(squares), finite};
+    result_queue_push_update(&net->unread,
+                             (struct update_result){sqrt(squares), finite});
     if (!finite)
         return VD_OK;
     ref_update_params(net, grad, sqrt(squares));

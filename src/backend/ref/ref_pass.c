@@ -60,7 +60,7 @@ static struct layer layer_of(struct net *net, int i)
                       .items = staged->items,
                       .seed = net->scalars.seed,
                       .dropout_mask = net->dropout_mask,
-                      .results = staged->results};
+                      .results = net->results};
     for (int k = 0; k < 2; k++) {
         if (node->in[k] < 0)
             continue;
@@ -94,6 +94,7 @@ enum vd_err ref_forward(struct net *net)
     staging_take(&net->staging);
     const struct staged_batch *staged = staging_current(&net->staging);
     net->scalars = staged->scalars;
+    net->results = result_queue_push(&net->unread);
     for (int i = 0; i < net->graph->n_nodes; i++) {
         double *value = net->nodes[i].value;
         fill_doubles(value, node_values(net, i), (double)NAN);
@@ -109,6 +110,8 @@ enum vd_err ref_forward(struct net *net)
     net->loss_finite = true;
     for (int b = 0; b < net->spec.micro_batch; b++)
         net->loss_finite = net->loss_finite && isfinite(loss[b]);
+    if (net->spec.mode == NET_EVAL)
+        staging_release(&net->staging);
     return VD_OK;
 }
 
@@ -172,5 +175,6 @@ enum vd_err ref_backward(struct net *net, struct buf *exchange, ready_fn *ready,
         if (g->nodes[i].op != GRAPH_INPUT)
             VD_TRY(backward_node(net, i, exchange, ready, ctx));
     }
+    staging_release(&net->staging);
     return VD_OK;
 }

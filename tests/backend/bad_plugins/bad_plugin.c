@@ -1,7 +1,7 @@
 /*
  * Plugins that the program must refuse. One of these is defined:
  *
- *     BAD_ABI      another ABI number
+ *     BAD_ABI      ABI number 1000 + that of the program
  *     BAD_LAYOUT   another layout of the shared structs
  *     BAD_NAME     a backend that is not that of its file name
  *     NO_SYMBOL    a library that is no plugin
@@ -26,7 +26,7 @@ static const struct backend_ops ops = {.name = "other"};
 #define SYMBOL vocdist_backend_plugin
 #endif
 #ifdef BAD_ABI
-#define ABI (BACKEND_ABI + 1)
+#define ABI (1000 + BACKEND_ABI)
 #else
 #define ABI BACKEND_ABI
 #endif

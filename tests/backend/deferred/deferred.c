@@ -5,8 +5,11 @@
  *
  *   - Calls that enqueue compute nothing. The work runs when a call waits
  *     (results, update_result, put, get, node_value, node_grad,
- *     release_workspace, net_free), never earlier: a caller that does not wait
- *     always reads old values.
+ *     release_workspace, net_free; stage, while both buffers are in use) or
+ *     polls (done, a few commands at a time), never earlier: a caller that does
+ *     not wait always reads old values.
+ *   - Two steps may be in flight. results and update_result execute no more
+ *     than what they return needs.
  *   - buf.data points to memory without access rights: touching it faults.
  *   - `ready` is called while the work is captured, before any of it runs.
  *   - begin captures the calls of a key the first time and replays them later:
@@ -16,17 +19,23 @@
  * later step with the captured one; a call that differs is VD_BUG.
  *
  * This file has the backend_ops, except for the calls that enqueue
- * (deferred_calls.c). Every call that waits executes the queue of the device
- * and then calls ref. put and get wait for the whole device, so no net may be
- * between begin and end. The calls of a net require this of that net only.
+ * (deferred_calls.c). Every call that waits executes commands of the device's
+ * queue and then calls ref. put and get wait for the whole device, so no net
+ * may be between begin and end. The calls of a net require this of that net
+ * only.
  */
 #include "backend/deferred/deferred_calls.h"
 #include "backend/deferred/deferred_device.h"
 #include "backend/plugin.h"
 #include "backend/ref/ref.h"
+#include "backend/staging.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
+#include <time.h>
+
+#define COMMANDS_PER_POLL 16
+#define POLL_NS           200000
 
 /* ---- the backend and its buffers ---- */
 
@@ -105,7 +114,8 @@ static enum vd_err deferred_net_new(struct backend *b,
                                     .v = device_inner(d, &w->v),
                                     .stats = device_inner(d, &w->stats)},
                         .key = -1,
-                        .checks = DEFERRED_CHECKS};
+                        .checks = DEFERRED_CHECKS,
+                        .trains = spec->mode == NET_TRAIN};
     inner.weights = &net->weights;
     inner.share_from = NULL;
     enum vd_err err = backend_ref_ops.net_new(&d->inner, &inner, &net->inner);
@@ -121,7 +131,7 @@ static void deferred_net_free(struct net *net)
 {
     if (!net)
         return;
-    (void)!device_wait(net->device);
+    (void)!device_wait(net->device, NULL, NULL);
     pthread_mutex_unlock(&net->device->lock);
     for (int i = 0; i < MAX_KEYS; i++)
         commands_clear(&net->captured[i]);
@@ -130,9 +140,26 @@ static void deferred_net_free(struct net *net)
     free(net);
 }
 
+static bool has_free_buffer(const struct net *net)
+{
+    return net->n_staged - net->n_released < STAGING_DEPTH;
+}
+
+/* A device computes without the host, so a buffer becomes free in time. Ref's
+ * stage then does not block. */
 static enum vd_err deferred_stage(struct net *net, const struct batch *batch)
 {
-    return backend_ref_ops.stage(net->inner, batch);
+    struct device *d = net->device;
+    enum vd_err err = VD_OK;
+    for (bool is_free = false; err == VD_OK && !is_free;) {
+        err = device_wait(d, has_free_buffer, net);
+        is_free = has_free_buffer(net);
+        net->n_staged += is_free;
+        pthread_mutex_unlock(&d->lock);
+        if (!is_free)
+            nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
+    }
+    return err == VD_OK ? backend_ref_ops.stage(net->inner, batch) : err;
 }
 
 /* ---- calls that wait ---- */
@@ -141,8 +168,32 @@ static enum vd_err deferred_stage(struct net *net, const struct batch *batch)
 static enum vd_err net_wait_idle(struct net *net)
 {
     VD_ASSERT(net->key < 0);
-    enum vd_err err = device_wait(net->device);
+    enum vd_err err = device_wait(net->device, NULL, NULL);
     pthread_mutex_unlock(&net->device->lock);
+    return err;
+}
+
+static bool has_result(const struct net *net)
+{
+    return net->n_forwards > net->n_forwards_read;
+}
+
+static bool has_update_result(const struct net *net)
+{
+    return net->n_updates > net->n_updates_read;
+}
+
+static enum vd_err deferred_done(struct net *net, bool *done)
+{
+    struct device *d = net->device;
+    device_condition *condition = net->trains ? has_update_result : has_result;
+    VD_ASSERT(net->key < 0);
+    pthread_mutex_lock(&d->lock);
+    *done = d->err == VD_OK && condition(net);
+    for (int i = 0; !*done && i < COMMANDS_PER_POLL; i++)
+        device_execute_one(d);
+    enum vd_err err = d->err;
+    pthread_mutex_unlock(&d->lock);
     return err;
 }
 
@@ -156,15 +207,27 @@ static enum vd_err deferred_release_workspace(struct net *net)
 
 static enum vd_err deferred_results(struct net *net, struct result *out)
 {
-    VD_TRY(net_wait_idle(net));
-    return backend_ref_ops.results(net->inner, out);
+    VD_ASSERT(net->key < 0);
+    enum vd_err err = device_wait(net->device, has_result, net);
+    if (err == VD_OK) {
+        err = backend_ref_ops.results(net->inner, out);
+        net->n_forwards_read++;
+    }
+    pthread_mutex_unlock(&net->device->lock);
+    return err;
 }
 
 static enum vd_err deferred_update_result(struct net *net,
                                           struct update_result *out)
 {
-    VD_TRY(net_wait_idle(net));
-    return backend_ref_ops.update_result(net->inner, out);
+    VD_ASSERT(net->key < 0);
+    enum vd_err err = device_wait(net->device, has_update_result, net);
+    if (err == VD_OK) {
+        err = backend_ref_ops.update_result(net->inner, out);
+        net->n_updates_read++;
+    }
+    pthread_mutex_unlock(&net->device->lock);
+    return err;
 }
 
 static enum vd_err deferred_node_value(struct net *net, int node, float *out)
@@ -182,6 +245,7 @@ static enum vd_err deferred_node_grad(struct net *net, int node, float *out)
 static const struct backend_ops deferred_ops = {
     .name = DEFERRED_NAME,
     .caps = BACKEND_CAPTURE,
+    .depth = 2,
     .unavailable = deferred_unavailable,
     .open = deferred_open,
     .close = deferred_close,
@@ -201,6 +265,7 @@ static const struct backend_ops deferred_ops = {
     .divide = deferred_divide,
     .update = deferred_update,
     .end = deferred_end,
+    .done = deferred_done,
     .results = deferred_results,
     .update_result = deferred_update_result,
     .node_value = deferred_node_value,

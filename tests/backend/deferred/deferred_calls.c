@@ -77,7 +77,7 @@ enum vd_err deferred_end(struct net *net)
 
 enum vd_err deferred_forward(struct net *net)
 {
-    struct command c = {.call = CALL_FORWARD, .net = net->inner};
+    struct command c = {.call = CALL_FORWARD, .net = net};
     return capture_or_enqueue(net, &c);
 }
 
@@ -86,7 +86,7 @@ enum vd_err deferred_backward(struct net *net, struct buf *exchange,
 {
     const struct graph *g = net->graph;
     struct command c = {.call = CALL_BACKWARD,
-                        .net = net->inner,
+                        .net = net,
                         .dst = device_inner(net->device, exchange)};
     VD_TRY(capture_or_enqueue(net, &c));
     VD_TRY(ready(ctx,
@@ -104,7 +104,7 @@ enum vd_err deferred_add(struct net *net, struct buf *dst,
                          const struct buf *src, struct range range)
 {
     struct command c = {.call = CALL_ADD,
-                        .net = net->inner,
+                        .net = net,
                         .dst = device_inner(net->device, dst),
                         .src = device_inner(net->device, src),
                         .range = range};
@@ -115,7 +115,7 @@ enum vd_err deferred_divide(struct net *net, struct buf *buf,
                             struct range range, float by)
 {
     struct command c = {.call = CALL_DIVIDE,
-                        .net = net->inner,
+                        .net = net,
                         .dst = device_inner(net->device, buf),
                         .range = range,
                         .by = by};
@@ -125,7 +125,7 @@ enum vd_err deferred_divide(struct net *net, struct buf *buf,
 enum vd_err deferred_update(struct net *net, struct buf *exchange)
 {
     struct command c = {.call = CALL_UPDATE,
-                        .net = net->inner,
+                        .net = net,
                         .dst = device_inner(net->device, exchange)};
     return capture_or_enqueue(net, &c);
 }

@@ -3,9 +3,9 @@
  *
  * A buffer is a mapping without access rights (the address that the host sees)
  * and ref's buffer (the values); d->memories maps one to the other. Commands
- * are queued in the order of the calls. device_wait() executes them in that
- * order and stops at the first error. It keeps the lock, so that put and get
- * copy before another thread executes more commands.
+ * are queued in the order of the calls, executed in that order by whichever
+ * thread waits, and stop at the first error. device_wait() keeps the lock, so
+ * that put and get copy before another thread executes more commands.
  */
 #include "backend/deferred/deferred_device.h"
 
@@ -139,35 +139,58 @@ static enum vd_err ignore_range(void *ctx, struct range range)
     return VD_OK;
 }
 
+/* As backend_ops.stage: when a staged batch has been read. */
+static void count_executed(struct net *net, enum call call)
+{
+    if (call == CALL_FORWARD)
+        net->n_released = net->n_forwards++;
+    if (call == CALL_BACKWARD || (call == CALL_FORWARD && !net->trains))
+        net->n_released = net->n_forwards;
+    if (call == CALL_UPDATE)
+        net->n_updates++;
+}
+
 static enum vd_err execute_command(struct command *c)
 {
+    struct net *inner = c->net->inner;
+    count_executed(c->net, c->call);
     switch (c->call) {
     case CALL_FORWARD:
-        return backend_ref_ops.forward(c->net);
+        return backend_ref_ops.forward(inner);
     case CALL_BACKWARD:
-        return backend_ref_ops.backward(c->net, &c->dst, ignore_range, NULL);
+        return backend_ref_ops.backward(inner, &c->dst, ignore_range, NULL);
     case CALL_ADD:
-        return backend_ref_ops.add(c->net, &c->dst, &c->src, c->range);
+        return backend_ref_ops.add(inner, &c->dst, &c->src, c->range);
     case CALL_DIVIDE:
-        return backend_ref_ops.divide(c->net, &c->dst, c->range, c->by);
+        return backend_ref_ops.divide(inner, &c->dst, c->range, c->by);
     case CALL_UPDATE:
-        return backend_ref_ops.update(c->net, &c->dst);
+        return backend_ref_ops.update(inner, &c->dst);
     }
     return VD_BUG;
 }
 
-enum vd_err device_wait(struct device *d)
+bool device_execute_one(struct device *d)
+{
+    if (d->err != VD_OK || d->n_executed == d->queue.n)
+        return false;
+    d->err = execute_command(&d->queue.list[d->n_executed++]);
+    if (d->n_executed == d->queue.n)
+        d->n_executed = d->queue.n = 0;
+    return true;
+}
+
+enum vd_err device_wait(struct device *d, device_condition *condition,
+                        const struct net *net)
 {
     pthread_mutex_lock(&d->lock);
-    for (size_t i = 0; i < d->queue.n && d->err == VD_OK; i++)
-        d->err = execute_command(&d->queue.list[i]);
-    d->queue.n = 0;
+    while (!(condition && condition(net)) && device_execute_one(d))
+        continue;
     return d->err;
 }
 
 enum vd_err device_wait_idle(struct device *d)
 {
-    enum vd_err err = device_wait(d);
+    enum vd_err err = device_wait(d, NULL, NULL);
     if (err == VD_OK && d->n_capturing > 0)
         err = VD_FAIL(VD_BUG,
                       "backend deferred: put or get between begin and end\n"

@@ -1,8 +1,8 @@
 /*
  * The simulated device of backend `deferred`: memory that the host cannot
- * access, and a queue of commands that runs only when the host waits. ref does
- * the work; `inner` is ref's object of the same kind. Local; all functions may
- * be called by several threads.
+ * access, and a queue of commands that runs only when the host waits or polls.
+ * ref does the work; `inner` is ref's object of the same kind. Local; all
+ * functions may be called by several threads.
  */
 #ifndef VOCDIST_BACKEND_DEFERRED_DEFERRED_DEVICE_H
 #define VOCDIST_BACKEND_DEFERRED_DEFERRED_DEVICE_H
@@ -13,8 +13,8 @@
 
 enum call { CALL_FORWARD, CALL_BACKWARD, CALL_ADD, CALL_DIVIDE, CALL_UPDATE };
 
-/* One enqueued call with its arguments, all of them ref's objects. Members that
- * the call does not use are 0. */
+/* One enqueued call with its arguments; the buffers are ref's. Members that the
+ * call does not use are 0. */
 struct command {
     enum call call;
     struct net *net;
@@ -26,6 +26,24 @@ struct command {
 struct commands {
     struct command *list; /* owned */
     size_t n, capacity;
+};
+
+#define MAX_KEYS 64
+
+struct net {
+    struct device *device;
+    struct net *inner; /* ref's */
+    const struct graph *graph;
+    struct weights weights; /* of inner: ref's buffers */
+    struct commands captured[MAX_KEYS];
+    int key;             /* between begin and end, else -1 */
+    struct commands now; /* captured since begin */
+    bool checks;         /* deferred-check: compare, do not replay */
+    bool trains;
+    /* batches staged; of those, read by executed commands */
+    uint64_t n_staged, n_released;
+    /* executed commands, and results that were read */
+    uint64_t n_forwards, n_forwards_read, n_updates, n_updates_read;
 };
 
 /* One buffer: the address that the host sees, and ref's buffer with the
@@ -40,7 +58,8 @@ struct device {
     struct backend inner;
     pthread_mutex_t lock; /* of all below; several threads use nets */
     struct device_memory *memories;
-    struct commands queue; /* enqueued, not yet executed */
+    struct commands queue; /* enqueued */
+    size_t n_executed;     /* of the queue */
     int n_capturing;       /* nets between begin and end */
     enum vd_err err; /* first error of executed work; every wait returns it */
 };
@@ -64,11 +83,19 @@ void commands_clear(struct commands *c);
 void device_enqueue(struct device *d, const struct commands *c);
 /* Counts a net between begin and end: `change` is 1 at begin, -1 at end. */
 void device_count_capturing(struct device *d, int change);
-/* Executes everything that is enqueued. Returns with d->lock held, also in case
- * of an error: the caller unlocks it. */
-enum vd_err device_wait(struct device *d) VD_MUST_USE;
-/* As device_wait(), but fails, with the lock released, while a net is between
- * begin and end: a step that is being captured cannot wait. */
+
+/* With d->lock held: executes the oldest command; false if there is none. An
+ * error goes to d->err, and nothing is executed after it. */
+bool device_execute_one(struct device *d);
+/* True once the work that a caller waits for is done. */
+typedef bool device_condition(const struct net *net);
+/* Executes commands until `condition` of the net is true (NULL: until none is
+ * left). Returns with d->lock held, also in case of an error: the caller
+ * unlocks it. */
+enum vd_err device_wait(struct device *d, device_condition *condition,
+                        const struct net *net) VD_MUST_USE;
+/* Waits until no command is left, but fails, with the lock released, while a
+ * net is between begin and end: a step that is being captured cannot wait. */
 enum vd_err device_wait_idle(struct device *d) VD_MUST_USE;
 
 #endif
