@@ -11,6 +11,7 @@ enum vd_err weights_alloc(struct backend *b, const struct graph *g,
     VD_TRY_GOTO(out, err, b->ops->alloc(b, g, BUF_MOMENT, &w->m));
     VD_TRY_GOTO(out, err, b->ops->alloc(b, g, BUF_MOMENT, &w->v));
     VD_TRY_GOTO(out, err, b->ops->alloc(b, g, BUF_STATS, &w->stats));
+    VD_TRY_GOTO(out, err, b->ops->alloc(b, g, BUF_SCALER, &w->scaler));
     return VD_OK;
 out:
     weights_free(b, w);
@@ -19,6 +20,7 @@ out:
 
 void weights_free(struct backend *b, struct weights *w)
 {
+    b->ops->free(b, &w->scaler);
     b->ops->free(b, &w->stats);
     b->ops->free(b, &w->v);
     b->ops->free(b, &w->m);
@@ -37,6 +39,8 @@ size_t backend_buf_count(const struct graph *g, enum buf_kind kind)
         return g->n_stats;
     case BUF_EXCHANGE:
         return g->n_exchange;
+    case BUF_SCALER:
+        return SCALER_N;
     }
     return 0;
 }

@@ -67,6 +67,18 @@ enum buf_kind {
     BUF_STATS,    /* n_stats; the layout is always canonical */
     BUF_EXCHANGE, /* n_exchange; gradients in the layout of the parameters,
                      the rest canonical */
+    BUF_SCALER,   /* SCALER_N; the layout is always canonical */
+};
+
+/* Elements of a BUF_SCALER buffer, see scaler.h. Zeros are the state before the
+ * first step without loss scaling. */
+enum scaler_element {
+    SCALER_SCALE,          /* factor of the loss's gradient in the next step */
+    SCALER_APPLIED_IN_ROW, /* steps applied since the scale changed last */
+    SCALER_SKIPPED,        /* steps skipped in the run */
+    SCALER_SKIPPED_IN_ROW,
+    SCALER_HALTED, /* not 0: updates change nothing */
+    SCALER_N,
 };
 
 /* Device memory of one kind. With BACKEND_HOST_MEMORY the host may read and
@@ -80,7 +92,7 @@ struct buf {
 
 /* The state that training changes; one per rank, shared by its nets. */
 struct weights {
-    struct buf param, m, v, stats;
+    struct buf param, m, v, stats, scaler;
     uint64_t version; /* incremented at every change, so that backends know when
                          to repack their copies; must not change while one of
                          the nets computes */
@@ -91,7 +103,7 @@ struct weights {
 /* Scalars of one step; the backend keeps them on the device. */
 struct step_scalars {
     uint64_t seed; /* of dropout */
-    uint64_t step; /* 1, 2, ...: Adam's t */
+    uint64_t step; /* 1, 2, ...; Adam's t is this minus SCALER_SKIPPED */
     double lr, backbone_lr;
 };
 
@@ -112,9 +124,16 @@ struct result {
     float score; /* softmax of that class */
 };
 
+enum update_outcome {
+    UPDATE_APPLIED,
+    UPDATE_SKIPPED, /* not finite, with loss scaling: only the scaler changed */
+    UPDATE_HALTED, /* not finite, or a step after such a one: nothing changed */
+};
+
 struct update_result {
-    double grad_norm; /* of the mean gradient, before clipping */
-    bool finite;      /* false: the update changed nothing */
+    double grad_norm; /* of the mean gradient, unscaled, before clipping */
+    float loss_scale; /* in this step; 1 without loss scaling */
+    enum update_outcome outcome;
 };
 
 /* ---- creation of a net ---- */
@@ -134,6 +153,13 @@ struct optim {
     double clip_norm; /* 0: no clipping */
 };
 
+/* Dynamic loss scaling; zeros: none. Backward multiplies the gradient of the
+ * loss by SCALER_SCALE, update divides by it. */
+struct loss_scaling {
+    int growth_steps; /* applied steps in a row after which the scale doubles */
+    int max_skipped;  /* skipped steps in a row, at most */
+};
+
 struct net_spec {
     const struct graph *graph; /* borrowed for the lifetime of the net */
     struct weights *weights;   /* borrowed for the lifetime of the net */
@@ -145,6 +171,7 @@ struct net_spec {
                                new net may share its read-only data; both nets
                                may still compute at the same time */
     struct optim optim;           /* NET_TRAIN */
+    struct loss_scaling scaling;  /* NET_TRAIN */
     float mean[3], std[3];        /* input normalization, of values in 0..1 */
 };
 
@@ -229,8 +256,9 @@ struct backend_ops {
     enum vd_err (*divide)(struct net *net, struct buf *buf, struct range range,
                           float by) VD_MUST_USE;
     /* Optimizer step and running statistics, from the mean over replicas in
-     * `exchange` and the step scalars of the last forward. Changes nothing (not
-     * even `version`) if any element is not finite or the flag is not 0. */
+     * `exchange` and the step scalars of the last forward. If any element is
+     * not finite or the flag is not 0, it changes the scaler's state only
+     * (scaler.h), not even `version`. */
     enum vd_err (*update)(struct net *net, struct buf *exchange) VD_MUST_USE;
     enum vd_err (*end)(struct net *net) VD_MUST_USE;
 
@@ -275,7 +303,7 @@ const struct backend_ops *const *backend_list(void);
 /* ---- for users of a backend ---- */
 
 /* Allocates and frees the buffers of `weights` (BUF_PARAM, 2 x BUF_MOMENT,
- * BUF_STATS). */
+ * BUF_STATS, BUF_SCALER). */
 enum vd_err weights_alloc(struct backend *b, const struct graph *g,
                           struct weights *w) VD_MUST_USE;
 void weights_free(struct backend *b, struct weights *w);

@@ -161,7 +161,7 @@ static enum vd_err step_from_memory(void *ctx, double *row)
     VD_TRY(step_launch(&s->engine.step, stage_from_memory, m));
     VD_TRY(step_collect(&s->engine.step, s->engine.results,
                         (int)s->plan.batch.micro_batch, &update));
-    if (!update.finite)
+    if (update.outcome == UPDATE_HALTED)
         return fail_non_finite_bench(s);
     s->state.step++;
     fill_row(&s->engine.step, &m->input, row);

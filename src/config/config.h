@@ -89,6 +89,8 @@ struct config {
         double lr, backbone_lr_mult, beta1, beta2, eps, weight_decay;
         double momentum;               /* SGD */
         double clip_norm;              /* 0: off */
+        double loss_scale;             /* initial; fp16 only, as the next */
+        int64_t loss_scale_steps;      /* applied steps until it doubles */
         int lr_scale;                  /* enum config_lr_scale */
         int schedule;                  /* enum config_schedule */
         int64_t schedule_steps;        /* or auto: all steps of the run */

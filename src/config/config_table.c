@@ -121,6 +121,12 @@ REAL("optim.weight_decay", optim.weight_decay, IDENTITY, 0, 100, "0",
      "weight decay: an L2 penalty with adam and sgd, decoupled with adamw"),
 REAL("optim.clip_norm", optim.clip_norm, IDENTITY, 0, 1e9, "0",
      "clip the norm of the gradient to this value; 0: no clipping"),
+REAL("optim.loss_scale", optim.loss_scale, IDENTITY, 1, 16777216, "65536",
+     "initial loss scale, with train.precision fp16"),
+INT("optim.loss_scale_steps", optim.loss_scale_steps, IDENTITY, 1, 1000000000,
+    "2000",
+    "with train.precision fp16: double the loss scale after this many steps "
+    "without overflow (it is halved at each overflow)"),
 CHOICE("optim.lr_scale", optim.lr_scale, IDENTITY, "none|sqrt|linear", "none",
      "scale the learning rate: none, sqrt or linear (in the global batch, "
      "relative to 64)"),

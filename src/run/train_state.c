@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "store/json.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,12 @@ static const char *const sum_keys[2][4] = {
     {"images", "l1", "ce", "loss"},
     {"next_images", "next_l1", "next_ce", "next_loss"},
 };
+
+/* Elements of the scaler, in its order; a run that has halted is not saved. */
+static const char *const scaler_keys[] = {"loss_scale", "loss_scale_applied",
+                                          "loss_scale_skipped",
+                                          "loss_scale_skipped_in_row"};
+#define N_SCALER_KEYS (sizeof scaler_keys / sizeof *scaler_keys)
 
 /* As text, since JSON integers of 64 bits are signed. */
 static void put_digest(struct json *root, const char *key, uint64_t digest)
@@ -56,6 +63,8 @@ char *train_state_format(const struct train_state *s)
     put_digest(root, "judge", s->best_metric_data);
     json_put_int(root, "total", (int64_t)s->total);
     json_put_text(root, "machine", s->machine);
+    for (size_t i = 0; s->scaler[SCALER_SCALE] > 0 && i < N_SCALER_KEYS; i++)
+        json_put_real(root, scaler_keys[i], (double)s->scaler[i]);
     char *text = json_format(root, 0);
     json_free(root);
     return text;
@@ -68,6 +77,24 @@ static enum vd_err get_sum(const struct json *root, const char *where, int i,
     VD_TRY(json_get_real(root, where, sum_keys[i][1], &sum->l1));
     VD_TRY(json_get_real(root, where, sum_keys[i][2], &sum->ce));
     return json_get_real(root, where, sum_keys[i][3], &sum->loss);
+}
+
+static enum vd_err get_scaler(const struct json *root, const char *where,
+                              float *scaler)
+{
+    for (size_t i = 0; i < N_SCALER_KEYS; i++) {
+        double value;
+        if (!json_has(root, scaler_keys[0]))
+            return VD_OK;
+        VD_TRY(json_get_real(root, where, scaler_keys[i], &value));
+        if (!(value >= 0 && value <= FLT_MAX))
+            return VD_FAIL(VD_DATA,
+                           "%s: %s: %g is not a count\n"
+                           "use an older checkpoint of the run",
+                           where, scaler_keys[i], value);
+        scaler[i] = (float)value;
+    }
+    return VD_OK;
 }
 
 static enum vd_err get_all(struct train_state *s, const struct json *root,
@@ -93,6 +120,7 @@ static enum vd_err get_all(struct train_state *s, const struct json *root,
     VD_TRY(get_digest(root, where, "judge", &s->best_metric_data));
     VD_TRY(json_get_int(root, where, "total", 0, INT64_MAX, &total));
     VD_TRY(json_get_text(root, where, "machine", &machine));
+    VD_TRY(get_scaler(root, where, s->scaler));
     s->total = (uint64_t)total;
     snprintf(s->machine, sizeof s->machine, "%s", machine);
     s->step = (uint64_t)step;

@@ -6,6 +6,7 @@
 #ifndef VOCDIST_RUN_TRAIN_STATE_H
 #define VOCDIST_RUN_TRAIN_STATE_H
 
+#include "backend/backend.h"
 #include "base/err.h"
 
 #include <stdbool.h>
@@ -34,7 +35,8 @@ struct train_state {
     uint64_t epochs_without_improvement;
     int64_t metrics_bytes, steps_bytes; /* of metrics.csv, steps.jsonl */
     uint64_t data_digest;               /* of the training data */
-    uint64_t total; /* steps of the whole run; may only grow */
+    uint64_t total;         /* steps of the whole run; may only grow */
+    float scaler[SCALER_N]; /* state of loss scaling; zeros without it */
     /* device and instruction set; others give other bits */
     char machine[TRAIN_STATE_MACHINE_MAX];
 };
@@ -42,7 +44,8 @@ struct train_state {
 /* The state as JSON; the caller frees it. */
 char *train_state_format(const struct train_state *s);
 /* VD_DATA if `text` is not such a state; `where` is the checkpoint's path. A
- * state of an older version without epochs_without_improvement gives 0. */
+ * state of an older version without epochs_without_improvement gives 0, one
+ * without loss scaling a scaler of zeros. */
 enum vd_err train_state_parse(struct train_state *s, const char *where,
                               const char *text) VD_MUST_USE;
 

@@ -109,6 +109,20 @@ static struct optim optim_from_config(const struct config *c)
                           .clip_norm = c->optim.clip_norm};
 }
 
+static bool is_fp16(const struct engine *e)
+{
+    return e->config->train.precision == PRECISION_FP16;
+}
+
+static struct loss_scaling loss_scaling_of(const struct engine *e)
+{
+    if (!is_fp16(e))
+        return (struct loss_scaling){0};
+    return (struct loss_scaling){
+        .growth_steps = (int)e->config->optim.loss_scale_steps,
+        .max_skipped = ENGINE_MAX_NON_FINITE_IN_ROW - 1};
+}
+
 struct net_spec engine_net_spec(struct engine *e, enum net_mode mode,
                                 int micro_batch, int threads)
 {
@@ -135,6 +149,7 @@ enum vd_err engine_build_net(struct engine *e, const struct train_plan *plan)
     struct net_spec spec = engine_net_spec(
         e, NET_TRAIN, (int)plan->batch.micro_batch, plan->compute_threads);
     spec.optim = optim_from_config(e->config);
+    spec.scaling = loss_scaling_of(e);
     spec.max_unread = n_local_replicas(e, plan) * e->backend.ops->depth;
     VD_TRY(weights_alloc(&e->backend, &e->graph, &e->weights));
     VD_TRY(e->backend.ops->net_new(&e->backend, &spec, &e->net));
@@ -173,6 +188,22 @@ enum vd_err engine_get(struct engine *e, struct checkpoint *values)
     VD_TRY(ops->get(&e->backend, &e->graph, values->m, &w->m));
     VD_TRY(ops->get(&e->backend, &e->graph, values->v, &w->v));
     return ops->get(&e->backend, &e->graph, values->stats, &w->stats);
+}
+
+enum vd_err engine_put_scaler(struct engine *e, const float *scaler)
+{
+    float state[SCALER_N];
+    memcpy(state, scaler, sizeof state);
+    if (is_fp16(e) && state[SCALER_SCALE] == 0)
+        state[SCALER_SCALE] = (float)e->config->optim.loss_scale;
+    return e->backend.ops->put(&e->backend, &e->graph, &e->weights.scaler,
+                               state);
+}
+
+enum vd_err engine_get_scaler(struct engine *e, float *scaler)
+{
+    return e->backend.ops->get(&e->backend, &e->graph, scaler,
+                               &e->weights.scaler);
 }
 
 /* ---- input ---- */
@@ -345,12 +376,18 @@ enum vd_err engine_step(struct engine *e, uint64_t until,
     double begin = clock_now();
     VD_TRY(launch_steps(e, until, &wait));
     VD_TRY(step_collect(&e->step, e->results, e->input.micro_batch, &update));
-    if (!update.finite)
+    if (update.outcome == UPDATE_HALTED)
         return fail_non_finite(e, step);
+    if (update.outcome == UPDATE_SKIPPED && e->comm->rank == 0)
+        log_info("step %llu: the gradient is not finite at loss scale %g: "
+                 "skipped; the loss scale is halved",
+                 (unsigned long long)step, (double)update.loss_scale);
     e->collected++;
     *done = (struct step_stats){.step = step,
                                 .lr = schedule_lr(&e->input.schedule, step - 1),
                                 .grad_norm = update.grad_norm,
+                                .loss_scale =
+                                    is_fp16(e) ? (double)update.loss_scale : 0,
                                 .seconds = clock_now() - begin,
                                 .waited_s = wait.seconds};
     return VD_OK;

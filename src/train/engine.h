@@ -21,6 +21,10 @@
 #include "train/step.h"
 #include "train/train_plan.h"
 
+/* In fp16 a step that is not finite is skipped and the loss scale is halved;
+ * this many of them in a row end the run. */
+#define ENGINE_MAX_NON_FINITE_IN_ROW 20
+
 struct engine {
     struct comm *comm;            /* borrowed */
     const struct config *config;  /* borrowed */
@@ -63,6 +67,11 @@ enum vd_err engine_connect(struct engine *e) VD_MUST_USE;
  * zeros until then). */
 enum vd_err engine_put(struct engine *e, const struct checkpoint *values,
                        bool moments) VD_MUST_USE;
+/* Local: sets and reads the state of loss scaling, [SCALER_N]. If it is zeros,
+ * the initial one of the config is set. */
+enum vd_err engine_put_scaler(struct engine *e,
+                              const float *scaler) VD_MUST_USE;
+enum vd_err engine_get_scaler(struct engine *e, float *scaler) VD_MUST_USE;
 /* Local: copies all values from the device into a new checkpoint, which the
  * caller clears, also after an error. */
 enum vd_err engine_get(struct engine *e, struct checkpoint *values) VD_MUST_USE;
@@ -80,8 +89,9 @@ enum vd_err engine_start_prefetch(struct engine *e,
  * be launched: the device then computes it while the host is between steps. No
  * step is in flight after the one that `until` names. `done` gets the step's
  * timings, results its losses. VD_NUMERIC, agreed, if a loss or the gradient is
- * not finite: weights and moments are unchanged, also by the steps in flight.
- * An error on one rank only (data, device) is not agreed and must end the job.
+ * not finite (in fp16: ENGINE_MAX_NON_FINITE_IN_ROW times): weights and moments
+ * are unchanged, also by the steps in flight. An error on one rank only (data,
+ * device) is not agreed and must end the job.
  */
 enum vd_err engine_step(struct engine *e, uint64_t until,
                         struct step_stats *done) VD_MUST_USE;

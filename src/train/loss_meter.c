@@ -1,8 +1,11 @@
 #include "train/loss_meter.h"
 
 #include "base/alloc.h"
+#include "base/text.h"
 #include "exchange/reduction_tree.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +48,8 @@ static void add_losses(struct loss_meter *m, uint64_t position,
     double l1 = (double)pair[0], ce = (double)pair[1];
     double total = graph_loss_of_image(m->loss, m->data->class[index], l1, ce);
     VD_ASSERT(epoch - m->epoch < 2);
+    if (!isfinite(total))
+        return;
     struct loss_sums *sums[] = {&m->sums[epoch - m->epoch], step};
     for (int i = 0; i < 2; i++) {
         sums[i]->n++;
@@ -54,18 +59,36 @@ static void add_losses(struct loss_meter *m, uint64_t position,
     }
 }
 
+/* JSON has no infinity and no NaN: null. */
+static void add_number(struct text *row, const char *key, const char *format,
+                       double value)
+{
+    char number[32] = "null";
+    if (isfinite(value))
+        snprintf(number, sizeof number, format, value);
+    text_add(row, ", \"%s\": %s", key, number);
+}
+
 static enum vd_err write_step_row(struct loss_meter *m,
                                   const struct step_stats *s,
                                   const struct loss_sums *sum)
 {
     double n = (double)sum->n;
-    return append_file_printf(
-        m->steps_jsonl,
-        "{\"step\": %llu, \"loss\": %.7g, \"box\": %.7g, \"class\": %.7g, "
-        "\"lr\": %.6g, \"grad_norm\": %.6g, \"images_per_s\": %.2f, "
-        "\"wait_share\": %.4f}\n",
-        (unsigned long long)s->step, sum->loss / n, sum->l1 / n, sum->ce / n,
-        s->lr, s->grad_norm, n / s->seconds, s->waited_s / s->seconds);
+    double images = (double)m->replicas * (double)m->micro_batch;
+    struct text row = {0};
+    text_add(&row, "{\"step\": %llu", (unsigned long long)s->step);
+    add_number(&row, "loss", "%.7g", sum->loss / n);
+    add_number(&row, "box", "%.7g", sum->l1 / n);
+    add_number(&row, "class", "%.7g", sum->ce / n);
+    add_number(&row, "lr", "%.6g", s->lr);
+    add_number(&row, "grad_norm", "%.6g", s->grad_norm);
+    if (s->loss_scale > 0)
+        add_number(&row, "loss_scale", "%.9g", s->loss_scale);
+    add_number(&row, "images_per_s", "%.2f", images / s->seconds);
+    add_number(&row, "wait_share", "%.4f", s->waited_s / s->seconds);
+    enum vd_err err = append_file_printf(m->steps_jsonl, "%s}\n", row.bytes);
+    free(row.bytes);
+    return err;
 }
 
 /* Adds buffered step i from the gathered rows; ranks are in position order. */
@@ -73,8 +96,9 @@ static enum vd_err accumulate_step(struct loss_meter *m, int i, const char *all,
                                    const size_t *sizes)
 {
     struct loss_sums sum = {0};
-    uint64_t position = (m->steps[i].step - 1) * (uint64_t)m->replicas *
-                        (uint64_t)m->micro_batch;
+    uint64_t images = (uint64_t)m->replicas * (uint64_t)m->micro_batch;
+    uint64_t position = (m->steps[i].step - 1) * images,
+             end = position + images;
     for (int rank = 0; rank < m->comm->size; rank++) {
         size_t bytes = sizes[rank] / (size_t)m->n_steps;
         const char *from = all + (size_t)i * bytes;
@@ -86,7 +110,7 @@ static enum vd_err accumulate_step(struct loss_meter *m, int i, const char *all,
         all += sizes[rank];
     }
     /* All images of the step were added. */
-    VD_ASSERT(sum.n == (int64_t)m->replicas * m->micro_batch);
+    VD_ASSERT(position == end);
     return write_step_row(m, &m->steps[i], &sum);
 }
 
@@ -111,7 +135,7 @@ enum vd_err loss_meter_flush(struct loss_meter *m)
 struct loss_sums loss_meter_end_epoch(struct loss_meter *m)
 {
     struct loss_sums sum = m->sums[0];
-    VD_ASSERT(m->comm->rank != 0 || sum.n == (int64_t)m->data->n_images);
+    VD_ASSERT(m->comm->rank != 0 || sum.n <= (int64_t)m->data->n_images);
     m->sums[0] = m->sums[1];
     m->sums[1] = (struct loss_sums){0};
     m->epoch++;

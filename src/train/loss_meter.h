@@ -5,7 +5,8 @@
  * gathers them on rank 0, which adds them in double precision in the order of
  * positions, so the sums are equal at any rank count. A step may contain images
  * of two epochs; those of the next epoch have a sum of their own. Box losses
- * are in pixels, class losses in nats.
+ * are in pixels, class losses in nats. Losses that are not finite (of a step
+ * that was skipped, in fp16) are not counted.
  */
 #ifndef VOCDIST_TRAIN_LOSS_METER_H
 #define VOCDIST_TRAIN_LOSS_METER_H
@@ -20,9 +21,11 @@
 /* A step without its losses. */
 struct step_stats {
     uint64_t step; /* from 1 */
-    double lr, grad_norm;
-    double seconds;  /* of the whole step, with waited_s */
-    double waited_s; /* for prefetched data */
+    double lr;
+    double grad_norm;  /* not finite if the step was skipped */
+    double loss_scale; /* 0: no loss scaling */
+    double seconds;    /* of the whole step, with waited_s */
+    double waited_s;   /* for prefetched data */
 };
 
 struct loss_meter {

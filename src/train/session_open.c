@@ -166,7 +166,7 @@ static enum vd_err put_values(struct session *s)
 {
     VD_TRY(engine_put(&s->engine, &s->resume.values, s->resume.path != NULL));
     checkpoint_clear(&s->resume.values);
-    return VD_OK;
+    return engine_put_scaler(&s->engine, s->state.scaler);
 }
 
 /* ---- input and outputs ---- */

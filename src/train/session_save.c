@@ -55,6 +55,7 @@ static enum vd_err start_snapshot(struct session *s, bool best)
     enum vd_err err;
     struct checkpoint c = {0};
     VD_TRY_GOTO(out, err, engine_get(&s->engine, &c));
+    VD_TRY_GOTO(out, err, engine_get_scaler(&s->engine, s->state.scaler));
     VD_TRY_GOTO(out, err, check_values(s, &c));
     fill_metadata(s, &c, best);
     VD_TRY_GOTO(out, err, append_file_sync(&s->folder.metrics));

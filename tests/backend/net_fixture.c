@@ -40,6 +40,15 @@ void net_fixture_open(struct net_fixture *f, const char *backend,
                       const struct graph *g, int batch, enum net_mode mode,
                       const struct optim *optim)
 {
+    const struct loss_scaling none = {0};
+    net_fixture_open_scaled(f, backend, g, batch, mode, optim, &none);
+}
+
+void net_fixture_open_scaled(struct net_fixture *f, const char *backend,
+                             const struct graph *g, int batch,
+                             enum net_mode mode, const struct optim *optim,
+                             const struct loss_scaling *scaling)
+{
     *f = (struct net_fixture){.graph = g, .batch = batch};
     struct backend_config config = {.local_rank = 0, .tune = "off"};
     OK(backend_open(&f->backend, backend, &config));
@@ -52,6 +61,7 @@ void net_fixture_open(struct net_fixture *f, const char *backend,
                             .threads = 1,
                             .max_unread = FIXTURE_MAX_UNREAD,
                             .optim = *optim,
+                            .scaling = *scaling,
                             .std = {1, 1, 1}};
     OK(OPS(f)->net_new(&f->backend, &spec, &f->net));
     size_t bytes = graph_node_count(&g->nodes[0]);
@@ -215,6 +225,22 @@ float *net_fixture_get(struct net_fixture *f, const struct buf *buf)
     float *out = xcalloc(buf->n + 1, sizeof *out);
     OK(OPS(f)->get(&f->backend, f->graph, out, buf));
     return out;
+}
+
+float *net_fixture_state(struct net_fixture *f, size_t *n)
+{
+    const struct buf *bufs[] = {&f->weights.param, &f->weights.m, &f->weights.v,
+                                &f->weights.stats};
+    *n = 0;
+    float *all = NULL;
+    for (int i = 0; i < 4; i++) {
+        float *part = net_fixture_get(f, bufs[i]);
+        all = realloc(all, (*n + bufs[i]->n) * sizeof *all);
+        memcpy(all + *n, part, bufs[i]->n * sizeof *all);
+        *n += bufs[i]->n;
+        free(part);
+    }
+    return all;
 }
 
 static float *node_copy(struct net_fixture *f, int node,

@@ -38,6 +38,10 @@ struct optim net_fixture_adam(void);
 void net_fixture_open(struct net_fixture *f, const char *backend,
                       const struct graph *g, int batch, enum net_mode mode,
                       const struct optim *optim);
+void net_fixture_open_scaled(struct net_fixture *f, const char *backend,
+                             const struct graph *g, int batch,
+                             enum net_mode mode, const struct optim *optim,
+                             const struct loss_scaling *scaling);
 void net_fixture_close(struct net_fixture *f);
 
 /* Random images, boxes, classes and weights; norms differ from 1 and 0. */
@@ -61,6 +65,8 @@ void net_fixture_results(struct net_fixture *f, struct result *out);
 
 /* Canonical copies; the caller frees them. */
 float *net_fixture_get(struct net_fixture *f, const struct buf *buf);
+/* The whole state: param, m, v and stats, concatenated, [*n]. */
+float *net_fixture_state(struct net_fixture *f, size_t *n);
 /* NULL if the backend fused the node away. */
 float *net_fixture_value(struct net_fixture *f, int node);
 float *net_fixture_grad(struct net_fixture *f, int node);

@@ -51,21 +51,10 @@ static void statistics_are_ready_first_then_gradients_in_order(void **state)
     on_every_backend(check_ranges, NET_TRAIN);
 }
 
-/* The whole state: param, m, v and stats, concatenated. The caller frees it. */
-static float *whole_state(struct net_fixture *f, size_t *n)
+static void put_buf(struct net_fixture *f, struct buf *buf, const float *values)
 {
-    const struct buf *bufs[] = {&f->weights.param, &f->weights.m, &f->weights.v,
-                                &f->weights.stats};
-    *n = 0;
-    float *all = NULL;
-    for (int i = 0; i < 4; i++) {
-        float *part = net_fixture_get(f, bufs[i]);
-        all = realloc(all, (*n + bufs[i]->n) * sizeof *all);
-        memcpy(all + *n, part, bufs[i]->n * sizeof *all);
-        *n += bufs[i]->n;
-        free(part);
-    }
-    return all;
+    assert_int_equal(f->backend.ops->put(&f->backend, f->graph, buf, values),
+                     VD_OK);
 }
 
 /* Updates with `bad` in element `at` of the exchange buffer: nothing changes.
@@ -74,18 +63,18 @@ static void check_non_finite_element(struct net_fixture *f, size_t at,
                                      float bad)
 {
     struct result results[2];
+    const float not_halted[SCALER_N] = {0};
+    put_buf(f, &f->weights.scaler, not_halted);
     net_fixture_stage(f);
     net_fixture_backward(f);
     float *exchange = net_fixture_get(f, &f->exchange);
     exchange[at] = bad;
-    assert_int_equal(
-        f->backend.ops->put(&f->backend, f->graph, &f->exchange, exchange),
-        VD_OK);
+    put_buf(f, &f->exchange, exchange);
     size_t n;
-    float *before = whole_state(f, &n);
+    float *before = net_fixture_state(f, &n);
     uint64_t version = f->weights.version;
-    assert_false(net_fixture_update(f).finite);
-    float *after = whole_state(f, &n);
+    assert_int_equal(net_fixture_update(f).outcome, UPDATE_HALTED);
+    float *after = net_fixture_state(f, &n);
     assert_memory_equal(before, after, n * sizeof *after);
     assert_true(f->weights.version == version);
     net_fixture_results(f, results);
@@ -107,6 +96,42 @@ static void a_non_finite_step_changes_nothing(void **state)
 {
     (void)state;
     on_every_backend(check_non_finite, NET_TRAIN);
+}
+
+/* A step without a label, and one more before its results are read. */
+static void check_halt(struct net_fixture *f)
+{
+    struct result results[2];
+    struct update_result updates[2];
+    size_t n;
+    float *before = net_fixture_state(f, &n);
+    for (int launched = 0, read = 0; read < 2; read++) {
+        for (; launched < 2 && launched < read + f->backend.ops->depth;
+             launched++) {
+            f->items[0].box[0] = launched == 0 ? NAN : 1;
+            net_fixture_stage(f);
+            net_fixture_backward(f);
+            net_fixture_launch_update(f);
+        }
+        net_fixture_results(f, results);
+        assert_true(isfinite(results[0].l1) == (read == 1));
+        assert_int_equal(f->backend.ops->update_result(f->net, &updates[read]),
+                         VD_OK);
+        assert_int_equal(updates[read].outcome, UPDATE_HALTED);
+    }
+    float *after = net_fixture_state(f, &n);
+    assert_memory_equal(before, after, n * sizeof *after);
+    float *scaler = net_fixture_get(f, &f->weights.scaler);
+    assert_true(scaler[SCALER_HALTED] != 0 && scaler[SCALER_SKIPPED] == 0);
+    free(before);
+    free(after);
+    free(scaler);
+}
+
+static void no_step_after_a_non_finite_one_changes_anything(void **state)
+{
+    (void)state;
+    on_every_backend(check_halt, NET_TRAIN);
 }
 
 static void check_flag(struct net_fixture *f)
@@ -207,7 +232,7 @@ static float *two_steps(struct net_fixture *f, bool releases, size_t *n)
             assert_int_equal(f->backend.ops->release_workspace(f->net), VD_OK);
         net_fixture_results(f, results);
     }
-    return whole_state(f, n);
+    return net_fixture_state(f, n);
 }
 
 static void check_release_workspace(struct net_fixture *f)
@@ -329,7 +354,7 @@ static float *train_ahead(struct net_fixture *f, int ahead,
         assert_int_equal(f->backend.ops->update_result(f->net, &updates[read]),
                          VD_OK);
     }
-    return whole_state(f, n);
+    return net_fixture_state(f, n);
 }
 
 static void check_in_flight(struct net_fixture *f)
@@ -450,6 +475,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statistics_are_ready_first_then_gradients_in_order),
         cmocka_unit_test(a_non_finite_step_changes_nothing),
+        cmocka_unit_test(no_step_after_a_non_finite_one_changes_anything),
         cmocka_unit_test(a_non_finite_loss_sets_the_flag),
         cmocka_unit_test(put_and_get_are_inverse),
         cmocka_unit_test(add_is_exact),

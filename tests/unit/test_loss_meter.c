@@ -139,11 +139,47 @@ static void sums_and_rows_are_equal_at_any_flush_interval(void **state)
     free(whole);
 }
 
+/* A step that was skipped, in fp16: one image has no finite loss. */
+static void losses_that_are_not_finite_are_not_counted(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct result results[BATCH];
+    struct step_stats row = {.step = 1,
+                             .lr = 0.5,
+                             .grad_norm = INFINITY,
+                             .loss_scale = 65536,
+                             .seconds = 2};
+    char *text = NULL;
+    size_t n = 0;
+    fixture_init(&f, 100);
+    for (uint64_t i = 0; i < BATCH; i++)
+        results[i] = result_at(i);
+    results[1].ce = NAN;
+    loss_meter_add(&f.loss_meter, &row, results);
+    assert_int_equal(loss_meter_flush(&f.loss_meter), VD_OK);
+    assert_int_equal(f.loss_meter.sums[0].n, BATCH - 1);
+    assert_true(isfinite(f.loss_meter.sums[0].loss));
+    for (uint64_t i = 0; i < BATCH; i++)
+        results[i].l1 = INFINITY;
+    row.step++;
+    loss_meter_add(&f.loss_meter, &row, results);
+    assert_int_equal(loss_meter_flush(&f.loss_meter), VD_OK);
+    assert_int_equal(file_read(f.path, 1 << 16, &text, &n), VD_OK);
+    assert_non_null(strstr(text, "\"grad_norm\": null, \"loss_scale\": 65536, "
+                                 "\"images_per_s\": 2.00"));
+    assert_non_null(strstr(text, "{\"step\": 2, \"loss\": null, "));
+    assert_null(strstr(text, "nan"));
+    free(text);
+    fixture_clear(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_may_span_two_epochs),
         cmocka_unit_test(sums_and_rows_are_equal_at_any_flush_interval),
+        cmocka_unit_test(losses_that_are_not_finite_are_not_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

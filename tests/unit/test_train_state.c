@@ -24,6 +24,12 @@ static struct train_state random_state(uint64_t i)
         s.sums[k] = (struct loss_sums){w[k], w[k] * 1e297, -w[k + 1] / 7.0,
                                        w[k + 2] * 5e-324};
     snprintf(s.machine, sizeof s.machine, "cpu \"%u\", x\\y", w[0]);
+    if (i % 3 == 0) { /* with loss scaling */
+        s.scaler[SCALER_SCALE] = ldexpf(1, (int)(w[0] % 50) - 25);
+        s.scaler[SCALER_SKIPPED] = (float)(w[1] % 1000000);
+        s.scaler[SCALER_APPLIED_IN_ROW] = (float)(w[2] % 2000);
+        s.scaler[SCALER_SKIPPED_IN_ROW] = (float)(w[3] % 20);
+    }
     return s;
 }
 
@@ -48,6 +54,7 @@ static void state_round_trips_bitwise(void **state)
         assert_int_equal(back.data_digest, s.data_digest);
         assert_int_equal(back.best_metric_data, s.best_metric_data);
         assert_int_equal(back.total, s.total);
+        assert_memory_equal(back.scaler, s.scaler, sizeof s.scaler);
         assert_string_equal(back.machine, s.machine);
         again = train_state_format(&back);
         assert_string_equal(again, text);

@@ -64,6 +64,7 @@ static size_t param_layout_count(const struct graph *g, enum buf_kind kind)
     case BUF_EXCHANGE:
         return g->n_trainable;
     case BUF_STATS:
+    case BUF_SCALER:
         break;
     }
     return 0;

@@ -339,7 +339,7 @@ enum vd_err cpu_update(struct net *net, struct buf *exchange)
     };
     struct update_result result = optim_update(&step, exchange->data);
     result_queue_push_update(&net->unread, result);
-    if (!result.finite)
+    if (result.outcome != UPDATE_APPLIED)
         return VD_OK;
     packed_weights_keep_frozen(net->packed_weights, w->version);
     w->version++;

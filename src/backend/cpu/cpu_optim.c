@@ -6,12 +6,14 @@
  *   1. Norm of the mean gradient: sums of squares per chunk, then over the
  *      chunks in order. Chunks have a fixed size: the bits do not depend on
  *      the number of threads.
- *   2. If the gradient, the statistics or the loss is not finite: no change.
+ *   2. If the gradient, the statistics or the loss is not finite: halt.
  *   3. Clip as torch.nn.utils.clip_grad_norm_, then update the head and the
  *      backbone, each with its own learning rate.
  *   4. Running statistics: exponential moving average of the batch statistics.
  */
 #include "backend/cpu/cpu_optim.h"
+
+#include "backend/scaler.h"
 
 #include <math.h>
 
@@ -55,7 +57,8 @@ static struct optim_coeffs optim_coeffs_of(const struct optim_step *s,
                                            double lr, double scale)
 {
     const struct optim *o = s->optim;
-    double t = (double)s->scalars->step;
+    double t =
+        (double)scaler_count_applied(s->weights->scaler.data, s->scalars->step);
     struct optim_coeffs coeffs = {
         .grad_scale = (float)scale,
         .lr = (float)lr,
@@ -147,11 +150,15 @@ struct update_result optim_update(const struct optim_step *s,
     bool finite = isfinite(sum) && stats[g->n_stats] == 0;
     for (size_t i = 0; i < g->n_stats; i++)
         finite = finite && isfinite(stats[i]);
-    if (finite) {
+    const struct loss_scaling no_scaling = {0};
+    enum update_outcome outcome =
+        scaler_advance(s->weights->scaler.data, &no_scaling, finite);
+    if (outcome == UPDATE_APPLIED) {
         update_params(s, exchange, sqrt(sum));
         update_running_stats(s, stats);
     }
-    return (struct update_result){sqrt(sum), finite};
+    return (struct update_result){
+        .grad_norm = sqrt(sum), .loss_scale = 1, .outcome = outcome};
 }
 
 /* ---- exchange buffers ---- */

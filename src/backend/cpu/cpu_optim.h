@@ -20,8 +20,8 @@ struct optim_step {
 
 size_t optim_n_partials(const struct graph *g);
 
-/* As backend_ops.update: changes nothing if the result is not finite.
- * `exchange`: [n_exchange], the mean over replicas. */
+/* As backend_ops.update, but for weights->version. `exchange`: [n_exchange],
+ * the mean over replicas. */
 struct update_result optim_update(const struct optim_step *s,
                                   const float *exchange);
 

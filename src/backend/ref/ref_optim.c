@@ -2,6 +2,8 @@
  * statistics. Computed in double, stored in float32. */
 #include "backend/ref/ref_optim.h"
 
+#include "backend/scaler.h"
+
 #include <math.h>
 
 /* torch.nn.utils.clip_grad_norm_ adds this to the norm. */
@@ -11,7 +13,7 @@
 struct ref_optim_coeffs {
     const struct optim *optim;
     double lr;    /* learning rate: head or backbone */
-    double scale; /* factor of the gradient (clipping) */
+    double scale; /* factor of the gradient (clipping, loss scale) */
     double bias_correction1, bias_correction2; /* Adam: 1 - beta^t */
 };
 
@@ -49,18 +51,18 @@ static void ref_update_element(const struct ref_optim_coeffs *r, float *param,
 }
 
 static void ref_update_params(const struct net *net, const float *grad,
-                              double norm)
+                              double norm, double loss_scale)
 {
     const struct graph *g = net->graph;
     const struct optim *o = &net->spec.optim;
     struct weights *w = net->spec.weights;
-    double t = (double)net->scalars.step;
+    double t = (double)scaler_count_applied(w->scaler.data, net->scalars.step);
     struct ref_optim_coeffs coeffs = {.optim = o,
-                                      .scale = 1,
+                                      .scale = 1 / loss_scale,
                                       .bias_correction1 = 1 - pow(o->beta1, t),
                                       .bias_correction2 = 1 - pow(o->beta2, t)};
     if (o->clip_norm > 0)
-        coeffs.scale = fmin(1, o->clip_norm / (norm + CLIP_EPS));
+        coeffs.scale *= fmin(1, o->clip_norm / (norm + CLIP_EPS));
     for (size_t i = 0; i < g->n_trainable; i++) {
         coeffs.lr = i < g->n_head ? net->scalars.lr : net->scalars.backbone_lr;
         ref_update_element(&coeffs, &w->param.data[i], grad[i], &w->m.data[i],
@@ -89,18 +91,22 @@ enum vd_err ref_update(struct net *net, struct buf *exchange)
     const struct graph *g = net->graph;
     VD_ASSERT(net->spec.mode == NET_TRAIN && exchange->kind == BUF_EXCHANGE);
     const float *grad = exchange->data, *stats = grad + g->n_trainable;
+    struct weights *w = net->spec.weights;
+    float scale = scaler_scale(w->scaler.data, &net->spec.scaling);
     double squares = 0;
     for (size_t i = 0; i < g->n_trainable; i++)
         squares += (double)grad[i] * (double)grad[i];
     bool finite = isfinite(squares) && stats[g->n_stats] == 0;
     for (size_t i = 0; i < g->n_stats; i++)
         finite = finite && isfinite(stats[i]);
-    result_queue_push_update(&net->unread,
-                             (struct update_result){sqrt(squares), finite});
-    if (!finite)
+    double norm = sqrt(squares) / (double)scale;
+    struct update_result result = {.grad_norm = norm, .loss_scale = scale};
+    result.outcome = scaler_advance(w->scaler.data, &net->spec.scaling, finite);
+    result_queue_push_update(&net->unread, result);
+    if (result.outcome != UPDATE_APPLIED)
         return VD_OK;
-    ref_update_params(net, grad, sqrt(squares));
+    ref_update_params(net, grad, norm, (double)scale);
     ref_update_running_stats(net, stats);
-    net->spec.weights->version++;
+    w->version++;
     return VD_OK;
 }

@@ -6,12 +6,13 @@
  * first, then walks the nodes in reverse. Every gradient starts at 0 and
  * accumulates over the node's readers, which all come before the node in this
  * order; the loss's own gradient is 1 / micro_batch per image (mean over the
- * micro-batch). Parameters are in backward order (model/graph.h), so `ready`
- * sees ascending ranges.
+ * micro-batch), times the loss scale. Parameters are in backward order
+ * (model/graph.h), so `ready` sees ascending ranges.
  */
 #include "backend/ref/ref_pass.h"
 
 #include "backend/ref/layers.h"
+#include "backend/scaler.h"
 
 #include <math.h>
 #include <string.h>
@@ -169,8 +170,10 @@ enum vd_err ref_backward(struct net *net, struct buf *exchange, ready_fn *ready,
     VD_TRY(ready(ctx, stats));
     for (int i = g->first_trainable; i < g->n_nodes; i++)
         fill_doubles(net->nodes[i].grad, node_values(net, i), 0);
+    float scale =
+        scaler_scale(net->spec.weights->scaler.data, &net->spec.scaling);
     fill_doubles(net->nodes[g->n_nodes - 1].grad, (size_t)net->spec.micro_batch,
-                 1.0 / net->spec.micro_batch);
+                 (double)scale / net->spec.micro_batch);
     for (int i = g->n_nodes - 1; i >= g->first_trainable; i--) {
         if (g->nodes[i].op != GRAPH_INPUT)
             VD_TRY(backward_node(net, i, exchange, ready, ctx));
