@@ -188,9 +188,11 @@ enum backend_caps {
     BACKEND_CAPTURE = 2,     /* begin may replay a captured step */
 };
 
+/* Strings are borrowed during open. */
 struct backend_config {
-    int local_rank;   /* selects the device */
-    const char *tune; /* "off" is the only value; borrowed during open */
+    int local_rank;         /* selects the device */
+    const char *tune;       /* "off" is the only value */
+    const char *plugin_dir; /* searched first for plugins; NULL or "": none */
 };
 
 /* An open backend. */

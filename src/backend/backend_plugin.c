@@ -18,14 +18,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static char *plugin_dir; /* process-wide, like the loaded libraries */
-
-void backend_plugin_set_dir(const char *dir)
-{
-    free(plugin_dir);
-    plugin_dir = dir && *dir ? xstrdup(dir) : NULL;
-}
-
 /* ---- the host table ---- */
 
 static enum vd_err host_raise(enum vd_err err, const char *file, int line,
@@ -74,13 +66,14 @@ static void search_folder(struct backend_plugin_file *f, struct text *searched,
         free(path);
 }
 
-static void find_file(struct backend_plugin_file *f, const char *name)
+static void find_file(struct backend_plugin_file *f, const char *name,
+                      const char *dir)
 {
     struct text searched = {0};
     char *program = program_folder();
     char *library = xasprintf("%s/../lib/vocdist", program);
-    if (plugin_dir)
-        search_folder(f, &searched, plugin_dir, name);
+    if (dir && *dir)
+        search_folder(f, &searched, dir, name);
     search_folder(f, &searched, program, name);
     search_folder(f, &searched, library, name);
     f->searched = searched.bytes;
@@ -137,10 +130,11 @@ static void load_file(struct backend_plugin_file *f, const char *name)
     f->ops = p->ops;
 }
 
-struct backend_plugin_file backend_plugin_load(const char *name)
+struct backend_plugin_file backend_plugin_load(const char *name,
+                                               const char *dir)
 {
     struct backend_plugin_file f = {0};
-    find_file(&f, name);
+    find_file(&f, name, dir);
     if (f.path)
         load_file(&f, name);
     return f;

@@ -2,18 +2,14 @@
  * Finding and loading backends in shared libraries (plugin.h). Local; main
  * thread.
  *
- * A plugin NAME is the first file libvocdist_backend_NAME.so in: the folder of
- * backend_plugin_set_dir() (option backend_dir, VOCDIST_BACKEND_DIR), the
- * program's folder, ../lib/vocdist from there. A loaded plugin is never
- * unloaded.
+ * A plugin NAME is the first file libvocdist_backend_NAME.so in: `dir` (option
+ * backend_dir, VOCDIST_BACKEND_DIR; "" or NULL: none), the program's folder,
+ * ../lib/vocdist from there. A loaded plugin is never unloaded.
  */
 #ifndef VOCDIST_BACKEND_BACKEND_PLUGIN_H
 #define VOCDIST_BACKEND_BACKEND_PLUGIN_H
 
 #include "backend/backend.h"
-
-/* Searched first from here on; "" or NULL: none. Copied. */
-void backend_plugin_set_dir(const char *dir);
 
 /* A plugin's file, and why it cannot be used. Release with
  * backend_plugin_clear(). */
@@ -25,7 +21,8 @@ struct backend_plugin_file {
 };
 
 /* Finds and loads plugin `name`. Logs nothing. */
-struct backend_plugin_file backend_plugin_load(const char *name);
+struct backend_plugin_file backend_plugin_load(const char *name,
+                                               const char *dir);
 void backend_plugin_clear(struct backend_plugin_file *f);
 
 #endif

@@ -61,11 +61,12 @@ static enum vd_err fail_no_backend(const char *name, const char *searched)
                    name);
 }
 
-static enum vd_err find_plugin(const char *name, const struct backend_ops **out)
+static enum vd_err find_plugin(const char *name, const char *dir,
+                               const struct backend_ops **out)
 {
     if (!is_plugin_name(name))
         return fail_no_backend(name, "");
-    struct backend_plugin_file f = backend_plugin_load(name);
+    struct backend_plugin_file f = backend_plugin_load(name, dir);
     enum vd_err err = VD_OK;
     if (f.reason)
         err = VD_FAIL(VD_UNSUPPORTED,
@@ -80,7 +81,7 @@ static enum vd_err find_plugin(const char *name, const struct backend_ops **out)
     return err;
 }
 
-static enum vd_err find_backend(const char *name,
+static enum vd_err find_backend(const char *name, const char *plugin_dir,
                                 const struct backend_ops **out)
 {
     const struct backend_ops *found = NULL;
@@ -88,7 +89,7 @@ static enum vd_err find_backend(const char *name,
         if (strcmp(built_backends[i]->name, name) == 0)
             found = built_backends[i];
     if (!found)
-        VD_TRY(find_plugin(name, &found));
+        VD_TRY(find_plugin(name, plugin_dir, &found));
     const char *reason = found->unavailable();
     if (reason)
         return VD_FAIL(VD_UNSUPPORTED,
@@ -111,9 +112,10 @@ static const struct backend_ops *best_built_backend(void)
 }
 
 /* A plugin that is installed but cannot be used is a warning. */
-static const struct backend_ops *best_available_backend(void)
+static const struct backend_ops *best_available_backend(const char *plugin_dir)
 {
-    struct backend_plugin_file f = backend_plugin_load(PREFERRED_PLUGIN);
+    struct backend_plugin_file f =
+        backend_plugin_load(PREFERRED_PLUGIN, plugin_dir);
     const struct backend_ops *ops = f.ops;
     const char *reason = f.reason ? f.reason : ops ? ops->unavailable() : NULL;
     if (reason) {
@@ -147,9 +149,11 @@ enum vd_err backend_open(struct backend *b, const char *name,
                          const struct backend_config *config)
 {
     bool is_auto = strcmp(name, "auto") == 0;
-    *b = (struct backend){.ops = is_auto ? best_available_backend() : NULL};
-    if (!is_auto)
-        VD_TRY(find_backend(name, &b->ops));
+    *b = (struct backend){.ops = NULL};
+    if (is_auto)
+        b->ops = best_available_backend(config->plugin_dir);
+    else
+        VD_TRY(find_backend(name, config->plugin_dir, &b->ops));
     enum vd_err err = b->ops->open(b, config);
     if (err) {
         b->ops = NULL;

@@ -6,7 +6,6 @@
  * (comm_phase(), comm_agree()), so that an error on one rank stops all of them
  * with one message: options, network, data, device, evaluation, output.
  */
-#include "backend/backend_plugin.h"
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -190,8 +189,8 @@ static enum vd_err eval_open_device(void *ctx)
 {
     struct evaluation *e = ctx;
     struct backend_config config = {.local_rank = e->comm->node_rank,
-                                    .tune = e->config->tune};
-    backend_plugin_set_dir(e->config->backend_dir);
+                                    .tune = e->config->tune,
+                                    .plugin_dir = e->config->backend_dir};
     VD_TRY(backend_open(&e->backend, config_backend_name(e->config), &config));
     VD_TRY(trained_model_upload(&e->network, &e->backend, &e->weights));
     struct net_spec spec = trained_model_net_spec(

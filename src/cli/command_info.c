@@ -25,7 +25,8 @@ static enum vd_err print_backend(const struct backend_ops *ops)
 static enum vd_err print_plugin(const char *name)
 {
     enum vd_err err = VD_OK;
-    struct backend_plugin_file f = backend_plugin_load(name);
+    struct backend_plugin_file f =
+        backend_plugin_load(name, getenv("VOCDIST_BACKEND_DIR"));
     if (f.ops)
         err = print_backend(f.ops);
     else if (f.reason)
@@ -39,7 +40,6 @@ static enum vd_err print_plugin(const char *name)
 
 static enum vd_err print_backends(void)
 {
-    backend_plugin_set_dir(getenv("VOCDIST_BACKEND_DIR"));
     for (const struct backend_ops *const *ops = backend_list(); *ops; ops++)
         VD_TRY(print_backend(*ops));
     return print_plugin("cuda");

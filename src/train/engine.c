@@ -11,7 +11,6 @@
  */
 #include "train/engine.h"
 
-#include "backend/backend_plugin.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -60,8 +59,8 @@ enum vd_err engine_build_graph(struct engine *e)
 enum vd_err engine_open_device(struct engine *e)
 {
     struct backend_config config = {.local_rank = e->comm->node_rank,
-                                    .tune = e->config->tune};
-    backend_plugin_set_dir(e->config->backend_dir);
+                                    .tune = e->config->tune,
+                                    .plugin_dir = e->config->backend_dir};
     return backend_open(&e->backend, config_backend_name(e->config), &config);
 }
 

@@ -7,10 +7,13 @@
  */
 #include "backend/net_fixture.h"
 
-#include "backend/backend_plugin.h"
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "model/init.h"
+
+#ifndef PLUGIN_DIR
+#define PLUGIN_DIR ""
+#endif
 
 #define OPS(f)   ((f)->backend.ops)
 #define OK(call) assert_int_equal((call), VD_OK)
@@ -21,11 +24,10 @@ const char *const *net_fixture_backends(void)
     int n = 0;
     for (const struct backend_ops *const *ops = backend_list(); *ops; ops++)
         names[n++] = (*ops)->name;
-#ifdef PLUGIN_DIR
-    backend_plugin_set_dir(PLUGIN_DIR);
-    names[n++] = "deferred";
-    names[n++] = "deferred-check";
-#endif
+    if (*PLUGIN_DIR) {
+        names[n++] = "deferred";
+        names[n++] = "deferred-check";
+    }
     names[n] = NULL;
     return names;
 }
@@ -50,7 +52,7 @@ void net_fixture_open_scaled(struct net_fixture *f, const char *backend,
                              const struct loss_scaling *scaling)
 {
     *f = (struct net_fixture){.graph = g, .batch = batch};
-    struct backend_config config = {.local_rank = 0, .tune = "off"};
+    struct backend_config config = {.tune = "off", .plugin_dir = PLUGIN_DIR};
     OK(backend_open(&f->backend, backend, &config));
     OK(weights_alloc(&f->backend, g, &f->weights));
     OK(OPS(f)->alloc(&f->backend, g, BUF_EXCHANGE, &f->exchange));

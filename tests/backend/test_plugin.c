@@ -1,16 +1,21 @@
 /* Plugins: which are loaded, and what is reported of those that are not. */
 #include "check.h"
 
-#include "backend/backend_plugin.h"
+#include "backend/backend.h"
 
 #include <unistd.h>
 
-static const struct backend_config config = {.tune = "off"};
+static enum vd_err open_backend(struct backend *b, const char *name,
+                                const char *plugin_dir)
+{
+    struct backend_config config = {.tune = "off", .plugin_dir = plugin_dir};
+    return backend_open(b, name, &config);
+}
 
 static void open_and_close(const char *name, const char *description)
 {
     struct backend b;
-    assert_int_equal(backend_open(&b, name, &config), VD_OK);
+    assert_int_equal(open_backend(&b, name, PLUGIN_DIR), VD_OK);
     assert_string_equal(b.ops->name, name);
     assert_string_equal(b.ops->describe(&b), description);
     backend_close(&b);
@@ -20,7 +25,6 @@ static void a_plugin_is_opened_by_name(void **state)
 {
     (void)state;
     const char *description = "ref behind an asynchronous queue, for tests";
-    backend_plugin_set_dir(PLUGIN_DIR);
     open_and_close("deferred", description);
     open_and_close("deferred-check", description);
 }
@@ -43,16 +47,15 @@ static void unusable_plugins_report_the_reason(void **state)
         struct check_log log;
         char dir[512];
         snprintf(dir, sizeof dir, PLUGIN_DIR "/%s", cases[i].folder);
-        backend_plugin_set_dir(dir);
         check_log_start(&log);
-        assert_int_equal(backend_open(&b, "cuda", &config), VD_UNSUPPORTED);
+        assert_int_equal(open_backend(&b, "cuda", dir), VD_UNSUPPORTED);
         check_log_end();
         assert_logged(&log, "backend cuda: " PLUGIN_DIR);
         assert_logged(&log, cases[i].reason);
         assert_logged(&log, "--backend cpu");
         /* auto warns and computes on the CPU */
         check_log_start(&log);
-        assert_int_equal(backend_open(&b, "auto", &config), VD_OK);
+        assert_int_equal(open_backend(&b, "auto", dir), VD_OK);
         check_log_end();
         assert_string_not_equal(b.ops->name, "cuda");
         assert_logged(&log, "backend auto: not cuda: " PLUGIN_DIR);
@@ -65,8 +68,7 @@ static void auto_prefers_a_plugin_that_works(void **state)
 {
     (void)state;
     struct backend b;
-    backend_plugin_set_dir(PLUGIN_DIR "/deferred");
-    assert_int_equal(backend_open(&b, "auto", &config), VD_OK);
+    assert_int_equal(open_backend(&b, "auto", PLUGIN_DIR "/deferred"), VD_OK);
     assert_string_equal(b.ops->name, "cuda");
     backend_close(&b);
 }
@@ -76,11 +78,11 @@ static void a_missing_plugin_names_the_folders(void **state)
     (void)state;
     struct backend b;
     struct check_log log;
-    backend_plugin_set_dir("/no/such/folder");
+    const char *dir = "/no/such/folder";
     check_log_start(&log);
-    assert_int_equal(backend_open(&b, "cuda", &config), VD_UNSUPPORTED);
-    assert_int_equal(backend_open(&b, "../evil", &config), VD_CONFIG);
-    assert_int_equal(backend_open(&b, "auto", &config), VD_OK);
+    assert_int_equal(open_backend(&b, "cuda", dir), VD_UNSUPPORTED);
+    assert_int_equal(open_backend(&b, "../evil", dir), VD_CONFIG);
+    assert_int_equal(open_backend(&b, "auto", dir), VD_OK);
     check_log_end();
     backend_close(&b);
     assert_logged(&log, "no libvocdist_backend_cuda.so in /no/such/folder, ");

@@ -5,7 +5,6 @@
  */
 #include "mpi_check.h"
 
-#include "backend/backend_plugin.h"
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "exchange/exchange.h"
@@ -60,7 +59,7 @@ static void exchange_fixture_open(struct exchange_fixture *f,
                                   const char *backend, const char *exchange,
                                   int replicas, size_t n)
 {
-    struct backend_config config = {.tune = "off"};
+    struct backend_config config = {.tune = "off", .plugin_dir = PLUGIN_DIR};
     *f = (struct exchange_fixture){
         .graph = {.n_exchange = n}, .replicas = replicas, .n = n};
     OK(backend_open(&f->backend, backend, &config));
@@ -171,7 +170,6 @@ static void bits_follow_the_reduction_tree(void **state)
 static void device_memory_is_copied(void **state)
 {
     (void)state;
-    backend_plugin_set_dir(PLUGIN_DIR);
     on_all_sizes("deferred", any_number);
 }
 
