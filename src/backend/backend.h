@@ -53,7 +53,7 @@
 #include <stdint.h>
 
 /* Version of this interface and of plugin.h. */
-#define BACKEND_ABI 2
+#define BACKEND_ABI 3
 
 /* Elements [first, first + n) of a flat buffer. */
 struct range {
@@ -188,11 +188,24 @@ enum backend_caps {
     BACKEND_CAPTURE = 2,     /* begin may replay a captured step */
 };
 
+/* Arithmetic of convolutions and matrix products; weights, sums and all that is
+ * exchanged or saved are float32. In the order of option train.precision. */
+enum backend_precision {
+    BACKEND_FP32,
+    BACKEND_TF32,
+    BACKEND_BF16,
+    BACKEND_FP16,
+    BACKEND_PRECISIONS
+};
+
 /* Strings are borrowed during open. */
 struct backend_config {
     int local_rank;         /* selects the device */
     const char *tune;       /* "off" is the only value */
     const char *plugin_dir; /* searched first for plugins; NULL or "": none */
+    enum backend_precision precision;
+    bool precision_is_optional; /* backend_open() warns and opens in fp32 if the
+                                   backend does not compute in `precision` */
 };
 
 /* An open backend. */
@@ -203,8 +216,9 @@ struct backend {
 
 struct backend_ops {
     const char *name;
-    unsigned caps; /* enum backend_caps */
-    int depth;     /* training steps in flight at a time, at least 1 */
+    unsigned caps;       /* enum backend_caps */
+    unsigned precisions; /* bit 1 << enum backend_precision: open accepts it */
+    int depth;           /* training steps in flight at a time, at least 1 */
 
     /* The reason why this machine cannot run the backend, a static string;
      * NULL: open can be called. */
@@ -292,9 +306,11 @@ struct backend_ops {
  * Opens a backend by name: "ref", "cpu", that of a plugin (backend_plugin.h),
  * or "auto". "auto" opens the first of the cuda plugin, cpu, ref that is there
  * and can run on this machine, and logs its name in one line; if it is not the
- * fastest one, the line is a warning with the reason. VD_UNSUPPORTED, with a
- * remedy, for a backend that was not built, cannot be loaded or cannot run on
- * this machine; VD_CONFIG for an unknown name.
+ * fastest one, the line is a warning with the reason. The precision does not
+ * change that choice: a run that needs it would rather fail than be computed by
+ * a much slower backend. VD_UNSUPPORTED, with a remedy, for a backend that was
+ * not built, cannot be loaded, cannot run on this machine or does not compute
+ * in that precision; VD_CONFIG for an unknown name.
  */
 enum vd_err backend_open(struct backend *b, const char *name,
                          const struct backend_config *config) VD_MUST_USE;

@@ -17,7 +17,9 @@
 #endif
 #include "backend/backend_plugin.h"
 #include "base/log.h"
+#include "base/text.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define PREFERRED_PLUGIN "cuda"
@@ -100,6 +102,50 @@ static enum vd_err find_backend(const char *name, const char *plugin_dir,
     return VD_OK;
 }
 
+/* ---- precision ---- */
+
+static const char *const precision_names[BACKEND_PRECISIONS] = {
+    [BACKEND_FP32] = "fp32",
+    [BACKEND_TF32] = "tf32",
+    [BACKEND_BF16] = "bf16",
+    [BACKEND_FP16] = "fp16",
+};
+
+/* Such as "fp32, fp16"; owned. */
+static char *format_precisions(unsigned precisions)
+{
+    struct text list = {0};
+    for (int p = 0; p < BACKEND_PRECISIONS; p++)
+        if (precisions & 1u << p)
+            text_add(&list, "%s%s", list.length ? ", " : "",
+                     precision_names[p]);
+    return list.bytes;
+}
+
+/* Falls back to fp32, which every backend has, if that is allowed. */
+static enum vd_err resolve_precision(const struct backend_ops *ops,
+                                     struct backend_config *config)
+{
+    enum vd_err err = VD_OK;
+    const char *wanted = precision_names[config->precision];
+    if (ops->precisions & 1u << config->precision)
+        return VD_OK;
+    char *has = format_precisions(ops->precisions);
+    if (config->precision_is_optional)
+        log_warn_global("backend %s computes in %s only, not in %s: computing "
+                        "in fp32",
+                        ops->name, has, wanted);
+    else
+        err = VD_FAIL(VD_UNSUPPORTED,
+                      "train.precision: backend %s computes in %s only, not in "
+                      "%s\n"
+                      "give --train.precision fp32",
+                      ops->name, has, wanted);
+    free(has);
+    config->precision = BACKEND_FP32;
+    return err;
+}
+
 /* ---- auto ---- */
 
 /* Ends at ref, which is always built and always available. */
@@ -148,13 +194,16 @@ static void log_auto_choice(struct backend *b)
 enum vd_err backend_open(struct backend *b, const char *name,
                          const struct backend_config *config)
 {
+    struct backend_config resolved = *config;
     bool is_auto = strcmp(name, "auto") == 0;
     *b = (struct backend){.ops = NULL};
     if (is_auto)
         b->ops = best_available_backend(config->plugin_dir);
     else
         VD_TRY(find_backend(name, config->plugin_dir, &b->ops));
-    enum vd_err err = b->ops->open(b, config);
+    enum vd_err err = resolve_precision(b->ops, &resolved);
+    if (err == VD_OK)
+        err = b->ops->open(b, &resolved);
     if (err) {
         b->ops = NULL;
         return err;

@@ -185,12 +185,19 @@ static void set_memory_hints(const struct evaluation *e)
     memory_hints_set(&hints);
 }
 
+/* In the precision of the run if the backend has it, else in fp32; a precision
+ * that is set for this call is required. */
 static enum vd_err eval_open_device(void *ctx)
 {
     struct evaluation *e = ctx;
-    struct backend_config config = {.local_rank = e->comm->node_rank,
-                                    .tune = e->config->tune,
-                                    .plugin_dir = e->config->backend_dir};
+    bool is_set = options_is_set(e->set, "train.precision");
+    const struct config *trained = is_set ? e->config : &e->network.config;
+    struct backend_config config = {
+        .local_rank = e->comm->node_rank,
+        .tune = e->config->tune,
+        .plugin_dir = e->config->backend_dir,
+        .precision = (enum backend_precision)trained->train.precision,
+        .precision_is_optional = !is_set};
     VD_TRY(backend_open(&e->backend, config_backend_name(e->config), &config));
     VD_TRY(trained_model_upload(&e->network, &e->backend, &e->weights));
     struct net_spec spec = trained_model_net_spec(

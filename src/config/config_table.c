@@ -163,7 +163,8 @@ INT("train.seed", train.seed, IDENTITY, 0, MAX_INT, "1",
      "seed of initialization, shuffling, augmentation and dropout"),
 CHOICE("train.precision", train.precision, IDENTITY, "fp32|tf32|bf16|fp16",
      "fp32",
-     "arithmetic of the convolutions; this version computes in fp32 only"),
+     "arithmetic of the convolutions; backends cpu and ref compute in fp32 "
+     "only"),
 TEXT("train.name", train.name, FREE, "NAME", "",
      "name of the run, whose folder is train.dir/NAME; default: the name of "
      "the first -c file, without its extension"),

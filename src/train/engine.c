@@ -58,10 +58,13 @@ enum vd_err engine_build_graph(struct engine *e)
 
 enum vd_err engine_open_device(struct engine *e)
 {
-    struct backend_config config = {.local_rank = e->comm->node_rank,
-                                    .tune = e->config->tune,
-                                    .plugin_dir = e->config->backend_dir};
-    return backend_open(&e->backend, config_backend_name(e->config), &config);
+    const struct config *c = e->config;
+    struct backend_config config = {
+        .local_rank = e->comm->node_rank,
+        .tune = c->tune,
+        .plugin_dir = c->backend_dir,
+        .precision = (enum backend_precision)c->train.precision};
+    return backend_open(&e->backend, config_backend_name(c), &config);
 }
 
 void engine_describe_device(struct engine *e, char *out, size_t size)

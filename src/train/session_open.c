@@ -98,26 +98,9 @@ static enum vd_err build_graph(struct session *s)
     return engine_build_graph(&s->engine);
 }
 
-static enum vd_err check_precision(const struct session *s)
-{
-    struct text name = {0};
-    if (s->config->train.precision == PRECISION_FP32)
-        return VD_OK;
-    options_format(s->options, "train.precision", &name);
-    enum vd_err err =
-        VD_FAIL(VD_UNSUPPORTED,
-                "train.precision: backend %s computes in fp32 only, not "
-                "in %s\n"
-                "give --train.precision fp32",
-                s->engine.backend.ops->name, name.bytes);
-    free(name.bytes);
-    return err;
-}
-
 static enum vd_err open_device(struct session *s)
 {
     VD_TRY(engine_open_device(&s->engine));
-    VD_TRY(check_precision(s));
     return s->config->backend == BACKEND_AUTO
                ? train_plan_resolve(s->options, "backend", "%s",
                                     s->engine.backend.ops->name)

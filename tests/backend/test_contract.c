@@ -451,6 +451,43 @@ static void non_finite_values_reach_the_result(void **state)
     on_every_backend(check_overflow, NET_EVAL);
 }
 
+/* A precision that the backend does not have is refused, or replaced by fp32 if
+ * it is optional. Every backend computes in fp32. */
+static void check_precision(const char *name, enum backend_precision precision)
+{
+    struct backend b;
+    struct check_log log;
+    struct backend_config config = {
+        .tune = "off", .plugin_dir = PLUGIN_DIR, .precision = precision};
+    check_log_start(&log);
+    enum vd_err err = backend_open(&b, name, &config);
+    bool has = err == VD_OK;
+    if (has)
+        backend_close(&b);
+    config.precision_is_optional = true;
+    assert_int_equal(backend_open(&b, name, &config), VD_OK);
+    check_log_end();
+    assert_int_equal(has, b.ops->precisions >> precision & 1);
+    assert_true(has || precision != BACKEND_FP32);
+    backend_close(&b);
+    if (has) {
+        assert_string_equal(log.text, "");
+        return;
+    }
+    assert_int_equal(err, VD_UNSUPPORTED);
+    assert_logged(&log, "train.precision: backend ");
+    assert_logged(&log, "give --train.precision fp32");
+    assert_logged(&log, ": computing in fp32");
+}
+
+static void a_backend_opens_in_its_precisions_only(void **state)
+{
+    (void)state;
+    for (const char *const *name = net_fixture_backends(); *name; name++)
+        for (int p = 0; p < BACKEND_PRECISIONS; p++)
+            check_precision(*name, (enum backend_precision)p);
+}
+
 static void a_missing_backend_reports_the_remedy(void **state)
 {
     (void)state;
@@ -485,6 +522,7 @@ int main(void)
         cmocka_unit_test(steps_in_flight_change_no_bits),
         cmocka_unit_test(a_padding_item_changes_nothing),
         cmocka_unit_test(non_finite_values_reach_the_result),
+        cmocka_unit_test(a_backend_opens_in_its_precisions_only),
         cmocka_unit_test(a_missing_backend_reports_the_remedy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,6 +165,7 @@ static enum vd_err cpu_end(struct net *net)
 const struct backend_ops backend_cpu_ops = {
     .name = "cpu",
     .caps = BACKEND_HOST_MEMORY,
+    .precisions = 1u << BACKEND_FP32,
     .depth = 1,
     .unavailable = cpu_unavailable,
     .open = cpu_open,

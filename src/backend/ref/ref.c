@@ -267,6 +267,7 @@ static enum vd_err ref_node_grad(struct net *net, int node, float *out)
 const struct backend_ops backend_ref_ops = {
     .name = "ref",
     .caps = BACKEND_HOST_MEMORY,
+    .precisions = 1u << BACKEND_FP32,
     .depth = 1,
     .unavailable = ref_unavailable,
     .open = ref_open,

@@ -36,6 +36,7 @@
 
 #define COMMANDS_PER_POLL 16
 #define POLL_NS           200000
+#define PRECISIONS        (1u << BACKEND_FP32 | 1u << BACKEND_FP16)
 
 /* ---- the backend and its buffers ---- */
 
@@ -43,6 +44,7 @@ static enum vd_err deferred_open(struct backend *b,
                                  const struct backend_config *config)
 {
     struct device *d;
+    VD_ASSERT(PRECISIONS & 1u << config->precision);
     VD_TRY(device_open(&d, config));
     b->impl = d;
     return VD_OK;
@@ -246,6 +248,7 @@ static enum vd_err deferred_node_grad(struct net *net, int node, float *out)
 static const struct backend_ops deferred_ops = {
     .name = DEFERRED_NAME,
     .caps = BACKEND_CAPTURE,
+    .precisions = PRECISIONS,
     .depth = 2,
     .unavailable = deferred_unavailable,
     .open = deferred_open,
