@@ -233,6 +233,7 @@ struct backend_ops {
     /* A zeroed buffer. Its layout depends on graph and backend only. */
     enum vd_err (*alloc)(struct backend *b, const struct graph *g,
                          enum buf_kind kind, struct buf *out) VD_MUST_USE;
+    /* Waits for enqueued work, which may use the buffer. */
     void (*free)(struct backend *b, struct buf *buf);
     /* Copy a whole buffer, canonical on the host side; both wait for enqueued
      * work. After a put into a buffer of `weights` the caller must increment
@@ -244,6 +245,7 @@ struct backend_ops {
 
     enum vd_err (*net_new)(struct backend *b, const struct net_spec *spec,
                            struct net **out) VD_MUST_USE;
+    /* Waits for enqueued work. */
     void (*net_free)(struct net *net);
     /* Frees the memory that is needed only while the net computes; the next
      * begin or forward allocates it again. Discards node values and the

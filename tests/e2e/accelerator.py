@@ -62,6 +62,82 @@ class Accelerator(unittest.TestCase):
                             status=69)[1]
         self.assertIn('train.precision: ' + other, log)
 
+    # ---- loss scaling ----
+
+    # The device's gradients overflow every few steps, because the scale doubles
+    # after two good ones.
+    SCALED = {'train__precision': 'fp16', 'optim__loss_scale': 16,
+              'optim__loss_scale_steps': 2, 'train__steps': 14,
+              'checkpoint__every': 1, 'log__every': 1}
+
+    def scales(self, name):
+        """The loss scale and whether the step was applied, of every step."""
+        return [(row['loss_scale'], row['grad_norm'] is not None)
+                for row in self.f.steps_rows(name)]
+
+    def check_equal(self, name, reference):
+        self.assertEqual(self.f.weights(name), self.f.weights(reference))
+        self.assertEqual(self.f.steps_rows(name), self.f.steps_rows(reference))
+        self.assertEqual(self.f.metrics_rows(name),
+                         self.f.metrics_rows(reference))
+
+    def test_steps_that_overflow_are_skipped(self):
+        output = self.train('scaled', **self.SCALED,
+                            expect='skipped; the loss scale is halved')
+        scales = self.scales('scaled')
+        skipped = [step for step, (_, applied) in enumerate(scales, 1)
+                   if not applied]
+        self.assertGreaterEqual(len(skipped), 3)
+        self.assertGreaterEqual(len(scales) - len(skipped), 4)
+        self.assertEqual(output.count('is halved'), len(skipped))
+        scale, good = 16, 0
+        for step, (used, applied) in enumerate(scales, 1):
+            self.assertEqual(used, scale)
+            good = good + 1 if applied else 0
+            scale = scale / 2 if not applied else (
+                2 * scale if good % 2 == 0 else scale)
+            # a skipped step changes neither weights nor moments
+            if step > 1:
+                same = (self.f.weights('scaled', 'step-%08d.h5' % step) ==
+                        self.f.weights('scaled', 'step-%08d.h5' % (step - 1)))
+                self.assertEqual(same, not applied, step)
+        for ranks in 2, 3:
+            name = 'scaled%d' % ranks
+            self.train(name, ranks=ranks, **self.SCALED)
+            self.check_equal(name, 'scaled')
+
+    def test_the_loss_scale_survives_a_restart(self):
+        self.train('scaled', **self.SCALED)
+        for stop in range(2, 14, 3):
+            self.train('often', 75, 1 + stop % 3, train__stop_at=stop,
+                       **self.SCALED)
+        self.train('often', **self.SCALED)
+        self.check_equal('often', 'scaled')
+
+    def test_too_many_skipped_steps_end_the_run(self):
+        options = dict(self.SCALED, optim__loss_scale=2**20,
+                       loss__class_scale=1e6, train__steps=60)
+        for ranks in 1, 2:
+            output = self.train('diverges%d' % ranks, 76, ranks, **options,
+                                expect='is not finite')
+            self.assertEqual(output.count('is halved'), 19)
+
+    # ---- steps in flight ----
+
+    def test_a_non_finite_step_ends_the_run_with_steps_in_flight(self):
+        """Step 4 has a NaN on one rank; step 5 was launched before the results
+        of step 4 were read."""
+        for ranks in 1, 2, 3:
+            name = 'nan%d' % ranks
+            fault = {'VOCDIST_FAULT': 'step:%d:nan' % (ranks - 1)}
+            self.train(name, 75, ranks, train__stop_at=3)
+            self.train(name, 76, ranks, environment=fault,
+                       expect='step 4: the loss is not finite; rank %d (' %
+                       (ranks - 1))
+            self.train(name, 0, ranks, expect='going on after step 3')
+            self.train('good%d' % ranks, 0, ranks)
+            self.check_equal(name, 'good%d' % ranks)
+
 
 if __name__ == '__main__':
     unittest.main(argv=sys.argv[:1], verbosity=2)

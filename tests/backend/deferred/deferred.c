@@ -4,12 +4,14 @@
  * rules of backend.h fail on any machine:
  *
  *   - Calls that enqueue compute nothing. The work runs when a call waits
- *     (results, update_result, put, get, node_value, node_grad,
+ *     (results, update_result, put, get, free, node_value, node_grad,
  *     release_workspace, net_free; stage, while both buffers are in use) or
  *     polls (done, a few commands at a time), never earlier: a caller that does
  *     not wait always reads old values.
  *   - Two steps may be in flight. results and update_result execute no more
  *     than what they return needs.
+ *   - With fp16 only the range of that type is simulated: gradients beyond it
+ *     become infinite, so the loss scale has to be right.
  *   - buf.data points to memory without access rights: touching it faults.
  *   - `ready` is called while the work is captured, before any of it runs.
  *   - begin captures the calls of a key the first time and replays them later:
@@ -74,7 +76,10 @@ static enum vd_err deferred_alloc(struct backend *b, const struct graph *g,
 
 static void deferred_free(struct backend *b, struct buf *buf)
 {
-    device_free(b->impl, buf);
+    struct device *d = b->impl;
+    (void)!device_wait(d, NULL, NULL);
+    pthread_mutex_unlock(&d->lock);
+    device_free(d, buf);
 }
 
 static enum vd_err deferred_put(struct backend *b, const struct graph *g,

@@ -12,6 +12,7 @@
 #include "backend/ref/ref.h"
 #include "base/alloc.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +22,7 @@ enum vd_err device_open(struct device **out,
 {
     struct device *d = xcalloc(1, sizeof *d);
     d->inner.ops = &backend_ref_ops;
+    d->is_fp16 = config->precision == BACKEND_FP16;
     pthread_mutex_init(&d->lock, NULL);
     *out = d;
     return backend_ref_ops.open(&d->inner, config);
@@ -150,6 +152,19 @@ static void count_executed(struct net *net, enum call call)
         net->n_updates++;
 }
 
+#define FP16_MAX 65504.0f
+
+static enum vd_err execute_backward(struct command *c)
+{
+    VD_TRY(
+        backend_ref_ops.backward(c->net->inner, &c->dst, ignore_range, NULL));
+    for (size_t i = 0;
+         c->net->device->is_fp16 && i < c->net->graph->n_trainable; i++)
+        if (fabsf(c->dst.data[i]) > FP16_MAX)
+            c->dst.data[i] = copysignf(INFINITY, c->dst.data[i]);
+    return VD_OK;
+}
+
 static enum vd_err execute_command(struct command *c)
 {
     struct net *inner = c->net->inner;
@@ -158,7 +173,7 @@ static enum vd_err execute_command(struct command *c)
     case CALL_FORWARD:
         return backend_ref_ops.forward(inner);
     case CALL_BACKWARD:
-        return backend_ref_ops.backward(inner, &c->dst, ignore_range, NULL);
+        return execute_backward(c);
     case CALL_ADD:
         return backend_ref_ops.add(inner, &c->dst, &c->src, c->range);
     case CALL_DIVIDE:

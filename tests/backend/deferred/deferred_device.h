@@ -56,6 +56,7 @@ struct device_memory {
 
 struct device {
     struct backend inner;
+    bool is_fp16;
     pthread_mutex_t lock; /* of all below; several threads use nets */
     struct device_memory *memories;
     struct commands queue; /* enqueued */
