@@ -200,8 +200,10 @@ enum backend_precision {
 
 /* Strings are borrowed during open. */
 struct backend_config {
-    int local_rank;         /* selects the device */
-    const char *tune;       /* "off" is the only value */
+    int local_rank;   /* among the ranks of the node: computes on visible device
+                         local_rank modulo their number, so on the only one if
+                         the launcher gives each rank its own */
+    const char *tune; /* "off" is the only value */
     const char *plugin_dir; /* searched first for plugins; NULL or "": none */
     enum backend_precision precision;
     bool precision_is_optional; /* backend_open() warns and opens in fp32 if the
@@ -229,6 +231,11 @@ struct backend_ops {
     /* What the bits of results depend on, for logs and run.json: "oneDNN 2.6.3
      * avx512_core", GPU model, library versions. */
     const char *(*describe)(struct backend *b);
+    /* Identifies the physical device among those of its host (the UUID of a GPU
+     * or of its MIG instance); at most one rank computes on it. Lives until
+     * close; never part of describe(). NULL: any number of ranks may share the
+     * device. */
+    const char *(*device_id)(struct backend *b);
 
     /* A zeroed buffer. Its layout depends on graph and backend only. */
     enum vd_err (*alloc)(struct backend *b, const struct graph *g,

@@ -53,8 +53,9 @@ void engine_close(struct engine *e);
 enum vd_err engine_build_graph(struct engine *e) VD_MUST_USE;
 /* Local: opens the backend of the config, one device per rank of a node. */
 enum vd_err engine_open_device(struct engine *e) VD_MUST_USE;
-/* Collective: VD_CONFIG unless all ranks compute on devices of one kind;
- * gradients are exchanged in the device's own layout. */
+/* Collective: VD_CONFIG unless all ranks compute on devices of one kind,
+ * because gradients are exchanged in the device's own layout, and no two ranks
+ * of a host share a device that is for one rank (backend_ops.device_id). */
 enum vd_err engine_compare_devices(struct engine *e) VD_MUST_USE;
 /* Local: allocates weights, the training net and the step's buffers for the
  * plan's batch and compute threads. */

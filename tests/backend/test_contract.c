@@ -488,6 +488,32 @@ static void a_backend_opens_in_its_precisions_only(void **state)
             check_precision(*name, (enum backend_precision)p);
 }
 
+/* Rank 5 of a node of N devices computes on device 5 mod N. The id is not part
+ * of the description, which equal devices have in common. */
+static void a_device_for_one_rank_has_an_id(void **state)
+{
+    (void)state;
+    struct backend b;
+    struct backend_config config = {
+        .tune = "off", .plugin_dir = PLUGIN_DIR, .local_rank = 5};
+    for (const char *const *name = net_fixture_backends(); *name; name++) {
+        assert_int_equal(backend_open(&b, *name, &config), VD_OK);
+        assert_null(b.ops->device_id(&b));
+        backend_close(&b);
+    }
+    for (int n = 1; n <= 8; n++) {
+        char devices[16], id[32];
+        snprintf(devices, sizeof devices, "%d", n);
+        snprintf(id, sizeof id, "device-%d", 5 % n);
+        setenv("DEFERRED_DEVICES", devices, 1);
+        assert_int_equal(backend_open(&b, "deferred", &config), VD_OK);
+        assert_string_equal(b.ops->device_id(&b), id);
+        assert_null(strstr(b.ops->describe(&b), id));
+        backend_close(&b);
+    }
+    unsetenv("DEFERRED_DEVICES");
+}
+
 static void a_missing_backend_reports_the_remedy(void **state)
 {
     (void)state;
@@ -523,6 +549,7 @@ int main(void)
         cmocka_unit_test(a_padding_item_changes_nothing),
         cmocka_unit_test(non_finite_values_reach_the_result),
         cmocka_unit_test(a_backend_opens_in_its_precisions_only),
+        cmocka_unit_test(a_device_for_one_rank_has_an_id),
         cmocka_unit_test(a_missing_backend_reports_the_remedy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

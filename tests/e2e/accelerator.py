@@ -138,6 +138,24 @@ class Accelerator(unittest.TestCase):
             self.train('good%d' % ranks, 0, ranks)
             self.check_equal(name, 'good%d' % ranks)
 
+    # ---- one rank per device ----
+
+    def test_two_ranks_do_not_share_a_device(self):
+        def train(name, ranks, devices, status, stop_at=1):
+            return self.train(name, status, ranks, train__stop_at=stop_at,
+                              environment={'DEFERRED_DEVICES': str(devices)})
+        train('apart', 3, 3, 75)
+        output = train('shared', 3, 2, 78)
+        self.assertRegex(output, r'error: ranks 0 and 2 \(\S+\) compute on the '
+                         'same device, device-0')
+        self.assertIn('CUDA_VISIBLE_DEVICES', output)
+        self.assertEqual(output.count('error: '), 1, output)
+        # the device may be another one after a restart
+        output = train('apart', 1, 1, 0, stop_at=0)
+        self.assertNotIn('was computed on', output)
+        with open(self.f.file('apart', 'run.json')) as f:
+            self.assertNotIn('device-', f.read())
+
 
 if __name__ == '__main__':
     unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -52,6 +52,12 @@ static const char *cpu_describe(struct backend *b)
     return b->impl;
 }
 
+static const char *cpu_device_id(struct backend *b)
+{
+    (void)b;
+    return NULL;
+}
+
 /* ---- flat buffers ---- */
 
 /* The number of leading elements that have the layout of the parameters. */
@@ -171,6 +177,7 @@ const struct backend_ops backend_cpu_ops = {
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
+    .device_id = cpu_device_id,
     .alloc = cpu_alloc,
     .free = cpu_free,
     .put = cpu_put,

@@ -43,6 +43,12 @@ static const char *ref_describe(struct backend *b)
     return "plain loops in double, slow";
 }
 
+static const char *ref_device_id(struct backend *b)
+{
+    (void)b;
+    return NULL;
+}
+
 static enum vd_err ref_alloc(struct backend *b, const struct graph *g,
                              enum buf_kind kind, struct buf *out)
 {
@@ -273,6 +279,7 @@ const struct backend_ops backend_ref_ops = {
     .open = ref_open,
     .close = ref_close,
     .describe = ref_describe,
+    .device_id = ref_device_id,
     .alloc = ref_alloc,
     .free = ref_free,
     .put = ref_put,

@@ -20,6 +20,9 @@
  * `deferred-check` (DEFERRED_CHECKS true) does not replay. It compares every
  * later step with the captured one; a call that differs is VD_BUG.
  *
+ * DEFERRED_DEVICES=N in the environment: the host has N devices, which are for
+ * one rank each. Without it there is one that any number of ranks share.
+ *
  * This file has the backend_ops, except for the calls that enqueue
  * (deferred_calls.c). Every call that waits executes commands of the device's
  * queue and then calls ref. put and get wait for the whole device, so no net
@@ -66,6 +69,12 @@ static const char *deferred_describe(struct backend *b)
 {
     (void)b;
     return "ref behind an asynchronous queue, for tests";
+}
+
+static const char *deferred_device_id(struct backend *b)
+{
+    const struct device *d = b->impl;
+    return *d->id ? d->id : NULL;
 }
 
 static enum vd_err deferred_alloc(struct backend *b, const struct graph *g,
@@ -259,6 +268,7 @@ static const struct backend_ops deferred_ops = {
     .open = deferred_open,
     .close = deferred_close,
     .describe = deferred_describe,
+    .device_id = deferred_device_id,
     .alloc = deferred_alloc,
     .free = deferred_free,
     .put = deferred_put,

@@ -57,6 +57,7 @@ struct device_memory {
 struct device {
     struct backend inner;
     bool is_fp16;
+    char id[32];          /* "": ranks may share it */
     pthread_mutex_t lock; /* of all below; several threads use nets */
     struct device_memory *memories;
     struct commands queue; /* enqueued */
