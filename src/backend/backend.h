@@ -250,6 +250,15 @@ struct backend_ops {
     enum vd_err (*get)(struct backend *b, const struct graph *g, float *dst,
                        const struct buf *src) VD_MUST_USE;
 
+    /* Page-locks host memory from which stage() copies pixels, so that the
+     * device reads it directly; whole blocks, each once, and unpin before it is
+     * freed. Not an error if the system refuses: stage() then copies from
+     * pageable memory, which takes longer but is as safe, because it always
+     * returns with the pixels copied. unpin() of such memory does nothing. Any
+     * thread. */
+    void (*pin)(struct backend *b, void *memory, size_t bytes);
+    void (*unpin)(struct backend *b, void *memory);
+
     enum vd_err (*net_new)(struct backend *b, const struct net_spec *spec,
                            struct net **out) VD_MUST_USE;
     /* Waits for enqueued work. */

@@ -180,15 +180,23 @@ enum vd_err bench_steps_from_memory(struct session *s, int n,
                                .threads = 1,
                                .fill = prefetch_fill,
                                .ctx = &s->engine.input};
+    struct backend *b = &s->engine.backend;
+    void *pinned = NULL;
     prefetch_free(s->engine.prefetch);
     s->engine.prefetch = NULL;
     enum vd_err err = loader_new(&loader, &spec);
-    if (err == VD_OK)
+    if (err == VD_OK) {
+        size_t bytes;
+        pinned = loader_memory(loader, &bytes);
+        b->ops->pin(b, pinned, bytes);
         err = loader_next(loader, &batch);
+    }
     err = comm_agree(s->comm, SITE_DATA, err);
     struct memory_input memory = {.session = s, .batch = batch};
     if (err == VD_OK)
         err = measure_steps(s, n, step_from_memory, &memory, out);
+    if (pinned)
+        b->ops->unpin(b, pinned);
     loader_free(loader);
     return err;
 }

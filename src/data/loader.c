@@ -7,15 +7,11 @@
 
 #include <stdlib.h>
 
-struct batch_buffer {
-    struct loaded_batch loaded; /* first member: loader_release() casts it */
-    uint8_t *memory;            /* owned, the pixels of all images */
-};
-
 struct loader {
     struct loader_spec spec;
     size_t image_bytes;
-    struct batch_buffer *buffers; /* [n_buffers], owned */
+    struct loaded_batch *batches; /* [n_buffers], owned */
+    uint8_t *memory;              /* [n_buffers, micro_batch] images, owned */
     size_t n_buffers;
     struct worker_pool *pool; /* owned */
 };
@@ -23,7 +19,7 @@ struct loader {
 static enum vd_err read_batch(void *ctx, size_t k, size_t slot)
 {
     const struct loader *l = ctx;
-    const struct loaded_batch *batch = &l->buffers[slot].loaded;
+    const struct loaded_batch *batch = &l->batches[slot];
     l->spec.fill(l->spec.ctx, k, batch->items);
     for (int i = 0; i < l->spec.micro_batch; i++) {
         size_t image = (size_t)batch->items[i].index;
@@ -32,15 +28,18 @@ static enum vd_err read_batch(void *ctx, size_t k, size_t slot)
     return VD_OK;
 }
 
-static enum vd_err alloc_buffer(struct loader *l, struct batch_buffer *p)
+static enum vd_err alloc_buffers(struct loader *l)
 {
     size_t n = (size_t)l->spec.micro_batch;
-    VD_TRY(alloc_aligned((void **)&p->memory, n, l->image_bytes,
+    VD_TRY(alloc_aligned((void **)&l->memory, n * l->n_buffers, l->image_bytes,
                          "prefetched images"));
-    p->loaded.items = xcalloc(n, sizeof *p->loaded.items);
-    p->loaded.pixels = xcalloc(n, sizeof *p->loaded.pixels);
-    for (size_t i = 0; i < n; i++)
-        p->loaded.pixels[i] = p->memory + i * l->image_bytes;
+    for (size_t k = 0; k < l->n_buffers; k++) {
+        struct loaded_batch *batch = &l->batches[k];
+        batch->items = xcalloc(n, sizeof *batch->items);
+        batch->pixels = xcalloc(n, sizeof *batch->pixels);
+        for (size_t i = 0; i < n; i++)
+            batch->pixels[i] = l->memory + (k * n + i) * l->image_bytes;
+    }
     return VD_OK;
 }
 
@@ -52,9 +51,8 @@ enum vd_err loader_new(struct loader **out, const struct loader_spec *spec)
     l->image_bytes = (size_t)spec->data->width * (size_t)spec->data->height * 3;
     /* one per thread, one that the caller uses and one that is ready for it */
     l->n_buffers = (size_t)spec->threads + 2;
-    l->buffers = xcalloc(l->n_buffers, sizeof *l->buffers);
-    for (size_t i = 0; i < l->n_buffers; i++)
-        VD_TRY_GOTO(fail, err, alloc_buffer(l, &l->buffers[i]));
+    l->batches = xcalloc(l->n_buffers, sizeof *l->batches);
+    VD_TRY_GOTO(fail, err, alloc_buffers(l));
     struct worker_pool_spec pool = {.what = "prefetching",
                                     .n_threads = spec->threads,
                                     .min_threads = spec->threads,
@@ -70,18 +68,23 @@ fail:
     return err;
 }
 
+void *loader_memory(const struct loader *l, size_t *bytes)
+{
+    *bytes = l->n_buffers * (size_t)l->spec.micro_batch * l->image_bytes;
+    return l->memory;
+}
+
 enum vd_err loader_next(struct loader *l, struct loaded_batch **out)
 {
     size_t slot = 0;
     VD_TRY(worker_pool_next(l->pool, &slot));
-    *out = &l->buffers[slot].loaded;
+    *out = &l->batches[slot];
     return VD_OK;
 }
 
 void loader_release(struct loader *l, struct loaded_batch *batch)
 {
-    const struct batch_buffer *p = (const struct batch_buffer *)batch;
-    worker_pool_release(l->pool, (size_t)(p - l->buffers));
+    worker_pool_release(l->pool, (size_t)(batch - l->batches));
 }
 
 void loader_free(struct loader *l)
@@ -90,10 +93,10 @@ void loader_free(struct loader *l)
         return;
     worker_pool_free(l->pool);
     for (size_t i = 0; i < l->n_buffers; i++) {
-        alloc_aligned_free(l->buffers[i].memory);
-        free(l->buffers[i].loaded.items);
-        free(l->buffers[i].loaded.pixels);
+        free(l->batches[i].items);
+        free(l->batches[i].pixels);
     }
-    free(l->buffers);
+    alloc_aligned_free(l->memory);
+    free(l->batches);
     free(l);
 }

@@ -34,6 +34,9 @@ struct loader;
 /* Copies the spec and starts the threads. The caller frees *out. */
 enum vd_err loader_new(struct loader **out,
                        const struct loader_spec *spec) VD_MUST_USE;
+/* The memory of all images that loader_next() returns, one block, until
+ * loader_free(). */
+void *loader_memory(const struct loader *l, size_t *bytes);
 /* Waits for the next micro-batch; `out` is borrowed until loader_release().
  * Fails if it cannot be read (shard_set_read()). Errors are returned in the
  * order of the micro-batches, even if a thread detects them earlier. */

@@ -57,16 +57,19 @@ static enum vd_err worker_init(struct worker *w, struct evaluator *e)
     w->results = xcalloc(n, sizeof *w->results);
     VD_TRY(alloc_aligned((void **)&w->memory, n, image_bytes,
                          "evaluation images"));
+    e->backend->ops->pin(e->backend, w->memory, n * image_bytes);
     struct net_spec spec = e->spec;
     spec.threads = 1;
     spec.share_from = e->workers[0].net; /* NULL for the first */
     return e->backend->ops->net_new(e->backend, &spec, &w->net);
 }
 
-static void worker_clear(struct worker *w, const struct backend_ops *ops)
+static void worker_clear(struct worker *w, struct backend *b)
 {
     if (w->net)
-        ops->net_free(w->net);
+        b->ops->net_free(w->net);
+    if (w->memory)
+        b->ops->unpin(b, w->memory);
     alloc_aligned_free(w->memory);
     free(w->items);
     free(w->pixels);
@@ -201,7 +204,7 @@ static enum vd_err evaluate_local_batches(struct evaluator *e, size_t n_local)
     if (err == VD_OK && e->n_workers > 0)
         err = run_workers(e);
     for (int i = 0; i < e->n_workers; i++)
-        worker_clear(&e->workers[i], e->backend->ops);
+        worker_clear(&e->workers[i], e->backend);
     free(e->workers);
     return err;
 }

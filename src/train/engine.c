@@ -287,7 +287,7 @@ static void fill_prefetch_spec(struct engine *e, const struct train_plan *plan)
         .n_replicas = n_local_replicas(e, plan),
         .loader_threads = plan->loader_threads,
         .rank = rank,
-        .backend = e->backend.ops,
+        .backend = &e->backend,
         .net = e->net};
 }
 

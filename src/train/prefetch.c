@@ -21,6 +21,7 @@
 struct prefetch {
     struct prefetch_spec spec;
     struct loader *loader;
+    void *pinned; /* the loader's images */
     size_t n_batches;
     pthread_t thread;
     bool started;
@@ -84,7 +85,7 @@ static enum vd_err stage_next(struct prefetch *p, size_t k)
         .scalars = prefetch_step_scalars(&p->spec, step_of(&p->spec, k)),
     };
     double start = clock_now();
-    enum vd_err err = p->spec.backend->stage(p->spec.net, &batch);
+    enum vd_err err = p->spec.backend->ops->stage(p->spec.net, &batch);
     p->stage_s = clock_now() - start; /* read after `staged` counts it */
     loader_release(p->loader, loaded);
     return err;
@@ -113,6 +114,14 @@ static void *prefetch_thread(void *ctx)
     return NULL;
 }
 
+static void pin_images(struct prefetch *p)
+{
+    size_t bytes;
+    struct backend *b = p->spec.backend;
+    p->pinned = loader_memory(p->loader, &bytes);
+    b->ops->pin(b, p->pinned, bytes);
+}
+
 enum vd_err prefetch_new(struct prefetch **out,
                          const struct prefetch_spec *spec)
 {
@@ -130,6 +139,7 @@ enum vd_err prefetch_new(struct prefetch **out,
                                  .fill = prefetch_fill,
                                  .ctx = &p->spec};
     VD_TRY_GOTO(fail, err, loader_new(&p->loader, &loader));
+    pin_images(p);
     int cause = pthread_create(&p->thread, NULL, prefetch_thread, p);
     if (cause) {
         err = memory_raise_no_thread("prefetching data", cause);
@@ -172,6 +182,8 @@ void prefetch_free(struct prefetch *p)
     pthread_mutex_unlock(&p->lock);
     if (p->started)
         pthread_join(p->thread, NULL);
+    if (p->pinned)
+        p->spec.backend->ops->unpin(p->spec.backend, p->pinned);
     loader_free(p->loader);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->changed);

@@ -32,7 +32,7 @@ struct prefetch_spec {
     bool repeat_first_batch;        /* each step gets the images of the first */
     int loader_threads;
     int rank; /* for injected faults: a NaN at site step */
-    const struct backend_ops *backend;
+    struct backend *backend;
     struct net *net;
 };
 

@@ -379,6 +379,33 @@ static void steps_in_flight_change_no_bits(void **state)
     on_every_backend(check_in_flight, NET_TRAIN);
 }
 
+/* Pixels in one pinned block, then in two, give the results of unpinned ones.
+ */
+static void check_pinned(struct net_fixture *f)
+{
+    struct result results[3][2];
+    struct backend *b = &f->backend;
+    size_t bytes = graph_node_count(&f->graph->nodes[0]);
+    for (int blocks = 0; blocks <= 2; blocks++) {
+        for (int i = 0; i < blocks; i++)
+            b->ops->pin(b, f->pixels + (size_t)i * bytes,
+                        bytes * (size_t)(3 - blocks));
+        net_fixture_stage(f);
+        net_fixture_forward(f);
+        net_fixture_results(f, results[blocks]);
+        for (int i = 0; i < blocks; i++)
+            b->ops->unpin(b, f->pixels + (size_t)i * bytes);
+    }
+    assert_memory_equal(results[0], results[1], sizeof results[0]);
+    assert_memory_equal(results[0], results[2], sizeof results[0]);
+}
+
+static void pinned_pixels_change_no_bits(void **state)
+{
+    (void)state;
+    on_every_backend(check_pinned, NET_EVAL);
+}
+
 static void check_padding(struct net_fixture *f)
 {
     struct result full[2], padded[2];
@@ -546,6 +573,7 @@ int main(void)
         cmocka_unit_test(two_batches_may_be_staged),
         cmocka_unit_test(a_training_batch_stays_until_backward),
         cmocka_unit_test(steps_in_flight_change_no_bits),
+        cmocka_unit_test(pinned_pixels_change_no_bits),
         cmocka_unit_test(a_padding_item_changes_nothing),
         cmocka_unit_test(non_finite_values_reach_the_result),
         cmocka_unit_test(a_backend_opens_in_its_precisions_only),

@@ -156,6 +156,17 @@ class Accelerator(unittest.TestCase):
         with open(self.f.file('apart', 'run.json')) as f:
             self.assertNotIn('device-', f.read())
 
+    # ---- pinned memory ----
+
+    def test_all_images_come_from_pinned_memory(self):
+        """Asserted by the backend: in training, in validation, in bench, and at
+        close, when none must be pinned any more."""
+        self.train('pinned', train__epochs=1)
+        self.evaluate('pinned', 'cuda')
+        self.call('bench', 'step', '--steps', '1',
+                  *self.f.settings('bench', backend='cuda',
+                                   backend_dir=DEFERRED))
+
 
 if __name__ == '__main__':
     unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -55,7 +55,9 @@ static void order_does_not_depend_on_the_number_of_threads(void **state)
     struct fixture f;
     open_set(&f);
     for (int threads = 1; threads <= 4; threads++) {
+        size_t bytes;
         struct loader *l = start_loader(&f, threads);
+        const uint8_t *memory = loader_memory(l, &bytes);
         for (size_t k = 0; k < BATCHES; k++) {
             struct loaded_batch *batch = NULL;
             assert_int_equal(loader_next(l, &batch), VD_OK);
@@ -66,6 +68,8 @@ static void order_does_not_depend_on_the_number_of_threads(void **state)
                 assert_int_equal(batch->items[i].position,
                                  k * BATCH + (size_t)i);
                 assert_memory_equal(batch->pixels[i], pixels, sizeof pixels);
+                assert_true(batch->pixels[i] >= memory &&
+                            batch->pixels[i] + sizeof pixels <= memory + bytes);
             }
             loader_release(l, batch);
         }

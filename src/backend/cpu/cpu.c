@@ -152,6 +152,19 @@ static enum vd_err cpu_get(struct backend *b, const struct graph *g, float *dst,
     return VD_OK;
 }
 
+static void cpu_pin(struct backend *b, void *memory, size_t bytes)
+{
+    (void)b;
+    (void)memory;
+    (void)bytes;
+}
+
+static void cpu_unpin(struct backend *b, void *memory)
+{
+    (void)b;
+    (void)memory;
+}
+
 /* ---- begin and end: work runs at once, no step is recorded ---- */
 
 static enum vd_err cpu_begin(struct net *net, int key, bool *replayed)
@@ -182,6 +195,8 @@ const struct backend_ops backend_cpu_ops = {
     .free = cpu_free,
     .put = cpu_put,
     .get = cpu_get,
+    .pin = cpu_pin,
+    .unpin = cpu_unpin,
     .net_new = cpu_net_new,
     .net_free = cpu_net_free,
     .release_workspace = cpu_release_workspace,

@@ -85,6 +85,19 @@ static enum vd_err ref_get(struct backend *b, const struct graph *g, float *dst,
     return VD_OK;
 }
 
+static void ref_pin(struct backend *b, void *memory, size_t bytes)
+{
+    (void)b;
+    (void)memory;
+    (void)bytes;
+}
+
+static void ref_unpin(struct backend *b, void *memory)
+{
+    (void)b;
+    (void)memory;
+}
+
 /* ---- nets ---- */
 
 static void ref_net_free(struct net *net)
@@ -284,6 +297,8 @@ const struct backend_ops backend_ref_ops = {
     .free = ref_free,
     .put = ref_put,
     .get = ref_get,
+    .pin = ref_pin,
+    .unpin = ref_unpin,
     .net_new = ref_net_new,
     .net_free = ref_net_free,
     .release_workspace = ref_release_workspace,

@@ -20,6 +20,9 @@
  * `deferred-check` (DEFERRED_CHECKS true) does not replay. It compares every
  * later step with the captured one; a call that differs is VD_BUG.
  *
+ *   - While memory is pinned, stage takes pixels from pinned memory only; all
+ * is unpinned before close.
+ *
  * DEFERRED_DEVICES=N in the environment: the host has N devices, which are for
  * one rank each. Without it there is one that any number of ranks share.
  *
@@ -113,6 +116,16 @@ static enum vd_err deferred_get(struct backend *b, const struct graph *g,
     return err;
 }
 
+static void deferred_pin(struct backend *b, void *memory, size_t bytes)
+{
+    device_pin(b->impl, memory, bytes);
+}
+
+static void deferred_unpin(struct backend *b, void *memory)
+{
+    device_unpin(b->impl, memory);
+}
+
 /* ---- nets ---- */
 
 static enum vd_err deferred_net_new(struct backend *b,
@@ -125,6 +138,7 @@ static enum vd_err deferred_net_new(struct backend *b,
     struct net *net = xcalloc(1, sizeof *net);
     *net = (struct net){.device = d,
                         .graph = spec->graph,
+                        .micro_batch = spec->micro_batch,
                         .weights = {.param = device_inner(d, &w->param),
                                     .m = device_inner(d, &w->m),
                                     .v = device_inner(d, &w->v),
@@ -168,6 +182,10 @@ static enum vd_err deferred_stage(struct net *net, const struct batch *batch)
 {
     struct device *d = net->device;
     enum vd_err err = VD_OK;
+    for (int i = 0; i < net->micro_batch; i++)
+        if (batch->items[i].index >= 0)
+            device_check_pinned(d, batch->pixels[i],
+                                graph_node_count(&net->graph->nodes[0]));
     for (bool is_free = false; err == VD_OK && !is_free;) {
         err = device_wait(d, has_free_buffer, net);
         is_free = has_free_buffer(net);
@@ -273,6 +291,8 @@ static const struct backend_ops deferred_ops = {
     .free = deferred_free,
     .put = deferred_put,
     .get = deferred_get,
+    .pin = deferred_pin,
+    .unpin = deferred_unpin,
     .net_new = deferred_net_new,
     .net_free = deferred_net_free,
     .release_workspace = deferred_release_workspace,

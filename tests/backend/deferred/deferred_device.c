@@ -35,7 +35,7 @@ enum vd_err device_open(struct device **out,
 
 void device_close(struct device *d)
 {
-    VD_ASSERT(!d->memories);
+    VD_ASSERT(!d->memories && !d->pinned);
     commands_clear(&d->queue);
     pthread_mutex_destroy(&d->lock);
     free(d);
@@ -100,6 +100,49 @@ void device_free(struct device *d, struct buf *buf)
     backend_ref_ops.free(&d->inner, &m->inner);
     free(m);
     *buf = (struct buf){.data = NULL};
+}
+
+/* ---- pinned memory ---- */
+
+/* With d->lock held: the link to the range at `memory`, or to the end. */
+static struct pinned_range **find_pinned(struct device *d, const void *memory)
+{
+    struct pinned_range **at = &d->pinned;
+    while (*at && (*at)->memory != memory)
+        at = &(*at)->next;
+    return at;
+}
+
+void device_pin(struct device *d, const void *memory, size_t bytes)
+{
+    struct pinned_range *range = xcalloc(1, sizeof *range);
+    pthread_mutex_lock(&d->lock);
+    struct pinned_range **at = find_pinned(d, memory);
+    VD_ASSERT(!*at);
+    *range = (struct pinned_range){.memory = memory, .bytes = bytes};
+    *at = range;
+    pthread_mutex_unlock(&d->lock);
+}
+
+void device_unpin(struct device *d, const void *memory)
+{
+    pthread_mutex_lock(&d->lock);
+    struct pinned_range **at = find_pinned(d, memory), *range = *at;
+    VD_ASSERT(range);
+    *at = range->next;
+    pthread_mutex_unlock(&d->lock);
+    free(range);
+}
+
+void device_check_pinned(struct device *d, const uint8_t *pixels, size_t bytes)
+{
+    pthread_mutex_lock(&d->lock);
+    bool is_pinned = !d->pinned;
+    for (const struct pinned_range *r = d->pinned; r; r = r->next)
+        is_pinned = is_pinned || (pixels >= r->memory &&
+                                  pixels + bytes <= r->memory + r->bytes);
+    pthread_mutex_unlock(&d->lock);
+    VD_ASSERT(is_pinned);
 }
 
 /* ---- the queue ---- */

@@ -34,6 +34,7 @@ struct net {
     struct device *device;
     struct net *inner; /* ref's */
     const struct graph *graph;
+    int micro_batch;
     struct weights weights; /* of inner: ref's buffers */
     struct commands captured[MAX_KEYS];
     int key;             /* between begin and end, else -1 */
@@ -54,12 +55,20 @@ struct device_memory {
     struct device_memory *next;
 };
 
+/* Page-locked memory of the host. */
+struct pinned_range {
+    const uint8_t *memory;
+    size_t bytes;
+    struct pinned_range *next;
+};
+
 struct device {
     struct backend inner;
     bool is_fp16;
     char id[32];          /* "": ranks may share it */
     pthread_mutex_t lock; /* of all below; several threads use nets */
     struct device_memory *memories;
+    struct pinned_range *pinned;
     struct commands queue; /* enqueued */
     size_t n_executed;     /* of the queue */
     int n_capturing;       /* nets between begin and end */
@@ -68,7 +77,7 @@ struct device {
 
 enum vd_err device_open(struct device **out,
                         const struct backend_config *config) VD_MUST_USE;
-/* Asserts that all memory has been freed. */
+/* Asserts that all memory has been freed and unpinned. */
 void device_close(struct device *d);
 
 enum vd_err device_alloc(struct device *d, const struct graph *g,
@@ -76,6 +85,12 @@ enum vd_err device_alloc(struct device *d, const struct graph *g,
 void device_free(struct device *d, struct buf *buf);
 /* Ref's buffer behind `buf`; asserts that `buf` is allocated. */
 struct buf device_inner(struct device *d, const struct buf *buf);
+
+/* Assert that the memory is not pinned yet, that it is. */
+void device_pin(struct device *d, const void *memory, size_t bytes);
+void device_unpin(struct device *d, const void *memory);
+/* Asserts that nothing is pinned or these bytes are. */
+void device_check_pinned(struct device *d, const uint8_t *pixels, size_t bytes);
 
 /* A growing list; commands_add() copies `one`. */
 void commands_add(struct commands *c, const struct command *one);
