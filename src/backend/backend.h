@@ -221,6 +221,8 @@ struct backend_ops {
     unsigned caps;       /* enum backend_caps */
     unsigned precisions; /* bit 1 << enum backend_precision: open accepts it */
     int depth;           /* training steps in flight at a time, at least 1 */
+    int max_eval_nets; /* NET_EVAL nets that may exist at a time, besides those
+                          of NET_TRAIN; 0: any number */
 
     /* The reason why this machine cannot run the backend, a static string;
      * NULL: open can be called. */

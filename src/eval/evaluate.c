@@ -192,12 +192,19 @@ static enum vd_err run_workers(struct evaluator *e)
     return err;
 }
 
+static int count_workers(const struct evaluator *e, size_t n_local)
+{
+    int n = e->spec.threads, limit = e->backend->ops->max_eval_nets;
+    if (limit > 0 && limit < n)
+        n = limit;
+    return n_local < (size_t)n ? (int)n_local : n;
+}
+
 /* Evaluates all batches of this rank. */
 static enum vd_err evaluate_local_batches(struct evaluator *e, size_t n_local)
 {
     enum vd_err err = VD_OK;
-    size_t most = (size_t)e->spec.threads;
-    e->n_workers = (int)(n_local < most ? n_local : most);
+    e->n_workers = count_workers(e, n_local);
     e->workers = xcalloc((size_t)e->n_workers, sizeof *e->workers);
     for (int i = 0; i < e->n_workers && err == VD_OK; i++)
         err = worker_init(&e->workers[i], e);

@@ -20,7 +20,8 @@ struct evaluator;
 
 /*
  * Local. `spec` describes a NET_EVAL net: micro_batch is B, threads is the
- * number of nets that compute concurrently on this rank. All arguments are
+ * number of nets that compute concurrently on this rank, or less if the backend
+ * allows less (backend_ops.max_eval_nets). All arguments are
  * borrowed until evaluator_free(). Nets and their memory exist only during
  * evaluator_run().
  */

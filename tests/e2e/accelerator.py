@@ -167,6 +167,23 @@ class Accelerator(unittest.TestCase):
                   *self.f.settings('bench', backend='cuda',
                                    backend_dir=DEFERRED))
 
+    # ---- evaluation ----
+
+    def test_evaluation_is_bit_identical_at_any_number_of_threads(self):
+        """The device has one net at a time, whatever the threads."""
+        self.train('plain', train__epochs=1, backend='ref')
+        rows = {}
+        for backend, threads in ('ref', 1), ('cuda', 1), ('cuda', 3):
+            table = self.evaluate('plain', backend, '--cpu.threads',
+                                  str(threads), '--per-image', 'rows.csv')[0]
+            with open(os.path.join(self.f.path, 'rows.csv')) as f:
+                rows[backend, threads] = table, f.read()
+        self.assertEqual(len(set(rows.values())), 1)
+        # the training net is open as well
+        self.train('device', train__epochs=1, cpu__threads=3)
+        self.assertEqual(self.f.metrics_rows('device'),
+                         self.f.metrics_rows('plain'))
+
 
 if __name__ == '__main__':
     unittest.main(argv=sys.argv[:1], verbosity=2)

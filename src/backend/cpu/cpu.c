@@ -186,6 +186,7 @@ const struct backend_ops backend_cpu_ops = {
     .caps = BACKEND_HOST_MEMORY,
     .precisions = 1u << BACKEND_FP32,
     .depth = 1,
+    .max_eval_nets = 0,
     .unavailable = cpu_unavailable,
     .open = cpu_open,
     .close = cpu_close,

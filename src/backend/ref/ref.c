@@ -288,6 +288,7 @@ const struct backend_ops backend_ref_ops = {
     .caps = BACKEND_HOST_MEMORY,
     .precisions = 1u << BACKEND_FP32,
     .depth = 1,
+    .max_eval_nets = 0,
     .unavailable = ref_unavailable,
     .open = ref_open,
     .close = ref_close,

@@ -23,6 +23,8 @@
  *   - While memory is pinned, stage takes pixels from pinned memory only; all
  * is unpinned before close.
  *
+ *   - One net of NET_EVAL exists at a time.
+ *
  * DEFERRED_DEVICES=N in the environment: the host has N devices, which are for
  * one rank each. Without it there is one that any number of ranks share.
  *
@@ -44,6 +46,7 @@
 
 #define COMMANDS_PER_POLL 16
 #define POLL_NS           200000
+#define MAX_EVAL_NETS     1
 #define PRECISIONS        (1u << BACKEND_FP32 | 1u << BACKEND_FP16)
 
 /* ---- the backend and its buffers ---- */
@@ -147,10 +150,14 @@ static enum vd_err deferred_net_new(struct backend *b,
                         .key = -1,
                         .checks = DEFERRED_CHECKS,
                         .trains = spec->mode == NET_TRAIN};
+    if (!net->trains)
+        VD_ASSERT(device_count_eval_nets(d, 1) <= MAX_EVAL_NETS);
     inner.weights = &net->weights;
     inner.share_from = NULL;
     enum vd_err err = backend_ref_ops.net_new(&d->inner, &inner, &net->inner);
     if (err != VD_OK) {
+        if (!net->trains)
+            device_count_eval_nets(d, -1);
         free(net);
         return err;
     }
@@ -168,6 +175,8 @@ static void deferred_net_free(struct net *net)
         commands_clear(&net->captured[i]);
     commands_clear(&net->now);
     backend_ref_ops.net_free(net->inner);
+    if (!net->trains)
+        device_count_eval_nets(net->device, -1);
     free(net);
 }
 
@@ -282,6 +291,7 @@ static const struct backend_ops deferred_ops = {
     .caps = BACKEND_CAPTURE,
     .precisions = PRECISIONS,
     .depth = 2,
+    .max_eval_nets = MAX_EVAL_NETS,
     .unavailable = deferred_unavailable,
     .open = deferred_open,
     .close = deferred_close,

@@ -182,6 +182,14 @@ void device_count_capturing(struct device *d, int change)
     pthread_mutex_unlock(&d->lock);
 }
 
+int device_count_eval_nets(struct device *d, int change)
+{
+    pthread_mutex_lock(&d->lock);
+    int n = d->n_eval_nets += change;
+    pthread_mutex_unlock(&d->lock);
+    return n;
+}
+
 static enum vd_err ignore_range(void *ctx, struct range range)
 {
     (void)ctx;

@@ -72,6 +72,7 @@ struct device {
     struct commands queue; /* enqueued */
     size_t n_executed;     /* of the queue */
     int n_capturing;       /* nets between begin and end */
+    int n_eval_nets;       /* open nets of NET_EVAL */
     enum vd_err err; /* first error of executed work; every wait returns it */
 };
 
@@ -100,6 +101,8 @@ void commands_clear(struct commands *c);
 void device_enqueue(struct device *d, const struct commands *c);
 /* Counts a net between begin and end: `change` is 1 at begin, -1 at end. */
 void device_count_capturing(struct device *d, int change);
+/* Counts an open net of NET_EVAL; returns their number. */
+int device_count_eval_nets(struct device *d, int change);
 
 /* With d->lock held: executes the oldest command; false if there is none. An
  * error goes to d->err, and nothing is executed after it. */
