@@ -134,6 +134,8 @@ struct update_result {
     double grad_norm; /* of the mean gradient, unscaled, before clipping */
     float loss_scale; /* in this step; 1 without loss scaling */
     enum update_outcome outcome;
+    double seconds; /* of the device, from the start of the step's first forward
+                       to the end of this update; 0: not measured (hosts) */
 };
 
 /* ---- creation of a net ---- */

@@ -41,6 +41,7 @@ struct bench_steps {
     struct timing phases[BENCH_PHASES];
     struct timing stage_one; /* of one micro-batch of the rank */
     struct timing processor; /* CPU time of all threads of the rank */
+    struct timing device;    /* update_result.seconds; zeros: not measured */
     double images_per_s;     /* of all ranks */
     double wait_share;       /* BENCH_WAIT / BENCH_TOTAL */
     int slowest;             /* rank */

@@ -7,6 +7,7 @@
 #include "bench/bench.h"
 #include "config/config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define MS 1e3 /* milliseconds per second */
@@ -18,6 +19,12 @@ static char *format_option(const struct session *s, const char *key)
     struct text value = {0};
     options_format(s->options, key, &value);
     return value.bytes ? value.bytes : xstrdup("");
+}
+
+/* The phases from forward to other are then the host's times. */
+static bool is_device_timed(const struct bench_steps *steps)
+{
+    return steps->device.seconds.max > 0;
 }
 
 /* ---- JSON ---- */
@@ -103,6 +110,8 @@ static struct json *steps_to_json(const struct session *s,
         put_timing(phases, bench_phase_name(p), &steps->phases[p]);
     json_put(o, "phases_ms", phases);
     put_timing(o, "processor_ms", &steps->processor);
+    if (is_device_timed(steps))
+        put_timing(o, "device_ms", &steps->device);
     json_put_real(o, "images_per_s", steps->images_per_s);
     json_put_real(o, "images_per_s_per_rank",
                   steps->images_per_s / s->comm->size);
@@ -256,8 +265,16 @@ static void add_steps(const struct session *s, const char *what,
 {
     bool from_memory = steps->phases[BENCH_WAIT].seconds.max == 0;
     add_head(what, out);
-    for (enum bench_phase p = BENCH_WAIT; p < BENCH_PHASES; p++)
-        add_timing(bench_phase_name(p), &steps->phases[p], out);
+    for (enum bench_phase p = BENCH_WAIT; p < BENCH_PHASES; p++) {
+        char name[32];
+        bool is_host_time =
+            is_device_timed(steps) && p >= BENCH_FORWARD && p <= BENCH_OTHER;
+        snprintf(name, sizeof name, "%s%s", bench_phase_name(p),
+                 is_host_time ? ", host" : "");
+        add_timing(name, &steps->phases[p], out);
+    }
+    if (is_device_timed(steps))
+        add_timing("on the device", &steps->device, out);
     add_timing(from_memory ? "stage, excluded" : "stage, overlapped",
                &steps->phases[BENCH_STAGE], out);
     add_timing("processor time", &steps->processor, out);

@@ -10,7 +10,7 @@
 #include "train/stop.h"
 
 /* Columns after the phases. */
-enum { BUSY = BENCH_PHASES, WAIT_SHARE, STAGE_ONE, PROCESSOR, COLUMNS };
+enum { BUSY = BENCH_PHASES, WAIT_SHARE, STAGE_ONE, PROCESSOR, DEVICE, COLUMNS };
 
 const char *bench_phase_name(enum bench_phase phase)
 {
@@ -32,7 +32,7 @@ struct input {
 /* The row of the last step. PROCESSOR is the time to exclude; time_rows()
  * replaces it by the time of the step. */
 static void fill_row(const struct step *step, const struct input *input,
-                     double *row)
+                     double device_s, double *row)
 {
     const struct step_times *times = &step->times;
     double total = times->end - times->begin - input->excluded_s;
@@ -49,6 +49,7 @@ static void fill_row(const struct step *step, const struct input *input,
     row[WAIT_SHARE] = input->wait_s / total;
     row[STAGE_ONE] = input->stage_s / step->plan.n_inputs;
     row[PROCESSOR] = input->excluded_processor_s;
+    row[DEVICE] = device_s;
 }
 
 /* Collective: one step; fills its row. */
@@ -83,6 +84,7 @@ static enum vd_err measure_steps(struct session *s, int n, one_step_fn *step,
         out->wait_share = share.seconds.median;
         timing_table_column(&table, STAGE_ONE, out->slowest, &out->stage_one);
         timing_table_column(&table, PROCESSOR, out->slowest, &out->processor);
+        timing_table_column(&table, DEVICE, out->slowest, &out->device);
         out->images_per_s = (double)s->plan.batch.global_batch /
                             out->phases[BENCH_TOTAL].seconds.median;
     }
@@ -101,7 +103,7 @@ static enum vd_err step_from_shards(void *ctx, double *row)
     struct input input = {.stage_s =
                               prefetch_staged_s(s->engine.prefetch) - before,
                           .wait_s = done.waited_s};
-    fill_row(&s->engine.step, &input, row);
+    fill_row(&s->engine.step, &input, done.device_s, row);
     return VD_OK;
 }
 
@@ -164,7 +166,7 @@ static enum vd_err step_from_memory(void *ctx, double *row)
     if (update.outcome == UPDATE_HALTED)
         return fail_non_finite_bench(s);
     s->state.step++;
-    fill_row(&s->engine.step, &m->input, row);
+    fill_row(&s->engine.step, &m->input, update.seconds, row);
     return VD_OK;
 }
 

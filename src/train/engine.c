@@ -437,7 +437,8 @@ enum vd_err engine_step(struct engine *e, uint64_t until,
                                 .loss_scale =
                                     is_fp16(e) ? (double)update.loss_scale : 0,
                                 .seconds = clock_now() - begin,
-                                .waited_s = wait.seconds};
+                                .waited_s = wait.seconds,
+                                .device_s = update.seconds};
     return VD_OK;
 }
 

@@ -26,6 +26,7 @@ struct step_stats {
     double loss_scale; /* 0: no loss scaling */
     double seconds;    /* of the whole step, with waited_s */
     double waited_s;   /* for prefetched data */
+    double device_s;   /* update_result.seconds */
 };
 
 struct loss_meter {

@@ -20,14 +20,15 @@
 #include "exchange/exchange.h"
 
 /*
- * Times of the last launched step on this thread: durations (_s) in seconds,
- * and clock_now() at events. For work that is only enqueued or recorded, a
- * duration is the host's time of enqueueing, and zero in a replayed step: the
- * device's time is then the rest of end - begin, in which the host waits for
- * results.
+ * Times on this thread: durations (_s) of the last launched step in seconds,
+ * and clock_now() at events. On a host they are the times of the work. For work
+ * that is only enqueued, a duration is the host's time of enqueueing it; in a
+ * replayed step it is zero. The device's own time of a step is then
+ * update_result.seconds, if the backend measures it.
  */
 struct step_times {
-    double begin, end; /* of step_launch(), of the last step_collect() */
+    double begin, end; /* of the last step_launch(), of the last step_collect();
+                          of one step unless steps are launched ahead */
     double forward_s, backward_s; /* of all replicas; additions in backward */
     double exchange_s;            /* exposed: backward_end to the last mean */
     double update_s;

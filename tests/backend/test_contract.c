@@ -7,6 +7,7 @@
 #include "backend/cases.h"
 #include "backend/net_fixture.h"
 
+#include "base/clock.h"
 #include "model/resnet.h"
 
 #include <pthread.h>
@@ -357,13 +358,28 @@ static float *train_ahead(struct net_fixture *f, int ahead,
     return net_fixture_state(f, n);
 }
 
+/* A device measures its own time of each step, a host does not. */
+static void check_seconds(const struct net_fixture *f,
+                          const struct update_result *updates, double elapsed)
+{
+    double sum = 0;
+    bool is_host = f->backend.ops->caps & BACKEND_HOST_MEMORY;
+    for (int i = 0; i < 3; i++) {
+        assert_true(is_host ? updates[i].seconds == 0 : updates[i].seconds > 0);
+        sum += updates[i].seconds;
+    }
+    assert_true(sum <= elapsed);
+}
+
 static void check_in_flight(struct net_fixture *f)
 {
     struct result a[3][2], b[3][2];
     struct update_result x[3], y[3];
     size_t n;
     float *one = train_ahead(f, 1, a, x, &n);
+    double begin = clock_now();
     float *ahead = train_ahead(f, f->backend.ops->depth, b, y, &n);
+    check_seconds(f, y, clock_now() - begin);
     assert_memory_equal(one, ahead, n * sizeof *ahead);
     assert_memory_equal(a, b, sizeof a);
     for (int i = 0; i < 3; i++)

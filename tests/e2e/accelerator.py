@@ -1,6 +1,7 @@
 """The points in which a backend on an accelerator differs from one on the host,
 on backend deferred, a plugin that is called cuda here.
 """
+import json
 import os
 import subprocess
 import sys
@@ -183,6 +184,28 @@ class Accelerator(unittest.TestCase):
         self.train('device', train__epochs=1, cpu__threads=3)
         self.assertEqual(self.f.metrics_rows('device'),
                          self.f.metrics_rows('plain'))
+
+    # ---- time of the device ----
+
+    def test_bench_reports_the_time_of_the_device(self):
+        """The phases are then times of the host, which are 0 in a replayed
+        step except for the wait for results."""
+        settings = self.f.settings('bench', backend='cuda',
+                                   backend_dir=DEFERRED, train__replicas=1,
+                                   log__level='warn')
+        out = self.call('bench', 'step', '--steps', '3', *settings)[0]
+        for row in 'forward, host', 'other, host', 'on the device':
+            self.assertEqual(out.count('\n  %s ' % row), 2, out)
+        out = self.call('bench', 'step', '--steps', '3', '--json', *settings)[0]
+        step = json.loads(out)['step']
+        for images in 'synthetic', 'shards':
+            device, phases = step[images]['device_ms'], step[images]['phases_ms']
+            self.assertGreater(device['min'], 0)
+            self.assertLessEqual(device['min'], phases['total']['min'])
+            self.assertLessEqual(device['max'], phases['total']['max'])
+            # nothing but the device takes long
+            self.assertGreater(device['max'], 0.5 * phases['total']['min'])
+            self.assertEqual(phases['forward']['max'], 0)  # replayed
 
 
 if __name__ == '__main__':

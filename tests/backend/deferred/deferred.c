@@ -139,25 +139,29 @@ static enum vd_err deferred_net_new(struct backend *b,
     const struct weights *w = spec->weights;
     struct net_spec inner = *spec;
     struct net *net = xcalloc(1, sizeof *net);
-    *net = (struct net){.device = d,
-                        .graph = spec->graph,
-                        .micro_batch = spec->micro_batch,
-                        .weights = {.param = device_inner(d, &w->param),
-                                    .m = device_inner(d, &w->m),
-                                    .v = device_inner(d, &w->v),
-                                    .stats = device_inner(d, &w->stats),
-                                    .scaler = device_inner(d, &w->scaler)},
-                        .key = -1,
-                        .checks = DEFERRED_CHECKS,
-                        .trains = spec->mode == NET_TRAIN};
+    *net =
+        (struct net){.device = d,
+                     .graph = spec->graph,
+                     .micro_batch = spec->micro_batch,
+                     .max_unread = spec->max_unread > 0 ? spec->max_unread : 1,
+                     .weights = {.param = device_inner(d, &w->param),
+                                 .m = device_inner(d, &w->m),
+                                 .v = device_inner(d, &w->v),
+                                 .stats = device_inner(d, &w->stats),
+                                 .scaler = device_inner(d, &w->scaler)},
+                     .key = -1,
+                     .checks = DEFERRED_CHECKS,
+                     .trains = spec->mode == NET_TRAIN};
     if (!net->trains)
         VD_ASSERT(device_count_eval_nets(d, 1) <= MAX_EVAL_NETS);
+    net->update_s = xcalloc((size_t)net->max_unread, sizeof *net->update_s);
     inner.weights = &net->weights;
     inner.share_from = NULL;
     enum vd_err err = backend_ref_ops.net_new(&d->inner, &inner, &net->inner);
     if (err != VD_OK) {
         if (!net->trains)
             device_count_eval_nets(d, -1);
+        free(net->update_s);
         free(net);
         return err;
     }
@@ -175,6 +179,7 @@ static void deferred_net_free(struct net *net)
         commands_clear(&net->captured[i]);
     commands_clear(&net->now);
     backend_ref_ops.net_free(net->inner);
+    free(net->update_s);
     if (!net->trains)
         device_count_eval_nets(net->device, -1);
     free(net);
@@ -268,7 +273,8 @@ static enum vd_err deferred_update_result(struct net *net,
     enum vd_err err = device_wait(net->device, has_update_result, net);
     if (err == VD_OK) {
         err = backend_ref_ops.update_result(net->inner, out);
-        net->n_updates_read++;
+        out->seconds =
+            net->update_s[net->n_updates_read++ % (uint64_t)net->max_unread];
     }
     pthread_mutex_unlock(&net->device->lock);
     return err;

@@ -45,6 +45,9 @@ struct net {
     uint64_t n_staged, n_released;
     /* executed commands, and results that were read */
     uint64_t n_forwards, n_forwards_read, n_updates, n_updates_read;
+    double seconds;   /* of commands executed since the last update */
+    double *update_s; /* [max_unread], a ring like ref's: until each update */
+    int max_unread;
 };
 
 /* One buffer: the address that the host sees, and ref's buffer with the
