@@ -11,10 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define REMEDY                                                              \
-    "make room (disk, quota, ulimit -f), then run the same command again: " \
-    "it resumes from the last checkpoint"
-
 enum vd_err append_file_check(const char *path, int64_t length)
 {
     struct stat info = {0};
@@ -78,8 +74,8 @@ enum vd_err append_file_printf(struct append_file *f, const char *format, ...)
     int n = vfprintf(f->stream, format, args);
     va_end(args);
     if (n < 0 || fflush(f->stream))
-        return VD_FAIL(VD_IO, "%s: cannot be written: %s\n" REMEDY, f->path,
-                       strerror(errno));
+        return VD_FAIL(VD_IO, "%s: cannot be written: %s\n" FILE_WRITE_REMEDY,
+                       f->path, strerror(errno));
     f->length += n;
     return VD_OK;
 }
@@ -94,7 +90,7 @@ void append_file_set_guard(struct append_file *f,
 enum vd_err append_file_sync(struct append_file *f)
 {
     if (fsync(fileno(f->stream)) < 0)
-        return VD_FAIL(VD_IO, "%s: fsync: %s\n" REMEDY, f->path,
+        return VD_FAIL(VD_IO, "%s: fsync: %s\n" FILE_WRITE_REMEDY, f->path,
                        strerror(errno));
     return VD_OK;
 }

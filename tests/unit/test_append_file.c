@@ -102,7 +102,7 @@ static void write_failures_are_errors(void **state)
     assert_int_equal(append_file_printf(&f, "x\n"), VD_IO);
     check_log_end();
     assert_logged(&log, "full: cannot be written: No space");
-    assert_logged(&log, "\nmake room");
+    assert_logged(&log, "\n" FILE_WRITE_REMEDY);
     append_file_close(&f);
 }
 
