@@ -12,11 +12,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
 import pace  # noqa: E402
+from scratch_case import ScratchCase  # noqa: E402
 
 VOCDIST, MAKE_SHARDS, SLOW_READ = sys.argv[1:4]
 MPIRUN = sys.argv[4].split()
@@ -52,19 +52,13 @@ SCHEMA = {  # a value of the right type; "ms": a distribution
 }
 
 
-class Bench(unittest.TestCase):
-    def setUp(self):
-        self.old = os.getcwd()
-        self.folder = tempfile.mkdtemp(prefix="vocdist-e2e-")
-        os.chdir(self.folder)
-        os.mkdir("tmp")
-        for name, n, first in ("train", 40, 0), ("val", 10, 100):
-            subprocess.run([MAKE_SHARDS, "data/" + name, str(n), "32",
-                            str(first)], check=True)
+class Bench(ScratchCase):
+    make_shards = MAKE_SHARDS
+    n_train = 40
 
-    def tearDown(self):
-        os.chdir(self.old)
-        shutil.rmtree(self.folder)
+    def setUp(self):
+        super().setUp()
+        os.mkdir("tmp")
 
     def start(self, words, ranks=0, env=None):
         start = MPIRUN + [str(ranks)] if ranks else []

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
@@ -20,6 +19,7 @@ from PIL import Image
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
 import pace  # noqa: E402
 from pace import wait_for  # noqa: E402
+from scratch_case import ScratchCase  # noqa: E402
 
 VOCDIST, MAKE_SHARDS, VOCPACK = sys.argv[1:4]
 MPIRUN = sys.argv[4].split()
@@ -71,18 +71,8 @@ def corrupt_images(first):
         f["images"][first:first + 4] = f["images"][first:first + 4] ^ 1
 
 
-class DryRun(unittest.TestCase):
-    def setUp(self):
-        self.old = os.getcwd()
-        self.folder = tempfile.mkdtemp(prefix="vocdist-dry-run-")
-        os.chdir(self.folder)
-        for name, n, first in ("train", 22, 0), ("val", 10, 100):
-            subprocess.run([MAKE_SHARDS, "data/" + name, str(n), "32",
-                            str(first)], check=True)
-
-    def tearDown(self):
-        os.chdir(self.old)
-        shutil.rmtree(self.folder)
+class DryRun(ScratchCase):
+    make_shards = MAKE_SHARDS
 
     def start(self, code, words, ranks=0, env=None):
         """Runs vocdist; returns stdout and stderr. `code` is the expected exit
@@ -207,8 +197,7 @@ class DryRun(unittest.TestCase):
             check(65, "--dry-run --data.shuffle false", "shard-00000.h5",
                   ranks=ranks)
         shutil.rmtree("data/train")
-        subprocess.run([MAKE_SHARDS, "data/train", "22", "48", "0"],
-                       check=True)
+        self.shards("data/train", 22, 0, size=48)
         check(65, "--dry-run", "differ in classes or size")
         shutil.rmtree("data/val")
         check(66, "--dry-run", "data/val")

@@ -12,8 +12,10 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
+from scratch_case import ScratchCase  # noqa: E402
 
 VOCDIST, MAKE_SHARDS, EDIT_CHECKPOINT = sys.argv[1:4]
 MPIRUN = sys.argv[4].split()
@@ -45,21 +47,8 @@ class Weights:
             f.write(struct.pack("<Q", len(text)) + text + self.data)
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.old = os.getcwd()
-        self.folder = tempfile.mkdtemp(prefix="vocdist-e2e-")
-        os.chdir(self.folder)
-        for name, n, first in ("train", 22, 0), ("val", 10, 100):
-            self.shards("data/" + name, n, first)
-
-    def tearDown(self):
-        os.chdir(self.old)
-        shutil.rmtree(self.folder)
-
-    def shards(self, folder, n, first):
-        subprocess.run([MAKE_SHARDS, folder, str(n), "32", str(first)],
-                       check=True)
+class Case(ScratchCase):
+    make_shards = MAKE_SHARDS
 
     def call(self, code, *words, ranks=0, expect=(), folder=".", env=None,
              **options):

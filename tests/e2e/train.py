@@ -11,12 +11,12 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
 import pace  # noqa: E402
+from scratch_case import ScratchCase  # noqa: E402
 
 VOCDIST, MAKE_SHARDS, MPIRUN = sys.argv[1], sys.argv[2], sys.argv[3].split()
 SMALL = ("--backend ref --model.width 8 --model.blocks 1,1,1,1 "
@@ -34,18 +34,8 @@ def command(ranks, words):
     return start + [VOCDIST] + words
 
 
-class Train(unittest.TestCase):
-    def setUp(self):
-        self.old = os.getcwd()
-        self.folder = tempfile.mkdtemp(prefix="vocdist-e2e-")
-        os.chdir(self.folder)
-        for name, n, first in ("train", 22, 0), ("val", 10, 100):
-            subprocess.run([MAKE_SHARDS, "data/" + name, str(n), "32",
-                            str(first)], check=True)
-
-    def tearDown(self):
-        os.chdir(self.old)
-        shutil.rmtree(self.folder)
+class Train(ScratchCase):
+    make_shards = MAKE_SHARDS
 
     def start(self, code, *words, ranks=0, expect=None, small=True, causes=None,
               env=None, folder="."):
@@ -494,8 +484,7 @@ class Train(unittest.TestCase):
         self.assertNotIn(message, text)
         for first, n, shared in ((0, 22, 22), (20, 10, 2)):
             shutil.rmtree("data/val")
-            subprocess.run([MAKE_SHARDS, "data/val", str(n), "32", str(first)],
-                           check=True)
+            self.shards("data/val", n, first)
             text = self.start(0, "--train.steps 1 --train.name", f"b{first}",
                               ranks=2)
             self.assertEqual(text.count(message), 1, text)
