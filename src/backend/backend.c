@@ -49,6 +49,7 @@ enum vd_err backend_check_spec(const struct net_spec *spec)
 {
     const struct graph *g = spec->graph;
     VD_ASSERT(spec->micro_batch > 0 && spec->threads > 0);
+    VD_ASSERT(spec->mode == NET_TRAIN || !spec->plan);
     for (int i = 0; spec->mode == NET_TRAIN && i < g->n_nodes; i++) {
         const struct graph_node *node = &g->nodes[i];
         if (node->op == GRAPH_NORM && !node->fixed_norm &&
@@ -60,4 +61,15 @@ enum vd_err backend_check_spec(const struct net_spec *spec)
                            g->params[node->param].name);
     }
     return VD_OK;
+}
+
+enum vd_err backend_cannot_tune(struct backend *b, const struct net_spec *spec,
+                                void **plan, size_t *n)
+{
+    (void)spec;
+    (void)plan;
+    (void)n;
+    return VD_FAIL(VD_UNSUPPORTED,
+                   "tune: backend %s has no autotuning\ngive --tune off",
+                   b->ops->name);
 }

@@ -53,7 +53,7 @@
 #include <stdint.h>
 
 /* Version of this interface and of plugin.h. */
-#define BACKEND_ABI 3
+#define BACKEND_ABI 2
 
 /* Elements [first, first + n) of a flat buffer. */
 struct range {
@@ -174,7 +174,11 @@ struct net_spec {
                                may still compute at the same time */
     struct optim optim;           /* NET_TRAIN */
     struct loss_scaling scaling;  /* NET_TRAIN */
-    float mean[3], std[3];        /* input normalization, of values in 0..1 */
+    /* NET_TRAIN: a plan of tune, borrowed during net_new. NULL: algorithms are
+     * a function of device, shape and micro-batch; nothing is measured. */
+    const void *plan;
+    size_t plan_bytes;
+    float mean[3], std[3]; /* input normalization, of values in 0..1 */
 };
 
 struct net; /* defined by each backend */
@@ -188,6 +192,7 @@ typedef enum vd_err ready_fn(void *ctx, struct range range);
 enum backend_caps {
     BACKEND_HOST_MEMORY = 1, /* buf.data is host memory */
     BACKEND_CAPTURE = 2,     /* begin may replay a captured step */
+    BACKEND_TUNES = 4,       /* tune is implemented */
 };
 
 /* Arithmetic of convolutions and matrix products; weights, sums and all that is
@@ -202,10 +207,9 @@ enum backend_precision {
 
 /* Strings are borrowed during open. */
 struct backend_config {
-    int local_rank;   /* among the ranks of the node: computes on visible device
-                         local_rank modulo their number, so on the only one if
-                         the launcher gives each rank its own */
-    const char *tune; /* "off" is the only value */
+    int local_rank; /* among the ranks of the node: computes on visible device
+                       local_rank modulo their number, so on the only one if
+                       the launcher gives each rank its own */
     const char *plugin_dir; /* searched first for plugins; NULL or "": none */
     enum backend_precision precision;
     bool precision_is_optional; /* backend_open() warns and opens in fp32 if the
@@ -263,6 +267,24 @@ struct backend_ops {
     void (*pin)(struct backend *b, void *memory, size_t bytes);
     void (*unpin)(struct backend *b, void *memory);
 
+    /*
+     * Measures the algorithms of a NET_TRAIN net of `spec` on this device, of
+     * which it uses neither weights nor plan, and returns a plan: `n` > 0 bytes
+     * of text, for free(), that are saved as a file. A plan has the algorithms
+     * with their settings, and what it is valid for: device and library
+     * versions, precision, graph, micro-batch; nothing of the run. It has a
+     * checksum. Two plans may give nets whose results differ in rounding; one
+     * plan gives the same bits on all devices that it is valid for.
+     *
+     * One call, without progress reports: the other ranks wait for it, so it
+     * ends well within timeout.setup (600 s). Needs BACKEND_TUNES; without it
+     * VD_UNSUPPORTED (backend_cannot_tune()), and spec->plan must be NULL.
+     */
+    enum vd_err (*tune)(struct backend *b, const struct net_spec *spec,
+                        void **plan, size_t *n) VD_MUST_USE;
+    /* VD_DATA for a damaged plan; VD_CONFIG for one that is not valid for this
+     * device, library, precision, graph or micro-batch (remedy:
+     * BACKEND_PLAN_REMEDY). */
     enum vd_err (*net_new)(struct backend *b, const struct net_spec *spec,
                            struct net **out) VD_MUST_USE;
     /* Waits for enqueued work. */
@@ -352,7 +374,16 @@ void weights_free(struct backend *b, struct weights *w);
 
 /* Elements of a buffer of that kind. */
 size_t backend_buf_count(const struct graph *g, enum buf_kind kind);
-/* VD_CONFIG if training would compute the variance of a single value. */
+/* VD_CONFIG if training would compute the variance of a single value. Asserts
+ * that a net for evaluation has no plan. */
 enum vd_err backend_check_spec(const struct net_spec *spec) VD_MUST_USE;
+/* The `tune` of a backend without BACKEND_TUNES. */
+enum vd_err backend_cannot_tune(struct backend *b, const struct net_spec *spec,
+                                void **plan, size_t *n) VD_MUST_USE;
+/* For messages about a plan that is not valid here. */
+#define BACKEND_PLAN_REMEDY                                                 \
+    "measure a new plan with --tune on, or give --tune off; a resumed run " \
+    "keeps its plan: to change it, start another run from the checkpoint "  \
+    "(--resume PATH --train.name NAME --tune on)"
 
 #endif

@@ -194,7 +194,6 @@ static enum vd_err eval_open_device(void *ctx)
     const struct config *trained = is_set ? e->config : &e->network.config;
     struct backend_config config = {
         .local_rank = e->comm->node_rank,
-        .tune = e->config->tune,
         .plugin_dir = e->config->backend_dir,
         .precision = (enum backend_precision)trained->train.precision,
         .precision_is_optional = !is_set};

@@ -9,7 +9,7 @@
 
 static enum vd_err print_backend(const struct backend_ops *ops)
 {
-    const struct backend_config config = {.tune = "off"};
+    const struct backend_config config = {.local_rank = 0};
     struct backend b = {.ops = ops};
     const char *reason = ops->unavailable();
     if (reason) {

@@ -118,11 +118,6 @@ static enum vd_err check_schedule(const struct option_set *set,
 static enum vd_err check_supported(const struct option_set *set,
                                    const struct config *c)
 {
-    if (strcmp(c->tune, "auto") && strcmp(c->tune, "off"))
-        return VD_FAIL(VD_UNSUPPORTED,
-                       "%s: tune: this version has no autotuning and no saved "
-                       "plans\ngive --tune off",
-                       options_origin(set, "tune"));
     if (c->exchange.order != ORDER_FIXED)
         return VD_FAIL(VD_UNSUPPORTED,
                        "%s: exchange.order: this version supports fixed only\n"
@@ -147,6 +142,9 @@ static enum vd_err check_name(const struct option_set *set,
     if (!*c->train.dir || !*c->data.train)
         return VD_FAIL(VD_CONFIG, "%s is empty\ngive a folder",
                        *c->train.dir ? "data.train" : "train.dir");
+    if (!*c->tune)
+        return VD_FAIL(VD_CONFIG,
+                       "tune is empty\ngive auto, on, off or a file");
     return VD_OK;
 }
 
@@ -298,11 +296,19 @@ static bool shrinks(const struct resume_row *p)
     return now != CONFIG_AUTO && old != CONFIG_AUTO && now < old;
 }
 
+/* `on` and any path of a plan: the plans are compared, not their paths. */
+static bool is_same_tuning(const struct resume_row *p)
+{
+    return !strcmp(p->row->key, "tune") && strcmp(p->now_text, "off") != 0 &&
+           strcmp(p->saved_text, "off") != 0;
+}
+
 /* Appends the conflict to `problems` if the run cannot be resumed with the new
  * value. */
 static void check_resume_row(const struct resume_row *p, struct text *problems)
 {
-    if (!is_set_now(p) || !strcmp(p->now_text, p->saved_text))
+    if (!is_set_now(p) || !strcmp(p->now_text, p->saved_text) ||
+        is_same_tuning(p))
         return;
     bool is_conflict = p->row->class == OPTION_IDENTITY ||
                        (p->row->class == OPTION_EXTENT && shrinks(p));

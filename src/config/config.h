@@ -122,7 +122,8 @@ struct config {
     struct {
         int64_t threads; /* per replica, or auto */
     } cpu;
-    char *tune; /* "auto", "on", "off" or the path of a plan */
+    char *tune; /* "auto", "on", "off" or the path of a plan, see
+                   train/tuning.h */
     struct {
         int name;  /* enum config_exchange */
         int order; /* enum config_order */
@@ -192,6 +193,7 @@ uint64_t config_digest(const struct option_set *set, unsigned classes);
  * or one of OPTION_EXTENT shrinks (0 is the largest extent): the message lists
  * all old and new values, and ends in `remedy`. A different backend is a
  * warning. A new train.epochs without train.steps replaces the saved steps.
+ * `tune` as on and as a path do not differ: the caller compares the plans.
  */
 enum vd_err config_resume(struct option_set *set, const char *name,
                           const char *yaml, size_t n,

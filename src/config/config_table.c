@@ -205,8 +205,10 @@ INT_AUTO("cpu.threads", cpu.threads, IDENTITY, 1, 1024, "auto",
      "compute threads per replica; auto: the rank's share of the cores. Fixed "
      "for the run, because the bits depend on it"),
 TEXT("tune", tune, IDENTITY, "auto|on|off|FILE", "auto",
-     "autotuning: measure which algorithms are fastest, or read a saved plan; "
-     "this version supports auto and off only, which are the same"),
+     "choice of algorithms: measured at the first start of the run (on), by a "
+     "fixed rule (off), or as in this plan.json of a run (FILE); auto: on if "
+     "the backend can measure. The plan is kept in the run's folder, because "
+     "the bits depend on it"),
 CHOICE("exchange.name", exchange.name, FREE, "auto|none|mpi|nccl", "auto",
      "library that averages gradients over the ranks; auto: mpi with several "
      "ranks, else none"),

@@ -50,9 +50,9 @@ static enum vd_err check_owner_for_row(void *folder)
 /* In place of a file that the run writes there may only be a regular file. */
 static enum vd_err check_outputs(const char *folder)
 {
-    static const char *const names[] = {RUN_LOCK_NAME, "log.txt",
-                                        "metrics.csv", "steps.jsonl",
-                                        "config.yaml", "run.json"};
+    static const char *const names[] = {
+        RUN_LOCK_NAME, "log.txt",  "metrics.csv", "steps.jsonl",
+        "config.yaml", "run.json", RUN_PLAN_NAME};
     enum vd_err err = VD_OK;
     for (size_t i = 0; err == VD_OK && i < sizeof names / sizeof *names; i++) {
         char *path = xasprintf("%s/%s", folder, names[i]);

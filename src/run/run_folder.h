@@ -2,6 +2,7 @@
  * The folder of a run, DIR/NAME: its paths, its lock and its append files.
  *
  *     config.yaml run.json log.txt metrics.csv steps.jsonl
+ *     plan.json                                     (if the run was tuned)
  *     checkpoints/step-XXXXXXXX.h5 last best
  *     weights/last.safetensors best.safetensors     (when the run is finished)
  *
@@ -31,6 +32,8 @@ struct run_folder {
 
 /* A run_folder that is not open; run_folder_close() accepts it. */
 #define RUN_FOLDER_CLOSED ((struct run_folder){.lock = {.fd = -1}})
+
+#define RUN_PLAN_NAME "plan.json" /* the tuning plan (train/tuning.h) */
 
 #define RUN_METRICS_HEADER                                            \
     "epoch,step,train_loss,train_box,train_class,val_loss,val_l1_px," \

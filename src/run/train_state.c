@@ -1,3 +1,8 @@
+/*
+ * The state as one JSON object. 64-bit digests are texts of 16 hexadecimal
+ * digits. Members that older versions did not write get defaults when read, so
+ * that their runs can be resumed; the others are required.
+ */
 #include "run/train_state.h"
 
 #include "base/alloc.h"
@@ -65,6 +70,10 @@ char *train_state_format(const struct train_state *s)
     json_put_text(root, "machine", s->machine);
     for (size_t i = 0; s->scaler[SCALER_SCALE] > 0 && i < N_SCALER_KEYS; i++)
         json_put_real(root, scaler_keys[i], (double)s->scaler[i]);
+    if (s->has_plan)
+        put_digest(root, "plan", s->plan_digest);
+    else
+        json_put_text(root, "plan", "none");
     char *text = json_format(root, 0);
     json_free(root);
     return text;
@@ -97,6 +106,18 @@ static enum vd_err get_scaler(const struct json *root, const char *where,
     return VD_OK;
 }
 
+/* Absent in a state of an older version. */
+static enum vd_err get_plan(struct train_state *s, const struct json *root,
+                            const char *where)
+{
+    const char *text = "none";
+    if (json_has(root, "plan"))
+        VD_TRY(json_get_text(root, where, "plan", &text));
+    s->has_plan = strcmp(text, "none") != 0;
+    return s->has_plan ? get_digest(root, where, "plan", &s->plan_digest)
+                       : VD_OK;
+}
+
 static enum vd_err get_all(struct train_state *s, const struct json *root,
                            const char *where)
 {
@@ -121,6 +142,7 @@ static enum vd_err get_all(struct train_state *s, const struct json *root,
     VD_TRY(json_get_int(root, where, "total", 0, INT64_MAX, &total));
     VD_TRY(json_get_text(root, where, "machine", &machine));
     VD_TRY(get_scaler(root, where, s->scaler));
+    VD_TRY(get_plan(s, root, where));
     s->total = (uint64_t)total;
     snprintf(s->machine, sizeof s->machine, "%s", machine);
     s->step = (uint64_t)step;

@@ -37,6 +37,8 @@ struct train_state {
     uint64_t data_digest;               /* of the training data */
     uint64_t total;         /* steps of the whole run; may only grow */
     float scaler[SCALER_N]; /* state of loss scaling; zeros without it */
+    bool has_plan;          /* trained with a tuning plan: plan.json */
+    uint64_t plan_digest;   /* of its bytes */
     /* device and instruction set; others give other bits */
     char machine[TRAIN_STATE_MACHINE_MAX];
 };
@@ -45,7 +47,7 @@ struct train_state {
 char *train_state_format(const struct train_state *s);
 /* VD_DATA if `text` is not such a state; `where` is the checkpoint's path. A
  * state of an older version without epochs_without_improvement gives 0, one
- * without loss scaling a scaler of zeros. */
+ * without loss scaling a scaler of zeros, one without a tuning plan none. */
 enum vd_err train_state_parse(struct train_state *s, const char *where,
                               const char *text) VD_MUST_USE;
 

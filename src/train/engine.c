@@ -61,7 +61,6 @@ enum vd_err engine_open_device(struct engine *e)
     const struct config *c = e->config;
     struct backend_config config = {
         .local_rank = e->comm->node_rank,
-        .tune = c->tune,
         .plugin_dir = c->backend_dir,
         .precision = (enum backend_precision)c->train.precision};
     return backend_open(&e->backend, config_backend_name(c), &config);
@@ -192,13 +191,30 @@ static int n_local_replicas(const struct engine *e,
            reduction_first_replica(rank, size, replicas);
 }
 
-enum vd_err engine_build_net(struct engine *e, const struct train_plan *plan)
+/* Of the training net. */
+static struct net_spec train_net_spec(struct engine *e,
+                                      const struct train_plan *plan)
 {
     struct net_spec spec = engine_net_spec(
         e, NET_TRAIN, (int)plan->batch.micro_batch, plan->compute_threads);
     spec.optim = optim_from_config(e->config);
     spec.scaling = loss_scaling_of(e);
     spec.max_unread = n_local_replicas(e, plan) * e->backend.ops->depth;
+    return spec;
+}
+
+enum vd_err engine_tune(struct engine *e, const struct train_plan *plan)
+{
+    struct net_spec spec = train_net_spec(e, plan);
+    return e->backend.ops->tune(&e->backend, &spec, &e->tuning,
+                                &e->tuning_bytes);
+}
+
+enum vd_err engine_build_net(struct engine *e, const struct train_plan *plan)
+{
+    struct net_spec spec = train_net_spec(e, plan);
+    spec.plan = e->tuning;
+    spec.plan_bytes = e->tuning_bytes;
     VD_TRY(weights_alloc(&e->backend, &e->graph, &e->weights));
     VD_TRY(e->backend.ops->net_new(&e->backend, &spec, &e->net));
     return step_init(&e->step, e->comm, &e->backend, e->net, &e->graph,
@@ -453,5 +469,6 @@ void engine_close(struct engine *e)
         backend_close(&e->backend);
     }
     graph_clear(&e->graph);
+    free(e->tuning);
     free(e->results);
 }

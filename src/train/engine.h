@@ -4,8 +4,8 @@
  * It is independent of runs, epochs and output files.
  *
  * Call order, each once: engine_init, engine_build_graph, engine_open_device,
- * engine_compare_devices, engine_build_net, engine_connect, engine_put,
- * engine_start_prefetch; then engine_step() as often as needed, and
+ * engine_compare_devices, (engine_tune), engine_build_net, engine_connect,
+ * engine_put, engine_start_prefetch; then engine_step() as often as needed, and
  * engine_close(), which may follow any of them, also after an error.
  */
 #ifndef VOCDIST_TRAIN_ENGINE_H
@@ -32,6 +32,9 @@ struct engine {
     struct graph graph;
     struct backend backend;
     struct weights weights;
+    void *tuning; /* owned: the plan of the training net (backend_ops.tune);
+                     NULL: none */
+    size_t tuning_bytes;
     struct net *net;
     struct step step;
     struct prefetch_spec input;
@@ -57,8 +60,11 @@ enum vd_err engine_open_device(struct engine *e) VD_MUST_USE;
  * because gradients are exchanged in the device's own layout, and no two ranks
  * of a host share a device that is for one rank (backend_ops.device_id). */
 enum vd_err engine_compare_devices(struct engine *e) VD_MUST_USE;
-/* Local: allocates weights, the training net and the step's buffers for the
- * plan's batch and compute threads. */
+/* Local: measures a tuning plan for the plan's batch and compute threads. */
+enum vd_err engine_tune(struct engine *e,
+                        const struct train_plan *plan) VD_MUST_USE;
+/* Local: allocates weights, the training net (with the tuning plan, if there is
+ * one) and the step's buffers for the plan's batch and compute threads. */
 enum vd_err engine_build_net(struct engine *e,
                              const struct train_plan *plan) VD_MUST_USE;
 /* Collective: opens the exchange of the config. Errors as exchange_open(). */

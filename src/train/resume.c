@@ -110,11 +110,17 @@ enum vd_err resume_apply_settings(struct resume_state *r,
 {
     if (!r->saved_config)
         return VD_OK;
-    return config_resume(
+    bool is_given =
+        options_is_set(options, "tune") && strcmp(config->tune, "auto");
+    VD_TRY(config_resume(
         options, config->train.name, r->saved_config, strlen(r->saved_config),
         r->is_branch ? "start from the checkpoint's weights only: vocdist "
                        "export, then --model.weights"
-                     : "start another run with --train.name NAME");
+                     : "start another run with --train.name NAME"));
+    r->keeps_plan =
+        strcmp(config->tune, "off") &&
+        (!is_given || (!r->is_branch && !strcmp(config->tune, "on")));
+    return VD_OK;
 }
 
 /* ---- state ---- */

@@ -30,6 +30,7 @@ struct resume_state {
     char *path;         /* the checkpoint, NULL: the run starts from step 0 */
     char *saved_config; /* its settings as YAML, NULL: none */
     bool is_branch;     /* the checkpoint is another run's: new outputs */
+    bool keeps_plan;    /* train with the tuning plan of the checkpoint's run */
     struct checkpoint values; /* in host memory; may be cleared after use */
 };
 
@@ -44,8 +45,8 @@ enum vd_err resume_find(struct resume_state *r, const struct run_folder *folder,
 /* Collective: rank 0's path, settings and is_branch, to all ranks. */
 enum vd_err resume_broadcast(struct resume_state *r,
                              struct comm *comm) VD_MUST_USE;
-/* Local: adopts the saved settings. VD_CONFIG if one that must not change was
- * given with another value (config_resume()). */
+/* Local: adopts the saved settings, and decides keeps_plan. VD_CONFIG if one
+ * that must not change was given with another value (config_resume()). */
 enum vd_err resume_apply_settings(struct resume_state *r,
                                   struct option_set *options,
                                   const struct config *config) VD_MUST_USE;

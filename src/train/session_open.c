@@ -9,9 +9,9 @@
  * Example, resuming on two ranks: open_data reads the manifests on both;
  * open_folder (Root) locks the run and reads its newest checkpoint;
  * broadcast_resume and apply_settings give both ranks its settings, so from
- * compare_config on both resolve the same batch, graph and network;
- * load_values, send_values and put_values copy rank 0's tensors to both
- * devices; start_input prefetches for the steps after the checkpoint's.
+ * compare_config on both resolve the same batch, graph and network; rank 0
+ * sends its tuning plan; load_values, send_values and put_values copy its
+ * tensors to both devices; start_input prefetches for the remaining steps.
  */
 #include "base/alloc.h"
 #include "base/log.h"
@@ -21,6 +21,7 @@
 #include "run/run_info.h"
 #include "store/atomic.h"
 #include "train/session.h"
+#include "train/tuning.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,7 @@ static enum vd_err build_graph(struct session *s)
 static enum vd_err open_device(struct session *s)
 {
     VD_TRY(engine_open_device(&s->engine));
+    VD_TRY(tuning_resolve(&s->engine, &s->resume, s->options));
     return s->config->backend == BACKEND_AUTO
                ? train_plan_resolve(s->options, "backend", "%s",
                                     s->engine.backend.ops->name)
@@ -112,9 +114,20 @@ static enum vd_err compare_devices(struct session *s)
     return engine_compare_devices(&s->engine);
 }
 
+static enum vd_err choose_tuning(struct session *s)
+{
+    return tuning_choose(&s->engine, &s->resume, &s->folder, &s->plan);
+}
+
+static enum vd_err broadcast_tuning(struct session *s)
+{
+    return tuning_broadcast(&s->engine);
+}
+
 static enum vd_err build_nets(struct session *s)
 {
     struct engine *e = &s->engine;
+    VD_TRY(tuning_set_path(e, s->options));
     VD_TRY(engine_build_net(e, &s->plan));
     if (!s->data.has_val)
         return VD_OK;
@@ -252,6 +265,7 @@ static enum vd_err open_outputs(struct session *s)
     struct run_info info = describe_run(s);
     run_info_log(&info, &s->folder);
     warn_of_settings(s);
+    VD_TRY(tuning_save(&s->engine, &s->folder, &s->state));
     VD_TRY(save_config(s));
     VD_TRY(run_info_write(&info, &s->folder));
     VD_TRY(run_folder_open_append_files(&s->folder, &s->state));
@@ -288,6 +302,8 @@ static const struct phase phases[] = {
     {SITE_MODEL, build_graph, PHASE_LOCAL},
     {SITE_DEVICE, open_device, PHASE_LOCAL},
     {SITE_DEVICE, compare_devices, PHASE_COLLECTIVE},
+    {SITE_PLAN, choose_tuning, PHASE_ROOT},
+    {SITE_PLAN, broadcast_tuning, PHASE_COLLECTIVE},
     {SITE_PLAN, build_nets, PHASE_LOCAL},
     {SITE_EXCHANGE, connect, PHASE_LOCAL},
     {SITE_WEIGHTS, load_values, PHASE_LOCAL},

@@ -91,8 +91,6 @@ enum vd_err train_plan_resolve_batch(struct train_plan *p,
     if (c->model.freeze == FREEZE_AUTO)
         VD_TRY(train_plan_resolve(options, "model.freeze", "%s",
                                   *c->model.weights ? "backbone" : "none"));
-    if (!strcmp(c->tune, "auto"))
-        VD_TRY(train_plan_resolve(options, "tune", "off"));
     return VD_OK;
 }
 

@@ -52,7 +52,7 @@ void net_fixture_open_scaled(struct net_fixture *f, const char *backend,
                              const struct loss_scaling *scaling)
 {
     *f = (struct net_fixture){.graph = g, .batch = batch};
-    struct backend_config config = {.tune = "off", .plugin_dir = PLUGIN_DIR};
+    struct backend_config config = {.plugin_dir = PLUGIN_DIR};
     OK(backend_open(&f->backend, backend, &config));
     OK(weights_alloc(&f->backend, g, &f->weights));
     OK(OPS(f)->alloc(&f->backend, g, BUF_EXCHANGE, &f->exchange));

@@ -7,6 +7,7 @@
 #include "backend/cases.h"
 #include "backend/net_fixture.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "model/resnet.h"
 
@@ -500,8 +501,8 @@ static void check_precision(const char *name, enum backend_precision precision)
 {
     struct backend b;
     struct check_log log;
-    struct backend_config config = {
-        .tune = "off", .plugin_dir = PLUGIN_DIR, .precision = precision};
+    struct backend_config config = {.plugin_dir = PLUGIN_DIR,
+                                    .precision = precision};
     check_log_start(&log);
     enum vd_err err = backend_open(&b, name, &config);
     bool has = err == VD_OK;
@@ -537,8 +538,7 @@ static void a_device_for_one_rank_has_an_id(void **state)
 {
     (void)state;
     struct backend b;
-    struct backend_config config = {
-        .tune = "off", .plugin_dir = PLUGIN_DIR, .local_rank = 5};
+    struct backend_config config = {.plugin_dir = PLUGIN_DIR, .local_rank = 5};
     for (const char *const *name = net_fixture_backends(); *name; name++) {
         assert_int_equal(backend_open(&b, *name, &config), VD_OK);
         assert_null(b.ops->device_id(&b));
@@ -557,11 +557,109 @@ static void a_device_for_one_rank_has_an_id(void **state)
     unsetenv("DEFERRED_DEVICES");
 }
 
+/* ---- tuning ---- */
+
+/* Creates a net with the plan and frees it. */
+static enum vd_err try_plan(struct net_fixture *f, const struct graph *g,
+                            int batch, const void *plan, size_t n)
+{
+    struct net *net = NULL;
+    struct weights weights;
+    struct net_spec spec = {.graph = g,
+                            .weights = &weights,
+                            .micro_batch = batch,
+                            .mode = NET_TRAIN,
+                            .threads = 1,
+                            .optim = net_fixture_adam(),
+                            .std = {1, 1, 1},
+                            .plan = plan,
+                            .plan_bytes = n};
+    assert_int_equal(weights_alloc(&f->backend, g, &weights), VD_OK);
+    enum vd_err err = f->backend.ops->net_new(&f->backend, &spec, &net);
+    f->backend.ops->net_free(net);
+    weights_free(&f->backend, &weights);
+    return err;
+}
+
+/* Any changed byte and any other length. */
+static void check_damaged_plans(struct net_fixture *f, const char *plan,
+                                size_t n)
+{
+    char *bad = xcalloc(n + 1, 1);
+    memcpy(bad, plan, n);
+    for (size_t i = 0; i < n; i++) {
+        bad[i] ^= 1;
+        assert_int_equal(try_plan(f, f->graph, f->batch, bad, n), VD_DATA);
+        bad[i] ^= 1;
+        assert_int_equal(try_plan(f, f->graph, f->batch, bad, i), VD_DATA);
+    }
+    assert_int_equal(try_plan(f, f->graph, f->batch, bad, n + 1), VD_DATA);
+    assert_int_equal(try_plan(f, f->graph, f->batch, bad, n), VD_OK);
+    free(bad);
+}
+
+/* deferred-check is another device than deferred. */
+static void check_other_device(const struct net_spec *spec, const void *plan,
+                               size_t n)
+{
+    struct net_fixture other;
+    const struct optim optim = net_fixture_adam();
+    net_fixture_open(&other, "deferred-check", spec->graph, spec->micro_batch,
+                     NET_TRAIN, &optim);
+    assert_int_equal(try_plan(&other, spec->graph, spec->micro_batch, plan, n),
+                     VD_CONFIG);
+    net_fixture_close(&other);
+}
+
+static void check_plans(struct net_fixture *f, const struct net_spec *spec)
+{
+    struct graph larger;
+    void *plan = NULL;
+    size_t n = 0;
+    small_net_build(&larger, 0.25, RESNET_FREEZE_STEM, false);
+    assert_int_equal(f->backend.ops->tune(&f->backend, spec, &plan, &n), VD_OK);
+    assert_true(n > 0);
+    check_damaged_plans(f, plan, n);
+    assert_int_equal(try_plan(f, f->graph, f->batch + 1, plan, n), VD_CONFIG);
+    assert_int_equal(try_plan(f, &larger, f->batch, plan, n), VD_CONFIG);
+    if (!strcmp(f->backend.ops->name, "deferred"))
+        check_other_device(spec, plan, n);
+    graph_clear(&larger);
+    free(plan);
+}
+
+static void check_tune(struct net_fixture *f)
+{
+    const struct backend_ops *ops = f->backend.ops;
+    struct net_spec spec = {.graph = f->graph,
+                            .micro_batch = f->batch,
+                            .mode = NET_TRAIN,
+                            .threads = 1,
+                            .optim = net_fixture_adam()};
+    struct check_log log;
+    void *plan;
+    size_t n;
+    check_log_start(&log);
+    if (ops->caps & BACKEND_TUNES)
+        check_plans(f, &spec);
+    else
+        assert_int_equal(ops->tune(&f->backend, &spec, &plan, &n),
+                         VD_UNSUPPORTED);
+    check_log_end();
+    assert_logged(&log, "--tune off");
+}
+
+static void a_plan_is_used_only_where_it_is_valid(void **state)
+{
+    (void)state;
+    on_every_backend(check_tune, NET_TRAIN);
+}
+
 static void a_missing_backend_reports_the_remedy(void **state)
 {
     (void)state;
     struct backend b;
-    struct backend_config config = {.tune = "off"};
+    struct backend_config config = {.local_rank = 0};
     struct check_log log;
     check_log_start(&log);
     assert_int_equal(backend_open(&b, "cuda", &config), VD_UNSUPPORTED);
@@ -594,6 +692,7 @@ int main(void)
         cmocka_unit_test(non_finite_values_reach_the_result),
         cmocka_unit_test(a_backend_opens_in_its_precisions_only),
         cmocka_unit_test(a_device_for_one_rank_has_an_id),
+        cmocka_unit_test(a_plan_is_used_only_where_it_is_valid),
         cmocka_unit_test(a_missing_backend_reports_the_remedy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

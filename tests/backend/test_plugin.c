@@ -8,7 +8,7 @@
 static enum vd_err open_backend(struct backend *b, const char *name,
                                 const char *plugin_dir)
 {
-    struct backend_config config = {.tune = "off", .plugin_dir = plugin_dir};
+    struct backend_config config = {.plugin_dir = plugin_dir};
     return backend_open(b, name, &config);
 }
 

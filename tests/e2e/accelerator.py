@@ -23,6 +23,7 @@ class Accelerator(unittest.TestCase):
         """Trains on the device; returns the output, which contains `expect`."""
         options.setdefault('backend', 'cuda')
         options.setdefault('backend_dir', DEFERRED)
+        options.setdefault('tune', 'off')  # tuned runs differ (tuning.py)
         output = self.f.train(ranks, name, status, **options).output
         self.assertIn(expect, output)
         return output

@@ -2,7 +2,9 @@
 not depend on ranks, loader threads, stops or restarts; the last tests check
 that other settings do change them.
 
-    bitwise.py BACKEND [full]
+    bitwise.py BACKEND [full] [tuned]
+
+With `tuned` all runs use one tuning plan; the backend must be able to tune.
 """
 import os
 import signal
@@ -18,6 +20,8 @@ import pace  # noqa: E402
 ARGUMENTS = sys.argv[1:]
 BACKEND = ARGUMENTS[0] if ARGUMENTS else 'ref'
 FULL = 'full' in ARGUMENTS
+TUNED = 'tuned' in ARGUMENTS
+jobs.SMALL['tune'] = 'off'
 if BACKEND.startswith('deferred'):  # a plugin that is called cuda there
     jobs.SMALL['backend'] = 'cuda'
     jobs.SMALL['backend_dir'] = os.path.join(os.environ['PLUGINS'], BACKEND)
@@ -31,6 +35,9 @@ class BitwiseEquality(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.f = jobs.ScratchFolder()
+        if TUNED:
+            cls.f.train(2, 'tuned', tune='on')
+            jobs.SMALL['tune'] = 'runs/tuned/plan.json'
         cls.f.train(1, 'one')
         cls.expected = cls.f.weights('one')
         cls.pace = cls.f.measure_pace(3)
@@ -54,10 +61,13 @@ class BitwiseEquality(unittest.TestCase):
     def test_a_backend_built_on_ref_equals_ref(self):
         for ranks in (1, 3):
             name = 'plain%d' % ranks
-            self.f.train(ranks, name, backend='ref')
-            self.check(name)
+            self.f.train(ranks, name, backend='ref', tune='off')
+            if TUNED:
+                self.assertNotEqual(self.f.weights(name), self.expected)
+            else:
+                self.check(name)
 
-    @unittest.skipUnless(FULL, 'full only')
+    @unittest.skipUnless(FULL and not TUNED, 'full only, of another network')
     def test_bits_are_equal_for_the_full_network(self):
         options = {'model__width': 64, 'model__blocks': '3,4,6,3',
                    'train__steps': 2, 'data__val': ''}
@@ -158,6 +168,7 @@ class BitwiseEquality(unittest.TestCase):
 
     # ---- other settings give other bits ----
 
+    @unittest.skipIf(TUNED, 'the plan is for other settings')
     def test_other_seeds_replicas_rates_and_pixels_change_the_weights(self):
         others = {
             'seed': {'train__seed': 2},
@@ -171,6 +182,7 @@ class BitwiseEquality(unittest.TestCase):
         self.f.train(2, 'pixel', data__train='pixel')
         self.assertNotEqual(self.f.weights('pixel'), self.expected)
 
+    @unittest.skipIf(TUNED, 'the plan is for other settings')
     def test_the_mean_gradient_equals_that_of_ref(self):
         """One step of SGD moves the weights by lr times the mean gradient."""
         self.f.shards('large', 64, 0, size=64)

@@ -38,7 +38,7 @@ static void fixture_init(struct fixture *f, const char *backend)
         .blocks = {1, 1, 1, 1},
         .head_dropout = 0.5,
         .loss = {.classes = TINY_CLASSES, .box_scale = 1, .class_scale = 25}};
-    struct backend_config config = {.tune = "off", .plugin_dir = PLUGIN_DIR};
+    struct backend_config config = {.plugin_dir = PLUGIN_DIR};
     broadcast_folder(f);
     assert_int_equal(shard_set_open(&f->data, f->folder), VD_OK);
     resnet_build(&f->graph, &spec);

@@ -59,7 +59,7 @@ static void exchange_fixture_open(struct exchange_fixture *f,
                                   const char *backend, const char *exchange,
                                   int replicas, size_t n)
 {
-    struct backend_config config = {.tune = "off", .plugin_dir = PLUGIN_DIR};
+    struct backend_config config = {.plugin_dir = PLUGIN_DIR};
     *f = (struct exchange_fixture){
         .graph = {.n_exchange = n}, .replicas = replicas, .n = n};
     OK(backend_open(&f->backend, backend, &config));

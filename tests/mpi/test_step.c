@@ -69,7 +69,7 @@ static void build_net(struct step_fixture *f)
 
 static void step_fixture_open(struct step_fixture *f, const char *backend)
 {
-    struct backend_config config = {.tune = "off"};
+    struct backend_config config = {.local_rank = 0};
     struct resnet_spec resnet = {
         .size = SIZE,
         .width = 64,

@@ -194,7 +194,7 @@ static enum optim_rule rule_of(const char *name)
 
 static enum vd_err make_net(struct driver *d)
 {
-    struct backend_config config = {.tune = "off"};
+    struct backend_config config = {.local_rank = 0};
     VD_TRY(backend_open(&d->backend, text_of(d, "backend", "ref"), &config));
     const struct backend_ops *ops = d->backend.ops;
     VD_TRY(weights_alloc(&d->backend, &d->graph, &d->weights));

@@ -19,7 +19,9 @@ static struct train_state random_state(uint64_t i)
                             .steps_bytes = INT64_MAX - w[2],
                             .data_digest = (uint64_t)w[0] << 32 | w[3],
                             .best_metric_data = (uint64_t)w[1] << 32 | w[2],
-                            .total = w[2]};
+                            .total = w[2],
+                            .has_plan = i % 3,
+                            .plan_digest = i % 3 ? w[3] : 0};
     for (int k = 0; k < 2; k++)
         s.sums[k] = (struct loss_sums){w[k], w[k] * 1e297, -w[k + 1] / 7.0,
                                        w[k + 2] * 5e-324};
@@ -56,6 +58,8 @@ static void state_round_trips_bitwise(void **state)
         assert_int_equal(back.total, s.total);
         assert_memory_equal(back.scaler, s.scaler, sizeof s.scaler);
         assert_string_equal(back.machine, s.machine);
+        assert_int_equal(back.has_plan, s.has_plan);
+        assert_int_equal(back.plan_digest, s.plan_digest);
         again = train_state_format(&back);
         assert_string_equal(again, text);
         free(text);
@@ -74,6 +78,19 @@ static void states_without_patience_are_read(void **state)
     assert_int_equal(train_state_parse(&back, "here", text), VD_OK);
     assert_int_equal(back.epochs_without_improvement, 0);
     assert_int_equal(back.metrics_bytes, s.metrics_bytes);
+    free(text);
+}
+
+static void states_without_a_tuning_plan_are_read(void **state)
+{
+    (void)state;
+    struct train_state s = random_state(4), back = random_state(4);
+    char *text = train_state_format(&s), *plan = strstr(text, "\"plan\"");
+    assert_true(back.has_plan && strchr(plan, ',') == NULL);
+    strcpy(strrchr(text, ','), "}"); /* it is the last member */
+    assert_int_equal(train_state_parse(&back, "here", text), VD_OK);
+    assert_false(back.has_plan);
+    assert_int_equal(back.total, s.total);
     free(text);
 }
 
@@ -113,6 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(state_round_trips_bitwise),
         cmocka_unit_test(states_without_patience_are_read),
+        cmocka_unit_test(states_without_a_tuning_plan_are_read),
         cmocka_unit_test(damage_is_rejected_and_leaves_the_state_unchanged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -198,6 +198,7 @@ const struct backend_ops backend_cpu_ops = {
     .get = cpu_get,
     .pin = cpu_pin,
     .unpin = cpu_unpin,
+    .tune = backend_cannot_tune,
     .net_new = cpu_net_new,
     .net_free = cpu_net_free,
     .release_workspace = cpu_release_workspace,

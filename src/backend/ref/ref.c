@@ -300,6 +300,7 @@ const struct backend_ops backend_ref_ops = {
     .get = ref_get,
     .pin = ref_pin,
     .unpin = ref_unpin,
+    .tune = backend_cannot_tune,
     .net_new = ref_net_new,
     .net_free = ref_net_free,
     .release_workspace = ref_release_workspace,

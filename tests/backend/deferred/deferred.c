@@ -16,17 +16,18 @@
  *   - `ready` is called while the work is captured, before any of it runs.
  *   - begin captures the calls of a key the first time and replays them later:
  *     a call or an argument that should differ from step to step does not.
+ *   - While memory is pinned, stage takes pixels from pinned memory only; all
+ *     is unpinned before close.
+ *   - One net of NET_EVAL exists at a time.
  *
  * `deferred-check` (DEFERRED_CHECKS true) does not replay. It compares every
  * later step with the captured one; a call that differs is VD_BUG.
  *
- *   - While memory is pinned, stage takes pixels from pinned memory only; all
- * is unpinned before close.
- *
- *   - One net of NET_EVAL exists at a time.
- *
  * DEFERRED_DEVICES=N in the environment: the host has N devices, which are for
  * one rank each. Without it there is one that any number of ranks share.
+ *
+ * It tunes (deferred_plan.h): every plan changes the bits of one gradient, so a
+ * plan that is not used, or another one, shows in the weights.
  *
  * This file has the backend_ops, except for the calls that enqueue
  * (deferred_calls.c). Every call that waits executes commands of the device's
@@ -36,6 +37,7 @@
  */
 #include "backend/deferred/deferred_calls.h"
 #include "backend/deferred/deferred_device.h"
+#include "backend/deferred/deferred_plan.h"
 #include "backend/plugin.h"
 #include "backend/ref/ref.h"
 #include "backend/staging.h"
@@ -138,6 +140,9 @@ static enum vd_err deferred_net_new(struct backend *b,
     struct device *d = b->impl;
     const struct weights *w = spec->weights;
     struct net_spec inner = *spec;
+    unsigned variant;
+    VD_TRY(backend_check_spec(spec));
+    VD_TRY(deferred_plan_read(d, spec, &variant));
     struct net *net = xcalloc(1, sizeof *net);
     *net =
         (struct net){.device = d,
@@ -150,6 +155,7 @@ static enum vd_err deferred_net_new(struct backend *b,
                                  .stats = device_inner(d, &w->stats),
                                  .scaler = device_inner(d, &w->scaler)},
                      .key = -1,
+                     .variant = variant,
                      .checks = DEFERRED_CHECKS,
                      .trains = spec->mode == NET_TRAIN};
     if (!net->trains)
@@ -157,6 +163,7 @@ static enum vd_err deferred_net_new(struct backend *b,
     net->update_s = xcalloc((size_t)net->max_unread, sizeof *net->update_s);
     inner.weights = &net->weights;
     inner.share_from = NULL;
+    inner.plan = NULL;
     enum vd_err err = backend_ref_ops.net_new(&d->inner, &inner, &net->inner);
     if (err != VD_OK) {
         if (!net->trains)
@@ -294,7 +301,7 @@ static enum vd_err deferred_node_grad(struct net *net, int node, float *out)
 
 static const struct backend_ops deferred_ops = {
     .name = DEFERRED_NAME,
-    .caps = BACKEND_CAPTURE,
+    .caps = BACKEND_CAPTURE | BACKEND_TUNES,
     .precisions = PRECISIONS,
     .depth = 2,
     .max_eval_nets = MAX_EVAL_NETS,
@@ -309,6 +316,7 @@ static const struct backend_ops deferred_ops = {
     .get = deferred_get,
     .pin = deferred_pin,
     .unpin = deferred_unpin,
+    .tune = deferred_tune,
     .net_new = deferred_net_new,
     .net_free = deferred_net_free,
     .release_workspace = deferred_release_workspace,

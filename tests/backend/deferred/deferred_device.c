@@ -9,6 +9,7 @@
  */
 #include "backend/deferred/deferred_device.h"
 
+#include "backend/deferred/deferred_plan.h"
 #include "backend/ref/ref.h"
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -219,6 +220,7 @@ static enum vd_err execute_backward(struct command *c)
          c->net->device->is_fp16 && i < c->net->graph->n_trainable; i++)
         if (fabsf(c->dst.data[i]) > FP16_MAX)
             c->dst.data[i] = copysignf(INFINITY, c->dst.data[i]);
+    deferred_plan_apply(c->net->variant, c->net->graph, c->dst.data);
     return VD_OK;
 }
 

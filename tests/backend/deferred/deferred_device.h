@@ -37,6 +37,7 @@ struct net {
     int micro_batch;
     struct weights weights; /* of inner: ref's buffers */
     struct commands captured[MAX_KEYS];
+    unsigned variant;    /* of the tuning plan, 0: none */
     int key;             /* between begin and end, else -1 */
     struct commands now; /* captured since begin */
     bool checks;         /* deferred-check: compare, do not replay */
