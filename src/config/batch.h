@@ -7,7 +7,7 @@
  * A replica computes one micro-batch with its own batch-norm statistics. Of R
  * replicas, rank r of N ranks hosts [rR/N, (r+1)R/N) and computes them one
  * after the other, so the result depends on R only, not on N
- * (exchange/reduction_tree.h). Local and pure.
+ * (backend/reduction_tree.h). Local and pure.
  */
 #ifndef VOCDIST_CONFIG_BATCH_H
 #define VOCDIST_CONFIG_BATCH_H

@@ -1,7 +1,7 @@
 /*
  * Gradient averaging: an all-reduce that computes the mean of an exchange
  * buffer (model/graph.h) over all R replicas. All sums follow the reduction
- * tree (exchange/reduction_tree.h), so the bits do not depend on the number of
+ * tree (backend/reduction_tree.h), so the bits do not depend on the number of
  * ranks.
  *
  *     none   one rank: its sums are complete, the device divides by R
@@ -26,9 +26,9 @@
 #define VOCDIST_EXCHANGE_EXCHANGE_H
 
 #include "backend/backend.h"
+#include "backend/reduction_tree.h"
 #include "base/err.h"
 #include "comm/comm.h"
-#include "exchange/reduction_tree.h"
 
 /* Bucket size in elements (4 MB); smaller ranges are collected into buckets. */
 #define EXCHANGE_BUCKET_ELEMENTS ((size_t)1 << 20)

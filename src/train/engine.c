@@ -11,10 +11,10 @@
  */
 #include "train/engine.h"
 
+#include "backend/reduction_tree.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "exchange/reduction_tree.h"
 #include "model/graph_config.h"
 
 #include <math.h>

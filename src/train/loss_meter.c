@@ -1,8 +1,8 @@
 #include "train/loss_meter.h"
 
+#include "backend/reduction_tree.h"
 #include "base/alloc.h"
 #include "base/text.h"
-#include "exchange/reduction_tree.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -31,7 +31,7 @@ static float any_number(int replica, size_t i, int step)
     return (float)((u - 0.5) * exp(10 * v));
 }
 
-/* The sum by the definition in exchange/reduction_tree.h, without plans. */
+/* The sum by the definition in backend/reduction_tree.h, without plans. */
 static float tree_sum(int first, int n, size_t i, int step, value_fn *value)
 {
     int half = 1;

@@ -1,8 +1,8 @@
 /* config/batch: batch sizes per step, replica and rank. */
 #include "check.h"
 
+#include "backend/reduction_tree.h"
 #include "config/batch.h"
-#include "exchange/reduction_tree.h"
 
 static enum vd_err resolve(int64_t replicas, int64_t global, int64_t micro,
                            int64_t ranks, int64_t images,

@@ -1,9 +1,9 @@
-/* exchange/reduction_tree: the order of additions does not depend on the ranks.
+/* backend/reduction_tree: the order of additions does not depend on the ranks.
  */
 #include "check.h"
 
+#include "backend/reduction_tree.h"
 #include "base/alloc.h"
-#include "exchange/reduction_tree.h"
 
 #define MAX_R 24
 

@@ -6,7 +6,7 @@
  * For R = 7 on one rank: push 0; push 1, add 0+1; push 2; push 3, add 2+3, add
  * (0+1)+(2+3); push 4; push 5, add 4+5; push 6, add (4+5)+6, add the last two.
  */
-#include "exchange/reduction_tree.h"
+#include "backend/reduction_tree.h"
 
 #include "base/alloc.h"
 #include "base/err.h"

@@ -13,8 +13,8 @@
  * all ranks. Both steps are plans of the same kind with different inputs. Local
  * and pure.
  */
-#ifndef VOCDIST_EXCHANGE_REDUCTION_TREE_H
-#define VOCDIST_EXCHANGE_REDUCTION_TREE_H
+#ifndef VOCDIST_BACKEND_REDUCTION_TREE_H
+#define VOCDIST_BACKEND_REDUCTION_TREE_H
 
 #include <stdbool.h>
 
