@@ -125,8 +125,9 @@ struct config {
     char *tune; /* "auto", "on", "off" or the path of a plan, see
                    train/tuning.h */
     struct {
-        int name;  /* enum config_exchange */
-        int order; /* enum config_order */
+        int name;      /* enum config_exchange */
+        int order;     /* enum config_order */
+        double bucket; /* MB (2^20 bytes) */
     } exchange;
     char *resume; /* "auto", "none" or a path */
     struct {

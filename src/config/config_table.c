@@ -215,6 +215,9 @@ CHOICE("exchange.name", exchange.name, FREE, "auto|none|mpi|nccl", "auto",
 CHOICE("exchange.order", exchange.order, IDENTITY, "fixed|fast", "fixed",
      "order of summation in the average: fixed gives the same bits at any "
      "number of ranks; fast is not supported in this version"),
+REAL("exchange.bucket", exchange.bucket, FREE, 0.001, 1024, "4",
+     "MB (2^20 bytes) of gradients that are averaged at a time, while backward "
+     "computes the next ones; does not change the trained weights"),
 
 TEXT("resume", resume, FREE, "auto|none|PATH", "auto",
      "auto: resume the run from its last checkpoint, if it has one; none: "

@@ -30,9 +30,6 @@
 #include "base/err.h"
 #include "comm/comm.h"
 
-/* Bucket size in elements (4 MB); smaller ranges are collected into buckets. */
-#define EXCHANGE_BUCKET_ELEMENTS ((size_t)1 << 20)
-
 struct exchange_spec {
     /* All borrowed. */
     struct comm *comm;

@@ -223,7 +223,9 @@ enum vd_err engine_build_net(struct engine *e, const struct train_plan *plan)
 
 enum vd_err engine_connect(struct engine *e)
 {
-    return step_open_exchange(&e->step, config_exchange_name(e->config));
+    const struct config *c = e->config;
+    size_t bucket = (size_t)(c->exchange.bucket * (1 << 20) / sizeof(float));
+    return step_open_exchange(&e->step, config_exchange_name(c), bucket);
 }
 
 /* ---- values ---- */

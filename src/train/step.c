@@ -39,8 +39,10 @@ enum vd_err step_init(struct step *s, struct comm *comm,
     return VD_OK;
 }
 
-enum vd_err step_open_exchange(struct step *s, const char *exchange)
+enum vd_err step_open_exchange(struct step *s, const char *exchange,
+                               size_t bucket_elements)
 {
+    s->bucket_elements = bucket_elements;
     struct exchange_spec spec = {.comm = s->comm,
                                  .backend = s->backend,
                                  .net = s->net,
@@ -97,8 +99,7 @@ static enum vd_err enqueue_range(struct step *s, struct range range)
     size_t end = range.first + range.n;
     while (range.first < end) {
         size_t rest = end - range.first;
-        range.n =
-            rest < EXCHANGE_BUCKET_ELEMENTS ? rest : EXCHANGE_BUCKET_ELEMENTS;
+        range.n = rest < s->bucket_elements ? rest : s->bucket_elements;
         VD_TRY(s->exchange.ops->enqueue_mean(&s->exchange, range));
         record_sent(s, range);
         range.first += range.n;
@@ -127,7 +128,7 @@ static enum vd_err range_ready(void *ctx, struct range range)
     if (s->bucket.n == 0)
         s->bucket.first = range.first;
     s->bucket.n += range.n;
-    if (s->bucket.n >= EXCHANGE_BUCKET_ELEMENTS)
+    if (s->bucket.n >= s->bucket_elements)
         VD_TRY(flush_bucket(s));
     return s->exchange.ops->test(&s->exchange);
 }

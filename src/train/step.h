@@ -9,8 +9,8 @@
  * last replica: first the batch statistics and the non-finite flag, then the
  * gradients in backward order, from the head to the stem. Each range is added
  * to the partial sums of the earlier replicas, collected into buckets of
- * EXCHANGE_BUCKET_ELEMENTS elements, and enqueued. An exchange that is not
- * `in_step` gets all elements in ascending order after that backward pass.
+ * `bucket_elements` elements, and enqueued. An exchange that is not `in_step`
+ * gets all elements in ascending order after that backward pass.
  */
 #ifndef VOCDIST_TRAIN_STEP_H
 #define VOCDIST_TRAIN_STEP_H
@@ -47,6 +47,7 @@ struct step {
     struct reduction_plan plan; /* of this rank's replicas */
     struct buf *buffers;        /* [plan.n_buffers], owned */
     struct buf **partials;      /* [plan.n_partials], owned array */
+    size_t bucket_elements;     /* size of a full bucket */
     struct range bucket;        /* computed, not yet enqueued */
     int local_replica;          /* index of the current one of this rank */
     struct range *sent;         /* [n_sent] enqueued in the last step, owned */
@@ -59,9 +60,10 @@ struct step {
 enum vd_err step_init(struct step *s, struct comm *comm,
                       struct backend *backend, struct net *net,
                       const struct graph *graph, int replicas) VD_MUST_USE;
-/* Collective: opens the exchange of that name. Errors as exchange_open(). */
-enum vd_err step_open_exchange(struct step *s,
-                               const char *exchange) VD_MUST_USE;
+/* Collective: opens the exchange of that name; `bucket_elements` is at least 1
+ * and equal on all ranks. Errors as exchange_open(). */
+enum vd_err step_open_exchange(struct step *s, const char *exchange,
+                               size_t bucket_elements) VD_MUST_USE;
 /* Local. May be a zeroed one. */
 void step_close(struct step *s);
 

@@ -83,9 +83,14 @@ class BitwiseEquality(unittest.TestCase):
             self.assertEqual(self.f.weights('three', which),
                              self.f.weights('one', which))
 
-    def test_exchange_mpi_on_one_rank_is_bit_identical(self):
-        self.f.train(1, 'alone', exchange__name='mpi')
-        self.check('alone')
+    def test_every_exchange_gives_the_same_bits(self):
+        """Also with buckets of 2.5 thousand elements."""
+        cases = [(1, 'mpi', 4), (3, 'mpi', 4), (3, 'mpi', 0.01)]
+        for ranks, exchange, bucket in cases:
+            name = '%s%d-%g' % (exchange, ranks, bucket)
+            self.f.train(ranks, name, exchange__name=exchange,
+                         exchange__bucket=bucket)
+            self.check(name)
 
     def test_bits_are_equal_at_any_number_of_loader_threads(self):
         self.f.train(2, 'loaders', data__loader_threads=4)

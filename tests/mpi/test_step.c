@@ -83,7 +83,7 @@ static void step_fixture_open(struct step_fixture *f, const char *backend)
     build_net(f);
     OK(step_init(&f->step, &comm, &f->backend, f->net, &f->graph,
                  2 * comm.size));
-    OK(step_open_exchange(&f->step, "mpi"));
+    OK(step_open_exchange(&f->step, "mpi", (size_t)1 << 20));
 }
 
 static void step_fixture_close(struct step_fixture *f)

@@ -147,6 +147,8 @@ static void choices_match_their_enums(void **state)
     assert_int_equal(f->config.exchange.name, EXCHANGE_NCCL);
     set(f, "exchange.order", "fast");
     assert_int_equal(f->config.exchange.order, ORDER_FAST);
+    set(f, "exchange.bucket", "0.5");
+    assert_true(f->config.exchange.bucket == 0.5);
     set(f, "log.level", "debug");
     assert_int_equal(f->config.log.level, LOG_LEVEL_DEBUG);
 }
