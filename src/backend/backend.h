@@ -219,6 +219,8 @@ struct backend_config {
 /* An open backend. */
 struct backend {
     const struct backend_ops *ops;
+    const struct collective_ops *collective; /* backend/collective.h; NULL: the
+                                                backend has none */
     void *impl;
 };
 

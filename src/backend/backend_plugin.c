@@ -1,6 +1,6 @@
 /*
  * Loading a plugin: find the file, dlopen() it with RTLD_LOCAL, look up its one
- * symbol, compare ABI, size of the operations and layout, hand over the host
+ * symbol, compare ABI, sizes of the operations and layout, hand over the host
  * table, and check that it is the backend of its file name. Each failure is a
  * reason in one line; nothing of a plugin that fails is called.
  */
@@ -91,6 +91,7 @@ static char *check_plugin(const struct backend_plugin *p, const char *name)
         return xasprintf("built for plugin ABI %u, this program has %u", p->abi,
                          BACKEND_ABI);
     if (p->ops_bytes != sizeof(struct backend_ops) ||
+        p->collective_bytes != sizeof(struct collective_ops) ||
         memcmp(p->layout, layout, sizeof layout) != 0)
         return xstrdup("built with other headers than this program (the layout "
                        "of shared structs differs)");
@@ -128,6 +129,7 @@ static void load_file(struct backend_plugin_file *f, const char *name)
     }
     p->start(&host);
     f->ops = p->ops;
+    f->collective = p->collective;
 }
 
 struct backend_plugin_file backend_plugin_load(const char *name,

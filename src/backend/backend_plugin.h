@@ -18,6 +18,7 @@ struct backend_plugin_file {
     char *searched;                /* owned: the folders, comma-separated */
     char *reason;                  /* owned; NULL: loaded */
     const struct backend_ops *ops; /* NULL unless loaded */
+    const struct collective_ops *collective; /* NULL: none */
 };
 
 /* Finds and loads plugin `name`. Logs nothing. */

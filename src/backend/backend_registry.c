@@ -64,7 +64,7 @@ static enum vd_err fail_no_backend(const char *name, const char *searched)
 }
 
 static enum vd_err find_plugin(const char *name, const char *dir,
-                               const struct backend_ops **out)
+                               struct backend *out)
 {
     if (!is_plugin_name(name))
         return fail_no_backend(name, "");
@@ -78,21 +78,21 @@ static enum vd_err find_plugin(const char *name, const char *dir,
                       name, f.path, f.reason);
     else if (!f.ops)
         err = fail_no_backend(name, f.searched);
-    *out = f.ops;
+    *out = (struct backend){.ops = f.ops, .collective = f.collective};
     backend_plugin_clear(&f);
     return err;
 }
 
 static enum vd_err find_backend(const char *name, const char *plugin_dir,
-                                const struct backend_ops **out)
+                                struct backend *out)
 {
-    const struct backend_ops *found = NULL;
-    for (int i = 0; built_backends[i] && !found; i++)
+    struct backend found = {.ops = NULL};
+    for (int i = 0; built_backends[i] && !found.ops; i++)
         if (strcmp(built_backends[i]->name, name) == 0)
-            found = built_backends[i];
-    if (!found)
+            found.ops = built_backends[i];
+    if (!found.ops)
         VD_TRY(find_plugin(name, plugin_dir, &found));
-    const char *reason = found->unavailable();
+    const char *reason = found.ops->unavailable();
     if (reason)
         return VD_FAIL(VD_UNSUPPORTED,
                        "backend %s: %s\n"
@@ -158,20 +158,23 @@ static const struct backend_ops *best_built_backend(void)
 }
 
 /* A plugin that is installed but cannot be used is a warning. */
-static const struct backend_ops *best_available_backend(const char *plugin_dir)
+static struct backend best_available_backend(const char *plugin_dir)
 {
     struct backend_plugin_file f =
         backend_plugin_load(PREFERRED_PLUGIN, plugin_dir);
-    const struct backend_ops *ops = f.ops;
-    const char *reason = f.reason ? f.reason : ops ? ops->unavailable() : NULL;
+    struct backend best = {.ops = f.ops, .collective = f.collective};
+    const char *reason = f.reason ? f.reason
+                         : f.ops  ? f.ops->unavailable()
+                                  : NULL;
     if (reason) {
         log_warn_global("backend auto: not " PREFERRED_PLUGIN ": %s: %s\n"
                         "give --backend cpu if that is intended",
                         f.path, reason);
-        ops = NULL;
     }
+    if (reason || !f.ops)
+        best = (struct backend){.ops = best_built_backend()};
     backend_plugin_clear(&f);
-    return ops ? ops : best_built_backend();
+    return best;
 }
 
 static void log_auto_choice(struct backend *b)
@@ -198,14 +201,14 @@ enum vd_err backend_open(struct backend *b, const char *name,
     bool is_auto = strcmp(name, "auto") == 0;
     *b = (struct backend){.ops = NULL};
     if (is_auto)
-        b->ops = best_available_backend(config->plugin_dir);
+        *b = best_available_backend(config->plugin_dir);
     else
-        VD_TRY(find_backend(name, config->plugin_dir, &b->ops));
+        VD_TRY(find_backend(name, config->plugin_dir, b));
     enum vd_err err = resolve_precision(b->ops, &resolved);
     if (err == VD_OK)
         err = b->ops->open(b, &resolved);
     if (err) {
-        b->ops = NULL;
+        *b = (struct backend){.ops = NULL};
         return err;
     }
     if (is_auto)

@@ -9,13 +9,14 @@
  * limits.
  *
  * Program and plugin are compiled apart, so before any call the program
- * compares the ABI number, the size of the table of operations and the layout
+ * compares the ABI number, the sizes of the tables of operations and the layout
  * of the shared structs. `abi` stays the first member of struct backend_plugin.
  */
 #ifndef VOCDIST_BACKEND_PLUGIN_H
 #define VOCDIST_BACKEND_PLUGIN_H
 
 #include "backend/backend.h"
+#include "backend/collective.h"
 #include "base/log.h"
 
 #include <stdarg.h>
@@ -42,7 +43,7 @@ struct plugin_host {
 };
 
 /* Sizes of the structs that both sides read, and offsets inside the largest. */
-#define PLUGIN_LAYOUT_N 12
+#define PLUGIN_LAYOUT_N 14
 #define PLUGIN_LAYOUT                                                         \
     {                                                                         \
         sizeof(struct graph), offsetof(struct graph, loss),                   \
@@ -50,28 +51,33 @@ struct plugin_host {
             sizeof(struct graph_tensor), sizeof(struct graph_loss),           \
             sizeof(struct batch_item), sizeof(struct batch),                  \
             sizeof(struct result), sizeof(struct net_spec),                   \
-            sizeof(struct weights), sizeof(struct backend_config)             \
+            sizeof(struct weights), sizeof(struct backend_config),            \
+            sizeof(struct collective_spec), sizeof(struct collective_id)      \
     }
 
 struct backend_plugin {
-    unsigned abi;                     /* BACKEND_ABI */
-    unsigned ops_bytes;               /* sizeof(struct backend_ops) */
-    uint32_t layout[PLUGIN_LAYOUT_N]; /* PLUGIN_LAYOUT */
-    const struct backend_ops *ops;    /* ops->name is NAME */
+    unsigned abi;                            /* BACKEND_ABI */
+    unsigned ops_bytes;                      /* sizeof(struct backend_ops) */
+    unsigned collective_bytes;               /* sizeof(struct collective_ops) */
+    uint32_t layout[PLUGIN_LAYOUT_N];        /* PLUGIN_LAYOUT */
+    const struct backend_ops *ops;           /* ops->name is NAME */
+    const struct collective_ops *collective; /* NULL: none */
     /* Called once, before any other call. `host` lives as long as the process.
      */
     void (*start)(const struct plugin_host *host);
 };
 
-/* Defines the exported symbol of a plugin. */
-#define VOCDIST_BACKEND_PLUGIN(ops_)                                          \
+/* Defines the exported symbol of a plugin. `collective_` may be NULL. */
+#define VOCDIST_BACKEND_PLUGIN(ops_, collective_)                             \
     __attribute__((visibility("default"))) extern const struct backend_plugin \
         vocdist_backend_plugin;                                               \
     const struct backend_plugin vocdist_backend_plugin = {                    \
         .abi = BACKEND_ABI,                                                   \
         .ops_bytes = sizeof(struct backend_ops),                              \
+        .collective_bytes = sizeof(struct collective_ops),                    \
         .layout = PLUGIN_LAYOUT,                                              \
         .ops = (ops_),                                                        \
+        .collective = (collective_),                                          \
         .start = plugin_base_start}
 
 /* In plugins only (plugin_base.c): the `start` of a plugin. */

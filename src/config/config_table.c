@@ -210,8 +210,9 @@ TEXT("tune", tune, IDENTITY, "auto|on|off|FILE", "auto",
      "the backend can measure. The plan is kept in the run's folder, because "
      "the bits depend on it"),
 CHOICE("exchange.name", exchange.name, FREE, "auto|none|mpi|nccl", "auto",
-     "library that averages gradients over the ranks; auto: mpi with several "
-     "ranks, else none"),
+     "library that averages gradients over the ranks; nccl: that of the "
+     "backend's plugin, on the device (NCCL for cuda); auto: with several ranks "
+     "nccl if the backend has it, else mpi; with one rank none"),
 CHOICE("exchange.order", exchange.order, IDENTITY, "fixed|fast", "fixed",
      "order of summation in the average: fixed gives the same bits at any "
      "number of ranks; fast is not supported in this version"),

@@ -6,5 +6,6 @@
 
 extern const struct exchange_ops exchange_none; /* exchange_none.c */
 extern const struct exchange_ops exchange_mpi;  /* exchange_mpi.c, optional */
+extern const struct exchange_ops exchange_nccl; /* exchange_nccl.c */
 
 #endif

@@ -15,6 +15,7 @@
  */
 #include "base/alloc.h"
 #include "comm/comm_mpi.h"
+#include "comm/phase.h"
 #include "exchange/exchange_internal.h"
 
 #include <stdlib.h>
@@ -376,10 +377,16 @@ static enum vd_err dup_world(struct exchange *x)
     return comm_mpi_wait(x->spec.comm, SITE_EXCHANGE, &request);
 }
 
+static enum vd_err open_world_and_buffers(void *ctx)
+{
+    struct exchange *x = ctx;
+    VD_TRY(dup_world(x));
+    return map_partials(x);
+}
+
 static enum vd_err mpi_open(struct exchange *x)
 {
     struct exchange_mpi *m = xcalloc(1, sizeof *m);
-    enum vd_err err;
     m->mpi_comm = MPI_COMM_NULL;
     x->impl = m;
     unsigned caps = x->spec.backend->ops->caps;
@@ -387,11 +394,10 @@ static enum vd_err mpi_open(struct exchange *x)
     init_final_plan(x, m);
     for (int i = 0; i < MAX_INFLIGHT; i++)
         m->inflight[i].requests = xcalloc(max_requests(x), sizeof(MPI_Request));
-    VD_TRY_GOTO(fail, err, dup_world(x));
-    VD_TRY_GOTO(fail, err, map_partials(x));
-    return VD_OK;
-fail:
-    mpi_close(x);
+    enum vd_err err =
+        comm_phase(x->spec.comm, SITE_EXCHANGE, open_world_and_buffers, x);
+    if (err != VD_OK)
+        mpi_close(x);
     return err;
 }
 

@@ -305,7 +305,7 @@ static const struct phase phases[] = {
     {SITE_PLAN, choose_tuning, PHASE_ROOT},
     {SITE_PLAN, broadcast_tuning, PHASE_COLLECTIVE},
     {SITE_PLAN, build_nets, PHASE_LOCAL},
-    {SITE_EXCHANGE, connect, PHASE_LOCAL},
+    {SITE_EXCHANGE, connect, PHASE_COLLECTIVE},
     {SITE_WEIGHTS, load_values, PHASE_LOCAL},
     {SITE_WEIGHTS, send_values, PHASE_COLLECTIVE},
     {SITE_WEIGHTS, put_values, PHASE_LOCAL},

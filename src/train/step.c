@@ -221,7 +221,8 @@ enum vd_err step_launch(struct step *s, step_wait_fn *wait, void *ctx)
 
 static enum vd_err poll_done(void *ctx, bool *done)
 {
-    const struct step *s = ctx;
+    struct step *s = ctx;
+    VD_TRY(s->exchange.ops->test(&s->exchange));
     return s->backend->ops->done(s->net, done);
 }
 
@@ -253,15 +254,42 @@ out:
     return err;
 }
 
+static enum vd_err exchange_sent_ranges(struct step *s)
+{
+    for (int k = 0; k < s->n_sent; k++)
+        VD_TRY(s->exchange.ops->enqueue_mean(&s->exchange, s->sent[k]));
+    return s->exchange.ops->wait_all(&s->exchange);
+}
+
+/* For an exchange on the device: enqueues the ranges under a key of its own,
+ * then waits for the device by reading a small buffer. */
+static enum vd_err exchange_on_device(struct step *s)
+{
+    const struct backend_ops *ops = s->backend->ops;
+    struct buf small = {.data = NULL};
+    bool replayed = false;
+    float *copy = xcalloc(s->graph->n_stats + 1, sizeof *copy);
+    enum vd_err err;
+    VD_TRY_GOTO(out, err, ops->alloc(s->backend, s->graph, BUF_STATS, &small));
+    VD_TRY_GOTO(out, err, ops->begin(s->net, s->plan.n_inputs, &replayed));
+    if (!replayed)
+        VD_TRY_GOTO(out, err, exchange_sent_ranges(s));
+    VD_TRY_GOTO(out, err, ops->end(s->net));
+    err = ops->get(s->backend, s->graph, copy, &small);
+out:
+    ops->free(s->backend, &small);
+    free(copy);
+    return err;
+}
+
 enum vd_err step_time_exchange(struct step *s, double *seconds)
 {
-    const struct exchange_ops *ops = s->exchange.ops;
+    bool on_device =
+        s->exchange.in_step && !(s->backend->ops->caps & BACKEND_HOST_MEMORY);
     /* The values would shrink to denormal numbers, which are slow. */
     VD_TRY(comm_agree(s->comm, SITE_REDUCE, zero_partials(s)));
     double start = clock_now();
-    for (int k = 0; k < s->n_sent; k++)
-        VD_TRY(ops->enqueue_mean(&s->exchange, s->sent[k]));
-    VD_TRY(ops->wait_all(&s->exchange));
+    VD_TRY(on_device ? exchange_on_device(s) : exchange_sent_ranges(s));
     *seconds = clock_now() - start;
     return VD_OK;
 }

@@ -81,7 +81,8 @@ enum vd_err step_launch(struct step *s, step_wait_fn *wait,
  * Local, but may wait for the other ranks' parts of the exchange: waits for the
  * oldest step that was launched and not collected, within the time limit of the
  * comm. `results` is [replicas of this rank, micro_batch]. VD_COMM after the
- * time limit; an error is not agreed.
+ * time limit, or if the exchange reports that another rank has failed; an error
+ * is not agreed.
  */
 enum vd_err step_collect(struct step *s, struct result *results,
                          int micro_batch,

@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include "backend/backend.h"
+#include "backend/collective.h"
 
 #include <unistd.h>
 
@@ -18,6 +19,8 @@ static void open_and_close(const char *name, const char *description)
     assert_int_equal(open_backend(&b, name, PLUGIN_DIR), VD_OK);
     assert_string_equal(b.ops->name, name);
     assert_string_equal(b.ops->describe(&b), description);
+    assert_non_null(b.collective);
+    assert_null(b.collective->unavailable());
     backend_close(&b);
 }
 
@@ -37,6 +40,7 @@ static void unusable_plugins_report_the_reason(void **state)
         const char *folder, *reason;
     } cases[] = {
         {"bad_abi", "built for plugin ABI 100"},
+        {"bad_collective", "built with other headers than this program"},
         {"bad_layout", "built with other headers than this program"},
         {"bad_name", "contains backend other, not cuda"},
         {"no_symbol", "not a plugin of vocdist: no symbol vocdist_backend_"},

@@ -2,9 +2,11 @@
 not depend on ranks, loader threads, stops or restarts; the last tests check
 that other settings do change them.
 
-    bitwise.py BACKEND [full] [tuned]
+    bitwise.py BACKEND [full|quick] [tuned]
 
-With `tuned` all runs use one tuning plan; the backend must be able to tune.
+With deferred, gradients are averaged by the collective of the plugin (exchange
+nccl) unless a test gives another exchange. With `tuned` all runs use one tuning
+plan; the backend must be able to tune.
 """
 import os
 import signal
@@ -20,13 +22,13 @@ import pace  # noqa: E402
 ARGUMENTS = sys.argv[1:]
 BACKEND = ARGUMENTS[0] if ARGUMENTS else 'ref'
 FULL = 'full' in ARGUMENTS
+QUICK = 'quick' in ARGUMENTS
+QUICK_TESTS = ['BitwiseEquality.test_bits_are_equal_at_any_number_of_ranks',
+               'BitwiseEquality.test_every_exchange_gives_the_same_bits']
+RANKS = range(2, 9) if FULL else (2, 5) if QUICK else (2, 3, 4, 5, 8)
 TUNED = 'tuned' in ARGUMENTS
 jobs.SMALL['tune'] = 'off'
-if BACKEND.startswith('deferred'):  # a plugin that is called cuda there
-    jobs.SMALL['backend'] = 'cuda'
-    jobs.SMALL['backend_dir'] = os.path.join(os.environ['PLUGINS'], BACKEND)
-else:
-    jobs.SMALL['backend'] = BACKEND
+IS_DEFERRED = jobs.use_backend(BACKEND)
 SIGNALLED_S = 10  # long enough to be in progress when a signal comes
 ONECYCLE = {'optim__schedule': 'onecycle'}
 
@@ -51,13 +53,12 @@ class BitwiseEquality(unittest.TestCase):
         self.assertEqual(self.f.metrics_rows(name), self.f.metrics_rows(reference), name)
 
     def test_bits_are_equal_at_any_number_of_ranks(self):
-        for ranks in range(2, 9) if FULL else (2, 3, 4, 5, 8):
+        for ranks in RANKS:
             name = 'ranks%d' % ranks
             self.f.train(ranks, name)
             self.check(name)
 
-    @unittest.skipUnless(BACKEND.startswith('deferred'),
-                         'only for backends built on ref')
+    @unittest.skipUnless(IS_DEFERRED, 'only for backends built on ref')
     def test_a_backend_built_on_ref_equals_ref(self):
         for ranks in (1, 3):
             name = 'plain%d' % ranks
@@ -86,11 +87,22 @@ class BitwiseEquality(unittest.TestCase):
     def test_every_exchange_gives_the_same_bits(self):
         """Also with buckets of 2.5 thousand elements."""
         cases = [(1, 'mpi', 4), (3, 'mpi', 4), (3, 'mpi', 0.01)]
+        if IS_DEFERRED:
+            cases += [(1, 'nccl', 4), (3, 'nccl', 0.01)]
         for ranks, exchange, bucket in cases:
             name = '%s%d-%g' % (exchange, ranks, bucket)
             self.f.train(ranks, name, exchange__name=exchange,
                          exchange__bucket=bucket)
             self.check(name)
+
+    def test_auto_is_the_collective_of_the_plugin(self):
+        if IS_DEFERRED:
+            expected = {1: 'none', 2: 'nccl'}
+        else:
+            expected = {1: 'none', 2: 'mpi'}
+        for ranks, exchange in expected.items():
+            job = self.f.train(ranks, 'auto%d' % ranks)
+            self.assertIn('exchange ' + exchange, job.output)
 
     def test_bits_are_equal_at_any_number_of_loader_threads(self):
         self.f.train(2, 'loaders', data__loader_threads=4)
@@ -209,4 +221,5 @@ class BitwiseEquality(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    unittest.main(argv=sys.argv[:1], verbosity=2)
+    unittest.main(argv=sys.argv[:1] + (QUICK_TESTS if QUICK else []),
+                  verbosity=2)

@@ -3,7 +3,10 @@ the job ends within a time limit, with the right exit code and one error
 message, and the last checkpoint is valid. This limit and the timeouts of the
 ranks are derived from the measured times of a run.
 
-    fault_injection.py BACKEND [full]   full: all actions, sites and ranks
+    fault_injection.py BACKEND [full|collective]
+
+full: all actions, sites and ranks; collective: only failures in means that the
+backend's plugin computes, with two steps in flight
 """
 import os
 import re
@@ -19,7 +22,7 @@ import pace  # noqa: E402
 
 ARGUMENTS = sys.argv[1:]
 FULL = 'full' in ARGUMENTS
-jobs.SMALL['backend'] = ARGUMENTS[0] if ARGUMENTS else 'ref'
+IS_DEFERRED = jobs.use_backend(ARGUMENTS[0] if ARGUMENTS else 'ref')
 
 RANKS = 3
 END_LIMIT_S = 120  # least time limit for the end of a failed job
@@ -197,7 +200,28 @@ class Faults(unittest.TestCase):
                          environment={'VOCDIST_FAULT': 'reduce:1:hang'},
                          **self.short)
         self.assertRegex(job.output, r'rank 1 \(|\[rank 1/3', job.output)
-        self.assertIn('averaging gradients', job.output)
+        self.assertIn('computing a step' if IS_DEFERRED else
+                      'averaging gradients', job.output)
+
+    @unittest.skipUnless(IS_DEFERRED, 'only for a plugin with a collective')
+    def test_a_rank_that_fails_with_steps_in_flight_ends_the_job(self):
+        """Rank 1 does not launch step 5; the others have launched it, and step 4
+        is in flight on all ranks."""
+        for action in 'hang', 'exit', 'kill':
+            name = 'inflight-' + action
+            self.copy_base_run(name)
+            fault = {'VOCDIST_FAULT': 'reduce:1:%s:3' % action}
+            limits = self.short if action == 'hang' else self.long
+            job = self.f.run(RANKS, name, environment=fault,
+                             exchange__name='nccl', checkpoint__every=10,
+                             train__epochs=4, **limits)
+            self.assertIn('exchange nccl', job.output)
+            self.assertTrue(self.check_job(job, name, action, 'reduce'))
+            if action == 'hang':
+                self.assertEqual(job.status, 69, job.output)
+                self.assertRegex(job.output,
+                                 r'1 of 3 ranks did not arrive within [^\n]* '
+                                 r'while computing a step: rank 1 \(')
 
     def test_a_failed_run_resumes_bit_identical(self):
         for site in ('reduce', 'checkpoint', 'shutdown'):
@@ -236,4 +260,6 @@ class Faults(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    unittest.main(argv=sys.argv[:1], verbosity=2)
+    only = ['Faults.test_a_rank_that_fails_with_steps_in_flight_ends_the_job']
+    unittest.main(argv=sys.argv[:1] + (only if 'collective' in ARGUMENTS else
+                                       []), verbosity=2)

@@ -1,47 +1,17 @@
 /*
  * Exchange: the mean over replicas has the bits of the reduction tree, for any
- * number of ranks, replicas and elements. tree_sum() computes the expected sum
- * from the definition of the tree, independently of the code under test.
+ * number of ranks, replicas and elements.
  */
 #include "mpi_check.h"
+#include "tree_sum.h"
 
 #include "base/alloc.h"
-#include "base/rng.h"
 #include "exchange/exchange.h"
 
 #include <unistd.h>
 
 #define MAX_REPLICAS 12
 #define OK(call)     assert_int_equal((call), VD_OK)
-
-typedef float value_fn(int replica, size_t i, int step);
-
-static float whole_number(int replica, size_t i, int step)
-{
-    return (float)(((i * 7 + (size_t)step) % 1000 + 1) *
-                   (size_t)(2 * replica + 1));
-}
-
-/* Of many magnitudes, so that another order of additions gives other bits. */
-static float any_number(int replica, size_t i, int step)
-{
-    uint64_t at = (uint64_t)(replica + 100 * step);
-    double u = rng_uniform(5, RNG_TEST, at, (uint32_t)i);
-    double v = rng_uniform(6, RNG_TEST, at, (uint32_t)i);
-    return (float)((u - 0.5) * exp(10 * v));
-}
-
-/* The sum by the definition in backend/reduction_tree.h, without plans. */
-static float tree_sum(int first, int n, size_t i, int step, value_fn *value)
-{
-    int half = 1;
-    if (n == 1)
-        return value(first, i, step);
-    while (2 * half < n)
-        half *= 2;
-    float left = tree_sum(first, half, i, step, value);
-    return left + tree_sum(first + half, n - half, i, step, value);
-}
 
 /* One exchange of n elements with this rank's buffers. */
 struct exchange_fixture {

@@ -31,6 +31,16 @@ SMALL = {
 }
 
 
+def use_backend(name):
+    """Sets the backend of all jobs; true if it is one of the test plugins, which
+    are called cuda in their folders."""
+    is_plugin = name.startswith('deferred')
+    SMALL['backend'] = 'cuda' if is_plugin else name
+    if is_plugin:
+        SMALL['backend_dir'] = os.path.join(os.environ['PLUGINS'], name)
+    return is_plugin
+
+
 class Job:
     """A finished job: status, output, seconds. A job that hangs is killed after
     a time limit that follows from `expected_s`."""

@@ -1,10 +1,11 @@
 /*
  * Plugins that the program must refuse. One of these is defined:
  *
- *     BAD_ABI      ABI number 1000 + that of the program
- *     BAD_LAYOUT   another layout of the shared structs
- *     BAD_NAME     a backend that is not that of its file name
- *     NO_SYMBOL    a library that is no plugin
+ *     BAD_ABI         ABI number 1000 + that of the program
+ *     BAD_COLLECTIVE  another size of the table of collective operations
+ *     BAD_LAYOUT      another layout of the shared structs
+ *     BAD_NAME        a backend that is not that of its file name
+ *     NO_SYMBOL       a library that is no plugin
  *
  * `start` must not be called; it ends the process.
  */
@@ -38,11 +39,17 @@ static const struct backend_ops ops = {.name = "other"};
 #else
 #define LAYOUT PLUGIN_LAYOUT
 #endif
+#ifdef BAD_COLLECTIVE
+#define COLLECTIVE_BYTES (sizeof(struct collective_ops) + 8)
+#else
+#define COLLECTIVE_BYTES sizeof(struct collective_ops)
+#endif
 
 __attribute__((
     visibility("default"))) extern const struct backend_plugin SYMBOL;
 const struct backend_plugin SYMBOL = {.abi = ABI,
                                       .ops_bytes = sizeof(struct backend_ops),
+                                      .collective_bytes = COLLECTIVE_BYTES,
                                       .layout = LAYOUT,
                                       .ops = &ops,
                                       .start = start};

@@ -13,6 +13,9 @@
  *   - With fp16 only the range of that type is simulated: gradients beyond it
  *     become infinite, so the loss scale has to be right.
  *   - buf.data points to memory without access rights: touching it faults.
+ *   - A mean of the collective (deferred_collective.c) is finished by the next
+ *     one or by join: without join, update reads unfinished means. Until all
+ *     ranks have enqueued it, nothing after it runs and no step is done.
  *   - `ready` is called while the work is captured, before any of it runs.
  *   - begin captures the calls of a key the first time and replays them later:
  *     a call or an argument that should differ from step to step does not.
@@ -36,6 +39,7 @@
  * only.
  */
 #include "backend/deferred/deferred_calls.h"
+#include "backend/deferred/deferred_collective.h"
 #include "backend/deferred/deferred_device.h"
 #include "backend/deferred/deferred_plan.h"
 #include "backend/plugin.h"
@@ -334,4 +338,4 @@ static const struct backend_ops deferred_ops = {
     .node_value = deferred_node_value,
     .node_grad = deferred_node_grad};
 
-VOCDIST_BACKEND_PLUGIN(&deferred_ops);
+VOCDIST_BACKEND_PLUGIN(&deferred_ops, &deferred_collective_ops);

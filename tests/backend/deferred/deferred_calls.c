@@ -14,9 +14,9 @@
 static bool commands_equal(const struct command *a, const struct command *b)
 {
     return a->call == b->call && a->net == b->net &&
-           a->dst.data == b->dst.data && a->src.data == b->src.data &&
-           a->range.first == b->range.first && a->range.n == b->range.n &&
-           a->by == b->by;
+           a->collective == b->collective && a->dst.data == b->dst.data &&
+           a->src.data == b->src.data && a->range.first == b->range.first &&
+           a->range.n == b->range.n && a->by == b->by;
 }
 
 static enum vd_err fail_call_differs(const struct net *net, size_t i)
@@ -38,7 +38,7 @@ static enum vd_err compare_captured(const struct net *net)
     return VD_OK;
 }
 
-static enum vd_err capture_or_enqueue(struct net *net, const struct command *c)
+enum vd_err deferred_enqueue(struct net *net, const struct command *c)
 {
     struct commands one = {.list = (struct command[]){*c}, .n = 1};
     if (net->key >= 0)
@@ -78,7 +78,7 @@ enum vd_err deferred_end(struct net *net)
 enum vd_err deferred_forward(struct net *net)
 {
     struct command c = {.call = CALL_FORWARD, .net = net};
-    return capture_or_enqueue(net, &c);
+    return deferred_enqueue(net, &c);
 }
 
 enum vd_err deferred_backward(struct net *net, struct buf *exchange,
@@ -88,7 +88,7 @@ enum vd_err deferred_backward(struct net *net, struct buf *exchange,
     struct command c = {.call = CALL_BACKWARD,
                         .net = net,
                         .dst = device_inner(net->device, exchange)};
-    VD_TRY(capture_or_enqueue(net, &c));
+    VD_TRY(deferred_enqueue(net, &c));
     VD_TRY(ready(ctx,
                  (struct range){.first = g->n_trainable, .n = g->n_stats + 1}));
     for (int i = 0; i < g->n_param_tensors; i++) {
@@ -108,7 +108,7 @@ enum vd_err deferred_add(struct net *net, struct buf *dst,
                         .dst = device_inner(net->device, dst),
                         .src = device_inner(net->device, src),
                         .range = range};
-    return capture_or_enqueue(net, &c);
+    return deferred_enqueue(net, &c);
 }
 
 enum vd_err deferred_divide(struct net *net, struct buf *buf,
@@ -119,7 +119,7 @@ enum vd_err deferred_divide(struct net *net, struct buf *buf,
                         .dst = device_inner(net->device, buf),
                         .range = range,
                         .by = by};
-    return capture_or_enqueue(net, &c);
+    return deferred_enqueue(net, &c);
 }
 
 enum vd_err deferred_update(struct net *net, struct buf *exchange)
@@ -127,5 +127,5 @@ enum vd_err deferred_update(struct net *net, struct buf *exchange)
     struct command c = {.call = CALL_UPDATE,
                         .net = net,
                         .dst = device_inner(net->device, exchange)};
-    return capture_or_enqueue(net, &c);
+    return deferred_enqueue(net, &c);
 }

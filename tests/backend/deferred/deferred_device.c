@@ -4,12 +4,17 @@
  * A buffer is a mapping without access rights (the address that the host sees)
  * and ref's buffer (the values); d->memories maps one to the other. Commands
  * are queued in the order of the calls, executed in that order by whichever
- * thread waits, and stop at the first error. device_wait() keeps the lock, so
- * that put and get copy before another thread executes more commands.
+ * thread waits, and stop at the first error. device_wait() returns with the
+ * lock, so that put and get copy before another thread executes more commands.
+ *
+ * A mean is executed as late as a device may: MEAN gives this rank's partial
+ * sums to the others, and is finished by the next MEAN or JOIN. These two stay
+ * at the head of the queue until the partial sums of all ranks are there.
  */
 #include "backend/deferred/deferred_device.h"
 
 #include "backend/deferred/deferred_plan.h"
+#include "backend/deferred/shared_means.h"
 #include "backend/ref/ref.h"
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -19,6 +24,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
+
+#define BLOCKED_NS 200000 /* between two looks at a blocked queue */
 
 enum vd_err device_open(struct device **out,
                         const struct backend_config *config)
@@ -224,6 +232,18 @@ static enum vd_err execute_backward(struct command *c)
     return VD_OK;
 }
 
+/* MEAN and JOIN finish the mean in progress first. *can_run is false while it
+ * waits for the partial sums of other ranks. */
+static enum vd_err finish_mean_before(const struct command *c, bool *can_run)
+{
+    struct collective *x = c->collective;
+    *can_run = true;
+    if ((c->call != CALL_MEAN && c->call != CALL_JOIN) ||
+        !shared_means_in_progress(x->means))
+        return VD_OK;
+    return shared_means_finish(x->means, x->partials[0], can_run);
+}
+
 static enum vd_err execute_command(struct command *c)
 {
     struct net *inner = c->net->inner;
@@ -237,6 +257,12 @@ static enum vd_err execute_command(struct command *c)
         return backend_ref_ops.add(inner, &c->dst, &c->src, c->range);
     case CALL_DIVIDE:
         return backend_ref_ops.divide(inner, &c->dst, c->range, c->by);
+    case CALL_MEAN:
+        shared_means_start(c->collective->means, c->collective->partials,
+                           c->range);
+        return VD_OK;
+    case CALL_JOIN:
+        return VD_OK;
     case CALL_UPDATE:
         return backend_ref_ops.update(inner, &c->dst);
     }
@@ -258,9 +284,18 @@ static enum vd_err execute_timed(struct command *c)
     return err;
 }
 
+bool device_is_idle(const struct device *d)
+{
+    return d->n_executed == d->queue.n;
+}
+
 bool device_execute_one(struct device *d)
 {
-    if (d->err != VD_OK || d->n_executed == d->queue.n)
+    bool can_run;
+    if (d->err != VD_OK || device_is_idle(d))
+        return false;
+    d->err = finish_mean_before(&d->queue.list[d->n_executed], &can_run);
+    if (d->err != VD_OK || !can_run)
         return false;
     d->err = execute_timed(&d->queue.list[d->n_executed++]);
     if (d->n_executed == d->queue.n)
@@ -272,8 +307,15 @@ enum vd_err device_wait(struct device *d, device_condition *condition,
                         const struct net *net)
 {
     pthread_mutex_lock(&d->lock);
-    while (!(condition && condition(net)) && device_execute_one(d))
-        continue;
+    while (!(condition && condition(net))) {
+        if (device_execute_one(d))
+            continue;
+        if (d->err != VD_OK || device_is_idle(d))
+            break;
+        pthread_mutex_unlock(&d->lock);
+        nanosleep(&(struct timespec){.tv_nsec = BLOCKED_NS}, NULL);
+        pthread_mutex_lock(&d->lock);
+    }
     return d->err;
 }
 

@@ -11,13 +11,28 @@
 
 #include <pthread.h>
 
-enum call { CALL_FORWARD, CALL_BACKWARD, CALL_ADD, CALL_DIVIDE, CALL_UPDATE };
+enum call {
+    CALL_FORWARD,
+    CALL_BACKWARD,
+    CALL_ADD,
+    CALL_DIVIDE,
+    CALL_MEAN,
+    CALL_JOIN,
+    CALL_UPDATE,
+};
+
+struct collective {
+    struct net *net;            /* borrowed */
+    struct shared_means *means; /* owned; protected by device->lock */
+    float **partials;           /* owned array: ref's buffers */
+};
 
 /* One enqueued call with its arguments; the buffers are ref's. Members that the
  * call does not use are 0. */
 struct command {
     enum call call;
     struct net *net;
+    struct collective *collective;
     struct buf dst, src;
     struct range range;
     float by;
@@ -108,14 +123,17 @@ void device_count_capturing(struct device *d, int change);
 /* Counts an open net of NET_EVAL; returns their number. */
 int device_count_eval_nets(struct device *d, int change);
 
-/* With d->lock held: executes the oldest command; false if there is none. An
- * error goes to d->err, and nothing is executed after it. */
+/* With d->lock held: true if no command is left. */
+bool device_is_idle(const struct device *d);
+/* With d->lock held: executes the oldest command; false if there is none, or if
+ * it waits for other ranks. An error goes to d->err, and nothing is executed
+ * after it. */
 bool device_execute_one(struct device *d);
 /* True once the work that a caller waits for is done. */
 typedef bool device_condition(const struct net *net);
 /* Executes commands until `condition` of the net is true (NULL: until none is
- * left). Returns with d->lock held, also in case of an error: the caller
- * unlocks it. */
+ * left), and sleeps while one waits for other ranks. Returns with d->lock held,
+ * also in case of an error: the caller unlocks it. */
 enum vd_err device_wait(struct device *d, device_condition *condition,
                         const struct net *net) VD_MUST_USE;
 /* Waits until no command is left, but fails, with the lock released, while a
