@@ -30,16 +30,24 @@
  * host branch on values that the device computes, no argument that changes
  * from step to step. Everything that changes comes through stage. `ready` is
  * called when work is enqueued, not when it is done; whoever reads the buffer
- * orders the read after that work through the backend.
+ * orders the read after that work through the backend. The first begin of a key
+ * may wait for the steps in flight, to capture while the device is idle.
+ *
+ * Errors. After an error between begin and end call cancel instead of end.
+ * net_free, free and release_workspace wait for enqueued work: call them with
+ * no step in flight, or after an error of the device.
  *
  * Layout. The flat buffers have the graph's order and element counts. Inside
  * one tensor the layout is private to the backend; put and get convert from
  * and to the canonical layout (model/graph.h). Checkpoints, hashes and exports
  * only use the canonical layout.
  *
- * All calls are Local. Only one thread at a time uses a net, except for stage.
- * A plugin includes this header, model/graph.h, data/batch_item.h, base and
- * libc; never MPI or HDF5.
+ * All calls are Local. One thread at a time uses a net, except for stage, which
+ * may be called at the same time, also while a step is captured. Threads may
+ * use different nets of a backend at the same time, and pin and unpin; so every
+ * call selects its device itself. A plugin includes headers of src/backend,
+ * model/graph.h, model/dropout.h, data/batch_item.h, base and libc; never MPI
+ * or HDF5.
  */
 #ifndef VOCDIST_BACKEND_BACKEND_H
 #define VOCDIST_BACKEND_BACKEND_H
@@ -93,9 +101,11 @@ struct buf {
 /* The state that training changes; one per rank, shared by its nets. */
 struct weights {
     struct buf param, m, v, stats, scaler;
-    uint64_t version; /* incremented at every change, so that backends know when
-                         to repack their copies; must not change while one of
-                         the nets computes */
+    uint64_t version; /* lets backends know when to repack their copies: callers
+                         increment it after a put, backends without
+                         BACKEND_CAPTURE after an applied update. The host does
+                         not see the updates of a device that captures: there,
+                         every enqueued update is a change. */
 };
 
 /* ---- input of a step ---- */
@@ -127,7 +137,7 @@ struct result {
 enum update_outcome {
     UPDATE_APPLIED,
     UPDATE_SKIPPED, /* not finite, with loss scaling: only the scaler changed */
-    UPDATE_HALTED, /* not finite, or a step after such a one: nothing changed */
+    UPDATE_HALTED,  /* not finite and not skipped, or after such a step */
 };
 
 struct update_result {
@@ -168,7 +178,8 @@ struct net_spec {
     int micro_batch;
     enum net_mode mode;
     int threads; /* compute threads of this net; results depend on the number */
-    int max_unread; /* forwards whose results are not read yet, at most; 0: 1 */
+    int max_unread; /* forwards, and updates, whose results are not read yet, at
+                       most; 0: 1 */
     const struct net *share_from; /* an open net of the same spec, or NULL. The
                                new net may share its read-only data; both nets
                                may still compute at the same time */
@@ -241,10 +252,10 @@ struct backend_ops {
     /* What the bits of results depend on, for logs and run.json: "oneDNN 2.6.3
      * avx512_core", GPU model, library versions. */
     const char *(*describe)(struct backend *b);
-    /* Identifies the physical device among those of its host (the UUID of a GPU
-     * or of its MIG instance); at most one rank computes on it. Lives until
-     * close; never part of describe(). NULL: any number of ranks may share the
-     * device. */
+    /* Identifies the physical device in the world (the UUID of a GPU or of its
+     * MIG instance), in less than 64 bytes; at most one rank computes on it.
+     * Lives until close; never part of describe(). NULL: any number of ranks
+     * may share the device. */
     const char *(*device_id)(struct backend *b);
 
     /* A zeroed buffer. Its layout depends on graph and backend only. */
@@ -272,11 +283,11 @@ struct backend_ops {
     /*
      * Measures the algorithms of a NET_TRAIN net of `spec` on this device, of
      * which it uses neither weights nor plan, and returns a plan: `n` > 0 bytes
-     * of text, for free(), that are saved as a file. A plan has the algorithms
-     * with their settings, and what it is valid for: device and library
-     * versions, precision, graph, micro-batch; nothing of the run. It has a
-     * checksum. Two plans may give nets whose results differ in rounding; one
-     * plan gives the same bits on all devices that it is valid for.
+     * of text (at most 4 MiB), for free(), that are saved as a file. A plan has
+     * the algorithms with their settings, and what it is valid for: device and
+     * library versions, precision, graph, micro-batch; nothing of the run. It
+     * has a checksum. Two plans may give nets whose results differ in rounding;
+     * one plan gives the same bits on all devices that it is valid for.
      *
      * One call, without progress reports: the other ranks wait for it, so it
      * ends well within timeout.setup (600 s). Needs BACKEND_TUNES; without it
@@ -291,10 +302,10 @@ struct backend_ops {
                            struct net **out) VD_MUST_USE;
     /* Waits for enqueued work. */
     void (*net_free)(struct net *net);
-    /* Frees the memory that is needed only while the net computes; the next
-     * begin or forward allocates it again. Discards node values and the
-     * captured calls of all keys; keeps staged batches, results and weights.
-     * For long pauses. */
+    /* Waits for enqueued work, then frees the memory that is needed only while
+     * the net computes; the next begin or forward allocates it again. Discards
+     * node values and the captured calls of all keys; keeps staged batches,
+     * results and weights. For long pauses. */
     enum vd_err (*release_workspace)(struct net *net) VD_MUST_USE;
 
     /* Fills the next of two staging buffers. A buffer is in use until the
@@ -319,10 +330,13 @@ struct backend_ops {
                           float by) VD_MUST_USE;
     /* Optimizer step and running statistics, from the mean over replicas in
      * `exchange` and the step scalars of the last forward. If any element is
-     * not finite or the flag is not 0, it changes the scaler's state only
-     * (scaler.h), not even `version`. */
+     * not finite or the flag is not 0, or after a halt, it changes the scaler's
+     * state only (scaler.h), not even `version`. */
     enum vd_err (*update)(struct net *net, struct buf *exchange) VD_MUST_USE;
     enum vd_err (*end)(struct net *net) VD_MUST_USE;
+    /* After an error since begin, instead of end: discards the calls of this
+     * key that were captured since begin. */
+    void (*cancel)(struct net *net);
 
     /* *done: the oldest update whose result was not read yet (NET_EVAL: the
      * oldest such forward) is computed, so results and update_result of its

@@ -66,8 +66,9 @@ struct collective_ops {
     enum vd_err (*open)(const struct collective_spec *spec,
                         struct collective **out) VD_MUST_USE;
     /* Local, never waits; also between begin and end. *ready: all ranks have
-     * joined, so mean may be called. VD_COMM, logged, if the transport or
-     * another rank has failed: means in flight never complete. */
+     * joined, so mean may be called; before that it may enqueue and complete
+     * means of its own, as a warm-up or a self-test. VD_COMM, logged, if the
+     * transport or another rank has failed: means in flight never complete. */
     enum vd_err (*state)(struct collective *c, bool *ready) VD_MUST_USE;
     /* Collective: enqueues the mean over all replicas of elements `range`.
      * Reads the partial sums of all ranks, adds them in the order of the

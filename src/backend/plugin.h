@@ -42,8 +42,10 @@ struct plugin_host {
     size_t (*memory_thread_stacks)(int n);
 };
 
-/* Sizes of the structs that both sides read, and offsets inside the largest. */
-#define PLUGIN_LAYOUT_N 14
+/* Sizes of the structs that both sides read or write, and offsets inside the
+ * largest. Enums and meanings are not covered: increment BACKEND_ABI with every
+ * change of backend.h, collective.h or scaler.h that is released. */
+#define PLUGIN_LAYOUT_N 20
 #define PLUGIN_LAYOUT                                                         \
     {                                                                         \
         sizeof(struct graph), offsetof(struct graph, loss),                   \
@@ -52,7 +54,10 @@ struct plugin_host {
             sizeof(struct batch_item), sizeof(struct batch),                  \
             sizeof(struct result), sizeof(struct net_spec),                   \
             sizeof(struct weights), sizeof(struct backend_config),            \
-            sizeof(struct collective_spec), sizeof(struct collective_id)      \
+            sizeof(struct collective_spec), sizeof(struct collective_id),     \
+            sizeof(struct update_result), sizeof(struct backend),             \
+            sizeof(struct buf), sizeof(struct range),                         \
+            sizeof(struct step_scalars), SCALER_N                             \
     }
 
 struct backend_plugin {

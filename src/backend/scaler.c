@@ -1,7 +1,8 @@
 #include "backend/scaler.h"
 
 #define SCALE_FACTOR 2.0f
-#define MAX_SCALE    16777216.0f /* 2^24: further growth has no use */
+#define MAX_SCALE    16777216.0f       /* 2^24 */
+#define MIN_SCALE    (1.0f / 16384.0f) /* 2^-14 */
 
 float scaler_scale(const float *state, const struct loss_scaling *scaling)
 {
@@ -23,7 +24,8 @@ static enum update_outcome skip(float *state,
     }
     state[SCALER_SKIPPED]++;
     state[SCALER_APPLIED_IN_ROW] = 0;
-    state[SCALER_SCALE] /= SCALE_FACTOR;
+    if (state[SCALER_SCALE] > MIN_SCALE)
+        state[SCALER_SCALE] /= SCALE_FACTOR;
     return UPDATE_SKIPPED;
 }
 

@@ -7,8 +7,12 @@
  * Without loss scaling the first such gradient halts. With loss scaling (as
  * torch.amp.GradScaler) the step is skipped and the scale halved; after
  * max_skipped skipped steps in a row the next one halts. After growth_steps
- * applied steps in a row the scale is doubled. Halted: no later update changes
- * anything.
+ * applied steps in a row the scale is doubled. It stays in [2^-14, 2^24].
+ * Halted: no later update changes anything, also if its gradient is finite.
+ *
+ * The gradient is finite if the exchange buffer is: the sum of squares of the
+ * scaled gradient may overflow in float32, so it is computed in double or after
+ * the division by the scale.
  */
 #ifndef VOCDIST_BACKEND_SCALER_H
 #define VOCDIST_BACKEND_SCALER_H

@@ -114,20 +114,22 @@ enum vd_err comm_claim_index(struct comm *c, enum fault_site site,
     return VD_OK;
 }
 
-/* The watchdog limits the time. */
 enum vd_err comm_wait(struct comm *c, enum fault_site site, comm_poll_fn *poll,
                       void *ctx)
 {
-    double start = clock_now();
-    bool done = false;
-    (void)c;
-    (void)site;
-    for (;;) {
+    double start = clock_now(), waited_s = 0;
+    for (bool done = false; waited_s <= c->timeout_s;) {
         VD_TRY(poll(ctx, &done));
         if (done)
             return VD_OK;
-        comm_backoff(clock_now() - start);
+        waited_s = clock_now() - start;
+        comm_backoff(waited_s);
     }
+    return VD_FAIL(VD_COMM,
+                   "waited %.0f s while %s\n"
+                   "check the device and the disk with the data; if they are "
+                   "only slow, set a larger timeout",
+                   c->timeout_s, fault_site_activity(site));
 }
 
 enum vd_err comm_barrier(struct comm *c, enum fault_site site)

@@ -39,8 +39,9 @@ static void nccl_close(struct exchange *x)
 {
     const struct exchange_spec *spec = &x->spec;
     if (spec->backend->ops->release_workspace(spec->net) != VD_OK)
-        log_debug("the device has failed; its captured steps are not dropped");
-    collective_ops(x)->close(x->impl);
+        log_debug("the device has failed: its collective is not closed");
+    else
+        collective_ops(x)->close(x->impl);
     x->impl = NULL;
 }
 
@@ -97,7 +98,9 @@ static enum vd_err nccl_open(struct exchange *x)
     enum vd_err err = comm_phase(comm, SITE_EXCHANGE, start_to_join, &o);
     if (err == VD_OK)
         err = comm_wait(comm, SITE_EXCHANGE, poll_ready, x);
-    if (err != VD_OK && x->impl)
+    /* After an error that only this rank has, others may still join: closing
+     * could wait for them. */
+    if (err != VD_OK && x->impl && err == comm->agreed_err)
         nccl_close(x);
     return err;
 }

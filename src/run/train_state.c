@@ -10,13 +10,14 @@
 
 #include <float.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const sum_keys[2][4] = {
-    {"images", "l1", "ce", "loss"},
-    {"next_images", "next_l1", "next_ce", "next_loss"},
+static const char *const sum_keys[2][5] = {
+    {"images", "l1", "ce", "loss", "finite_images"},
+    {"next_images", "next_l1", "next_ce", "next_loss", "next_finite_images"},
 };
 
 /* Elements of the scaler, in its order; a run that has halted is not saved. */
@@ -57,6 +58,8 @@ char *train_state_format(const struct train_state *s)
         json_put_real(root, sum_keys[i][1], s->sums[i].l1);
         json_put_real(root, sum_keys[i][2], s->sums[i].ce);
         json_put_real(root, sum_keys[i][3], s->sums[i].loss);
+        if (s->sums[i].n_finite != s->sums[i].n)
+            json_put_int(root, sum_keys[i][4], s->sums[i].n_finite);
     }
     json_put_real(root, "epoch_seconds", s->epoch_seconds);
     json_put_int(root, "has_best", s->has_best);
@@ -85,20 +88,29 @@ static enum vd_err get_sum(const struct json *root, const char *where, int i,
     VD_TRY(json_get_int(root, where, sum_keys[i][0], 0, INT64_MAX, &sum->n));
     VD_TRY(json_get_real(root, where, sum_keys[i][1], &sum->l1));
     VD_TRY(json_get_real(root, where, sum_keys[i][2], &sum->ce));
-    return json_get_real(root, where, sum_keys[i][3], &sum->loss);
+    VD_TRY(json_get_real(root, where, sum_keys[i][3], &sum->loss));
+    sum->n_finite = sum->n;
+    return json_has(root, sum_keys[i][4])
+               ? json_get_int(root, where, sum_keys[i][4], 0, sum->n,
+                              &sum->n_finite)
+               : VD_OK;
 }
 
+/* A scale, then counts of steps. */
 static enum vd_err get_scaler(const struct json *root, const char *where,
-                              float *scaler)
+                              int64_t step, float *scaler)
 {
     for (size_t i = 0; i < N_SCALER_KEYS; i++) {
         double value;
         if (!json_has(root, scaler_keys[0]))
             return VD_OK;
         VD_TRY(json_get_real(root, where, scaler_keys[i], &value));
-        if (!(value >= 0 && value <= FLT_MAX))
+        bool is_scale = i == SCALER_SCALE;
+        double limit = is_scale ? FLT_MAX : (double)step;
+        if (!(value >= 0 && value <= limit) || (is_scale && value == 0) ||
+            (!is_scale && value != floor(value)))
             return VD_FAIL(VD_DATA,
-                           "%s: %s: %g is not a count\n"
+                           "%s: %s: %g is out of range\n"
                            "use an older checkpoint of the run",
                            where, scaler_keys[i], value);
         scaler[i] = (float)value;
@@ -141,7 +153,7 @@ static enum vd_err get_all(struct train_state *s, const struct json *root,
     VD_TRY(get_digest(root, where, "judge", &s->best_metric_data));
     VD_TRY(json_get_int(root, where, "total", 0, INT64_MAX, &total));
     VD_TRY(json_get_text(root, where, "machine", &machine));
-    VD_TRY(get_scaler(root, where, s->scaler));
+    VD_TRY(get_scaler(root, where, step, s->scaler));
     VD_TRY(get_plan(s, root, where));
     s->total = (uint64_t)total;
     snprintf(s->machine, sizeof s->machine, "%s", machine);

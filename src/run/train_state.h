@@ -14,10 +14,11 @@
 
 /* Sums over images of one epoch. */
 struct loss_sums {
-    int64_t n;   /* images */
-    double l1;   /* of the box, pixels */
-    double ce;   /* cross entropy, nats */
-    double loss; /* scaled and weighted (graph_loss_of_image()) */
+    int64_t n;        /* images */
+    int64_t n_finite; /* of those, with a finite loss: the divisor of means */
+    double l1;        /* of the box, pixels */
+    double ce;        /* cross entropy, nats */
+    double loss;      /* scaled and weighted (graph_loss_of_image()) */
 };
 
 #define TRAIN_STATE_MACHINE_MAX 160

@@ -89,13 +89,17 @@ static enum vd_err time_steps(struct dry_run *d)
     double sum = 0, waited = 0;
     for (bool done = false; !done;) {
         struct step_stats step;
-        VD_TRY(session_step(d->session, 0, &step));
+        VD_TRY(session_step(d->session, UINT64_MAX, &step));
         sum += step.seconds;
         waited += step.waited_s;
         d->n_steps++;
         bool enough = (sum >= STEPS_S && d->n_steps >= MIN_STEPS) ||
                       d->n_steps >= MAX_STEPS;
         VD_TRY(agree_done(d->session, enough, &done));
+    }
+    while (session_is_in_flight(d->session)) {
+        struct step_stats untimed;
+        VD_TRY(session_step(d->session, 0, &untimed));
     }
     d->step_s = sum / d->n_steps;
     d->max_usage.waited_s = waited;

@@ -97,11 +97,9 @@ static enum vd_err check_device_kinds(const struct comm *c,
     return VD_CONFIG;
 }
 
-static bool share_device(const struct comm *c, const struct rank_device *all,
-                         int a, int b)
+static bool share_device(const struct rank_device *all, int a, int b)
 {
-    return *all[a].id && !strcmp(all[a].id, all[b].id) &&
-           !strcmp(c->hosts[a], c->hosts[b]);
+    return *all[a].id && !strcmp(all[a].id, all[b].id);
 }
 
 static enum vd_err check_shared_devices(const struct comm *c,
@@ -109,15 +107,16 @@ static enum vd_err check_shared_devices(const struct comm *c,
 {
     for (int b = 1; b < c->size; b++) {
         int a = 0;
-        while (a < b && !share_device(c, all, a, b))
+        while (a < b && !share_device(all, a, b))
             a++;
         if (a == b)
             continue;
         if (c->rank == 0)
-            log_error("ranks %d and %d (%s) compute on the same device, %s\n"
+            log_error("ranks %d and %d (%s, %s) compute on the same device, "
+                      "%s\n"
                       "start one rank per device: fewer ranks per node, or "
                       "another device in CUDA_VISIBLE_DEVICES for each rank",
-                      a, b, c->hosts[a], all[a].id);
+                      a, b, c->hosts[a], c->hosts[b], all[a].id);
         return VD_CONFIG;
     }
     return VD_OK;
@@ -129,6 +128,7 @@ enum vd_err engine_compare_devices(struct engine *e)
     struct rank_device *all = xcalloc((size_t)e->comm->size, sizeof *all);
     const char *id = e->backend.ops->device_id(&e->backend);
     engine_describe_device(e, mine.kind, sizeof mine.kind);
+    VD_ASSERT(!id || strlen(id) < sizeof mine.id);
     snprintf(mine.id, sizeof mine.id, "%s", id ? id : "");
     enum vd_err err =
         comm_allgather(e->comm, SITE_DEVICE, &mine, sizeof mine, all);
@@ -360,41 +360,11 @@ static void list_non_finite(const struct engine *e, uint64_t step,
         text_add(out, " and %d more", n - MAX_NAMED);
 }
 
-/* Collective: rank 0 reports the images of all ranks; nothing of this step is
- * written to a file. */
-static enum vd_err fail_non_finite(struct engine *e, uint64_t step)
-{
-    struct text mine = {0};
-    void *all = NULL;
-    size_t total = 0, *sizes = xcalloc((size_t)e->comm->size, sizeof *sizes);
-    list_non_finite(e, step, &mine);
-    enum vd_err err =
-        comm_gather(e->comm, SITE_STEP, mine.bytes, mine.length, &all, sizes);
-    for (int r = 0; r < e->comm->size; r++)
-        total += sizes[r];
-    if (err == VD_OK)
-        err = VD_NUMERIC;
-    if (err == VD_NUMERIC && e->comm->rank == 0)
-        err = VD_FAIL(VD_NUMERIC,
-                      "step %llu: %s%.*s%s\n"
-                      "start a run of another name with a smaller --optim.lr "
-                      "or --optim.clip_norm 1; it can start from the last "
-                      "checkpoint's weights (vocdist export, then "
-                      "--model.weights)",
-                      (unsigned long long)step,
-                      total ? "the loss is not finite"
-                            : "the gradient is not finite (all losses are)",
-                      (int)(total < MAX_LISTED ? total : MAX_LISTED),
-                      (const char *)all, total > MAX_LISTED ? "..." : "");
-    alloc_aligned_free(all);
-    free(sizes);
-    free(mine.bytes);
-    return err == VD_NUMERIC ? comm_agree(e->comm, SITE_STEP, err) : err;
-}
-
+/* A staging buffer may become free only after means that are in flight. */
 static enum vd_err poll_staged(void *ctx, bool *done)
 {
-    const struct engine *e = ctx;
+    struct engine *e = ctx;
+    VD_TRY(e->step.exchange.ops->test(&e->step.exchange));
     return prefetch_take(e->prefetch, done);
 }
 
@@ -432,6 +402,71 @@ static enum vd_err launch_steps(struct engine *e, uint64_t until,
     return VD_OK;
 }
 
+/* Completes the steps in flight without using their results. */
+static enum vd_err drain_steps(struct engine *e)
+{
+    struct update_result update;
+    struct result *unused = xcalloc((size_t)e->n_local, sizeof *unused);
+    enum vd_err err = VD_OK;
+    for (; err == VD_OK && e->collected < e->launched; e->collected++)
+        err = step_collect(&e->step, unused, e->input.micro_batch, &update);
+    free(unused);
+    return err;
+}
+
+/* On rank 0: `listed` are the images of all ranks, [bytes]. */
+static enum vd_err report_non_finite(const struct engine *e, uint64_t step,
+                                     const char *listed, size_t bytes)
+{
+    char row[64] = "";
+    if (is_fp16(e))
+        snprintf(row, sizeof row, ", the last of %d such steps in a row",
+                 ENGINE_MAX_NON_FINITE_IN_ROW);
+    return VD_FAIL(VD_NUMERIC,
+                   "step %llu: %s%s%.*s%s\n"
+                   "start a run of another name with a smaller --optim.lr or "
+                   "--optim.clip_norm 1%s; it can start from the last "
+                   "checkpoint's weights (vocdist export, then "
+                   "--model.weights)",
+                   (unsigned long long)step,
+                   bytes ? "the loss is not finite"
+                         : "the gradient is not finite (all losses are)",
+                   row, (int)(bytes < MAX_LISTED ? bytes : MAX_LISTED), listed,
+                   bytes > MAX_LISTED ? "..." : "",
+                   is_fp16(e) ? ", or --train.precision fp32" : "");
+}
+
+/* Collective: rank 0 reports the images of all ranks; nothing of this step is
+ * written to a file. */
+static enum vd_err fail_non_finite(struct engine *e, uint64_t step)
+{
+    struct text mine = {0};
+    void *all = NULL;
+    size_t total = 0, *sizes = xcalloc((size_t)e->comm->size, sizeof *sizes);
+    list_non_finite(e, step, &mine);
+    enum vd_err err = drain_steps(e);
+    if (err == VD_OK)
+        err = comm_gather(e->comm, SITE_STEP, mine.bytes, mine.length, &all,
+                          sizes);
+    for (int r = 0; r < e->comm->size; r++)
+        total += sizes[r];
+    if (err == VD_OK)
+        err = e->comm->rank == 0 ? report_non_finite(e, step, all, total)
+                                 : VD_NUMERIC;
+    alloc_aligned_free(all);
+    free(sizes);
+    free(mine.bytes);
+    return err == VD_NUMERIC ? comm_agree(e->comm, SITE_STEP, err) : err;
+}
+
+static void log_skipped(const struct engine *e, uint64_t step, float scale)
+{
+    if (e->comm->rank == 0)
+        log_info("step %llu: the gradient is not finite at loss scale %g: "
+                 "skipped; the loss scale is halved",
+                 (unsigned long long)step, (double)scale);
+}
+
 enum vd_err engine_step(struct engine *e, uint64_t until,
                         struct step_stats *done)
 {
@@ -439,22 +474,22 @@ enum vd_err engine_step(struct engine *e, uint64_t until,
     struct input_wait wait = {.engine = e};
     uint64_t step = e->input.first_step + e->collected + 1;
     comm_enter(e->comm, SITE_STEP, (int64_t)step, e->config->timeout.step);
-    double begin = clock_now();
+    /* A step in flight began at the latest when the last one was collected. */
+    double begin = e->launched > e->collected ? e->last_collect : clock_now();
     VD_TRY(launch_steps(e, until, &wait));
     VD_TRY(step_collect(&e->step, e->results, e->input.micro_batch, &update));
+    e->collected++;
     if (update.outcome == UPDATE_HALTED)
         return fail_non_finite(e, step);
-    if (update.outcome == UPDATE_SKIPPED && e->comm->rank == 0)
-        log_info("step %llu: the gradient is not finite at loss scale %g: "
-                 "skipped; the loss scale is halved",
-                 (unsigned long long)step, (double)update.loss_scale);
-    e->collected++;
+    if (update.outcome == UPDATE_SKIPPED)
+        log_skipped(e, step, update.loss_scale);
+    e->last_collect = clock_now();
     *done = (struct step_stats){.step = step,
                                 .lr = schedule_lr(&e->input.schedule, step - 1),
                                 .grad_norm = update.grad_norm,
                                 .loss_scale =
                                     is_fp16(e) ? (double)update.loss_scale : 0,
-                                .seconds = clock_now() - begin,
+                                .seconds = e->last_collect - begin,
                                 .waited_s = wait.seconds,
                                 .device_s = update.seconds};
     return VD_OK;

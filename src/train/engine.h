@@ -43,6 +43,7 @@ struct engine {
     int n_local;               /* images of this rank in a step */
     uint64_t launched;         /* steps launched since the prefetch started */
     uint64_t collected;        /* of those, collected */
+    double last_collect;       /* clock_now() at the end of the last step */
 };
 
 /* Local. Nothing to free until engine_build_graph(). */

@@ -16,10 +16,10 @@ static enum vd_err add_metrics(struct session *s, const struct loss_sums *sum,
                                const struct eval_means *means)
 {
     struct text row = {0};
-    double n = sum ? (double)sum->n : 0;
+    double n = sum ? (double)sum->n_finite : 0;
     text_add(&row, "%llu,%llu,", (unsigned long long)s->state.epoch,
              (unsigned long long)s->state.step);
-    if (sum)
+    if (n > 0)
         text_add(&row, "%.6f,%.6f,%.6f,", sum->loss / n, sum->l1 / n,
                  sum->ce / n);
     else
@@ -48,7 +48,7 @@ static void log_epoch(const struct session *s, const struct loss_sums *sum,
     text_add(&line, "epoch %llu", (unsigned long long)s->state.epoch);
     if (sum) {
         const struct graph_loss *loss = &s->engine.graph.loss;
-        double n = (double)sum->n;
+        double n = (double)sum->n_finite;
         text_add(&line, ": train loss %.4g (box %g x %.4g px, class %g x %.4g)",
                  sum->loss / n, loss->box_scale, sum->l1 / n, loss->class_scale,
                  sum->ce / n);
@@ -72,7 +72,7 @@ static bool get_metric(const struct session *s, const struct loss_sums *sum,
 {
     if (!sum || (s->data.has_val && !means))
         return false;
-    *value = s->data.has_val ? means->loss : sum->loss / (double)sum->n;
+    *value = s->data.has_val ? means->loss : sum->loss / (double)sum->n_finite;
     return true;
 }
 

@@ -48,11 +48,12 @@ static void add_losses(struct loss_meter *m, uint64_t position,
     double l1 = (double)pair[0], ce = (double)pair[1];
     double total = graph_loss_of_image(m->loss, m->data->class[index], l1, ce);
     VD_ASSERT(epoch - m->epoch < 2);
-    if (!isfinite(total))
-        return;
     struct loss_sums *sums[] = {&m->sums[epoch - m->epoch], step};
     for (int i = 0; i < 2; i++) {
         sums[i]->n++;
+        if (!isfinite(total))
+            continue;
+        sums[i]->n_finite++;
         sums[i]->l1 += l1;
         sums[i]->ce += ce;
         sums[i]->loss += total;
@@ -73,8 +74,7 @@ static enum vd_err write_step_row(struct loss_meter *m,
                                   const struct step_stats *s,
                                   const struct loss_sums *sum)
 {
-    double n = (double)sum->n;
-    double images = (double)m->replicas * (double)m->micro_batch;
+    double n = (double)sum->n_finite;
     struct text row = {0};
     text_add(&row, "{\"step\": %llu", (unsigned long long)s->step);
     add_number(&row, "loss", "%.7g", sum->loss / n);
@@ -84,7 +84,7 @@ static enum vd_err write_step_row(struct loss_meter *m,
     add_number(&row, "grad_norm", "%.6g", s->grad_norm);
     if (s->loss_scale > 0)
         add_number(&row, "loss_scale", "%.9g", s->loss_scale);
-    add_number(&row, "images_per_s", "%.2f", images / s->seconds);
+    add_number(&row, "images_per_s", "%.2f", (double)sum->n / s->seconds);
     add_number(&row, "wait_share", "%.4f", s->waited_s / s->seconds);
     enum vd_err err = append_file_printf(m->steps_jsonl, "%s}\n", row.bytes);
     free(row.bytes);
@@ -96,9 +96,8 @@ static enum vd_err accumulate_step(struct loss_meter *m, int i, const char *all,
                                    const size_t *sizes)
 {
     struct loss_sums sum = {0};
-    uint64_t images = (uint64_t)m->replicas * (uint64_t)m->micro_batch;
-    uint64_t position = (m->steps[i].step - 1) * images,
-             end = position + images;
+    uint64_t position = (m->steps[i].step - 1) * (uint64_t)m->replicas *
+                        (uint64_t)m->micro_batch;
     for (int rank = 0; rank < m->comm->size; rank++) {
         size_t bytes = sizes[rank] / (size_t)m->n_steps;
         const char *from = all + (size_t)i * bytes;
@@ -110,7 +109,7 @@ static enum vd_err accumulate_step(struct loss_meter *m, int i, const char *all,
         all += sizes[rank];
     }
     /* All images of the step were added. */
-    VD_ASSERT(position == end);
+    VD_ASSERT(sum.n == (int64_t)m->replicas * m->micro_batch);
     return write_step_row(m, &m->steps[i], &sum);
 }
 
@@ -135,7 +134,7 @@ enum vd_err loss_meter_flush(struct loss_meter *m)
 struct loss_sums loss_meter_end_epoch(struct loss_meter *m)
 {
     struct loss_sums sum = m->sums[0];
-    VD_ASSERT(m->comm->rank != 0 || sum.n <= (int64_t)m->data->n_images);
+    VD_ASSERT(m->comm->rank != 0 || sum.n == (int64_t)m->data->n_images);
     m->sums[0] = m->sums[1];
     m->sums[1] = (struct loss_sums){0};
     m->epoch++;

@@ -5,8 +5,8 @@
  * gathers them on rank 0, which adds them in double precision in the order of
  * positions, so the sums are equal at any rank count. A step may contain images
  * of two epochs; those of the next epoch have a sum of their own. Box losses
- * are in pixels, class losses in nats. Losses that are not finite (of a step
- * that was skipped, in fp16) are not counted.
+ * are in pixels, class losses in nats. Means are over the images with a finite
+ * loss: in fp16, a step that was skipped may have others.
  */
 #ifndef VOCDIST_TRAIN_LOSS_METER_H
 #define VOCDIST_TRAIN_LOSS_METER_H

@@ -35,6 +35,11 @@ enum vd_err session_step(struct session *s, uint64_t until,
     return VD_OK;
 }
 
+bool session_is_in_flight(const struct session *s)
+{
+    return engine_last_launched(&s->engine) > s->state.step;
+}
+
 enum vd_err session_validate(struct session *s, struct eval_means *means)
 {
     struct eval_summary summary = {0};

@@ -91,6 +91,10 @@ bool session_is_finished(const struct session *s);
 enum vd_err session_step(struct session *s, uint64_t until,
                          struct step_stats *done) VD_MUST_USE;
 
+/* Local, equal on all ranks: steps are launched that session_step() has not
+ * counted yet. */
+bool session_is_in_flight(const struct session *s);
+
 /* Collective: evaluates the validation set, or the first batches of it up to
  * evaluator_limit(). `means` are equal on all ranks. Needs data.has_val. */
 enum vd_err session_validate(struct session *s,

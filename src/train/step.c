@@ -176,6 +176,16 @@ static enum vd_err enqueue_replica(struct step *s)
     return update_weights(s);
 }
 
+/* Ends what begin started; `err` is the result of the calls since then. */
+static enum vd_err end_work(struct step *s, enum vd_err err)
+{
+    const struct backend_ops *ops = s->backend->ops;
+    if (err == VD_OK)
+        return ops->end(s->net);
+    ops->cancel(s->net);
+    return err;
+}
+
 /* Exchange and update after the end of the last replica. */
 static enum vd_err exchange_and_update(struct step *s)
 {
@@ -187,9 +197,7 @@ static enum vd_err exchange_and_update(struct step *s)
         enqueue_range(s, (struct range){.first = 0, .n = s->partials[0]->n}));
     VD_TRY(wait_exchange(s));
     VD_TRY(ops->begin(s->net, s->plan.n_inputs, &replayed));
-    if (!replayed)
-        VD_TRY(update_weights(s));
-    return ops->end(s->net);
+    return end_work(s, replayed ? VD_OK : update_weights(s));
 }
 
 /* A replayed step calls no exchange, so the site of the exchange is visited
@@ -201,9 +209,7 @@ static enum vd_err launch_replica(struct step *s)
     if (is_last(s))
         VD_TRY(fault_at(SITE_REDUCE, s->comm->rank));
     VD_TRY(ops->begin(s->net, s->local_replica, &replayed));
-    if (!replayed)
-        VD_TRY(enqueue_replica(s));
-    return ops->end(s->net);
+    return end_work(s, replayed ? VD_OK : enqueue_replica(s));
 }
 
 enum vd_err step_launch(struct step *s, step_wait_fn *wait, void *ctx)
@@ -272,10 +278,9 @@ static enum vd_err exchange_on_device(struct step *s)
     enum vd_err err;
     VD_TRY_GOTO(out, err, ops->alloc(s->backend, s->graph, BUF_STATS, &small));
     VD_TRY_GOTO(out, err, ops->begin(s->net, s->plan.n_inputs, &replayed));
-    if (!replayed)
-        VD_TRY_GOTO(out, err, exchange_sent_ranges(s));
-    VD_TRY_GOTO(out, err, ops->end(s->net));
-    err = ops->get(s->backend, s->graph, copy, &small);
+    err = end_work(s, replayed ? VD_OK : exchange_sent_ranges(s));
+    if (err == VD_OK)
+        err = ops->get(s->backend, s->graph, copy, &small);
 out:
     ops->free(s->backend, &small);
     free(copy);

@@ -69,8 +69,9 @@ static void show_progress(struct session *s, const struct step_stats *step)
 {
     char loss[32] = "", note[128];
     const struct loss_sums *sum = &s->losses.sums[0];
-    if (sum->n)
-        snprintf(loss, sizeof loss, ", loss %.3g", sum->loss / (double)sum->n);
+    if (sum->n_finite)
+        snprintf(loss, sizeof loss, ", loss %.3g",
+                 sum->loss / (double)sum->n_finite);
     snprintf(note, sizeof note, "epoch %llu%s, %.1f images/s, waiting %.0f %%",
              (unsigned long long)s->state.epoch + 1, loss,
              (double)s->plan.batch.global_batch / step->seconds,
@@ -107,11 +108,6 @@ static uint64_t next_barrier(const struct loop *l)
         if (barriers[i] < first)
             first = barriers[i];
     return l->stop || l->save ? 0 : first;
-}
-
-static bool is_in_flight(const struct session *s)
-{
-    return engine_last_launched(&s->engine) > s->state.step;
 }
 
 static enum vd_err train_step(struct loop *l)
@@ -151,7 +147,7 @@ static bool is_save_due(const struct loop *l)
 {
     const struct session *s = l->session;
     uint64_t every = (uint64_t)s->config->checkpoint.every;
-    return (l->save && !is_in_flight(s)) ||
+    return (l->save && !session_is_in_flight(s)) ||
            (every > 0 && s->state.step % every == 0);
 }
 
@@ -168,7 +164,7 @@ static enum vd_err train_steps(struct loop *l)
 {
     struct session *s = l->session;
     uint64_t first = s->state.step + 1, stop_at = s->plan.stop_at;
-    while (!session_is_finished(s) && (!l->stop || is_in_flight(s))) {
+    while (!session_is_finished(s) && (!l->stop || session_is_in_flight(s))) {
         VD_TRY(train_step(l));
         if (s->state.step == first)
             VD_TRY(session_check_memory(s));

@@ -253,6 +253,24 @@ static void a_released_workspace_changes_no_bits(void **state)
     on_every_backend(check_release_workspace, NET_TRAIN);
 }
 
+/* What fails between begin and end is canceled; the net can then be closed. */
+static void check_cancel(struct net_fixture *f)
+{
+    const struct backend_ops *ops = f->backend.ops;
+    bool replayed;
+    net_fixture_stage(f);
+    assert_int_equal(ops->begin(f->net, 7, &replayed), VD_OK);
+    assert_int_equal(ops->forward(f->net), VD_OK);
+    ops->cancel(f->net);
+    assert_int_equal(ops->release_workspace(f->net), VD_OK);
+}
+
+static void calls_can_be_canceled(void **state)
+{
+    (void)state;
+    on_every_backend(check_cancel, NET_TRAIN);
+}
+
 struct staging_thread {
     struct net_fixture *fixture;
     int staged; /* atomic */
@@ -684,6 +702,7 @@ int main(void)
         cmocka_unit_test(put_and_get_are_inverse),
         cmocka_unit_test(add_is_exact),
         cmocka_unit_test(a_released_workspace_changes_no_bits),
+        cmocka_unit_test(calls_can_be_canceled),
         cmocka_unit_test(two_batches_may_be_staged),
         cmocka_unit_test(a_training_batch_stays_until_backward),
         cmocka_unit_test(steps_in_flight_change_no_bits),

@@ -76,6 +76,7 @@ static struct loss_sums expected(uint64_t epoch, uint64_t end)
         struct result r = result_at(p);
         double w = weights[classes[sampler_at(&sampler, p, NULL)]];
         sum.n++;
+        sum.n_finite++;
         sum.l1 += (double)r.l1;
         sum.ce += (double)r.ce;
         sum.loss += 2 * (double)r.l1 + 5 * w * (double)r.ce;
@@ -158,7 +159,8 @@ static void losses_that_are_not_finite_are_not_counted(void **state)
     results[1].ce = NAN;
     loss_meter_add(&f.loss_meter, &row, results);
     assert_int_equal(loss_meter_flush(&f.loss_meter), VD_OK);
-    assert_int_equal(f.loss_meter.sums[0].n, BATCH - 1);
+    assert_int_equal(f.loss_meter.sums[0].n, BATCH);
+    assert_int_equal(f.loss_meter.sums[0].n_finite, BATCH - 1);
     assert_true(isfinite(f.loss_meter.sums[0].loss));
     for (uint64_t i = 0; i < BATCH; i++)
         results[i].l1 = INFINITY;

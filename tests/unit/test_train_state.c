@@ -23,11 +23,16 @@ static struct train_state random_state(uint64_t i)
                             .has_plan = i % 3,
                             .plan_digest = i % 3 ? w[3] : 0};
     for (int k = 0; k < 2; k++)
-        s.sums[k] = (struct loss_sums){w[k], w[k] * 1e297, -w[k + 1] / 7.0,
-                                       w[k + 2] * 5e-324};
+        s.sums[k] =
+            (struct loss_sums){.n = w[k],
+                               .n_finite = w[k] - (i % 2 ? w[k] / 3 : 0),
+                               .l1 = w[k] * 1e297,
+                               .ce = -w[k + 1] / 7.0,
+                               .loss = w[k + 2] * 5e-324};
     snprintf(s.machine, sizeof s.machine, "cpu \"%u\", x\\y", w[0]);
     if (i % 3 == 0) { /* with loss scaling */
         s.scaler[SCALER_SCALE] = ldexpf(1, (int)(w[0] % 50) - 25);
+        s.step = w[0] + 1000000u;
         s.scaler[SCALER_SKIPPED] = (float)(w[1] % 1000000);
         s.scaler[SCALER_APPLIED_IN_ROW] = (float)(w[2] % 2000);
         s.scaler[SCALER_SKIPPED_IN_ROW] = (float)(w[3] % 20);

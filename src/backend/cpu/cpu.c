@@ -181,6 +181,11 @@ static enum vd_err cpu_end(struct net *net)
     return VD_OK;
 }
 
+static void cpu_cancel(struct net *net)
+{
+    (void)net;
+}
+
 const struct backend_ops backend_cpu_ops = {
     .name = "cpu",
     .caps = BACKEND_HOST_MEMORY,
@@ -210,6 +215,7 @@ const struct backend_ops backend_cpu_ops = {
     .divide = cpu_divide,
     .update = cpu_update,
     .end = cpu_end,
+    .cancel = cpu_cancel,
     .done = cpu_done,
     .results = cpu_results,
     .update_result = cpu_update_result,

@@ -217,6 +217,11 @@ static enum vd_err ref_end(struct net *net)
     return VD_OK;
 }
 
+static void ref_cancel(struct net *net)
+{
+    (void)net;
+}
+
 static enum vd_err ref_release_workspace(struct net *net)
 {
     (void)net;
@@ -312,6 +317,7 @@ const struct backend_ops backend_ref_ops = {
     .divide = ref_divide,
     .update = ref_update,
     .end = ref_end,
+    .cancel = ref_cancel,
     .done = ref_done,
     .results = ref_results,
     .update_result = ref_update_result,

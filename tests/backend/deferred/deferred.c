@@ -332,6 +332,7 @@ static const struct backend_ops deferred_ops = {
     .divide = deferred_divide,
     .update = deferred_update,
     .end = deferred_end,
+    .cancel = deferred_cancel,
     .done = deferred_done,
     .results = deferred_results,
     .update_result = deferred_update_result,

@@ -75,6 +75,14 @@ enum vd_err deferred_end(struct net *net)
     return err;
 }
 
+void deferred_cancel(struct net *net)
+{
+    VD_ASSERT(net->key >= 0);
+    net->now.n = 0;
+    net->key = -1;
+    device_count_capturing(net->device, -1);
+}
+
 enum vd_err deferred_forward(struct net *net)
 {
     struct command c = {.call = CALL_FORWARD, .net = net};

@@ -18,6 +18,7 @@ enum vd_err deferred_divide(struct net *net, struct buf *buf,
                             struct range range, float by);
 enum vd_err deferred_update(struct net *net, struct buf *exchange);
 enum vd_err deferred_end(struct net *net);
+void deferred_cancel(struct net *net);
 
 /* Captures the command, or outside begin and end enqueues it. */
 enum vd_err deferred_enqueue(struct net *net, const struct command *c);
