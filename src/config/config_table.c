@@ -206,9 +206,9 @@ INT_AUTO("cpu.threads", cpu.threads, IDENTITY, 1, 1024, "auto",
      "for the run, because the bits depend on it"),
 TEXT("tune", tune, IDENTITY, "auto|on|off|FILE", "auto",
      "choice of algorithms: measured at the first start of the run (on), by a "
-     "fixed rule (off), or as in this plan.json of a run (FILE); auto: on if "
-     "the backend can measure. The plan is kept in the run's folder, because "
-     "the bits depend on it"),
+     "fixed rule (off), or as in the plan of another run (FILE: "
+     "runs/NAME/plan.json); auto: on if the backend can measure. The plan is "
+     "kept in the run's folder, because the bits depend on it"),
 CHOICE("exchange.name", exchange.name, FREE, "auto|none|mpi|nccl", "auto",
      "library that averages gradients over the ranks; nccl: that of the "
      "backend's plugin, on the device (NCCL for cuda); auto: with several ranks "

@@ -3,8 +3,7 @@
  * the next begins, so an error on one rank ends all of them at the same place
  * with one message. Local phases run on every rank; Root phases run on rank 0
  * while the others wait for the result; Collective phases return an agreed
- * result. (A Local phase may communicate, as connect does, but its result is
- * its rank's own and is agreed afterwards.)
+ * result.
  *
  * Example, resuming on two ranks: open_data reads the manifests on both;
  * open_folder (Root) locks the run and reads its newest checkpoint;

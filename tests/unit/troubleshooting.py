@@ -50,6 +50,15 @@ def normal(literal):
             .replace('%%', '%') for line in cause]
 
 
+def remedy_macros(text):
+    """The literals of macros that are parts of messages of backends, whose
+    plugins are not among the sources."""
+    text = text.replace('\\\n', ' ')
+    for macro in re.finditer(r'#define \w+_REMEDY\s+((?:' + LITERAL + r'\s*)+)',
+                             text):
+        yield ''.join(re.findall(LITERAL, macro.group()))
+
+
 def messages():
     """(exit code or None, text) of all messages in the sources."""
     found, codes = [], exit_codes()
@@ -67,6 +76,8 @@ def messages():
                 literal = ''.join(re.findall(LITERAL, run.group()))
                 for line in normal(literal):
                     found.append((code, line))
+        found += [(None, line) for literal in remedy_macros(text)
+                  for line in normal(literal)]
     return found
 
 
