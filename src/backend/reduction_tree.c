@@ -106,6 +106,24 @@ void reduction_plan_init_rank(struct reduction_plan *plan, int rank, int size,
     free(leaves);
 }
 
+void reduction_plan_init_final(struct reduction_plan *plan, int size,
+                               int replicas, int *n_partials)
+{
+    struct reduction_node *nodes = xcalloc((size_t)replicas, sizeof *nodes);
+    int n = 0;
+    for (int rank = 0; rank < size; rank++) {
+        struct reduction_plan of_rank;
+        reduction_plan_init_rank(&of_rank, rank, size, replicas);
+        for (int i = 0; i < of_rank.n_partials; i++)
+            nodes[n++] = of_rank.partials[i];
+        n_partials[rank] = of_rank.n_partials;
+        reduction_plan_clear(&of_rank);
+    }
+    reduction_plan_init(plan, replicas, nodes, n);
+    VD_ASSERT(plan->n_partials == 1);
+    free(nodes);
+}
+
 void reduction_plan_clear(struct reduction_plan *plan)
 {
     free(plan->buffer);

@@ -56,6 +56,11 @@ void reduction_plan_init(struct reduction_plan *plan, int replicas,
 /* The plan of a rank; its inputs are the leaves of its block. */
 void reduction_plan_init_rank(struct reduction_plan *plan, int rank, int size,
                               int replicas);
+/* The plan of the final sums: its inputs are the partial sums of all `size`
+ * ranks, in rank order, of which rank r has n_partials[r]; one partial sum, the
+ * total, remains. */
+void reduction_plan_init_final(struct reduction_plan *plan, int size,
+                               int replicas, int *n_partials);
 void reduction_plan_clear(struct reduction_plan *plan);
 
 #endif

@@ -64,7 +64,6 @@ struct exchange_mpi {
     /* Its inputs are the partial sums of all ranks, in rank order. */
     struct reduction_plan final_plan;
     int *n_partials; /* [size], owned: number of partial sums of each rank */
-    int total_partials;
     float **reduce_buffers; /* [final_plan.n_buffers], owned: used by
                                reduce_slice */
     /* This rank's partial sums on the host; partials[0] receives the mean. */
@@ -251,7 +250,7 @@ static enum vd_err ensure_inflight_scratch(const struct exchange *x,
     const struct exchange_mpi *m = x->impl;
     int rank = x->spec.comm->rank;
     size_t need = slice_of(x, f->range, rank).n *
-                  (size_t)(m->total_partials - m->n_partials[rank]);
+                  (size_t)(m->final_plan.n_inputs - m->n_partials[rank]);
     if (need <= f->scratch_capacity)
         return VD_OK;
     alloc_aligned_free(f->scratch);
@@ -300,27 +299,6 @@ static enum vd_err mpi_wait_all(struct exchange *x)
                                    spec->partials[0], m->partials[0]);
 }
 
-/* The plan of the final sums: from the partial sums of all ranks in rank order.
- * Every rank computes it without communication. */
-static void init_final_plan(struct exchange *x, struct exchange_mpi *m)
-{
-    int size = x->spec.comm->size, replicas = x->spec.replicas;
-    struct reduction_node *nodes = xcalloc((size_t)replicas, sizeof *nodes);
-    m->n_partials = xcalloc((size_t)size, sizeof *m->n_partials);
-    for (int rank = 0; rank < size; rank++) {
-        struct reduction_plan plan;
-        reduction_plan_init_rank(&plan, rank, size, replicas);
-        for (int i = 0; i < plan.n_partials; i++)
-            nodes[m->total_partials++] = plan.partials[i];
-        m->n_partials[rank] = plan.n_partials;
-        reduction_plan_clear(&plan);
-    }
-    reduction_plan_init(&m->final_plan, replicas, nodes, m->total_partials);
-    free(nodes);
-    m->reduce_buffers =
-        xcalloc((size_t)m->final_plan.n_buffers, sizeof *m->reduce_buffers);
-}
-
 /* Frees nothing while buckets are in flight: MPI still writes to the memory. */
 static void mpi_close(struct exchange *x)
 {
@@ -364,7 +342,7 @@ static size_t max_requests(const struct exchange *x)
 {
     const struct exchange_mpi *m = x->impl;
     size_t own = (size_t)m->n_partials[x->spec.comm->rank];
-    return (size_t)m->total_partials + own * (size_t)x->spec.comm->size;
+    return (size_t)m->final_plan.n_inputs + own * (size_t)x->spec.comm->size;
 }
 
 /* MPI_Comm_idup, because MPI_Comm_dup has no time limit. */
@@ -391,7 +369,11 @@ static enum vd_err mpi_open(struct exchange *x)
     x->impl = m;
     unsigned caps = x->spec.backend->ops->caps;
     x->in_step = (caps & BACKEND_HOST_MEMORY) && !(caps & BACKEND_CAPTURE);
-    init_final_plan(x, m);
+    m->n_partials = xcalloc((size_t)x->spec.comm->size, sizeof *m->n_partials);
+    reduction_plan_init_final(&m->final_plan, x->spec.comm->size,
+                              x->spec.replicas, m->n_partials);
+    m->reduce_buffers =
+        xcalloc((size_t)m->final_plan.n_buffers, sizeof *m->reduce_buffers);
     for (int i = 0; i < MAX_INFLIGHT; i++)
         m->inflight[i].requests = xcalloc(max_requests(x), sizeof(MPI_Request));
     enum vd_err err =

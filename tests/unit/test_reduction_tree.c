@@ -29,14 +29,14 @@ static void run_plan(const struct reduction_plan *plan, char **inputs,
         free(buffers[b]);
 }
 
-/* The whole sum, from the plans of `size` ranks and the plan of an owner. The
- * caller frees it. */
+/* The whole sum, from the plans of `size` ranks and the final plan. The caller
+ * frees it. */
 static char *sum_over_ranks(int size, int replicas)
 {
     char *parts[MAX_R], *partials[MAX_R], *total[1];
-    struct reduction_node nodes[MAX_R] = {{0}};
-    struct reduction_plan plan;
-    int n = 0;
+    struct reduction_plan plan, final_plan;
+    int n_partials[MAX_R], n = 0;
+    reduction_plan_init_final(&final_plan, size, replicas, n_partials);
     for (int rank = 0; rank < size; rank++) {
         char *leaves[MAX_R];
         int first = reduction_first_replica(rank, size, replicas);
@@ -45,18 +45,17 @@ static char *sum_over_ranks(int size, int replicas)
             leaves[i - first] = xasprintf("%d", i);
         reduction_plan_init_rank(&plan, rank, size, replicas);
         run_plan(&plan, leaves, partials);
-        for (int i = 0; i < plan.n_partials; i++) {
-            parts[n] = partials[i];
-            nodes[n++] = plan.partials[i];
-        }
+        assert_int_equal(plan.n_partials, n_partials[rank]);
+        for (int i = 0; i < plan.n_partials; i++)
+            parts[n++] = partials[i];
         for (int i = first; i < end; i++)
             free(leaves[i - first]);
         reduction_plan_clear(&plan);
     }
-    reduction_plan_init(&plan, replicas, nodes, n);
-    assert_int_equal(plan.n_partials, 1);
-    run_plan(&plan, parts, total);
-    reduction_plan_clear(&plan);
+    assert_int_equal(final_plan.n_inputs, n);
+    assert_int_equal(final_plan.n_partials, 1);
+    run_plan(&final_plan, parts, total);
+    reduction_plan_clear(&final_plan);
     for (int i = 0; i < n; i++)
         free(parts[i]);
     return total[0];
@@ -95,6 +94,25 @@ static void order_does_not_depend_on_the_ranks(void **state)
         }
         free(alone);
     }
+}
+
+/* R = 8 on 3 ranks: 0+1 | 2+3, 4 | 5, 6+7. */
+static void the_final_plan_has_the_partial_sums_of_all_ranks(void **state)
+{
+    (void)state;
+    const int counts[] = {1, 2, 2}, buffers[] = {0, 1, 1, 2, 2};
+    const struct reduction_add adds[] = {{0, 1}, {1, 2}, {1, 2}, {0, 1}};
+    struct reduction_plan plan;
+    int n_partials[3];
+    reduction_plan_init_final(&plan, 3, 8, n_partials);
+    assert_memory_equal(n_partials, counts, sizeof counts);
+    assert_int_equal(plan.n_inputs, 5);
+    assert_memory_equal(plan.buffer, buffers, sizeof buffers);
+    assert_int_equal(plan.add_start[5], 4);
+    assert_memory_equal(plan.adds, adds, sizeof adds);
+    assert_int_equal(plan.partials[0].first_leaf, 0);
+    assert_int_equal(plan.partials[0].n_leaves, 8);
+    reduction_plan_clear(&plan);
 }
 
 static void a_rank_needs_few_buffers(void **state)
@@ -136,6 +154,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(order_is_the_documented_one),
         cmocka_unit_test(order_does_not_depend_on_the_ranks),
+        cmocka_unit_test(the_final_plan_has_the_partial_sums_of_all_ranks),
         cmocka_unit_test(a_rank_needs_few_buffers),
         cmocka_unit_test(blocks_cover_all_replicas_once),
     };

@@ -66,24 +66,13 @@ void shared_means_make_id(struct collective_id *id)
 
 /* ---- opening ---- */
 
-/* The partial sums of all ranks, in rank order. */
 static void init_plan(struct shared_means *m)
 {
-    struct reduction_node *nodes = xcalloc((size_t)m->replicas, sizeof *nodes);
-    int n = 0;
-    for (int rank = 0; rank < m->size; rank++) {
-        struct reduction_plan plan;
-        reduction_plan_init_rank(&plan, rank, m->size, m->replicas);
-        if (rank == m->rank) {
-            m->first_partial = n;
-            m->n_partials = plan.n_partials;
-        }
-        for (int i = 0; i < plan.n_partials; i++)
-            nodes[n++] = plan.partials[i];
-        reduction_plan_clear(&plan);
-    }
-    reduction_plan_init(&m->plan, m->replicas, nodes, n);
-    free(nodes);
+    int n_partials[MAX_RANKS];
+    reduction_plan_init_final(&m->plan, m->size, m->replicas, n_partials);
+    for (int rank = 0; rank < m->rank; rank++)
+        m->first_partial += n_partials[rank];
+    m->n_partials = n_partials[m->rank];
 }
 
 static size_t slot_elements(const struct shared_means *m)
