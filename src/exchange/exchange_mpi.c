@@ -321,8 +321,9 @@ static void mpi_close(struct exchange *x)
     free(m);
 }
 
-static enum vd_err map_partials(struct exchange *x)
+static enum vd_err map_partials(void *ctx)
 {
+    struct exchange *x = ctx;
     struct exchange_mpi *m = x->impl;
     const struct exchange_spec *spec = &x->spec;
     m->partials = xcalloc((size_t)spec->plan->n_partials, sizeof *m->partials);
@@ -345,7 +346,9 @@ static size_t max_requests(const struct exchange *x)
     return (size_t)m->final_plan.n_inputs + own * (size_t)x->spec.comm->size;
 }
 
-/* MPI_Comm_idup, because MPI_Comm_dup has no time limit. */
+/* MPI_Comm_idup, because MPI_Comm_dup has no time limit. Not in a phase, which
+ * would hold back the message of a timeout and wait for the ranks again. After
+ * an error nothing is freed: MPI may still write to m->mpi_comm. */
 static enum vd_err dup_world(struct exchange *x)
 {
     struct exchange_mpi *m = x->impl;
@@ -353,13 +356,6 @@ static enum vd_err dup_world(struct exchange *x)
     MPI_TRY(
         MPI_Comm_idup(comm_mpi_world(x->spec.comm), &m->mpi_comm, &request));
     return comm_mpi_wait(x->spec.comm, SITE_EXCHANGE, &request);
-}
-
-static enum vd_err open_world_and_buffers(void *ctx)
-{
-    struct exchange *x = ctx;
-    VD_TRY(dup_world(x));
-    return map_partials(x);
 }
 
 static enum vd_err mpi_open(struct exchange *x)
@@ -376,11 +372,10 @@ static enum vd_err mpi_open(struct exchange *x)
         xcalloc((size_t)m->final_plan.n_buffers, sizeof *m->reduce_buffers);
     for (int i = 0; i < MAX_INFLIGHT; i++)
         m->inflight[i].requests = xcalloc(max_requests(x), sizeof(MPI_Request));
-    enum vd_err err =
-        comm_phase(x->spec.comm, SITE_EXCHANGE, open_world_and_buffers, x);
+    enum vd_err err = comm_phase(x->spec.comm, SITE_EXCHANGE, map_partials, x);
     if (err != VD_OK)
         mpi_close(x);
-    return err;
+    return err == VD_OK ? dup_world(x) : err;
 }
 
 const struct exchange_ops exchange_mpi = {
