@@ -185,6 +185,14 @@ static void set_memory_hints(const struct evaluation *e)
     memory_hints_set(&hints);
 }
 
+/* The cast below, as that in train/engine.c, needs equal orders. */
+_Static_assert((int)PRECISION_FP32 == (int)BACKEND_FP32 &&
+                   (int)PRECISION_TF32 == (int)BACKEND_TF32 &&
+                   (int)PRECISION_BF16 == (int)BACKEND_BF16 &&
+                   (int)PRECISION_FP16 == (int)BACKEND_FP16 &&
+                   (int)PRECISION_FP16 + 1 == (int)BACKEND_PRECISIONS,
+               "order of the precisions");
+
 /* In the precision of the run if the backend has it, else in fp32; a precision
  * that is set for this call is required. */
 static enum vd_err eval_open_device(void *ctx)
