@@ -143,9 +143,9 @@ class ScratchFolder:
         # A job that ends removes Open MPI's folder also for jobs that start.
         scratch = os.path.join(self.path, 'tmp', name)
         os.makedirs(scratch, exist_ok=True)
-        return subprocess.Popen(command, cwd=self.path, text=True,
-                                env=dict(os.environ, TMPDIR=scratch,
-                                         **dict(environment)),
+        env = dict(os.environ, TMPDIR=scratch, DEFERRED_SHARED_DIR=self.path)
+        env.update(environment)
+        return subprocess.Popen(command, cwd=self.path, text=True, env=env,
                                 stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT)
 

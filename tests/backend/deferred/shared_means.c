@@ -1,5 +1,7 @@
 /*
- * Means over shared memory.
+ * Means over shared memory: a file that all ranks map. Its name is removed as
+ * soon as all ranks have joined. A rank that is killed before leaves the file,
+ * so tests set DEFERRED_SHARED_DIR to a folder that they remove.
  *
  * The memory has a header with counters and two slots, each with room for the
  * partial sums of all ranks. Mean k uses slot k % 2:
@@ -17,6 +19,7 @@
 #include "backend/reduction_tree.h"
 #include "base/alloc.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -41,7 +44,7 @@ struct shared_header {
 };
 
 struct shared_means {
-    char name[sizeof(struct collective_id)];
+    char *path; /* owned: of the file */
     int rank, size, replicas;
     size_t n_elements;
     /* The final sums: its inputs are the partial sums of all ranks. */
@@ -59,9 +62,9 @@ void shared_means_make_id(struct collective_id *id)
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     *id = (struct collective_id){{0}};
-    snprintf((char *)id->bytes, sizeof id->bytes,
-             "/vocdist-deferred-%d-%lld-%d", (int)getpid(),
-             (long long)now.tv_sec * 1000000000 + now.tv_nsec, n++);
+    snprintf((char *)id->bytes, sizeof id->bytes, "vocdist-deferred-%d-%lld-%d",
+             (int)getpid(), (long long)now.tv_sec * 1000000000 + now.tv_nsec,
+             n++);
 }
 
 /* ---- opening ---- */
@@ -86,21 +89,24 @@ static size_t shared_bytes(const struct shared_means *m)
            SLOTS * slot_elements(m) * sizeof(float);
 }
 
-static enum vd_err fail_no_memory(const struct shared_means *m)
+static enum vd_err fail_no_memory(const struct shared_means *m, int error)
 {
     return VD_FAIL(VD_SYSTEM,
-                   "backend deferred: %s: no shared memory\n"
-                   "check the space in /dev/shm",
-                   m->name);
+                   "backend deferred: %s: no shared memory: %s\n"
+                   "check the space in this folder",
+                   m->path, strerror(error));
 }
 
+/* With all of its blocks: access to a block that a full disk does not have
+ * would end the process (SIGBUS). */
 static enum vd_err create_memory(const struct shared_means *m)
 {
-    int fd = shm_open(m->name, O_RDWR | O_CREAT | O_EXCL, 0600);
-    bool created = fd >= 0 && ftruncate(fd, (off_t)shared_bytes(m)) == 0;
-    if (fd >= 0)
-        close(fd);
-    return created ? VD_OK : fail_no_memory(m);
+    int fd = open(m->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return fail_no_memory(m, errno);
+    int error = posix_fallocate(fd, 0, (off_t)shared_bytes(m));
+    close(fd);
+    return error ? fail_no_memory(m, error) : VD_OK;
 }
 
 enum vd_err shared_means_open(struct shared_means **out,
@@ -109,12 +115,14 @@ enum vd_err shared_means_open(struct shared_means **out,
 {
     struct shared_means *m = xcalloc(1, sizeof *m);
     enum vd_err err;
+    const char *dir = getenv("DEFERRED_SHARED_DIR");
     VD_ASSERT(spec->size <= MAX_RANKS);
     *m = (struct shared_means){.rank = spec->rank,
                                .size = spec->size,
                                .replicas = spec->replicas,
                                .n_elements = n_elements};
-    memcpy(m->name, spec->id.bytes, sizeof m->name);
+    m->path = xasprintf("%s/%s", dir ? dir : "/dev/shm",
+                        (const char *)spec->id.bytes);
     init_plan(m);
     VD_ASSERT(m->n_partials == spec->n_partials);
     VD_TRY_GOTO(fail, err,
@@ -137,16 +145,17 @@ void shared_means_close(struct shared_means *m)
         munmap(m->header, shared_bytes(m));
     }
     if (m->rank == 0)
-        shm_unlink(m->name); /* it is still there if not all have joined */
+        unlink(m->path); /* it is still there if not all have joined */
     alloc_aligned_free(m->sums);
     reduction_plan_clear(&m->plan);
+    free(m->path);
     free(m);
 }
 
 /* Maps the memory if rank 0 has created it. The last rank removes its name. */
 static enum vd_err try_join(struct shared_means *m)
 {
-    int fd = shm_open(m->name, O_RDWR, 0);
+    int fd = open(m->path, O_RDWR | O_CLOEXEC);
     struct stat s;
     bool exists =
         fd >= 0 && fstat(fd, &s) == 0 && s.st_size == (off_t)shared_bytes(m);
@@ -154,15 +163,16 @@ static enum vd_err try_join(struct shared_means *m)
     if (exists)
         map = mmap(NULL, shared_bytes(m), PROT_READ | PROT_WRITE, MAP_SHARED,
                    fd, 0);
+    int error = errno;
     if (fd >= 0)
         close(fd);
     if (!exists)
         return VD_OK;
     if (map == MAP_FAILED)
-        return fail_no_memory(m);
+        return fail_no_memory(m, error);
     m->header = map;
     if (atomic_fetch_add(&m->header->n_joined, 1) == m->size - 1)
-        shm_unlink(m->name);
+        unlink(m->path);
     return VD_OK;
 }
 

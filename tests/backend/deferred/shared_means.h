@@ -1,8 +1,8 @@
 /*
- * The transport of deferred's collective: partial sums in POSIX shared memory
- * between the ranks of one host. Means are numbered in the order in which they
- * start; at most one is in progress. No call waits for another rank. Local; one
- * thread at a time.
+ * The transport of deferred's collective: partial sums in memory that the ranks
+ * of one host share, a file in /dev/shm or $DEFERRED_SHARED_DIR. Means are
+ * numbered in the order in which they start; at most one is in progress. No
+ * call waits for another rank. Local; one thread at a time.
  */
 #ifndef VOCDIST_BACKEND_DEFERRED_SHARED_MEANS_H
 #define VOCDIST_BACKEND_DEFERRED_SHARED_MEANS_H
