@@ -375,6 +375,8 @@ static void an_error_while_opening_is_agreed(void **state)
     log_set_sink(log_discard, NULL);
     f.net.backend.collective = &id;
     assert_int_equal(step_open_exchange(&f.step, "nccl", MB), VD_COMM);
+    assert_int_equal(comm.agreed_err, VD_COMM);
+    comm.agreed_err = VD_OK;
     f.net.backend.collective = &ops;
     if (comm.rank == comm.size - 1)
         ops.open = no_open;
