@@ -20,7 +20,8 @@
  *   - begin captures the calls of a key the first time and replays them later:
  *     a call or an argument that should differ from step to step does not.
  *   - While memory is pinned, stage takes pixels from pinned memory only; all
- *     is unpinned before close.
+ *     is unpinned before close. DEFERRED_REQUIRES_PINNED in the environment: it
+ *     always takes them from pinned memory.
  *   - One net of NET_EVAL exists at a time.
  *
  * `deferred-check` (DEFERRED_CHECKS true) does not replay. It compares every
@@ -28,6 +29,7 @@
  *
  * DEFERRED_DEVICES=N in the environment: the host has N devices, which are for
  * one rank each. Without it there is one that any number of ranks share.
+ * DEFERRED_CALL_MS=N: every executed call takes N ms longer.
  *
  * It tunes (deferred_plan.h): every plan changes the bits of one gradient, so a
  * plan that is not used, or another one, shows in the weights.

@@ -33,10 +33,13 @@ enum vd_err device_open(struct device **out,
 {
     struct device *d = xcalloc(1, sizeof *d);
     const char *devices = getenv("DEFERRED_DEVICES");
+    const char *call_ms = getenv("DEFERRED_CALL_MS");
     if (devices)
         snprintf(d->id, sizeof d->id, "device-%d",
                  config->local_rank % atoi(devices));
     d->inner.ops = &backend_ref_ops;
+    d->requires_pinned = getenv("DEFERRED_REQUIRES_PINNED") != NULL;
+    d->call_ms = call_ms ? atoi(call_ms) : 0;
     d->is_fp16 = config->precision == BACKEND_FP16;
     pthread_mutex_init(&d->lock, NULL);
     *out = d;
@@ -147,7 +150,7 @@ void device_unpin(struct device *d, const void *memory)
 void device_check_pinned(struct device *d, const uint8_t *pixels, size_t bytes)
 {
     pthread_mutex_lock(&d->lock);
-    bool is_pinned = !d->pinned;
+    bool is_pinned = !d->pinned && !d->requires_pinned;
     for (const struct pinned_range *r = d->pinned; r; r = r->next)
         is_pinned = is_pinned || (pixels >= r->memory &&
                                   pixels + bytes <= r->memory + r->bytes);
@@ -274,6 +277,9 @@ static enum vd_err execute_timed(struct command *c)
 {
     struct net *net = c->net;
     double start = clock_now();
+    struct timespec longer = {.tv_nsec = net->device->call_ms * 1000000L};
+    if (longer.tv_nsec > 0)
+        nanosleep(&longer, NULL);
     enum vd_err err = execute_command(c);
     net->seconds += clock_now() - start;
     if (c->call == CALL_UPDATE) {

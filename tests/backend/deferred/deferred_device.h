@@ -84,6 +84,8 @@ struct pinned_range {
 struct device {
     struct backend inner;
     bool is_fp16;
+    bool requires_pinned; /* stage fails also if no memory is pinned */
+    int call_ms;          /* that every executed call takes longer */
     char id[32];          /* "": ranks may share it */
     pthread_mutex_t lock; /* of all below; several threads use nets */
     struct device_memory *memories;
@@ -109,7 +111,9 @@ struct buf device_inner(struct device *d, const struct buf *buf);
 /* Assert that the memory is not pinned yet, that it is. */
 void device_pin(struct device *d, const void *memory, size_t bytes);
 void device_unpin(struct device *d, const void *memory);
-/* Asserts that nothing is pinned or these bytes are. */
+/* Asserts that these bytes are pinned, or that nothing is and nothing has to
+ * be.
+ */
 void device_check_pinned(struct device *d, const uint8_t *pixels, size_t bytes);
 
 /* A growing list; commands_add() copies `one`. */
