@@ -12,7 +12,8 @@ report_violation() {
 }
 
 mapfile -t sources < <(git ls-files -co --exclude-standard \
-  'src/*.[ch]' 'preprocess/*.[ch]' 'tools/*.[ch]' 'kernels/*.[ch]' 'tests/*.[ch]')
+  'src/*.[ch]' 'preprocess/*.[ch]' 'tools/*.[ch]' 'kernels/*.[ch]' 'kernels/*.cu' \
+  'tests/*.[ch]')
 mapfile -t code < <(printf '%s\n' "${sources[@]}" | grep -v '^tests/')
 
 # Layout, by one version of clang-format: versions differ in some lines.
@@ -34,7 +35,7 @@ while read -r lines file; do
 done < <(wc -l "${code[@]}" | grep -v ' total$')
 while IFS=$'\t' read -r name file length; do
   report_violation "$file: function $name has $length lines, 80 at most"
-done < <(ctags -f - --kinds-C=f --fields=+ne --languages=C "${code[@]}" |
+done < <(ctags -f - --kinds-C=f --fields=+ne --languages=C --map-C=+.cu "${code[@]}" |
   awk -F'\t' '{ l = e = 0
     for (i = 4; i <= NF; i++) {
       if ($i ~ /^line:/) l = substr($i, 6)

@@ -7,7 +7,7 @@ Prints one line per violation and fails; prints nothing if all rules hold:
 - No dependency cycles. A unit is X.c with X.h and X_internal.h; a unit uses
   another if it includes its header or calls a function that it defines.
 - What X.h declares is defined in X.c or X_*.c.
-- A .c file of more than 150 lines starts with a comment of 3 to 15 lines.
+- A .c or .cu file of more than 150 lines starts with a comment of 3 to 15 lines.
 - Names, comments and messages do not use the words of WORDS.
 """
 import collections
@@ -154,7 +154,7 @@ def main():
         violations.append("dependency cycle: " + " ".join(cycle))
     for path in files:
         text = read(path)
-        if path.endswith(".c"):
+        if path.endswith((".c", ".cu")):
             check_head(path, text)
         for word in sorted(set(WORDS.findall(text))):
             violations.append(f"{path}: the banned word {word}")
