@@ -92,6 +92,104 @@ int kernel_cast_from_f32(struct kernel_queue queue, enum kernel_type type,
 int kernel_cast_to_f32(struct kernel_queue queue, enum kernel_type type,
                        float *dst, const void *src, size_t n);
 
+/* ---- the state of a net on the device: step.cu ---- */
+
+/* As struct step_scalars (backend/backend.h). */
+struct kernel_scalars {
+    uint64_t seed, step;
+    double lr, backbone_lr;
+};
+
+/* Zeros at first; afterwards only the kernels write it. */
+struct kernel_step {
+    struct kernel_scalars scalars; /* of the last forward */
+    uint32_t staging;              /* staging buffer of the last forward */
+    uint32_t n_forwards, n_updates;
+};
+
+/* Starts a forward: selects staging buffer n_forwards % 2 and copies its
+ * scalars, because the buffer may be filled again before the update. */
+int kernel_step_begin(struct kernel_queue queue, struct kernel_step *step,
+                      const struct kernel_scalars staged[2]);
+
+/* ---- update: optim.cu ---- */
+
+/* As enum optim_rule and struct optim. */
+enum kernel_rule { KERNEL_ADAM, KERNEL_ADAMW, KERNEL_SGD };
+
+struct kernel_optim {
+    enum kernel_rule rule;
+    double beta1, beta2, eps, weight_decay;
+    double momentum;
+    double clip_norm; /* 0: no clipping */
+};
+
+/* As struct loss_scaling: zeros: none. */
+struct kernel_scaling {
+    int32_t growth_steps, max_skipped;
+};
+
+/* As struct update_result. */
+struct kernel_update_result {
+    double grad_norm;
+    float loss_scale;
+    int32_t outcome; /* 0 applied, 1 skipped, 2 halted */
+    double seconds;  /* written as 0: the host measures time by events */
+};
+
+/* The factors of one update, in device memory. Pairs: head, backbone. */
+struct kernel_update_coeffs {
+    int32_t rule;     /* enum kernel_rule; -1: the update changes nothing */
+    float grad_scale; /* clipping and loss scale */
+    float beta1, beta2, one_minus_beta1, one_minus_beta2, eps;
+    float bias_correction2_sqrt; /* sqrt(1 - beta2^t) */
+    float weight_decay;          /* 0 for AdamW, whose decay is below */
+    float momentum;
+    float lr[2], step_size[2]; /* step_size: lr / (1 - beta1^t) */
+    float decay[2];            /* factor of the parameter before the update */
+};
+
+struct kernel_update {
+    struct kernel_optim optim;
+    struct kernel_scaling scaling;
+    const struct kernel_grad_summary *summary;
+    struct kernel_step *step;
+    float *scaler; /* as a BUF_SCALER buffer (backend/backend.h) */
+    struct kernel_update_result *results; /* [capacity]; update k writes entry
+                                             k % capacity */
+    uint32_t capacity;
+    struct kernel_update_coeffs *coeffs;
+};
+
+/*
+ * Advances the loss scaler by one step (the state machine of backend/scaler.h)
+ * and writes the result of the update and its coefficients. Adam's t is step -
+ * skipped steps. The following two calls then update the weights, or change
+ * nothing if the step is skipped or training is halted.
+ */
+int kernel_update_decide(struct kernel_queue queue,
+                         const struct kernel_update *u);
+
+struct kernel_params {
+    float *param, *m, *v; /* [n]; v: not used by SGD */
+    const float *grad;    /* [n]: the mean gradient, times the loss scale */
+    size_t n, n_head;     /* elements from n_head on have the backbone's rate */
+    void *shadow;         /* [n] of shadow_type, written; NULL: none */
+    enum kernel_type shadow_type; /* KERNEL_BF16 or KERNEL_F16 */
+    const struct kernel_update_coeffs *coeffs;
+};
+
+/* Adam, AdamW or SGD as torch.optim defines them. All arrays start at a
+ * multiple of 16 bytes. */
+int kernel_update_params(struct kernel_queue queue,
+                         const struct kernel_params *p);
+
+/* running = (1 - momentum) running + momentum batch, for n means and variances;
+ * without those of fixed norms, which come first in the buffers. */
+int kernel_update_running(struct kernel_queue queue, float *running,
+                          const float *batch, size_t n, double momentum,
+                          const struct kernel_update_coeffs *coeffs);
+
 #ifdef __cplusplus
 }
 #endif
