@@ -190,6 +190,75 @@ int kernel_update_running(struct kernel_queue queue, float *running,
                           const float *batch, size_t n, double momentum,
                           const struct kernel_update_coeffs *coeffs);
 
+/* ---- batch norm: norm.cu ---- */
+
+/*
+ * One batch norm (Ioffe and Szegedy 2015) over x [rows, c]. mean, inv_std and
+ * scale are written by kernel_norm_batch() or kernel_norm_running() and read by
+ * all others:
+ *
+ *     scale = weight inv_std,  inv_std = 1 / sqrt(variance + eps)
+ *     y     = (x - mean) scale + bias
+ */
+struct kernel_norm {
+    enum kernel_type type; /* of x, y, residual and their gradients */
+    size_t rows;
+    int32_t c;
+    double eps;
+    const float *weight, *bias;    /* [c] */
+    float *mean, *inv_std, *scale; /* [c] */
+    double *partials; /* [kernel_norm_partials(rows, c)]; scratch memory */
+};
+
+size_t kernel_norm_partials(size_t rows, int32_t c);
+
+/* Statistics of the batch. Also writes mean and unbiased variance (of rows
+ * values, at least 2) to batch_mean and batch_var [c], for the exchange; NULL:
+ * not. Computed from x minus its first row (Chan, Golub, LeVeque 1983), so a
+ * mean that is large compared to the deviation costs no accuracy. */
+int kernel_norm_batch(struct kernel_queue queue, const struct kernel_norm *n,
+                      const void *x, float *batch_mean, float *batch_var);
+/* Fixed statistics [c] instead of those of the batch. */
+int kernel_norm_running(struct kernel_queue queue, const struct kernel_norm *n,
+                        const float *running_mean, const float *running_var);
+
+struct kernel_norm_apply {
+    const void *x, *residual; /* residual may be NULL: not added */
+    int32_t relu;             /* NaN stays NaN */
+    void *y;                  /* may be x or residual */
+    uint8_t *mask; /* [rows c / 8]: bit k of byte i is 1 if element 8 i + k
+                      passes the ReLU; NULL: not written */
+    int32_t *not_finite; /* [rows / image_rows]: set to 1 for images with a
+                            value that is not finite before the ReLU, which
+                            would hide -inf; never cleared; NULL: not checked */
+    size_t image_rows;   /* rows of one image */
+};
+
+/* y = norm(x) (+ residual) (ReLU). */
+int kernel_norm_apply(struct kernel_queue queue, const struct kernel_norm *n,
+                      const struct kernel_norm_apply *a);
+
+/*
+ * Backward, with g = dy where mask is 1, else 0 (mask NULL: g = dy), n = rows:
+ *
+ *     bias_grad = sum g,  weight_grad = sum g xhat,  xhat = (x - mean) inv_std
+ *     dx = scale (g - (bias_grad + xhat weight_grad) / n)
+ *
+ * or dx = scale g with fixed statistics. The last kernel reads weight_grad and
+ * bias_grad: an exchange may change them after it, not before.
+ */
+struct kernel_norm_backward {
+    const void *x, *dy;
+    const uint8_t *mask;
+    int32_t uses_batch;             /* 0: fixed statistics */
+    float *weight_grad, *bias_grad; /* [c] */
+    void *dx;        /* may be dy or x; NULL: only the parameters' gradients */
+    void *dresidual; /* g, for the residual; may be dy if dx is not; or NULL */
+};
+
+int kernel_norm_backward(struct kernel_queue queue, const struct kernel_norm *n,
+                         const struct kernel_norm_backward *b);
+
 #ifdef __cplusplus
 }
 #endif
