@@ -259,6 +259,40 @@ struct kernel_norm_backward {
 int kernel_norm_backward(struct kernel_queue queue, const struct kernel_norm *n,
                          const struct kernel_norm_backward *b);
 
+/* ---- stem: stem.cu ---- */
+
+/*
+ * Batch norm, ReLU and max pooling (3 x 3, stride 2, padding 1) of x
+ * [n, h, w, c] as one map to y [n, (h - 1) / 2 + 1, (w - 1) / 2 + 1, c],
+ * without the map between them. norm.rows is n h w, below 2^31; statistics come
+ * from kernel_norm_batch() or kernel_norm_running().
+ */
+struct kernel_stem {
+    struct kernel_norm norm;
+    int32_t n, h, w;
+};
+
+/* index [elements of y / 8]: four bits for each element of y, the first element
+ * lowest: position 3 ky + kx of the maximum in its window, the first of equal
+ * ones, or 15 if it is 0 and gets no gradient. NULL: not written. not_finite as
+ * in struct kernel_norm_apply. */
+int kernel_stem_forward(struct kernel_queue queue, const struct kernel_stem *s,
+                        const void *x, void *y, uint32_t *index,
+                        int32_t *not_finite);
+
+struct kernel_stem_backward {
+    const void *x, *dy; /* dy: [elements of y] */
+    const uint32_t *index;
+    int32_t uses_batch;
+    float *weight_grad, *bias_grad; /* [c] */
+    void *dx; /* may be x; NULL: only the parameters' gradients */
+};
+
+/* Formulas: struct kernel_norm_backward, with g the sum of dy over the windows
+ * whose maximum is this element. */
+int kernel_stem_backward(struct kernel_queue queue, const struct kernel_stem *s,
+                         const struct kernel_stem_backward *b);
+
 #ifdef __cplusplus
 }
 #endif

@@ -48,11 +48,6 @@ add_statistics(const struct statistics_args *a, enum kernel_type type,
     norm_sums_add(sums, sum, squares);
 }
 
-static __device__ __forceinline__ size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static __device__ __forceinline__ void
 norm_statistics(const struct statistics_args *a, enum kernel_type type)
 {
@@ -164,14 +159,6 @@ static __device__ __forceinline__ unsigned relu8(float v[8])
     return mask;
 }
 
-static __device__ __forceinline__ int all_finite8(const float v[8])
-{
-    int finite = 1;
-    for (int k = 0; k < 8; k++)
-        finite &= v[k] - v[k] == 0;
-    return finite;
-}
-
 static __device__ __forceinline__ void norm_map_row(const struct map_args *m,
                                                     enum kernel_type type,
                                                     size_t row,
@@ -210,16 +197,6 @@ static __device__ __forceinline__ void norm_map(const struct map_args *m,
 }
 
 TYPED_KERNELS(norm_map, map_args)
-
-/* Blocks of a pass without sums: a thread takes several rows, so that it loads
- * its coefficients once. */
-static unsigned map_blocks(struct kernel_queue queue,
-                           const struct norm_grid *grid)
-{
-    size_t most = 4 * (MAX_BLOCKS / grid->n_groups + 1);
-    size_t all = (grid->rows + LANES - 1) / LANES;
-    return grid_blocks(queue, all < most ? all : most);
-}
 
 int kernel_norm_apply(struct kernel_queue queue, const struct kernel_norm *n,
                       const struct kernel_norm_apply *a)

@@ -22,9 +22,9 @@
 #define MAX_BLOCKS     512
 #define MIN_CHUNK_ROWS 256
 
-static __device__ __forceinline__ size_t div_up(size_t a, size_t b)
+static __device__ __forceinline__ size_t min_size(size_t a, size_t b)
 {
-    return (a + b - 1) / b;
+    return a < b ? a : b;
 }
 
 /* How the rows of a map are divided. */
@@ -48,6 +48,16 @@ static inline struct norm_grid norm_grid_of(size_t rows, int32_t c)
     return g;
 }
 
+/* Blocks of a pass without sums: a thread takes several rows, so that it loads
+ * its coefficients once. */
+static inline unsigned map_blocks(struct kernel_queue queue,
+                                  const struct norm_grid *grid)
+{
+    size_t most = 4 * (MAX_BLOCKS / grid->n_groups + 1);
+    size_t all = (grid->rows + LANES - 1) / LANES;
+    return grid_blocks(queue, all < most ? all : most);
+}
+
 /* The first of this thread's 8 channels; c or more: it has none. */
 static __device__ __forceinline__ int32_t thread_channel(void)
 {
@@ -57,6 +67,14 @@ static __device__ __forceinline__ int32_t thread_channel(void)
 static __device__ __forceinline__ size_t thread_lane(void)
 {
     return threadIdx.x / VECTORS;
+}
+
+static __device__ __forceinline__ int all_finite8(const float v[8])
+{
+    int finite = 1;
+    for (int k = 0; k < 8; k++)
+        finite &= v[k] - v[k] == 0;
+    return finite;
 }
 
 /* ---- sums of one thread ---- */
