@@ -293,6 +293,103 @@ struct kernel_stem_backward {
 int kernel_stem_backward(struct kernel_queue queue, const struct kernel_stem *s,
                          const struct kernel_stem_backward *b);
 
+/* ---- head: head.cu, loss.cu ---- */
+
+/* As struct batch_item; class_index is its `class`. Items are staged in two
+ * buffers [2][n]; kernels read the one that struct kernel_step selects. */
+struct kernel_item {
+    uint64_t position;
+    int64_t index; /* -1: padding */
+    int32_t class_index;
+    float box[4], warp[6], color[4];
+    uint8_t order[4];
+};
+
+/*
+ * ReLU (optional) and dropout of a map [n, area, c]. The mask is that of
+ * model/dropout.h: its index of channel k, pixel p is k area + p, the order in
+ * which the flatten node reads the map. (So there is no flatten kernel: fc1's
+ * weights have the map's layout.) Backward draws the mask again.
+ */
+struct kernel_dropout {
+    enum kernel_type type;
+    int32_t n, area, c;
+    int32_t ordinal;
+    double rate;
+    int32_t relu;
+    const struct kernel_step *step;
+    const struct kernel_item *items;
+};
+
+/* y may be x. */
+int kernel_dropout_forward(struct kernel_queue queue,
+                           const struct kernel_dropout *d, const void *x,
+                           void *y);
+/* x is read with relu only. dx may be x or dy. */
+int kernel_dropout_backward(struct kernel_queue queue,
+                            const struct kernel_dropout *d, const void *x,
+                            const void *dy, void *dx);
+
+/* The end of a linear layer whose product was split along its inputs:
+ * y = bias + partials[0] + partials[1] + ... (ReLU), added in this order. */
+struct kernel_bias {
+    enum kernel_type type, partial_type; /* of y; of partials */
+    int32_t splits, rows, c;
+    const void *partials; /* [splits, rows, c] */
+    const float *bias;    /* [c] */
+    int32_t relu;
+    void *y;             /* [rows, c] */
+    int32_t *not_finite; /* [rows], as in struct kernel_norm_apply, or NULL */
+};
+
+int kernel_bias_forward(struct kernel_queue queue, const struct kernel_bias *b);
+
+/* dx = dy where y > 0, else 0 (y NULL: dx = dy), and its sum over the rows. */
+struct kernel_bias_backward {
+    enum kernel_type type;
+    int32_t rows, c;
+    const void *y, *dy;
+    void *dx;         /* may be dy */
+    float *bias_grad; /* [c] */
+};
+
+int kernel_bias_backward(struct kernel_queue queue,
+                         const struct kernel_bias_backward *b);
+
+/* As struct result; class_index is its `class`. */
+struct kernel_result {
+    float l1, ce;
+    float box[4];
+    int32_t class_index;
+    float score;
+};
+
+/* The loss (struct graph_loss in model/graph.h) of n images, in double, and its
+ * gradient with respect to the logits: that of the mean over the images, times
+ * the loss scale. One block. */
+struct kernel_loss {
+    enum kernel_type type;
+    int32_t n, classes;
+    int32_t stride; /* elements of a row of logits, at least 4 + classes */
+    int32_t size;
+    double box_scale, class_scale;
+    const double *class_weights; /* [classes], or NULL: all 1 */
+    const struct kernel_step *step;
+    const struct kernel_item *items;
+    const void *logits;
+    int32_t *not_finite; /* [n]: cross entropy and loss of these images become
+                            NaN; cleared for the next forward; or NULL */
+    struct kernel_result *results; /* [capacity, n]; forward k writes entry
+                                      k % capacity */
+    uint32_t capacity;
+    /* Training; NULL in evaluation. */
+    void *dlogits;       /* [n, stride]; 0 beyond the logits */
+    float *flag;         /* 1 if a loss is not finite, else 0 */
+    const float *scaler; /* its SCALER_SCALE is used; NULL: no loss scaling */
+};
+
+int kernel_loss(struct kernel_queue queue, const struct kernel_loss *l);
+
 #ifdef __cplusplus
 }
 #endif
