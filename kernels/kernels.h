@@ -390,6 +390,46 @@ struct kernel_loss {
 
 int kernel_loss(struct kernel_queue queue, const struct kernel_loss *l);
 
+/* ---- input: augment.cu ---- */
+
+enum kernel_layout {
+    KERNEL_NHWC,          /* [n, size, size, c]; channels from 3 on are 0 */
+    KERNEL_SPACE_TO_DEPTH /* [n, s, s, 16] with s = (size + 6) / 2, size even:
+                             the image with a border of 3 zeros, 2 x 2 pixels
+                             per cell. Channel 3 (2 dy + dx) + k of cell (y, x)
+                             is channel k of the bordered image's pixel
+                             (2 y + dy, 2 x + dx); channels 12 to 15 are 0 */
+};
+
+/*
+ * The stem's 7 x 7 convolution with stride 2 and padding 3 of the image is a
+ * 4 x 4 convolution with stride 1 and no padding of KERNEL_SPACE_TO_DEPTH, with
+ * weight [out, y, x, 3 (2 dy + dx) + k] = w[out, k, 2 y + dy, 2 x + dx], 0
+ * where an index of w is 7. (At 224 pixels: 115 x 115 x 16.)
+ */
+
+/* The transformation of struct batch_item (data/batch_item.h), to 1/255: warp,
+ * color changes in the item's order, normalization. Padding items are zeros. */
+struct kernel_augment {
+    enum kernel_type type; /* of out */
+    enum kernel_layout layout;
+    int32_t n, size;
+    int32_t c; /* KERNEL_NHWC: a multiple of 4 */
+    /* uint8 [size, size, 3] per image: staged [2][n] like items, or resident
+     * [images] by the item's index, the other one NULL. */
+    const uint8_t *staged, *resident;
+    const struct kernel_step *step;
+    const struct kernel_item *items;
+    float mean[3], std[3]; /* of values in 0..1 */
+    double *partials; /* [kernel_augment_partials(n, size)]; scratch memory */
+    void *out;
+};
+
+size_t kernel_augment_partials(int32_t n, int32_t size);
+/* Two kernels: the mean gray value of images with a change of contrast, which
+ * depends on the changes before it, then the input. */
+int kernel_augment(struct kernel_queue queue, const struct kernel_augment *a);
+
 #ifdef __cplusplus
 }
 #endif
