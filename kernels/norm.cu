@@ -28,19 +28,25 @@ struct statistics_args {
     double *partials;
 };
 
-/* Rows [row, end) of the thread's channels, at most SUM_TILE of them. */
+/* Rows row, row + LANES, ... below `end`, SUM_TILE of them at most. All loads
+ * come first; a row beyond the end counts as the origin and adds 0. */
 static __device__ __forceinline__ void
 add_statistics(const struct statistics_args *a, enum kernel_type type,
                size_t row, size_t end, const float origin[8],
                struct norm_sums *sums)
 {
-    float sum[8] = {0}, squares[8] = {0};
-    for (; row < end; row += LANES) {
-        float x[8];
-        load8(a->x, row * (size_t)a->grid.c + (size_t)thread_channel(), type,
-              x);
+    float sum[8] = {0}, squares[8] = {0}, x[SUM_TILE][8];
+    for (size_t r = 0; r < SUM_TILE; r++) {
+        size_t at = row + r * LANES;
+        for (int k = 0; k < 8; k++)
+            x[r][k] = origin[k];
+        if (at < end)
+            load8(a->x, at * (size_t)a->grid.c + (size_t)thread_channel(), type,
+                  x[r]);
+    }
+    for (int r = 0; r < SUM_TILE; r++) {
         for (int k = 0; k < 8; k++) {
-            float d = x[k] - origin[k];
+            float d = x[r][k] - origin[k];
             sum[k] += d;
             squares[k] += d * d;
         }
@@ -62,8 +68,7 @@ norm_statistics(const struct statistics_args *a, enum kernel_type type)
         size_t end = min_size((chunk + 1) * g->chunk_rows, g->rows);
         size_t row = chunk * g->chunk_rows + thread_lane();
         for (; has_channels && row < end; row += LANES * SUM_TILE)
-            add_statistics(a, type, row, min_size(row + LANES * SUM_TILE, end),
-                           origin, &sums);
+            add_statistics(a, type, row, end, origin, &sums);
         norm_sums_write(&sums, g, chunk, a->partials);
     }
 }
@@ -159,18 +164,15 @@ static __device__ __forceinline__ unsigned relu8(float v[8])
     return mask;
 }
 
-static __device__ __forceinline__ void norm_map_row(const struct map_args *m,
-                                                    enum kernel_type type,
-                                                    size_t row,
-                                                    const struct norm_coeffs *c)
+/* From x (in v) and residual to y, mask and not_finite of one row. */
+static __device__ __forceinline__ void
+norm_map_row(const struct map_args *m, enum kernel_type type, size_t row,
+             const struct norm_coeffs *c, float v[8], const float residual[8])
 {
-    float v[8], residual[8];
     size_t i = row * (size_t)m->n.c + (size_t)thread_channel();
-    load8(m->a.x, i, type, v);
     for (int k = 0; k < 8; k++)
         v[k] = (v[k] - c->mean[k]) * c->scale[k] + c->bias[k];
     if (m->a.residual) {
-        load8(m->a.residual, i, type, residual);
         for (int k = 0; k < 8; k++)
             v[k] += residual[k];
     }
@@ -184,6 +186,7 @@ static __device__ __forceinline__ void norm_map_row(const struct map_args *m,
     store8(m->a.y, i, type, v);
 }
 
+/* The loads of MAP_ROWS rows come before the stores, which may alias them. */
 static __device__ __forceinline__ void norm_map(const struct map_args *m,
                                                 enum kernel_type type)
 {
@@ -192,8 +195,22 @@ static __device__ __forceinline__ void norm_map(const struct map_args *m,
         return;
     norm_coeffs_load(&m->n, thread_channel(), &c);
     size_t row = (size_t)blockIdx.x * LANES + thread_lane();
-    for (; row < m->n.rows; row += (size_t)gridDim.x * LANES)
-        norm_map_row(m, type, row, &c);
+    size_t step = (size_t)gridDim.x * LANES;
+    for (; row < m->n.rows; row += MAP_ROWS * step) {
+        float v[MAP_ROWS][8], residual[MAP_ROWS][8];
+        for (size_t r = 0; r < MAP_ROWS; r++) {
+            size_t at = row + r * step;
+            size_t i = at * (size_t)m->n.c + (size_t)thread_channel();
+            if (at < m->n.rows)
+                load8(m->a.x, i, type, v[r]);
+            if (at < m->n.rows && m->a.residual)
+                load8(m->a.residual, i, type, residual[r]);
+        }
+        for (size_t r = 0; r < MAP_ROWS; r++) {
+            if (row + r * step < m->n.rows)
+                norm_map_row(m, type, row + r * step, &c, v[r], residual[r]);
+        }
+    }
 }
 
 TYPED_KERNELS(norm_map, map_args)
@@ -227,20 +244,37 @@ load_gradient(const struct kernel_norm_backward *b, enum kernel_type type,
         g[k] = mask >> k & 1 ? g[k] : 0;
 }
 
+/* As add_statistics(), of MAP_ROWS rows; a row beyond the end has g = 0. */
+static __device__ __forceinline__ void
+add_gradients(const struct gradient_args *a, enum kernel_type type, size_t row,
+              size_t end, const float mean[8], float sum[8], float product[8])
+{
+    float g[MAP_ROWS][8], x[MAP_ROWS][8];
+    for (size_t r = 0; r < MAP_ROWS; r++) {
+        size_t at = row + r * LANES;
+        for (int k = 0; k < 8; k++)
+            g[r][k] = x[r][k] = 0;
+        if (at < end)
+            load_gradient(&a->b, type,
+                          at * (size_t)a->grid.c + (size_t)thread_channel(),
+                          g[r], x[r]);
+    }
+    for (int r = 0; r < MAP_ROWS; r++) {
+        for (int k = 0; k < 8; k++) {
+            sum[k] += g[r][k];
+            product[k] += g[r][k] * (x[r][k] - mean[k]);
+        }
+    }
+}
+
 static __device__ __forceinline__ void
 add_gradient_sums(const struct gradient_args *a, enum kernel_type type,
                   size_t row, size_t end, const float mean[8],
                   struct norm_sums *sums)
 {
-    float sum[8] = {0}, product[8] = {0}, g[8], x[8];
-    for (; row < end; row += LANES) {
-        load_gradient(&a->b, type,
-                      row * (size_t)a->grid.c + (size_t)thread_channel(), g, x);
-        for (int k = 0; k < 8; k++) {
-            sum[k] += g[k];
-            product[k] += g[k] * (x[k] - mean[k]);
-        }
-    }
+    float sum[8] = {0}, product[8] = {0};
+    for (size_t r = 0; r < SUM_TILE; r += MAP_ROWS)
+        add_gradients(a, type, row + r * LANES, end, mean, sum, product);
     norm_sums_add(sums, sum, product);
 }
 
@@ -258,9 +292,7 @@ norm_gradient_sums(const struct gradient_args *a, enum kernel_type type)
         size_t end = min_size((chunk + 1) * g->chunk_rows, g->rows);
         size_t row = chunk * g->chunk_rows + thread_lane();
         for (; has_channels && row < end; row += LANES * SUM_TILE)
-            add_gradient_sums(a, type, row,
-                              min_size(row + LANES * SUM_TILE, end), mean,
-                              &sums);
+            add_gradient_sums(a, type, row, end, mean, &sums);
         norm_sums_write(&sums, g, chunk, a->n.partials);
     }
 }
@@ -293,6 +325,20 @@ int norm_finish_backward(struct kernel_queue queue, const struct kernel_norm *n,
 }
 
 static __device__ __forceinline__ void
+store_gradient(const struct gradient_args *a, enum kernel_type type, size_t row,
+               const struct norm_backward_coeffs *c, const float g[8],
+               const float x[8])
+{
+    float dx[8];
+    size_t i = row * (size_t)a->n.c + (size_t)thread_channel();
+    norm_dx(c, x, g, dx);
+    if (a->b.dx)
+        store8(a->b.dx, i, type, dx);
+    if (a->b.dresidual)
+        store8(a->b.dresidual, i, type, g);
+}
+
+static __device__ __forceinline__ void
 norm_gradient(const struct gradient_args *a, enum kernel_type type)
 {
     struct norm_backward_coeffs c;
@@ -302,15 +348,20 @@ norm_gradient(const struct gradient_args *a, enum kernel_type type)
     norm_backward_coeffs_load(&a->n, a->b.weight_grad, a->b.bias_grad, share,
                               thread_channel(), &c);
     size_t row = (size_t)blockIdx.x * LANES + thread_lane();
-    for (; row < a->n.rows; row += (size_t)gridDim.x * LANES) {
-        float g[8], x[8], dx[8];
-        size_t i = row * (size_t)a->n.c + (size_t)thread_channel();
-        load_gradient(&a->b, type, i, g, x);
-        norm_dx(&c, x, g, dx);
-        if (a->b.dx)
-            store8(a->b.dx, i, type, dx);
-        if (a->b.dresidual)
-            store8(a->b.dresidual, i, type, g);
+    size_t step = (size_t)gridDim.x * LANES;
+    for (; row < a->n.rows; row += MAP_ROWS * step) {
+        float g[MAP_ROWS][8], x[MAP_ROWS][8];
+        for (size_t r = 0; r < MAP_ROWS; r++) {
+            size_t at = row + r * step;
+            if (at < a->n.rows)
+                load_gradient(&a->b, type,
+                              at * (size_t)a->n.c + (size_t)thread_channel(),
+                              g[r], x[r]);
+        }
+        for (size_t r = 0; r < MAP_ROWS; r++) {
+            if (row + r * step < a->n.rows)
+                store_gradient(a, type, row + r * step, &c, g[r], x[r]);
+        }
     }
 }
 

@@ -18,6 +18,9 @@
 #define VECTORS  (CHANNELS / 8)
 #define LANES    (KERNEL_THREADS / VECTORS)
 #define SUM_TILE 4
+/* Rows of a thread whose loads are in flight together: about 32 KB per
+ * multiprocessor are needed to use the bandwidth of an H100. */
+#define MAP_ROWS 2
 /* Blocks of a pass over all rows, at most; rows per chunk, at least. */
 #define MAX_BLOCKS     512
 #define MIN_CHUNK_ROWS 256

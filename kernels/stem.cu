@@ -29,47 +29,51 @@ struct pool_args {
     int32_t *not_finite;
 };
 
-/* The maximum of a window so far. */
+/* The maximum of a window so far; below 0: nothing yet. */
 struct window {
     float best[8];
     uint32_t at[8];
 };
 
-/* Normalized values v at position `at`. NaN counts as the greatest; `first`: of
- * the window's positions inside the map. */
-static __device__ __forceinline__ void
-window_add(struct window *w, const float v[8], uint32_t at, int first)
+/* Normalized values v at position `at`. NaN counts as the greatest. */
+static __device__ __forceinline__ void window_add(struct window *w,
+                                                  const float v[8], uint32_t at)
 {
     for (int k = 0; k < 8; k++) {
         float x = v[k] <= 0 ? 0 : v[k];
-        int greater = first || x > w->best[k] || !(x - x == 0 || x > 0);
+        int greater = x > w->best[k] || x != x;
         w->best[k] = greater ? x : w->best[k];
         w->at[k] = greater ? at : w->at[k];
     }
 }
 
-/* Output (image, oy, ox) of the thread's channels. */
+/* Row ky of the window of output (image, oy, ox), of the thread's channels. The
+ * loads come first. An index of -1 is a large unsigned number. */
 static __device__ __forceinline__ void
-pool_window(const struct pool_args *a, enum kernel_type type,
-            const struct norm_coeffs *c, uint32_t image, uint32_t oy,
-            uint32_t ox, struct window *window)
+pool_window_row(const struct pool_args *a, enum kernel_type type,
+                const struct norm_coeffs *c, uint32_t image, uint32_t oy,
+                uint32_t ox, uint32_t ky, struct window *window)
 {
     uint32_t h = (uint32_t)a->s.h, w = (uint32_t)a->s.w;
-    int first = 1;
-    for (uint32_t at = 0; at < 9; at++) {
-        uint32_t iy = 2 * oy + at / 3 - 1, ix = 2 * ox + at % 3 - 1;
-        if (iy >= h || ix >= w) /* also -1, as an unsigned number */
-            continue;
+    uint32_t iy = 2 * oy + ky - 1;
+    float v[3][8];
+    if (iy >= h)
+        return;
+    for (uint32_t kx = 0; kx < 3; kx++) {
+        uint32_t ix = 2 * ox + kx - 1;
         size_t row = ((size_t)image * h + iy) * w + ix;
-        float v[8];
-        load8(a->x, row * (size_t)a->s.norm.c + (size_t)thread_channel(), type,
-              v);
+        if (ix < w)
+            load8(a->x, row * (size_t)a->s.norm.c + (size_t)thread_channel(),
+                  type, v[kx]);
+    }
+    for (uint32_t kx = 0; kx < 3; kx++) {
+        if (2 * ox + kx - 1 >= w)
+            continue;
         for (int k = 0; k < 8; k++)
-            v[k] = (v[k] - c->mean[k]) * c->scale[k] + c->bias[k];
-        if (a->not_finite && !all_finite8(v))
+            v[kx][k] = (v[kx][k] - c->mean[k]) * c->scale[k] + c->bias[k];
+        if (a->not_finite && !all_finite8(v[kx]))
             a->not_finite[image] = 1;
-        window_add(window, v, at, first);
-        first = 0;
+        window_add(window, v[kx], 3 * ky + kx);
     }
 }
 
@@ -86,8 +90,13 @@ static __device__ __forceinline__ void stem_pool(const struct pool_args *a,
     for (; row < rows; row += gridDim.x * LANES) {
         struct window window;
         uint32_t bits = 0;
-        pool_window(a, type, &c, row / ow / oh, row / ow % oh, row % ow,
-                    &window);
+        for (int k = 0; k < 8; k++) {
+            window.best[k] = -1;
+            window.at[k] = NO_GRADIENT;
+        }
+        for (uint32_t ky = 0; ky < 3; ky++)
+            pool_window_row(a, type, &c, row / ow / oh, row / ow % oh, row % ow,
+                            ky, &window);
         for (int k = 0; k < 8; k++)
             bits |= (window.best[k] <= 0 ? NO_GRADIENT : window.at[k]) << 4 * k;
         size_t i = (size_t)row * (size_t)a->s.norm.c + (size_t)thread_channel();
@@ -119,35 +128,53 @@ struct stem_gradient_args {
     struct kernel_stem_backward b;
 };
 
-/* Adds dy of output row `row` where its maximum is at `at`. */
-static __device__ __forceinline__ void
-add_window_gradient(const struct stem_gradient_args *a, enum kernel_type type,
-                    size_t row, uint32_t at, float g[8])
-{
+/* One window that an input may belong to. */
+struct window_gradient {
     float dy[8];
-    size_t i = row * (size_t)a->grid.c + (size_t)thread_channel();
-    uint32_t index = a->b.index[i / 8];
-    load8(a->b.dy, i, type, dy);
+    uint32_t index, at; /* at: position of the input in the window */
+};
+
+/* Window (oy, ox) for input (iy, ix); without effect if it does not exist. */
+static __device__ __forceinline__ void
+load_window_gradient(const struct stem_gradient_args *a, enum kernel_type type,
+                     uint32_t image, uint32_t oy, uint32_t ox, uint32_t iy,
+                     uint32_t ix, struct window_gradient *w)
+{
+    uint32_t oh = pooled((uint32_t)a->s.h), ow = pooled((uint32_t)a->s.w);
+    w->index = 0;
+    w->at = 16; /* no index has this value */
     for (int k = 0; k < 8; k++)
-        g[k] += (index >> 4 * k & 15) == at ? dy[k] : 0;
+        w->dy[k] = 0;
+    if (oy >= oh || ox >= ow || oy > (iy + 1) / 2 || ox > (ix + 1) / 2)
+        return;
+    size_t row = ((size_t)image * oh + oy) * ow + ox;
+    size_t i = row * (size_t)a->grid.c + (size_t)thread_channel();
+    w->at = 3 * (iy + 1 - 2 * oy) + (ix + 1 - 2 * ox);
+    w->index = a->b.index[i / 8];
+    load8(a->b.dy, i, type, w->dy);
 }
 
-/* g and x of the thread's channels in input row `row`. */
+/* g and x of the thread's channels in input row `row`. An even coordinate has
+ * one window, an odd one two; the loads of all four come first. */
 static __device__ __forceinline__ void
 load_stem_gradient(const struct stem_gradient_args *a, enum kernel_type type,
                    uint32_t row, float g[8], float x[8])
 {
     uint32_t h = (uint32_t)a->s.h, w = (uint32_t)a->s.w;
-    uint32_t oh = pooled(h), ow = pooled(w);
     uint32_t ix = row % w, iy = row / w % h, image = row / w / h;
+    struct window_gradient windows[4];
     load8(a->b.x, (size_t)row * (size_t)a->grid.c + (size_t)thread_channel(),
           type, x);
+    for (uint32_t i = 0; i < 4; i++)
+        load_window_gradient(a, type, image, iy / 2 + i / 2, ix / 2 + i % 2, iy,
+                             ix, &windows[i]);
     for (int k = 0; k < 8; k++)
         g[k] = 0;
-    for (uint32_t oy = iy / 2; oy <= (iy + 1) / 2 && oy < oh; oy++) {
-        for (uint32_t ox = ix / 2; ox <= (ix + 1) / 2 && ox < ow; ox++)
-            add_window_gradient(a, type, ((size_t)image * oh + oy) * ow + ox,
-                                3 * (iy + 1 - 2 * oy) + (ix + 1 - 2 * ox), g);
+    for (int i = 0; i < 4; i++) {
+        for (int k = 0; k < 8; k++)
+            g[k] += (windows[i].index >> 4 * k & 15) == windows[i].at
+                        ? windows[i].dy[k]
+                        : 0;
     }
 }
 

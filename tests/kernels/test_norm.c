@@ -364,6 +364,24 @@ static void values_that_are_not_finite_are_reported_per_image(void **state)
     }
 }
 
+/* y in place of x, then of the residual. */
+static void forward_may_work_in_place(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct norm_test t;
+        norm_test_open(&t, &cases[2], KERNEL_BF16, 0.5F);
+        run_ref(&t);
+        struct kernel_norm_apply apply = {
+            .x = t.stored_x, .residual = t.stored_residual, .relu = 1};
+        apply.y = i == 0 ? t.stored_x : t.stored_residual;
+        kernel_norm_batch(few_blocks, &t.norm, t.stored_x, NULL, NULL);
+        assert_int_equal(kernel_norm_apply(few_blocks, &t.norm, &apply), 0);
+        compare_map(&t, "y", apply.y, t.ref_y);
+        norm_test_close(&t);
+    }
+}
+
 /* dx in place of dy, and only the parameters' gradients. */
 static void backward_may_work_in_place(void **state)
 {
@@ -394,6 +412,7 @@ int main(void)
         cmocka_unit_test(a_mean_far_from_zero_costs_no_accuracy),
         cmocka_unit_test(the_grid_does_not_change_the_bits),
         cmocka_unit_test(values_that_are_not_finite_are_reported_per_image),
+        cmocka_unit_test(forward_may_work_in_place),
         cmocka_unit_test(backward_may_work_in_place),
     };
     return RUN_IN_BOTH_ORDERS(tests);
