@@ -278,9 +278,11 @@ int kernel_augment(struct kernel_queue queue, const struct kernel_augment *a)
     size_t side =
         (size_t)(a->layout == KERNEL_NHWC ? a->size : (a->size + 6) / 2);
     size_t blocks = (side * side + KERNEL_THREADS - 1) / KERNEL_THREADS;
-    int err = LAUNCH(gray_sums, queue, grid_blocks(queue, args.n_chunks),
+    int err = LAUNCH(gray_sums, queue,
+                     grid_blocks(queue, args.n_chunks, (unsigned)a->n),
                      (unsigned)a->n, args);
     return err ? err
-               : LAUNCH(write_input, queue, grid_blocks(queue, blocks),
+               : LAUNCH(write_input, queue,
+                        grid_blocks(queue, blocks, (unsigned)a->n),
                         (unsigned)a->n, args);
 }

@@ -32,7 +32,7 @@ KERNEL(cast_elements, cast_args, a)
 static int cast_launch(struct kernel_queue queue, struct cast_args args)
 {
     return LAUNCH(cast_elements, queue,
-                  grid_blocks(queue, (args.n + TILE - 1) / TILE), 1, args);
+                  grid_blocks(queue, (args.n + TILE - 1) / TILE, 1), 1, args);
 }
 
 int kernel_cast_from_f32(struct kernel_queue queue, enum kernel_type type,

@@ -95,7 +95,8 @@ static int launch_dropout(struct kernel_queue queue,
 {
     size_t n = (size_t)args->d.n * (size_t)args->d.area * (size_t)args->d.c / 8;
     size_t blocks = (n + KERNEL_THREADS - 1) / KERNEL_THREADS;
-    return LAUNCH(apply_dropout, queue, grid_blocks(queue, blocks), 1, *args);
+    return LAUNCH(apply_dropout, queue, grid_blocks(queue, blocks, 1), 1,
+                  *args);
 }
 
 int kernel_dropout_forward(struct kernel_queue queue,
@@ -158,7 +159,7 @@ int kernel_bias_forward(struct kernel_queue queue, const struct kernel_bias *b)
     struct bias_args args = {*b};
     size_t n = (size_t)b->rows * (size_t)b->c / 8;
     size_t blocks = (n + KERNEL_THREADS - 1) / KERNEL_THREADS;
-    return LAUNCH(add_bias, queue, grid_blocks(queue, blocks), 1, args);
+    return LAUNCH(add_bias, queue, grid_blocks(queue, blocks, 1), 1, args);
 }
 
 struct bias_backward_args {
@@ -196,6 +197,6 @@ int kernel_bias_backward(struct kernel_queue queue,
                          const struct kernel_bias_backward *b)
 {
     struct bias_backward_args args = {*b};
-    return LAUNCH(bias_gradient, queue, grid_blocks(queue, (size_t)b->c / 8), 1,
-                  args);
+    return LAUNCH(bias_gradient, queue, grid_blocks(queue, (size_t)b->c / 8, 1),
+                  1, args);
 }

@@ -45,7 +45,9 @@ extern "C" {
 struct CUstream_st; /* a cudaStream_t is a pointer to it */
 
 /* Where to enqueue. max_blocks: upper limit of a grid, 0: none; it leaves
- * multiprocessors to other streams and does not change results. */
+ * multiprocessors to other streams and does not change results. (A grid has at
+ * least one block per image in kernel_augment(), per 64 channels in batch norm
+ * and stem.) */
 struct kernel_queue {
     struct CUstream_st *stream;
     unsigned max_blocks;

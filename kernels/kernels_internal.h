@@ -15,11 +15,13 @@
 
 /* ---- launches ---- */
 
-/* Blocks of a grid-stride loop over `wanted` tiles. */
-static inline unsigned grid_blocks(struct kernel_queue queue, size_t wanted)
+/* Blocks in x of a grid-stride loop over `wanted` tiles, in a grid with y rows.
+ */
+static inline unsigned grid_blocks(struct kernel_queue queue, size_t wanted,
+                                   unsigned y)
 {
-    size_t most = queue.max_blocks ? queue.max_blocks : 1u << 20;
-    if (wanted == 0)
+    size_t most = queue.max_blocks ? queue.max_blocks / y : 1u << 20;
+    if (most == 0 || wanted == 0)
         return 1;
     return (unsigned)(wanted < most ? wanted : most);
 }

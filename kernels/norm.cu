@@ -117,8 +117,8 @@ int kernel_norm_batch(struct kernel_queue queue, const struct kernel_norm *n,
     struct statistics_args statistics = {grid, x, n->partials};
     struct finish_args finish = {grid, *n, x, batch_mean, batch_var};
     int err = LAUNCH_TYPED(norm_statistics, n->type, queue,
-                           grid_blocks(queue, grid.n_chunks), grid.n_groups,
-                           statistics);
+                           grid_blocks(queue, grid.n_chunks, grid.n_groups),
+                           grid.n_groups, statistics);
     return err ? err
                : LAUNCH(finish_statistics, queue, (unsigned)n->c / 8, 1,
                         finish);
@@ -371,9 +371,10 @@ int kernel_norm_backward(struct kernel_queue queue, const struct kernel_norm *n,
                          const struct kernel_norm_backward *b)
 {
     struct gradient_args args = {norm_grid_of(n->rows, n->c), *n, *b};
-    int err = LAUNCH_TYPED(norm_gradient_sums, n->type, queue,
-                           grid_blocks(queue, args.grid.n_chunks),
-                           args.grid.n_groups, args);
+    int err =
+        LAUNCH_TYPED(norm_gradient_sums, n->type, queue,
+                     grid_blocks(queue, args.grid.n_chunks, args.grid.n_groups),
+                     args.grid.n_groups, args);
     if (!err)
         err = norm_finish_backward(queue, n, b->weight_grad, b->bias_grad);
     if (err || (!b->dx && !b->dresidual))

@@ -58,7 +58,7 @@ static inline unsigned map_blocks(struct kernel_queue queue,
 {
     size_t most = 4 * (MAX_BLOCKS / grid->n_groups + 1);
     size_t all = (grid->rows + LANES - 1) / LANES;
-    return grid_blocks(queue, all < most ? all : most);
+    return grid_blocks(queue, all < most ? all : most, grid->n_groups);
 }
 
 /* The first of this thread's 8 channels; c or more: it has none. */

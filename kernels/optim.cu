@@ -211,7 +211,7 @@ int kernel_update_params(struct kernel_queue queue,
     struct params_args args = {*p};
     size_t tile = 4 * KERNEL_THREADS;
     return LAUNCH(update_params, queue,
-                  grid_blocks(queue, (p->n + tile - 1) / tile), 1, args);
+                  grid_blocks(queue, (p->n + tile - 1) / tile, 1), 1, args);
 }
 
 /* ---- running statistics ---- */
@@ -241,5 +241,6 @@ int kernel_update_running(struct kernel_queue queue, float *running,
 {
     struct running_args args = {running, batch, n, momentum, coeffs};
     size_t blocks = (n + KERNEL_THREADS - 1) / KERNEL_THREADS;
-    return LAUNCH(update_running, queue, grid_blocks(queue, blocks), 1, args);
+    return LAUNCH(update_running, queue, grid_blocks(queue, blocks, 1), 1,
+                  args);
 }

@@ -47,7 +47,7 @@ int kernel_add(struct kernel_queue queue, float *dst, const float *src,
 {
     struct add_args args = {dst, src, n};
     return LAUNCH(add_elements, queue,
-                  grid_blocks(queue, (n + TILE - 1) / TILE), 1, args);
+                  grid_blocks(queue, (n + TILE - 1) / TILE, 1), 1, args);
 }
 
 struct divide_args {
@@ -78,7 +78,7 @@ int kernel_divide(struct kernel_queue queue, float *x, size_t n, float by)
 {
     struct divide_args args = {x, n, by};
     return LAUNCH(divide_elements, queue,
-                  grid_blocks(queue, (n + TILE - 1) / TILE), 1, args);
+                  grid_blocks(queue, (n + TILE - 1) / TILE, 1), 1, args);
 }
 
 /* ---- summary of the gradient ---- */
@@ -135,6 +135,6 @@ int kernel_grad_summarize(struct kernel_queue queue,
     struct squares_args squares = {g->grad, g->n, n_chunks, g->partials};
     struct summary_args summary = {*g, n_chunks};
     int err =
-        LAUNCH(sum_squares, queue, grid_blocks(queue, n_chunks), 1, squares);
+        LAUNCH(sum_squares, queue, grid_blocks(queue, n_chunks, 1), 1, squares);
     return err ? err : LAUNCH(finish_summary, queue, 1, 1, summary);
 }

@@ -242,9 +242,10 @@ int kernel_stem_backward(struct kernel_queue queue, const struct kernel_stem *s,
 {
     struct stem_gradient_args args = {norm_grid_of(s->norm.rows, s->norm.c), *s,
                                       *b};
-    int err = LAUNCH_TYPED(stem_gradient_sums, s->norm.type, queue,
-                           grid_blocks(queue, args.grid.n_chunks),
-                           args.grid.n_groups, args);
+    int err =
+        LAUNCH_TYPED(stem_gradient_sums, s->norm.type, queue,
+                     grid_blocks(queue, args.grid.n_chunks, args.grid.n_groups),
+                     args.grid.n_groups, args);
     if (!err)
         err =
             norm_finish_backward(queue, &s->norm, b->weight_grad, b->bias_grad);
