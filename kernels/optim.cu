@@ -22,6 +22,7 @@ enum { OUTCOME_APPLIED, OUTCOME_SKIPPED, OUTCOME_HALTED };
 
 #define SCALE_FACTOR 2.0f
 #define MAX_SCALE    16777216.0f
+#define MIN_SCALE    (1.0f / 16384.0f)
 
 static __device__ int skip_step(float *state, struct kernel_scaling scaling)
 {
@@ -32,7 +33,8 @@ static __device__ int skip_step(float *state, struct kernel_scaling scaling)
     }
     state[SKIPPED] += 1;
     state[APPLIED_IN_ROW] = 0;
-    state[SCALE] /= SCALE_FACTOR;
+    if (state[SCALE] > MIN_SCALE)
+        state[SCALE] /= SCALE_FACTOR;
     return OUTCOME_SKIPPED;
 }
 

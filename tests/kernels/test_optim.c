@@ -89,11 +89,12 @@ device_decide(struct device *d, const struct step_scalars *scalars,
 /* ---- the scaler ---- */
 
 /* Random steps, long enough for growth, skips in a row and a halt. */
-static void check_scaler(const struct loss_scaling *scaling, uint64_t bad_every)
+static void check_scaler(const struct loss_scaling *scaling, uint64_t bad_every,
+                         float start)
 {
     struct optim optim = {.rule = OPTIM_SGD};
     struct device d;
-    float expected[SCALER_N] = {[SCALER_SCALE] = 1 << 22};
+    float expected[SCALER_N] = {[SCALER_SCALE] = start};
     device_open(&d, &optim, scaling);
     memcpy(d.scaler, expected, sizeof expected);
     for (uint64_t step = 1; step <= 60; step++) {
@@ -117,13 +118,16 @@ static void the_scaler_advances_as_on_the_host(void **state)
 {
     (void)state;
     const struct loss_scaling none = {0}, some = {3, 2}, one = {1, 0};
-    check_scaler(&none, 1000);
-    check_scaler(&none, 40);
-    check_scaler(&some, 3);
-    check_scaler(&some, 5);
-    check_scaler(&some, 7);
-    check_scaler(&some, 1000);
-    check_scaler(&one, 9);
+    const float starts[] = {1 << 22, 1.0f / 8192}; /* near both limits */
+    for (int i = 0; i < 2; i++) {
+        check_scaler(&none, 1000, starts[i]);
+        check_scaler(&none, 40, starts[i]);
+        check_scaler(&some, 3, starts[i]);
+        check_scaler(&some, 5, starts[i]);
+        check_scaler(&some, 7, starts[i]);
+        check_scaler(&some, 1000, starts[i]);
+        check_scaler(&one, 9, starts[i]);
+    }
 }
 
 /* ---- the rules ---- */
