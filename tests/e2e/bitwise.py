@@ -27,7 +27,6 @@ QUICK_TESTS = ['BitwiseEquality.test_bits_are_equal_at_any_number_of_ranks',
                'BitwiseEquality.test_every_exchange_gives_the_same_bits']
 RANKS = range(2, 9) if FULL else (2, 5) if QUICK else (2, 3, 4, 5, 8)
 TUNED = 'tuned' in ARGUMENTS
-jobs.SMALL['tune'] = 'off'
 IS_DEFERRED = jobs.use_backend(BACKEND)
 SIGNALLED_S = 10  # long enough to be in progress when a signal comes
 ONECYCLE = {'optim__schedule': 'onecycle'}
