@@ -90,13 +90,23 @@ static enum vd_err read_plan(struct engine *e, const char *path)
     "to change the plan, start another run from the checkpoint: --resume %s " \
     "--train.name NAME --tune on"
 
-/* The plan must be the one with which the checkpoint was trained. */
-static enum vd_err check_plan(const struct engine *e,
-                              const struct resume_state *r, const char *path)
+/* *is_own: the plan is the one with which the checkpoint was trained. */
+static enum vd_err compare_plan(const struct engine *e,
+                                const struct resume_state *r, bool *is_own)
 {
     struct train_state state;
     VD_TRY(train_state_parse(&state, r->path, r->values.state));
-    if (state.has_plan && state.plan_digest == plan_digest(e))
+    *is_own = state.has_plan && state.plan_digest == plan_digest(e);
+    return VD_OK;
+}
+
+/* The plan must be the checkpoint's own. */
+static enum vd_err check_plan(const struct engine *e,
+                              const struct resume_state *r, const char *path)
+{
+    bool is_own = false;
+    VD_TRY(compare_plan(e, r, &is_own));
+    if (is_own)
         return VD_OK;
     return r->keeps_plan
                ? VD_FAIL(VD_DATA,
@@ -135,19 +145,35 @@ static enum vd_err fail_missing(const struct resume_state *r, const char *path)
                    path, r->path);
 }
 
-static enum vd_err keep_plan(struct engine *e, const struct resume_state *r,
-                             const char *path, const struct train_plan *plan)
+/* Of the run itself: the plan must be there. */
+static enum vd_err keep_own_plan(struct engine *e, const struct resume_state *r,
+                                 const char *path)
 {
-    if (!file_exists(path) && !r->is_branch)
+    if (!file_exists(path))
         return fail_missing(r, path);
-    if (!file_exists(path)) {
-        log_warn("%s: missing: measuring another tuning plan than that of %s\n"
-                 "to use the same one, give it with --tune FILE",
-                 path, r->path);
-        return measure_plan(e, plan);
-    }
     VD_TRY(read_plan(e, path));
     return check_plan(e, r, path);
+}
+
+/* Of another run: the file beside the checkpoint may be missing, or of a third
+ * run if the checkpoint was copied. */
+static enum vd_err take_plan(struct engine *e, const struct resume_state *r,
+                             const char *path, const struct train_plan *plan)
+{
+    bool exists = file_exists(path), is_own = false;
+    if (exists) {
+        VD_TRY(read_plan(e, path));
+        VD_TRY(compare_plan(e, r, &is_own));
+    }
+    if (is_own)
+        return VD_OK;
+    log_warn("%s: %s: measuring another tuning plan than that of %s\n"
+             "to use the same one, give it with --tune FILE",
+             path, exists ? "another run's" : "missing", r->path);
+    free(e->tuning);
+    e->tuning = NULL;
+    e->tuning_bytes = 0;
+    return measure_plan(e, plan);
 }
 
 enum vd_err tuning_choose(struct engine *e, const struct resume_state *r,
@@ -159,7 +185,8 @@ enum vd_err tuning_choose(struct engine *e, const struct resume_state *r,
         return VD_OK;
     if (r->keeps_plan) {
         char *path = checkpoint_plan_path(r, folder);
-        enum vd_err err = keep_plan(e, r, path, plan);
+        enum vd_err err = r->is_branch ? take_plan(e, r, path, plan)
+                                       : keep_own_plan(e, r, path);
         free(path);
         return err;
     }

@@ -146,6 +146,15 @@ class Tuning(unittest.TestCase):
         output = self.train(
             1, 'lone', resume='runs/trunk/checkpoints/step-00000001.h5').output
         self.assertIn('trunk/plan.json: missing: measuring another', output)
+        # a copy of the checkpoint in the folder of another run
+        checkpoints = self.f.file('branch', 'checkpoints')
+        os.rename(self.f.file('trunk', 'checkpoints', 'step-00000001.h5'),
+                  os.path.join(checkpoints, 'copy.h5'))
+        shutil.copy(self.f.file('retuned', 'plan.json'),
+                    self.f.file('branch', 'plan.json'))
+        output = self.train(
+            1, 'copied', resume='runs/branch/checkpoints/copy.h5').output
+        self.assertIn("branch/plan.json: another run's: measuring", output)
 
     def test_a_backend_without_tuning_continues_the_run(self):
         self.train(1, 'moved', 75, tune='on', train__stop_at=1)
