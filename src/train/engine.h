@@ -106,6 +106,9 @@ enum vd_err engine_step(struct engine *e, uint64_t until,
 /* Local, equal on all ranks: the last step that was launched. */
 uint64_t engine_last_launched(const struct engine *e);
 
+/* Local: whether train.precision is fp16, with which losses are scaled. */
+bool engine_is_fp16(const struct engine *e);
+
 /* Local: the spec of a net on the engine's graph and weights, which it borrows;
  * without an optimizer. */
 struct net_spec engine_net_spec(struct engine *e, enum net_mode mode,
