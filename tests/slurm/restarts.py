@@ -24,6 +24,10 @@ BOTH = ['--nodes=2', '--ntasks-per-node=1']
 LONG = {'data__train': 'long', 'eval__every': 20, 'checkpoint__keep': 3}
 LONG_S = 10  # at least, so that Slurm acts in the middle of the run
 LAUNCHERS = ('srun', 'mpirun')
+# Any other state, also one that scontrol shows for a moment (SIGNALING,
+# REQUEUED), is of a job that goes on.
+ENDED = ('COMPLETED', 'FAILED', 'CANCELLED', 'TIMEOUT', 'NODE_FAIL',
+         'OUT_OF_MEMORY', 'PREEMPTED', 'DEADLINE', 'BOOT_FAIL')
 ENVIRONMENT = {'OMPI_MCA_btl': 'self,tcp', 'OMPI_MCA_btl_tcp_if_include': 'lo',
                'OMPI_ALLOW_RUN_AS_ROOT': '1',
                'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1',
@@ -131,8 +135,7 @@ class Job:
             time.sleep(1)
             self.cluster.call('scontrol', 'update', 'JobId=' + self.number,
                               'StartTime=now')
-        return self.field('JobState') not in ('PENDING', 'CONFIGURING',
-                                              'RUNNING', 'COMPLETING')
+        return self.field('JobState') in ENDED
 
     def end(self, state='COMPLETED', code='0:0'):
         """Waits for the end of the job, over all its restarts."""
@@ -260,7 +263,7 @@ class Restarts(unittest.TestCase):
         resumed = r'(?s)stopped after step (\d+) .* going on after step \1 '
         wait_for(lambda: job.is_over() or re.search(resumed, job.log()),
                  job.details)
-        self.assertRegex(job.log(), resumed)
+        self.assertRegex(job.log(), resumed, job.show())
         self.cluster.call('scancel', job.number)
 
     def test_a_cancelled_job_is_not_requeued(self):
