@@ -78,9 +78,10 @@ struct collective_ops {
     enum vd_err (*mean)(struct collective *c, struct range range) VD_MUST_USE;
     /* Collective: later work of the net starts after all enqueued means. */
     enum vd_err (*join)(struct collective *c) VD_MUST_USE;
-    /* Local: frees the collective, possibly device memory. Call it after the
-     * captured calls of the net were dropped (release_workspace). Never waits
-     * for other ranks, also after an error. */
+    /* Local: frees the collective, possibly device memory. Call it after
+     * release_workspace, which drops the captured calls of the net. If that
+     * failed, the device has failed: then close frees host memory only. Never
+     * waits for other ranks. */
     void (*close)(struct collective *c);
 };
 

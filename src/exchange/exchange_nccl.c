@@ -39,9 +39,8 @@ static void nccl_close(struct exchange *x)
 {
     const struct exchange_spec *spec = &x->spec;
     if (spec->backend->ops->release_workspace(spec->net) != VD_OK)
-        log_debug("the device has failed: its collective is not closed");
-    else
-        collective_ops(x)->close(x->impl);
+        log_debug("the device has failed; its captured steps are not dropped");
+    collective_ops(x)->close(x->impl);
     x->impl = NULL;
 }
 
