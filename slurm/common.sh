@@ -185,8 +185,9 @@ slurm_requeues() {
 
 # Requeues the job and exits with the exit code for "stopped".
 requeue() {
-  # A job that scancel is ending must not come back.
-  if job_matches 'JobState=' && ! job_matches 'JobState=RUNNING'; then
+  # A job that scancel is ending must not come back. SIGNALING is a running job
+  # to which Slurm sends CONT, as it does before TERM when it preempts.
+  if job_matches 'JobState=' && ! job_matches 'JobState=(RUNNING|SIGNALING)'; then
     log "stopped (exit code $status); Slurm is ending the job"
   elif slurm_requeues; then
     log "stopped (exit code $status), requeued by Slurm"

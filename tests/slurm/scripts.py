@@ -235,6 +235,9 @@ class Scripts(unittest.TestCase):
         with open(os.path.join(self.folder, 'runs/a run/slurm-lives')) as f:
             self.assertEqual(f.read(), '7_2 0\n')
 
+    def test_a_job_that_slurm_signals_is_requeued(self):
+        self.check_requeue('train.sh', 75, 1, STATUS='75', STATE='SIGNALING')
+
     def test_a_job_that_slurm_is_ending_is_not_requeued(self):
         output = self.check_requeue('train.sh', 75, 0, STATUS='75', STATE='COMPLETING')
         self.assertIn('Slurm is ending the job', output)
