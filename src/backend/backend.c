@@ -28,6 +28,14 @@ void weights_free(struct backend *b, struct weights *w)
     *w = (struct weights){.version = 0};
 }
 
+enum vd_err backend_end(struct backend *b, struct net *net, enum vd_err err)
+{
+    if (err == VD_OK)
+        return b->ops->end(net);
+    b->ops->cancel(net);
+    return err;
+}
+
 size_t backend_buf_count(const struct graph *g, enum buf_kind kind)
 {
     switch (kind) {

@@ -386,6 +386,11 @@ enum vd_err weights_alloc(struct backend *b, const struct graph *g,
                           struct weights *w) VD_MUST_USE;
 void weights_free(struct backend *b, struct weights *w);
 
+/* Ends what begin started: end, or cancel and `err` if that is the error of a
+ * call since then. */
+enum vd_err backend_end(struct backend *b, struct net *net,
+                        enum vd_err err) VD_MUST_USE;
+
 /* ---- for implementations of a backend ---- */
 
 /* Elements of a buffer of that kind. */

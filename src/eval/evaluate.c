@@ -136,12 +136,8 @@ static enum vd_err evaluate_batch(struct worker *w, size_t index)
     struct batch batch = {.items = w->items, .pixels = w->pixels};
     VD_TRY(ops->stage(w->net, &batch));
     VD_TRY(ops->begin(w->net, 0, &replayed));
-    enum vd_err err = replayed ? VD_OK : ops->forward(w->net);
-    if (err != VD_OK) {
-        ops->cancel(w->net);
-        return err;
-    }
-    VD_TRY(ops->end(w->net));
+    VD_TRY(backend_end(e->backend, w->net,
+                       replayed ? VD_OK : ops->forward(w->net)));
     VD_TRY(ops->results(w->net, w->results));
     if (w == e->workers) /* the main thread */
         comm_progress(e->comm);

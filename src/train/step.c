@@ -176,16 +176,6 @@ static enum vd_err enqueue_replica(struct step *s)
     return update_weights(s);
 }
 
-/* Ends what begin started; `err` is the result of the calls since then. */
-static enum vd_err end_work(struct step *s, enum vd_err err)
-{
-    const struct backend_ops *ops = s->backend->ops;
-    if (err == VD_OK)
-        return ops->end(s->net);
-    ops->cancel(s->net);
-    return err;
-}
-
 /* Exchange and update after the end of the last replica. */
 static enum vd_err exchange_and_update(struct step *s)
 {
@@ -197,7 +187,8 @@ static enum vd_err exchange_and_update(struct step *s)
         enqueue_range(s, (struct range){.first = 0, .n = s->partials[0]->n}));
     VD_TRY(wait_exchange(s));
     VD_TRY(ops->begin(s->net, s->plan.n_inputs, &replayed));
-    return end_work(s, replayed ? VD_OK : update_weights(s));
+    return backend_end(s->backend, s->net,
+                       replayed ? VD_OK : update_weights(s));
 }
 
 /* A replayed step calls no exchange, so the site of the exchange is visited
@@ -209,7 +200,8 @@ static enum vd_err launch_replica(struct step *s)
     if (is_last(s))
         VD_TRY(fault_at(SITE_REDUCE, s->comm->rank));
     VD_TRY(ops->begin(s->net, s->local_replica, &replayed));
-    return end_work(s, replayed ? VD_OK : enqueue_replica(s));
+    return backend_end(s->backend, s->net,
+                       replayed ? VD_OK : enqueue_replica(s));
 }
 
 enum vd_err step_launch(struct step *s, step_wait_fn *wait, void *ctx)
@@ -278,7 +270,8 @@ static enum vd_err exchange_on_device(struct step *s)
     enum vd_err err;
     VD_TRY_GOTO(out, err, ops->alloc(s->backend, s->graph, BUF_STATS, &small));
     VD_TRY_GOTO(out, err, ops->begin(s->net, s->plan.n_inputs, &replayed));
-    err = end_work(s, replayed ? VD_OK : exchange_sent_ranges(s));
+    err = backend_end(s->backend, s->net,
+                      replayed ? VD_OK : exchange_sent_ranges(s));
     if (err == VD_OK)
         err = ops->get(s->backend, s->graph, copy, &small);
 out:

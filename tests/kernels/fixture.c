@@ -12,6 +12,14 @@ void *fill_nan(size_t bytes)
     return p;
 }
 
+double *zeros(size_t n)
+{
+    double *x = fill_nan(n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = 0;
+    return x;
+}
+
 float *random_floats(size_t n, uint64_t seed, float mean, float deviation)
 {
     float *x = fill_nan(n * sizeof *x);

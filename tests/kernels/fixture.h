@@ -8,6 +8,8 @@
 /* Aligned memory filled with 0xff bytes (NaN), of exactly this size; free() it.
  */
 void *fill_nan(size_t bytes);
+/* n zeros; free() it. */
+double *zeros(size_t n);
 /* n values of a normal distribution, mean and deviation 1 unless scaled. */
 float *random_floats(size_t n, uint64_t seed, float mean, float deviation);
 double *doubles_of(const float *x, size_t n);

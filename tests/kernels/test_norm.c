@@ -131,14 +131,6 @@ static void norm_test_close(struct norm_test *t)
 
 /* ---- ref ---- */
 
-static double *zeros(size_t n)
-{
-    double *x = fill_nan(n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = 0;
-    return x;
-}
-
 /* The layers norm, add and relu, forward and backward. */
 static void run_ref(struct norm_test *t)
 {

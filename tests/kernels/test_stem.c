@@ -93,14 +93,6 @@ static void stem_test_close(struct stem_test *t)
 
 /* ---- ref ---- */
 
-static double *zeros(size_t n)
-{
-    double *x = fill_nan(n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = 0;
-    return x;
-}
-
 static void run_ref(struct stem_test *t)
 {
     const struct map_shape s = t->in, o = t->out;
